@@ -1,0 +1,64 @@
+// Package consent is the patient's consent: the document, the signature over
+// it and the decision that follows from a patient's documents.
+//
+// Entry points: Document.Digest is what the patient signs, Decide answers
+// whether an operation is allowed and why.
+//
+// The package is pure. It gets documents and ledger time as arguments, and does
+// not know where they are kept.
+package consent
+
+import "github.com/vitalveil/vitalveil/internal/record"
+
+// Document is one version of one consent. Versions of an ID form a chain; a
+// version is immutable.
+type Document struct {
+	ID         record.ID `json:"id"`
+	Version    uint32    `json:"version"`  // 1, 2, ...
+	Previous   record.ID `json:"previous"` // digest of the version before; zero for version 1
+	Patient    record.ID `json:"patient"`
+	Grantee    string    `json:"grantee"` // MSP ID of an institution
+	Purpose    string    `json:"purpose"` // HL7 v3 PurposeOfUse
+	Status     string    `json:"status"`  // StatusActive or StatusRevoked
+	Effect     string    `json:"effect"`  // EffectPermit or EffectDeny
+	Operations []string  `json:"operations"`
+	Metrics    []string  `json:"metrics"`
+	DataFrom   int64     `json:"data_from"` // Unix hours [DataFrom, DataUntil)
+	DataUntil  int64     `json:"data_until"`
+	NotBefore  int64     `json:"not_before"` // Unix seconds [NotBefore, Expires)
+	Expires    int64     `json:"expires"`
+	CapMicro   uint64    `json:"cap_micro"` // most privacy loss to this grantee, micro-zCDP
+	Predicates []Terms   `json:"predicates"`
+}
+
+// Terms is what a patient allows to be proven: a template on a metric within
+// bounds, at most Times times under this consent.
+type Terms struct {
+	Template string `json:"template"`
+	Metric   string `json:"metric"`
+	Lo       uint32 `json:"lo"` // smallest lower bound that may be asked, as a code of the metric
+	Hi       uint32 `json:"hi"` // largest upper bound that may be asked
+	Times    uint32 `json:"times"`
+}
+
+// Signed is a document with the patient's ES256 signature over its digest.
+type Signed struct {
+	Document  Document `json:"document"`
+	Key       []byte   `json:"key"` // the consent key that signed, compressed P-256
+	Signature []byte   `json:"signature"`
+}
+
+// Values of Document.Status and Document.Effect, and operations.
+const (
+	StatusActive  = "active"
+	StatusRevoked = "revoked"
+	EffectPermit  = "permit"
+	EffectDeny    = "deny"
+	OpAggregate   = "aggregate"
+	OpPredicate   = "predicate"
+)
+
+// Digest is what the patient signs.
+func (d Document) Digest(network string) record.ID {
+	return record.Digest(record.DomainConsent, network, d)
+}

@@ -1,0 +1,414 @@
+package record
+
+// The documents below are what the parties sign and what chaincode takes and
+// stores, as JSON. Times are Unix seconds, hours Unix hours (seconds / 3600),
+// days Unix days (seconds / 86400), all UTC. Privacy loss is in micro-zCDP:
+// 1,000,000 is rho = 1 of zero-concentrated differential privacy.
+
+// Clock modes of a network.
+const (
+	ClockWall      = "wall"
+	ClockSimulated = "simulated"
+)
+
+// Genesis is the policy of a network, fixed when it is made. Bridges and
+// patients get it out of band (with the installation, or from the patients'
+// association) and never from the gateway.
+type Genesis struct {
+	Network   string    `json:"network"`
+	Clock     string    `json:"clock"`
+	Threshold int       `json:"threshold"`
+	Members   []Member  `json:"members"`
+	Registrar string    `json:"registrar"` // MSP that vouches for patients and may never ask
+	Gateways  []string  `json:"gateways"`  // MSPs whose clients may submit for patients and devices
+	MinCohort int       `json:"min_cohort"`
+	Exact     bool      `json:"exact"`   // whether studies without privacy noise are allowed
+	Profile   string    `json:"profile"` // name of the sealing profile (package he)
+	Schema    ID        `json:"schema"`  // digest of the row schema (package he/privacy)
+	CapMicro  uint64    `json:"cap_micro"`
+	Circuits  []Circuit `json:"circuits"`
+	// PredicateSlot is the length in seconds of the fixed slot after which, and
+	// PredicateLife the time within which, a predicate is answered.
+	PredicateSlot int64 `json:"predicate_slot"`
+	PredicateLife int64 `json:"predicate_life"`
+}
+
+// Member is one organisation of the consortium. Members are numbered by their
+// place in Genesis.Members.
+type Member struct {
+	MSP     string `json:"msp"`
+	Name    string `json:"name"`
+	HPKEKey []byte `json:"hpke_key"` // DHKEM(X25519, HKDF-SHA256) public key: seeds and shares are sealed to it
+	SignKey []byte `json:"sign_key"` // compressed P-256: vouchers, Available posts, shares
+}
+
+// Circuit is a predicate circuit's verifying key as the network accepted it.
+type Circuit struct {
+	Class        string `json:"class"`
+	VerifyingKey []byte `json:"verifying_key"`
+	Hash         ID     `json:"hash"`  // SHA-256 of VerifyingKey
+	Setup        string `json:"setup"` // "development" or "ceremony"
+}
+
+// Inception is the record whose digest is the patient's identifier.
+type Inception struct {
+	ConsentKeys  [][]byte `json:"consent_keys"` // compressed P-256
+	RecoveryHash ID       `json:"recovery_hash"`
+	Salt         ID       `json:"salt"`
+}
+
+// PatientID is the digest of the inception record.
+func (in Inception) PatientID(network string) ID { return Digest(DomainInception, network, in) }
+
+// Voucher says that a registrar has met the person behind a patient. Person is
+// a keyed hash made by the registrar, equal for equal persons.
+type Voucher struct {
+	Patient ID `json:"patient"`
+	Person  ID `json:"person"`
+}
+
+// EnrolPatient is the argument of Registry:EnrolPatient.
+type EnrolPatient struct {
+	Inception Inception `json:"inception"`
+	Signature []byte    `json:"signature"` // by ConsentKeys[0] over the patient id
+	Voucher   Voucher   `json:"voucher"`
+	VoucherBy string    `json:"voucher_by"` // MSP of the registrar
+	VoucherSg []byte    `json:"voucher_signature"`
+}
+
+// Patient is the ledger's record of a patient.
+type Patient struct {
+	ID        ID        `json:"id"`
+	Inception Inception `json:"inception"`
+	Person    ID        `json:"person"`
+	Enrolled  int64     `json:"enrolled"`
+}
+
+// Device is what a bridge enrols: one installation for one patient. Its seeds
+// must be fresh: a seed hash is accepted once, ever.
+type Device struct {
+	Key        []byte   `json:"key"` // compressed P-256
+	Patient    ID       `json:"patient"`
+	FirstHour  int64    `json:"first_hour"`
+	Profile    string   `json:"profile"`
+	Epoch      uint32   `json:"epoch"`
+	Metrics    []string `json:"metrics"`     // for which it is the patient's designated device, sorted
+	SeedHashes []ID     `json:"seed_hashes"` // one per piece
+	SeedBlob   ID       `json:"seed_blob"`   // SHA-256 of the blob with the seeds sealed to their holders
+}
+
+// DeviceID is the identifier of the device with this key: a new key is a new
+// device.
+func DeviceID(network string, key []byte) ID { return Digest(DomainDeviceID, network, key) }
+
+// EnrolDevice is the argument of Registry:EnrolDevice. Both sign the digest of
+// Device in DomainDevice.
+type EnrolDevice struct {
+	Device           Device `json:"device"`
+	DeviceSignature  []byte `json:"device_signature"`
+	PatientSignature []byte `json:"patient_signature"`
+}
+
+// DeviceState is the ledger's record of a device.
+type DeviceState struct {
+	ID       ID     `json:"id"`
+	Device   Device `json:"device"`
+	DID      string `json:"did"` // did:key of the device key
+	Enrolled int64  `json:"enrolled"`
+	// FromDay is the first day it is the designated device for its metrics.
+	FromDay int64 `json:"from_day"`
+}
+
+// AcknowledgeSeeds is the argument of Registry:AcknowledgeSeeds: the calling
+// member holds the seeds of these devices and found them to match their hashes.
+type AcknowledgeSeeds struct {
+	Devices []ID `json:"devices"` // at most MaxBatch
+}
+
+// PieceKey is the argument and the state of Registry:PostPieceKey: the PRF key
+// of a piece, made by its first holder and sealed to the others.
+type PieceKey struct {
+	Piece int         `json:"piece"`
+	Check ID          `json:"check"` // domain-separated hash of the key
+	Boxes []SealedBox `json:"boxes"`
+}
+
+// SealedBox is an HPKE ciphertext to one member.
+type SealedBox struct {
+	To         string `json:"to"` // MSP
+	Ciphertext []byte `json:"ciphertext"`
+}
+
+// Tick is the argument of Clock:Tick.
+type Tick struct {
+	Time int64 `json:"time"`
+}
+
+// MaxBatch bounds every batched call.
+const MaxBatch = 500
+
+// Kinds of pointers.
+const (
+	KindRow = "row"
+	KindDay = "day"
+)
+
+// Pointer names one sealed row (KindRow: Index is the Unix hour, Blob the
+// SHA-256 of the stored blob that carries it, Commitment the SHA-256 of the row)
+// or one committed day (KindDay: Index is the Unix day, Blob is zero, Commitment
+// the day root).
+type Pointer struct {
+	Device     ID     `json:"device"`
+	Kind       string `json:"kind"`
+	Index      int64  `json:"index"`
+	Correction uint8  `json:"correction"` // 0, the first sealing
+	Blob       ID     `json:"blob"`
+	Commitment ID     `json:"commitment"`
+}
+
+// Digest is what the device signs and the leaf in the batch's Merkle tree.
+func (p Pointer) Digest(network string) ID { return Digest(DomainPointer, network, p) }
+
+// SignedPointer is a pointer with its device's signature.
+type SignedPointer struct {
+	Pointer   Pointer `json:"pointer"`
+	Signature []byte  `json:"signature"`
+}
+
+// Anchor is the argument of Pointer:Anchor.
+type Anchor struct {
+	Pointers []SignedPointer `json:"pointers"` // 1..MaxBatch
+}
+
+// Outcomes of one pointer in a batch.
+const (
+	Anchored = "anchored" // recorded by this transaction
+	Repeated = "repeated" // the identical pointer was there already
+	Refused  = "refused"  // see Code and Detail
+)
+
+// AnchorItem is the outcome of pointer number i of the call.
+type AnchorItem struct {
+	Outcome string `json:"outcome"`
+	Leaf    int    `json:"leaf"` // place in the batch, when anchored
+	Code    string `json:"code,omitempty"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+// AnchorResult is what Pointer:Anchor returns. Batch is zero when nothing was
+// anchored.
+type AnchorResult struct {
+	Batch ID           `json:"batch"`
+	Items []AnchorItem `json:"items"`
+}
+
+// PointerState is the ledger's record of a pointer.
+type PointerState struct {
+	Signed SignedPointer `json:"signed"`
+	Batch  ID            `json:"batch"`
+	Leaf   int           `json:"leaf"`
+	Time   int64         `json:"time"` // ledger time when anchored
+}
+
+// Batch is the ledger's record of the pointers of one transaction: the Merkle
+// root over their digests, in leaf order. Pointers holds their state keys.
+type Batch struct {
+	Root     ID       `json:"root"`
+	Count    int      `json:"count"`
+	Pointers []string `json:"pointers"`
+}
+
+// AvailablePost says which rows of a batch a member has fetched and found well
+// formed: bit i of Bitmap (least significant first) is leaf i.
+type AvailablePost struct {
+	Batch  ID     `json:"batch"`
+	Bitmap []byte `json:"bitmap"`
+}
+
+// Digest is what the member signs.
+func (p AvailablePost) Digest(network string) ID { return Digest(DomainAvailable, network, p) }
+
+// SignedAvailable is a post with the member's signature.
+type SignedAvailable struct {
+	Post      AvailablePost `json:"post"`
+	Member    string        `json:"member"` // MSP
+	Signature []byte        `json:"signature"`
+}
+
+// Available is the argument of Pointer:Available.
+type Available struct {
+	Posts []SignedAvailable `json:"posts"` // 1..MaxBatch, all of the calling member
+}
+
+// Receipt proves to a bridge that a pointer was anchored and found available by
+// Threshold members.
+type Receipt struct {
+	Pointer SignedPointer     `json:"pointer"`
+	Batch   ID                `json:"batch"`
+	Leaf    int               `json:"leaf"`
+	Count   int               `json:"count"`
+	Path    []ID              `json:"path"`
+	Posts   []SignedAvailable `json:"posts"`
+}
+
+// Study is an institution's registered question.
+type Study struct {
+	ID        string   `json:"id"` // [a-z0-9-]{1,64}, unique per owner
+	Title     string   `json:"title"`
+	Purpose   string   `json:"purpose"` // HL7 v3 PurposeOfUse
+	Metrics   []string `json:"metrics"`
+	From      int64    `json:"from"` // hours [From, Until)
+	Until     int64    `json:"until"`
+	MinCohort int      `json:"min_cohort"`
+	Budget    uint64   `json:"budget_micro"`
+	Exact     bool     `json:"exact"`
+}
+
+// StudyState is the ledger's record of a study.
+type StudyState struct {
+	Study Study  `json:"study"`
+	Owner string `json:"owner"` // MSP
+	Spent uint64 `json:"spent_micro"`
+}
+
+// Ask is the argument of Query:Ask. The query's identifier is the transaction's.
+type Ask struct {
+	Study  string `json:"study"`
+	Metric string `json:"metric"`
+	From   int64  `json:"from"` // hours [From, Until)
+	Until  int64  `json:"until"`
+	Rho    uint64 `json:"rho_micro"` // 0 in an exact study
+}
+
+// Query status.
+const (
+	QueryAsked     = "asked"
+	QueryAgreed    = "agreed"  // threshold members derived the same cohort
+	QueryRefused   = "refused" // they agree that it is below the minimum
+	QueryAbandoned = "abandoned"
+	QueryReleased  = "released"
+)
+
+// QueryState is the ledger's record of a query.
+type QueryState struct {
+	ID        string `json:"id"` // transaction id
+	Ask       Ask    `json:"ask"`
+	Asker     string `json:"asker"` // MSP
+	Purpose   string `json:"purpose"`
+	Exact     bool   `json:"exact"`
+	MinCohort int    `json:"min_cohort"`
+	Asked     int64  `json:"asked"`
+	Expires   int64  `json:"expires"`
+	Status    string `json:"status"`
+	Attempt   int    `json:"attempt"`
+	Root      ID     `json:"root"` // agreed cohort root of Attempt
+	Size      int    `json:"size"` // patients
+	Release   ID     `json:"release"`
+	Reason    string `json:"reason,omitempty"`
+}
+
+// PostCohort is the argument of Query:PostCohort. A member posts once per
+// attempt; attempts are 0, 1 and 2.
+type PostCohort struct {
+	Query   string `json:"query"`
+	Attempt int    `json:"attempt"`
+	Root    ID     `json:"root"`
+	Size    int    `json:"size"`
+	// Position is the number of the last block the cohort was derived from when
+	// Attempt > 0; attempt 0 is at the query's own place.
+	Position uint64 `json:"position"`
+}
+
+// CohortState is the ledger's record of one member's post.
+type CohortState struct {
+	Post   PostCohort `json:"post"`
+	Member string     `json:"member"`
+}
+
+// Abandon is the argument of Query:Abandon.
+type Abandon struct {
+	Query  string `json:"query"`
+	Reason string `json:"reason"`
+}
+
+// PostRelease is the argument of Query:PostRelease.
+type PostRelease struct {
+	Query string `json:"query"`
+	Hash  ID     `json:"hash"` // digest of the release in DomainRelease
+}
+
+// CohortMember is one leaf of a cohort: a device and the hours of its rows that
+// count, as sorted disjoint ranges [from, until).
+type CohortMember struct {
+	Device ID         `json:"device"`
+	Ranges [][2]int64 `json:"ranges"`
+}
+
+// Bounds are the parameters of a predicate, in codes of the metric (package
+// wearable) and readings; design section 6. They mirror the public inputs.
+type Bounds struct {
+	HourMask uint32 `json:"hour_mask"` // bit h: hour h UTC counts
+	Lo       uint32 `json:"lo"`
+	Hi       uint32 `json:"hi"`
+	K        uint32 `json:"k"`
+	OutMax   uint32 `json:"out_max"`
+	MinCount uint32 `json:"min_count"`
+	DayK     uint32 `json:"day_k"`
+	MeanLo   uint32 `json:"mean_lo"`
+	MeanHi   uint32 `json:"mean_hi"`
+	TrendLo  uint32 `json:"trend_lo"` // biased by 2^17
+	TrendHi  uint32 `json:"trend_hi"`
+	MinHalf  uint32 `json:"min_half"`
+}
+
+// AskPredicate is the argument of Predicate:Request. The request's identifier is
+// the transaction's.
+type AskPredicate struct {
+	Patient  ID     `json:"patient"`
+	Purpose  string `json:"purpose"`
+	Template string `json:"template"` // name the consent must allow, e.g. "range"
+	Class    string `json:"class"`    // circuit class, e.g. "day"
+	Metric   string `json:"metric"`
+	FirstDay int64  `json:"first_day"`
+	Bounds   Bounds `json:"bounds"`
+	Nonce    ID     `json:"nonce"`
+}
+
+// Predicate status.
+const (
+	PredicateAsked    = "asked"
+	PredicateAttested = "attested"
+	PredicateExpired  = "expired"
+)
+
+// PredicateState is the ledger's record of a predicate request. Digest and
+// Binding are the public inputs that chaincode computed when it was made.
+type PredicateState struct {
+	ID         string       `json:"id"` // transaction id
+	Ask        AskPredicate `json:"ask"`
+	Asker      string       `json:"asker"` // MSP
+	Device     ID           `json:"device"`
+	Consent    ID           `json:"consent"`
+	Version    uint32       `json:"version"`
+	Roots      []ID         `json:"roots"` // day roots, FirstDay first
+	DataDigest ID           `json:"data_digest"`
+	Binding    ID           `json:"binding"`
+	Asked      int64        `json:"asked"`
+	AnswerFrom int64        `json:"answer_from"`
+	Expires    int64        `json:"expires"`
+	Status     string       `json:"status"`
+	Text       string       `json:"text"` // the claim, for people, with the coverage asked
+	Proof      []byte       `json:"proof,omitempty"`
+	AttestTx   string       `json:"attest_tx,omitempty"`
+}
+
+// Attest is the argument of Predicate:Attest.
+type Attest struct {
+	Request string `json:"request"`
+	Proof   []byte `json:"proof"`
+}
+
+// Expire is the argument of Predicate:Expire.
+type Expire struct {
+	Request string `json:"request"`
+}

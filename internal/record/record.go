@@ -1,0 +1,159 @@
+// Package record defines what the parties sign and what the ledger stores:
+// canonical bytes, digests, ES256 signatures, Merkle trees and the documents
+// that travel between bridge, gateway, ledger and institutions.
+//
+// Entry points: Digest turns a typed document into the 32 bytes that are
+// signed, Sign and Verify are ES256 over such a digest, Root and VerifyPath are
+// the Merkle tree of RFC 6962.
+//
+// Trust: the package decides nothing. A digest binds domain, network and every
+// field, so that a signature made for one purpose or network is worth nothing
+// in another; whose key must have signed is for the caller to know.
+//
+// Promise: the canonical bytes of a domain never change. A new form of a
+// document gets a new domain.
+package record
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// ID is a 32-byte identifier or SHA-256 digest; its text form is 64 lower-case
+// hexadecimal digits.
+type ID [32]byte
+
+// ParseID reads the text form of an ID; anything else is an error.
+func ParseID(s string) (ID, error) {
+	var id ID
+	return id, id.UnmarshalText([]byte(s))
+}
+
+// SumID returns the SHA-256 of b as an ID.
+func SumID(b []byte) ID { return sha256.Sum256(b) }
+
+// RandomID returns 32 fresh random bytes.
+func RandomID() ID {
+	var id ID
+	rand.Read(id[:])
+	return id
+}
+
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
+
+// Short returns the first eight digits, for people to read.
+func (id ID) Short() string { return hex.EncodeToString(id[:4]) }
+
+// IsZero reports whether every byte is zero.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// MarshalText implements encoding.TextMarshaler.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler; it accepts the canonical
+// text form only.
+func (id *ID) UnmarshalText(b []byte) error {
+	if len(b) != 64 {
+		return fmt.Errorf("an identifier has 64 hexadecimal digits, not %d characters", len(b))
+	}
+	for _, c := range b {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return fmt.Errorf("an identifier has lower-case hexadecimal digits only, not %q", c)
+		}
+	}
+	_, err := hex.Decode(id[:], b)
+	return err
+}
+
+// Domains of signed documents. Each names one kind of document for ever.
+const (
+	DomainInception    = "patient-inception/v1"
+	DomainVoucher      = "patient-voucher/v1"
+	DomainDevice       = "device-enrolment/v1"
+	DomainDeviceID     = "device-id/v1"
+	DomainConsent      = "consent/v1"
+	DomainPointer      = "pointer/v1"
+	DomainAvailable    = "available/v1"
+	DomainCohortMember = "cohort-member/v1"
+	DomainShare        = "share/v1"
+	DomainRelease      = "release/v1"
+	DomainRequest      = "http-request/v1"
+)
+
+var canonical = func() cbor.EncMode {
+	o := cbor.CoreDetEncOptions()
+	o.TextMarshaler = cbor.TextMarshalerNone
+	m, err := o.EncMode()
+	if err != nil {
+		panic(err)
+	}
+	return m
+}()
+
+// Digest is SHA-256 over the deterministic CBOR (RFC 8949 section 4.2) of the
+// array ["vitalveil", domain, network, v]. It panics if v has a type that CBOR
+// cannot encode, which is a mistake in the program and not in its input.
+func Digest(domain, network string, v any) ID {
+	b, err := canonical.Marshal([]any{"vitalveil", domain, network, v})
+	if err != nil {
+		panic(fmt.Sprintf("record: %s cannot be encoded: %v", domain, err))
+	}
+	return sha256.Sum256(b)
+}
+
+// ErrSignature says that a signature is not the named key's over the document.
+// Nothing the caller can do makes it valid: refuse the document.
+var ErrSignature = errors.New("signature does not verify")
+
+// PublicKeyBytes returns the 33-byte compressed SEC 1 form of a P-256 key.
+func PublicKeyBytes(k *ecdsa.PublicKey) []byte {
+	return elliptic.MarshalCompressed(elliptic.P256(), k.X, k.Y)
+}
+
+// ParsePublicKey reads a 33-byte compressed P-256 point.
+func ParsePublicKey(b []byte) (*ecdsa.PublicKey, error) {
+	if len(b) != 33 {
+		return nil, fmt.Errorf("a P-256 public key has 33 bytes, not %d", len(b))
+	}
+	x, y := elliptic.UnmarshalCompressed(elliptic.P256(), b)
+	if x == nil {
+		return nil, errors.New("not a point of P-256")
+	}
+	return &ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}, nil
+}
+
+// Sign makes an ES256 signature (r || s, 64 bytes) over a digest.
+func Sign(key *ecdsa.PrivateKey, digest ID) ([]byte, error) {
+	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	if err != nil {
+		return nil, err
+	}
+	sig := make([]byte, 64)
+	r.FillBytes(sig[:32])
+	s.FillBytes(sig[32:])
+	return sig, nil
+}
+
+// Verify checks an ES256 signature by the compressed public key over a digest.
+// It returns ErrSignature, wrapped, when the signature is not valid.
+func Verify(publicKey []byte, digest ID, sig []byte) error {
+	k, err := ParsePublicKey(publicKey)
+	if err != nil {
+		return err
+	}
+	if len(sig) != 64 {
+		return fmt.Errorf("%w: it has %d bytes, ES256 has 64", ErrSignature, len(sig))
+	}
+	if !ecdsa.Verify(k, digest[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
+		return ErrSignature
+	}
+	return nil
+}
