@@ -1,0 +1,25 @@
+// Package privacy fixes what a sealed row says about one hour of one metric and
+// how much a released sum may say about one patient.
+//
+// Entry points: V1 is the row schema; Schema.Stats turns an hour of the minute
+// grid into HourStats, Schema.Row packs them into the coefficients that package
+// he seals, Schema.Decode reads opened sums back. Schema.Plan sizes the privacy
+// noise of a query, SampleDiscreteGaussian draws it, Schema.Release turns the
+// totals into figures with honest intervals.
+//
+// Trust: nothing here is secret and nothing here is random; noise is drawn from
+// the stream that the caller brings. Everything that ledger code relies on
+// (layout, Plan, Safe) is integer arithmetic and gives the same result on every
+// machine. The figures of a Release are exact integers and correctly rounded
+// quotients and square roots, so they too are the same everywhere.
+//
+// What is promised to a patient: the unit is the presence or absence of one
+// patient's rows in one query, clipped by the schema to 60 readings an hour
+// within the metric's range. A query with rho is rho-zCDP (Bun and Steinke 2016,
+// arXiv:1605.02065) for that unit by the discrete Gaussian mechanism (Canonne,
+// Kamath and Steinke 2020, arXiv:2004.00010, Theorems 4 and 14), also against
+// those who know the noise of all pieces but one. The number of patients in a
+// query is public and is not covered.
+//
+// Promise: the layout of a schema never changes; a new layout gets a new name.
+package privacy

@@ -1,0 +1,149 @@
+package he
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// ErrSealedTwice says that this key has sealed this window before. Two rows under
+// one window open their difference to everyone: send the first row again.
+var ErrSealedTwice = errors.New("this window has been sealed before: send the stored row again")
+
+// DeviceKey is a device's secret, ready to seal. It is safe for concurrent use
+// and prints as "[secret]".
+type DeviceKey struct {
+	redacted
+	context Context
+	profile string
+	secret  poly // transformed, Montgomery form
+
+	mu     sync.Mutex
+	sealed map[Window]struct{}
+}
+
+// NewDeviceKey expands a device's seeds, one per piece and all different, into
+// its secret. The key remembers the windows that it has sealed, but only in
+// memory: that a window is sealed once ever is for the device's storage to keep.
+func (p *Params) NewDeviceKey(c Context, device record.ID, seeds []Seed) (*DeviceKey, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := p.checkSeeds(seeds); err != nil {
+		return nil, err
+	}
+	sum := p.NewKeySum()
+	for piece, s := range seeds {
+		if err := sum.Add(p.Expand(c, device, piece, s)); err != nil {
+			return nil, err
+		}
+	}
+	k := &DeviceKey{context: c, profile: p.profile.Name, secret: p.transform(sum), sealed: map[Window]struct{}{}}
+	clear(sum)
+	return k, nil
+}
+
+func (p *Params) checkSeeds(seeds []Seed) error {
+	if len(seeds) != p.sharing.Pieces() {
+		return fmt.Errorf("a device has %d seeds, one for each piece, not %d", p.sharing.Pieces(), len(seeds))
+	}
+	known := map[Seed]bool{{}: true}
+	for i, s := range seeds {
+		if known[s] {
+			return fmt.Errorf("seed %d is zero or the same as another one: every seed must be fresh", i)
+		}
+		known[s] = true
+	}
+	return nil
+}
+
+// Wipe overwrites the secret; the key seals nothing afterwards. It must not run
+// while Seal does.
+func (k *DeviceKey) Wipe() {
+	for _, limb := range k.secret {
+		clear(limb)
+	}
+	k.secret = nil
+}
+
+// Seal makes the row of a window from the schema's payloads (privacy.Schema.Row).
+// It refuses to seal a window twice; the row must be stored before it is sent.
+//
+// Noise: each coefficient carries an error of standard deviation 3.2 and a
+// rounding of mean zero, in all below 3.24.
+func (p *Params) Seal(c Context, k *DeviceKey, w Window, payloads []privacy.Payload) ([]byte, error) {
+	if err := p.checkSeal(c, k, w, payloads); err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	_, again := k.sealed[w]
+	k.sealed[w] = struct{}{}
+	k.mu.Unlock()
+	if again {
+		return nil, fmt.Errorf("hour %d, correction %d: %w", w.Hour, w.Correction, ErrSealedTwice)
+	}
+	return p.seal(k, w, payloads, rand.Reader)
+}
+
+func (p *Params) checkSeal(c Context, k *DeviceKey, w Window, payloads []privacy.Payload) error {
+	switch {
+	case k == nil || k.secret == nil:
+		return errors.New("there is no device key")
+	case k.context != c || k.profile != p.profile.Name:
+		return errors.New("the device key was made for another network, epoch or profile")
+	case len(payloads) != p.schema.Coefficients():
+		return fmt.Errorf("a row has %d coefficients, not %d", p.schema.Coefficients(), len(payloads))
+	}
+	return w.check()
+}
+
+// sealBytes is the randomness of one coefficient: 16 bytes that decide the
+// rounding and those of the error.
+const sealBytes = 16 + errorBytes
+
+// seal is Seal with the randomness given, for test vectors.
+func (p *Params) seal(k *DeviceKey, w Window, payloads []privacy.Payload, random io.Reader) ([]byte, error) {
+	noise := make([]byte, len(payloads)*sealBytes)
+	if _, err := io.ReadFull(random, noise); err != nil {
+		return nil, fmt.Errorf("read randomness: %w", err)
+	}
+	residues := p.encrypt(k.secret, p.window(k.context.Network, w), payloads, noise)
+	clear(noise)
+	return p.pack(residues), nil
+}
+
+// encrypt computes -a*s + e + round(Q*m/T) on the first coefficients.
+func (p *Params) encrypt(secret, a poly, payloads []privacy.Payload, noise []byte) []uint64 {
+	primes := len(p.rings)
+	residues := make([]uint64, len(payloads)*primes)
+	for j, m := range payloads {
+		b := noise[j*sealBytes:]
+		u := [2]uint64{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
+		e := sampleError(b[16 : 16+errorBytes])
+		lo, hi, borrow := p.scaler.difference(m, u)
+		for l := range p.scaler.primes {
+			prime := &p.scaler.primes[l]
+			x := prime.residue(lo, hi, borrow) + uint64(e) + uint64(e>>63)&prime.q
+			residues[j*primes+l] = reduceOnce(x, prime.q)
+		}
+	}
+	buf := p.scratch.Get().(*[]uint64)
+	for l, r := range p.rings {
+		product := *buf
+		r.MulCoeffsMontgomery(a[l], secret[l], product)
+		r.INTT(product, product)
+		for j := range payloads {
+			x := &residues[j*primes+l]
+			*x = reduceOnce(*x+r.Modulus-product[j], r.Modulus)
+		}
+	}
+	clear(*buf) // a*s gives s away
+	p.scratch.Put(buf)
+	return residues
+}

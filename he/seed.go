@@ -1,0 +1,117 @@
+package he
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// Seed is one piece's part of a device's secret, before expansion. It prints as
+// "[secret]".
+type Seed [32]byte
+
+// NewSeed returns a fresh seed. A seed is used for one device and one piece only.
+func NewSeed() Seed {
+	var s Seed
+	rand.Read(s[:])
+	return s
+}
+
+// seedID binds a seed's use: whatever differs here gives other secrets.
+func (p *Params) seedID(domain string, c Context, device record.ID, piece int, more ...any) record.ID {
+	return record.Digest(domain, c.Network, append([]any{p.profile.Name, c.Epoch, device, piece}, more...))
+}
+
+// SeedHash is what the ledger keeps of a seed. It covers the same fields as the
+// expansion, so a hash fits one device, piece, epoch, profile and network only.
+func (p *Params) SeedHash(c Context, device record.ID, piece int, s Seed) record.ID {
+	return p.seedID(domainSeedHash, c, device, piece, s[:])
+}
+
+// Ternary is an expanded piece: coefficients -1, 0 and 1. It prints as
+// "[secret]".
+type Ternary []int8
+
+// Expand derives a piece's ternary polynomial from its seed. Each byte of the
+// stream below 243 = 3^5 makes five coefficients, lowest digit first.
+func (p *Params) Expand(c Context, device record.ID, piece int, s Seed) Ternary {
+	x := xof128("ternary", p.seedID(domainTernary, c, device, piece), s[:])
+	t := make(Ternary, p.n+4)
+	var buf [840]byte // five blocks of cSHAKE128
+	for n := 0; n < p.n; {
+		x.Read(buf[:])
+		for _, b := range buf {
+			if b >= 243 {
+				continue // says nothing about the bytes that count
+			}
+			d := t[n : n+5 : n+5]
+			v := uint32(b)
+			for i := range d {
+				third := v * 171 >> 9 // v/3 for v < 512
+				d[i] = int8(v-3*third) - 1
+				v = third
+			}
+			if n += 5; n >= p.n {
+				break
+			}
+		}
+	}
+	return t[:p.n:p.n]
+}
+
+// KeySum is a sum of expanded pieces: of one piece over the devices of a cohort.
+// It opens what those devices sealed, as far as one piece goes; it prints as
+// "[secret]".
+type KeySum []int32
+
+// NewKeySum returns the sum of no pieces.
+func (p *Params) NewKeySum() KeySum { return make(KeySum, p.n) }
+
+// Add adds a device's piece.
+func (s KeySum) Add(t Ternary) error {
+	if len(s) != len(t) {
+		return fmt.Errorf("a piece of %d coefficients does not fit a sum of %d", len(t), len(s))
+	}
+	for i, v := range t {
+		s[i] += int32(v)
+	}
+	return nil
+}
+
+// Sub takes a device's piece out again.
+func (s KeySum) Sub(t Ternary) error {
+	if len(s) != len(t) {
+		return fmt.Errorf("a piece of %d coefficients does not fit a sum of %d", len(t), len(s))
+	}
+	for i, v := range t {
+		s[i] -= int32(v)
+	}
+	return nil
+}
+
+// Digest lets a holder notice that a stored sum has changed. It is not salted: a
+// sum of at least one piece has the entropy of a seed.
+func (s KeySum) Digest() record.ID {
+	b := make([]byte, 0, 4*len(s))
+	for _, v := range s {
+		b = binary.LittleEndian.AppendUint32(b, uint32(v))
+	}
+	return record.SumID(b)
+}
+
+// transform turns small integers into a transformed ring element in Montgomery
+// form, ready to be multiplied by a window.
+func (p *Params) transform(small []int32) poly {
+	s := p.newPoly()
+	for l, r := range p.rings {
+		q := r.Modulus
+		for i, v := range small {
+			s[l][i] = uint64(int64(v)) + uint64(int64(v)>>63)&q
+		}
+		r.NTT(s[l], s[l])
+		r.MForm(s[l], s[l])
+	}
+	return s
+}

@@ -1,0 +1,28 @@
+// Package wearable turns what body sensors send into the minute grid that the
+// rest of Vitalveil seals and proves.
+//
+// It owns the table of metrics ([Metrics]), exact numbers ([Decimal]), the
+// codecs of the Bluetooth GATT vital sign characteristics ([Decode]), the
+// reader of captured Bluetooth traffic ([DecodeBTSnoop]) and the minute grid
+// ([Accumulator], [Day]). It does no input or output of its own and knows no
+// radio.
+//
+// # Trust
+//
+// Payloads come from whatever answers on the radio and are treated as hostile:
+// every decoder is bounded, accepts exactly the lengths its flags announce and
+// never panics. Nothing here can tell whether a sensor measured the right
+// wrist, or any wrist.
+//
+// # Exactness
+//
+// No floating point is used between the payload and the code in the grid. A
+// value is a decimal numeral, or such a numeral divided by a whole number where
+// a unit conversion asks for it (Fahrenheit, kilopascal).
+//
+// # Promise
+//
+// Slots, resolutions, ranges and bucket edges of the table are fixed for ever:
+// they are part of what is sealed and committed to. Metrics may be added in
+// free slots.
+package wearable
