@@ -1,0 +1,233 @@
+package embedded
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/hyperledger/fabric-protos-go-apiv2/msp"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// CorruptError says that what a directory holds is not a ledger that was
+// written by its rules. Restore the directory from a copy that verifies; do not
+// go on with this one.
+type CorruptError struct {
+	Block  uint64
+	Tx     int // -1 where no single transaction is to blame
+	Reason string
+	cause  error
+}
+
+func (e *CorruptError) Error() string {
+	where := fmt.Sprintf("block %d", e.Block)
+	if e.Tx >= 0 {
+		where = fmt.Sprintf("%s, transaction %d", where, e.Tx)
+	}
+	if e.cause != nil {
+		return fmt.Sprintf("ledger is corrupt: %s: %s: %v", where, e.Reason, e.cause)
+	}
+	return fmt.Sprintf("ledger is corrupt: %s: %s", where, e.Reason)
+}
+
+func (e *CorruptError) Unwrap() error { return e.cause }
+
+func corrupt(block uint64, tx int, reason string, cause error) error {
+	return &CorruptError{Block: block, Tx: tx, Reason: reason, cause: cause}
+}
+
+// readHeader reads a header and checks the operator's signature.
+func readHeader(r pebble.Reader, g genesis, number uint64) (header, error) {
+	var sealed sealedHeader
+	found, err := decodeStored(r, blockKey(number), &sealed)
+	if err != nil {
+		return header{}, corrupt(number, -1, "the header is damaged", err)
+	}
+	if !found {
+		return header{}, corrupt(number, -1, "the header is missing", nil)
+	}
+	h := sealed.Header
+	if h.Number != number {
+		return header{}, corrupt(number, -1, fmt.Sprintf("the header says it is number %d", h.Number), nil)
+	}
+	if err := record.Verify(g.Operator, h.hash(g.Channel), sealed.Signature); err != nil {
+		return header{}, corrupt(number, -1, "the operator's signature", err)
+	}
+	return h, nil
+}
+
+// readTxs reads the encoded transactions of a block and checks that they are
+// the ones that the header commits to.
+func readTxs(r pebble.Reader, h header) ([][]byte, error) {
+	if h.Number == 0 {
+		return nil, nil
+	}
+	out := make([][]byte, len(h.Codes))
+	digests := make([]record.ID, len(h.Codes))
+	for i := range out {
+		var err error
+		out[i], err = get(r, txKey(version{Block: h.Number, Tx: uint32(i)}))
+		if err != nil {
+			return nil, corrupt(h.Number, i, "it cannot be read", err)
+		}
+		if out[i] == nil {
+			return nil, corrupt(h.Number, i, "it is missing", nil)
+		}
+		digests[i] = sha256.Sum256(out[i])
+	}
+	if record.Root(digests) != h.Data {
+		return nil, corrupt(h.Number, -1, "its transactions are not the ones that the header commits to", nil)
+	}
+	return out, nil
+}
+
+// Blocks yields the committed blocks from number from on and follows the chain
+// until ctx ends, or yields an error and ends. Every block's signature and
+// content is checked against its header, and each header against the one before.
+func (l *Ledger) Blocks(ctx context.Context, from uint64) iter.Seq2[*network.Block, error] {
+	return func(yield func(*network.Block, error) bool) {
+		var previous *network.Block
+		for number := from; ; number++ {
+			ok, err := l.await(ctx, number)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !ok {
+				return
+			}
+			b, err := l.block(number)
+			if err == nil && previous != nil && b.Previous != previous.Hash {
+				err = corrupt(number, -1, "it does not follow the block before it", nil)
+			}
+			if err != nil {
+				yield(nil, fault.New(fault.Internal, "%w", err))
+				return
+			}
+			if !yield(b, nil) {
+				return
+			}
+			previous = b
+		}
+	}
+}
+
+// await returns once a block exists; false when ctx ended first.
+func (l *Ledger) await(ctx context.Context, number uint64) (bool, error) {
+	for {
+		if ctx.Err() != nil {
+			return false, nil
+		}
+		l.mu.Lock()
+		last, changed, closed := l.tip.Number, l.changed, l.closed
+		l.mu.Unlock()
+		if closed {
+			return false, fault.New(fault.Unavailable, "the ledger is closed")
+		}
+		if number <= last {
+			return true, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-l.closing:
+		}
+	}
+}
+
+func (l *Ledger) block(number uint64) (*network.Block, error) {
+	if err := l.enter(); err != nil {
+		return nil, err
+	}
+	defer l.leave()
+	snap := l.db.NewSnapshot()
+	defer snap.Close()
+	h, err := readHeader(snap, l.genesis, number)
+	if err != nil {
+		return nil, err
+	}
+	txs, err := readTxs(snap, h)
+	if err != nil {
+		return nil, err
+	}
+	b := &network.Block{Number: number, Hash: h.hash(l.Channel()), Previous: h.Previous}
+	for i, data := range txs {
+		tx, err := l.tx(snap, h, i, data)
+		if err != nil {
+			return nil, corrupt(number, i, "it cannot be understood", err)
+		}
+		b.Txs = append(b.Txs, tx)
+	}
+	return b, nil
+}
+
+// tx turns a stored transaction into the form that followers get.
+func (l *Ledger) tx(r pebble.Reader, h header, i int, data []byte) (network.Tx, error) {
+	var t transaction
+	if err := unmarshal(data, &t); err != nil {
+		return network.Tx{}, err
+	}
+	p, err := parseProposal(l.Channel(), t.Proposal)
+	if err != nil {
+		return network.Tx{}, err
+	}
+	sid := &msp.SerializedIdentity{}
+	if err := parseProto(p.creator, sid); err != nil {
+		return network.Tx{}, err
+	}
+	c := code(h.Codes[i])
+	out := network.Tx{
+		ID: p.txID(), Index: i, Valid: c == codeValid, Code: c.String(), Time: p.timestamp.GetSeconds(),
+		Creator:  network.Creator{MSP: sid.Mspid, Certificate: sid.IdBytes},
+		Function: string(p.args[0]),
+	}
+	for _, a := range p.args[1:] {
+		out.Args = append(out.Args, string(a))
+	}
+	if !out.Valid {
+		return out, nil
+	}
+	for _, w := range t.Set.Writes {
+		out.Writes = append(out.Writes, network.Write{Key: w.Key, Value: w.Value, Delete: w.Delete})
+	}
+	if t.Event != nil {
+		out.Event = network.Event{Name: t.Event.Name, Payload: t.Event.Payload}
+	}
+	out.Private, err = privateWrites(r, t.Set, version{Block: h.Number, Tx: uint32(i)})
+	return out, err
+}
+
+func privateWrites(r pebble.Reader, set rwset, at version) ([]network.PrivateWrite, error) {
+	var out []network.PrivateWrite
+	for _, c := range set.Collections {
+		for _, w := range c.Writes {
+			p := network.PrivateWrite{Collection: c.Name, KeyHash: w.KeyHash, ValueHash: w.ValueHash,
+				Delete: w.Delete, Purge: w.Purge}
+			value, found, err := storedPrivate(r, c.Name, w, at)
+			if err != nil {
+				return nil, err
+			}
+			p.Available, p.Key, p.Value = found, value.Key, value.Value
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// storedPrivate reads the private value of a write and checks its hashes.
+func storedPrivate(r pebble.Reader, name string, w hashWrite, at version) (privateValue, bool, error) {
+	var value privateValue
+	if w.Purge {
+		return value, false, nil
+	}
+	found, err := decodeStored(r, valueKey(name, w.KeyHash, at), &value)
+	if err != nil || !found {
+		return privateValue{}, false, err
+	}
+	return value, true, checkPrivate(w, value)
+}

@@ -1,0 +1,248 @@
+package verifier
+
+import (
+	"encoding/json"
+	"os"
+	"testing"
+
+	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
+	"github.com/consensys/gnark-crypto/ecc/bn254/fr/poseidon2"
+	"pgregory.net/rapid"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+func drawElement(t *rapid.T, label string) Element {
+	var e Element
+	e.SetBytes(rapid.SliceOfN(rapid.Byte(), 40, 40).Draw(t, label))
+	return e
+}
+
+func TestHashIsTheLibrarysCompressionChained(t *testing.T) {
+	library := poseidon2.NewDefaultPermutation()
+	rapid.Check(t, func(rt *rapid.T) {
+		xs := []Element{drawElement(rt, "x"), drawElement(rt, "y")}
+		state := make([]byte, fr.Bytes)
+		for _, x := range append([]Element{DomainDay.Element()}, xs...) {
+			var err error
+			if state, err = library.Compress(state, x.Marshal()); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		if got := ToID(Hash(DomainDay, xs...)); got != record.ID(state) {
+			rt.Fatalf("got %s, want %x", got, state)
+		}
+	})
+}
+
+// Two uses of the hash must never share a chain.
+func TestDomainsAreSeparate(t *testing.T) {
+	seen := map[Element]Domain{}
+	for _, d := range []Domain{DomainColumn, DomainEmpty, DomainNode, DomainDay, DomainData} {
+		if len(d) >= fr.Bytes {
+			t.Errorf("domain %q does not fit an element", d)
+		}
+		h := Hash(d, number(1), number(2), number(3))
+		if other, taken := seen[h]; taken {
+			t.Errorf("%q hashes as %q", d, other)
+		}
+		seen[h] = d
+	}
+}
+
+func TestColumnBindsEverything(t *testing.T) {
+	codes := make([]uint16, ReadingsPerDay)
+	codes[7] = 5
+	commit := func(slot int, day int64, salt uint64, codes []uint16) Element {
+		e, err := Column(slot, day, number(salt), codes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	empty := make([]uint16, ReadingsPerDay)
+	seen := map[Element]string{}
+	add := func(name string, e Element) {
+		if other, taken := seen[e]; taken {
+			t.Errorf("%s commits as %s", name, other)
+		}
+		seen[e] = name
+	}
+	for name, codes := range map[string][]uint16{"": codes, "empty, ": empty} {
+		add(name+"as it is", commit(3, newYear, 9, codes))
+		add(name+"another slot", commit(4, newYear, 9, codes))
+		add(name+"another day", commit(3, newYear+1, 9, codes))
+		add(name+"a day before 1970", commit(3, -newYear, 9, codes))
+		add(name+"another salt", commit(3, newYear, 10, codes))
+	}
+	for minute := range ReadingsPerDay {
+		codes[minute]++
+		add("another reading", commit(3, newYear, 9, codes))
+		codes[minute]--
+		if minute == 20 { // every place within an element, and the next
+			break
+		}
+	}
+	codes[1439]++
+	add("the last reading", commit(3, newYear, 9, codes))
+	if e, err := EmptyColumn(3, newYear, number(9)); err != nil || e != commit(3, newYear, 9, empty) {
+		t.Errorf("an empty column is not a column without readings: %v", err)
+	}
+}
+
+func TestCommitmentsRefuse(t *testing.T) {
+	codes := make([]uint16, ReadingsPerDay)
+	for name, err := range map[string]error{
+		"a slot below":        second(Column(-1, 0, Element{}, codes)),
+		"a slot above":        second(Column(Slots, 0, Element{}, codes)),
+		"a short column":      second(Column(0, 0, Element{}, codes[1:])),
+		"no column":           second(Column(0, 0, Element{}, nil)),
+		"a day out of range":  second(Column(0, MaxDay+1, Element{}, codes)),
+		"a root's day":        second(DayRoot(MinDay-1, Element{}, Element{})),
+		"no roots":            second(DataDigest(nil)),
+		"too many roots":      second(DataDigest(make([]record.ID, MaxDays+1))),
+		"a root not in field": second(DataDigest([]record.ID{{0xff}})),
+		"a path's slot":       second(NewTree([Slots]Element{}).Path(Slots)),
+		"a root of zero":      CheckRoot(record.ID{}),
+		"a root too large":    CheckRoot(record.ID{0xff}),
+	} {
+		if err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestTreePathsLeadToTheRoot(t *testing.T) {
+	var columns [Slots]Element
+	for i := range columns {
+		columns[i] = number(uint64(i + 100))
+	}
+	tree := NewTree(columns)
+	for slot := range Slots {
+		path, err := tree.Path(slot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		node := columns[slot]
+		for l, sibling := range path {
+			if slot>>l&1 == 1 {
+				node = Hash(DomainNode, sibling, node)
+			} else {
+				node = Hash(DomainNode, node, sibling)
+			}
+		}
+		if node != tree.Root() {
+			t.Errorf("the path of slot %d leads elsewhere", slot)
+		}
+	}
+}
+
+func TestDataDigestBindsOrderAndNumber(t *testing.T) {
+	a, b := record.ID{31: 1}, record.ID{31: 2}
+	seen := map[record.ID]bool{}
+	for _, roots := range [][]record.ID{{a}, {b}, {a, b}, {b, a}, {a, a}, {a, b, a}, {a, record.ID{}}} {
+		digest, err := DataDigest(roots)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[digest] {
+			t.Errorf("%v has the digest of others", roots)
+		}
+		seen[digest] = true
+	}
+}
+
+func TestElementsHaveOneForm(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var id record.ID
+		copy(id[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(rt, "id"))
+		id[0] &= 0x3f
+		e, err := ToElement(id)
+		if err == nil && ToID(e) != id {
+			rt.Fatalf("%s reads as %s", id, ToID(e))
+		}
+	})
+	var order record.ID
+	fr.Modulus().FillBytes(order[:])
+	if _, err := ToElement(order); err == nil {
+		t.Error("the order of the field is an element")
+	}
+}
+
+func TestBindingCoversEverything(t *testing.T) {
+	seen := map[record.ID]bool{}
+	for i, b := range []record.ID{
+		Binding("c", "r", record.ID{1}, record.ID{2}, 3, record.ID{4}),
+		Binding("d", "r", record.ID{1}, record.ID{2}, 3, record.ID{4}),
+		Binding("c", "s", record.ID{1}, record.ID{2}, 3, record.ID{4}),
+		Binding("c", "r", record.ID{2}, record.ID{2}, 3, record.ID{4}),
+		Binding("c", "r", record.ID{1}, record.ID{3}, 3, record.ID{4}),
+		Binding("c", "r", record.ID{1}, record.ID{2}, 4, record.ID{4}),
+		Binding("c", "r", record.ID{1}, record.ID{2}, 3, record.ID{5}),
+		Binding("c", "r", record.ID{2}, record.ID{1}, 3, record.ID{4}),
+		Binding("cr", "", record.ID{1}, record.ID{2}, 3, record.ID{4}),
+		Binding("c", "r", record.ID{1}, record.ID{2}, -3, record.ID{4}),
+	} {
+		if seen[b] {
+			t.Errorf("binding %d is another's", i)
+		}
+		seen[b] = true
+		if _, err := ToElement(b); err != nil || b[0] != 0 {
+			t.Errorf("binding %d is not shifted into the field: %v", i, err)
+		}
+	}
+}
+
+// Commitments on ledgers outlive the code: these never change.
+func TestVectors(t *testing.T) {
+	codes := make([]uint16, ReadingsPerDay)
+	for i := range codes {
+		codes[i] = uint16(i%201 + 1)
+	}
+	column, err := Column(0, newYear, number(12345), codes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var columns [Slots]Element
+	columns[0] = column
+	for slot := 1; slot < Slots; slot++ {
+		if columns[slot], err = EmptyColumn(slot, newYear, number(uint64(slot))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := DayRoot(newYear, number(67890), NewTree(columns).Root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := DayRoot(-1, number(1), number(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := DataDigest([]record.ID{ToID(root), ToID(before)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.MarshalIndent(map[string]record.ID{
+		"column": ToID(column), "empty column": ToID(columns[1]), "day root": ToID(root),
+		"day root before 1970": ToID(before), "data digest": digest,
+		"binding": Binding("channel", "request", record.ID{1}, record.ID{2}, 3, record.ID{4}),
+	}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const path = "testdata/vectors.json"
+	if *update {
+		if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != string(got)+"\n" {
+		t.Errorf("commitments changed:\n%s\nwant\n%s", got, want)
+	}
+}

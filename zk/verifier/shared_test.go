@@ -1,0 +1,61 @@
+package verifier
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden vectors")
+
+const newYear = 20089 // 2025-01-01
+
+// fixture is a real key, statement and proof; the tests of package zk make it,
+// because this package cannot prove.
+type fixture struct {
+	Class        string    `json:"class"`
+	Circuit      record.ID `json:"circuit"`
+	VerifyingKey []byte    `json:"verifying_key"`
+	Statement    Statement `json:"statement"`
+	Proof        []byte    `json:"proof"`
+}
+
+func readFixture(t testing.TB) (fixture, *Verifier) {
+	t.Helper()
+	data, err := os.ReadFile("testdata/day.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f fixture
+	if err := json.Unmarshal(data, &f); err != nil {
+		t.Fatal(err)
+	}
+	v, err := NewVerifier(f.Class, f.VerifyingKey, record.SumID(f.VerifyingKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, v
+}
+
+func metric(t testing.TB, key string) wearable.Metric {
+	t.Helper()
+	m, ok := wearable.ByKey(key)
+	if !ok {
+		t.Fatalf("no metric %s", key)
+	}
+	return m
+}
+
+// codeOf is the code of a value in units of the metric's resolution.
+func codeOf(t testing.TB, m wearable.Metric, units int64) uint32 {
+	t.Helper()
+	c, ok := m.Code(units)
+	if !ok {
+		t.Fatalf("%s has no %d", m.Key, units)
+	}
+	return uint32(c)
+}
