@@ -1,11 +1,22 @@
 // Package consent is the patient's consent: the document, the signature over
 // it and the decision that follows from a patient's documents.
 //
-// Entry points: Document.Digest is what the patient signs, Decide answers
-// whether an operation is allowed and why.
+// Entry points: Document.Digest is what the patient signs and Signed.Verify
+// checks it, Validate and Follows say whether a document may be recorded, and
+// Decide answers whether an operation is allowed and why.
 //
-// The package is pure. It gets documents and ledger time as arguments, and does
-// not know where they are kept.
+// The package is pure: it gets documents and ledger time as arguments, reads no
+// clock and does not know where documents are kept. The same arguments give the
+// same answer in the contract, at an institution and on a bridge.
+//
+// Trust: Decide believes the documents that it is given. Whoever calls it has
+// checked, or reads from a ledger that has checked, that the patient signed
+// them. What is not there permits nothing, and a document that denies wins over
+// any number that permit.
+//
+// Promise: a document that was valid stays valid and keeps its digest. New
+// purposes, operations and templates may be added; a document that names them is
+// refused by older versions, never read as something narrower or wider.
 package consent
 
 import "github.com/vitalveil/vitalveil/internal/record"
@@ -32,11 +43,12 @@ type Document struct {
 }
 
 // Terms is what a patient allows to be proven: a template on a metric within
-// bounds, at most Times times under this consent.
+// bounds, at most Times times under this consent (all its versions together).
+// Lo and Hi are codes of the metric, for TemplateTrend biased by TrendBias.
 type Terms struct {
 	Template string `json:"template"`
 	Metric   string `json:"metric"`
-	Lo       uint32 `json:"lo"` // smallest lower bound that may be asked, as a code of the metric
+	Lo       uint32 `json:"lo"` // smallest lower bound that may be asked
 	Hi       uint32 `json:"hi"` // largest upper bound that may be asked
 	Times    uint32 `json:"times"`
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/vitalveil/vitalveil/wearable"
@@ -191,7 +190,7 @@ func (l *loader) row(rec []string, at [len(columns)]int) error {
 	}
 	value, err := wearable.ParseDecimal(rec[at[3]])
 	if err != nil {
-		return fmt.Errorf("value %q is not a decimal number: %w", rec[at[3]], err)
+		return fmt.Errorf("value %q: %w", rec[at[3]], err)
 	}
 	p := l.people[id]
 	if p == nil {
@@ -221,19 +220,13 @@ func (l *loader) row(rec []string, at [len(columns)]int) error {
 
 // floorSeconds reads t_seconds exactly and rounds down: -0.5 is second -1.
 func floorSeconds(s string) (int64, error) {
-	if _, err := wearable.ParseDecimal(s); err != nil {
-		return 0, fmt.Errorf("t_seconds %q is not a decimal number: %w", s, err)
-	}
-	whole, frac, _ := strings.Cut(s, ".")
-	n, err := strconv.ParseInt(whole, 10, 64)
+	t, err := wearable.ParseDecimal(s)
 	if err != nil {
-		return 0, fmt.Errorf("t_seconds %q is not a decimal number", s)
+		return 0, fmt.Errorf("t_seconds %q: %w", s, err)
 	}
-	if strings.HasPrefix(s, "-") && strings.Trim(frac, "0") != "" {
-		n--
-	}
-	if n > maxReplaySeconds || n < -maxReplaySeconds {
+	sec := t.FloorDiv(1)
+	if sec > maxReplaySeconds || sec < -maxReplaySeconds {
 		return 0, fmt.Errorf("t_seconds %s is more than ten years from 2025-01-01", s)
 	}
-	return n, nil
+	return sec, nil
 }

@@ -64,10 +64,10 @@ type Error struct {
 	cause  error
 }
 
-// New makes an Error; a %w verb keeps the cause for errors.Is in this process.
+// New makes an Error; %w verbs keep their causes for errors.Is in this process.
 func New(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Detail: err.Error(), cause: errors.Unwrap(err)}
+	return &Error{Code: code, Detail: err.Error(), cause: err}
 }
 
 // Error returns "CODE: detail", the form that Parse reads back.
@@ -82,11 +82,13 @@ func (e *Error) Is(target error) bool {
 }
 
 // Parse recovers an Error from text that carries one, such as a peer's message
-// around a chaincode error. Text without a known code becomes Internal.
+// around a chaincode error. The first known code counts that is a word of its
+// own, so that MVCC_READ_CONFLICT is not read as CONFLICT. Text without a known
+// code becomes Internal.
 func Parse(text string) *Error {
 	best, code := -1, Code("")
 	for c := range Codes {
-		if i := strings.Index(text, string(c)+": "); i >= 0 && (best < 0 || i < best) {
+		if i := index(text, c); i >= 0 && (best < 0 || i < best) {
 			best, code = i, c
 		}
 	}
@@ -96,9 +98,32 @@ func Parse(text string) *Error {
 	return &Error{Code: code, Detail: text[best+len(code)+2:]}
 }
 
+// index finds "CODE: " where no other word runs into it, or returns -1.
+func index(text string, c Code) int {
+	mark := string(c) + ": "
+	for from := 0; ; {
+		i := strings.Index(text[from:], mark)
+		if i < 0 {
+			return -1
+		}
+		i += from
+		if i == 0 || !partOfWord(text[i-1]) {
+			return i
+		}
+		from = i + 1
+	}
+}
+
+func partOfWord(b byte) bool {
+	return b == '_' || b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z'
+}
+
 // Of returns the code of err: its own if it is or wraps an Error, the one its
-// text carries otherwise.
+// text carries otherwise. The code of no error is empty.
 func Of(err error) Code {
+	if err == nil {
+		return ""
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e.Code

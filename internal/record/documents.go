@@ -412,3 +412,10 @@ type Attest struct {
 type Expire struct {
 	Request string `json:"request"`
 }
+
+// Descriptor is what a participant needs to know of a network beforehand, and
+// what an offline check starts from.
+type Descriptor struct {
+	Genesis Genesis           `json:"genesis"`
+	Roots   map[string][]byte `json:"roots"` // root certificates (PEM) by MSP
+}

@@ -17,9 +17,11 @@ func nodeHash(l, r ID) ID {
 	return sha256.Sum256(b)
 }
 
+// split returns the largest power of two below n, which is at least 2. It does
+// not double past n: sizes of received trees are not bounded.
 func split(n int) int {
 	k := 1
-	for k*2 < n {
+	for k < n-k {
 		k *= 2
 	}
 	return k

@@ -91,6 +91,7 @@ const (
 var canonical = func() cbor.EncMode {
 	o := cbor.CoreDetEncOptions()
 	o.TextMarshaler = cbor.TextMarshalerNone
+	o.NilContainers = cbor.NilContainerAsEmpty // JSON and protobuf cannot tell nil from empty
 	m, err := o.EncMode()
 	if err != nil {
 		panic(err)
@@ -113,9 +114,17 @@ func Digest(domain, network string, v any) ID {
 // Nothing the caller can do makes it valid: refuse the document.
 var ErrSignature = errors.New("signature does not verify")
 
-// PublicKeyBytes returns the 33-byte compressed SEC 1 form of a P-256 key.
+// PublicKeyBytes returns the 33-byte compressed SEC 1 form of a P-256 key, and
+// nil for any other key, which no check accepts.
 func PublicKeyBytes(k *ecdsa.PublicKey) []byte {
-	return elliptic.MarshalCompressed(elliptic.P256(), k.X, k.Y)
+	if k == nil || k.Curve != elliptic.P256() {
+		return nil
+	}
+	point, err := k.Bytes() // 4 || x || y
+	if err != nil {
+		return nil
+	}
+	return append([]byte{2 | point[64]&1}, point[1:33]...)
 }
 
 // ParsePublicKey reads a 33-byte compressed P-256 point.
@@ -127,7 +136,11 @@ func ParsePublicKey(b []byte) (*ecdsa.PublicKey, error) {
 	if x == nil {
 		return nil, errors.New("not a point of P-256")
 	}
-	return &ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}, nil
+	point := make([]byte, 65)
+	point[0] = 4
+	x.FillBytes(point[1:33])
+	y.FillBytes(point[33:])
+	return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 }
 
 // Sign makes an ES256 signature (r || s, 64 bytes) over a digest.

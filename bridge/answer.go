@@ -1,0 +1,374 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk"
+	"github.com/vitalveil/vitalveil/zk/verifier"
+)
+
+// What became of a request that was found to be in order.
+const (
+	answerFalse   = "false"   // does not hold: silence for ever
+	answerPending = "pending" // proven, not sent yet
+	answerSent    = "sent"
+	answerLapsed  = "lapsed" // proven, but the ledger no longer takes it
+)
+
+// answerRecord remembers a request that was in order. It is as secret as the
+// readings: it says whether the claim holds.
+type answerRecord struct {
+	Outcome    string
+	Consent    record.ID
+	Template   string
+	Metric     string
+	AnswerFrom int64
+	Expires    int64
+	Proof      []byte
+}
+
+// Answers says what one Answer did. It is for the patient's eyes: which requests
+// met silence is itself an answer about the patient.
+type Answers struct {
+	Proven  []string // requests whose proofs reached the ledger
+	Pending []string // proven; their slot has not come, or the gateway is away
+	Silent  []string // do not hold, now or when first seen
+	Ignored []string // not in order: not ours, or beyond the consent left with the device
+}
+
+func (a *Answers) add(o Answers) {
+	a.Proven = append(a.Proven, o.Proven...)
+	a.Pending = append(a.Pending, o.Pending...)
+	a.Silent = append(a.Silent, o.Silent...)
+	a.Ignored = append(a.Ignored, o.Ignored...)
+}
+
+// ErrNoProver says that a predicate holds but the hub has no prover: call
+// SetProver and Answer again, before the request expires.
+var ErrNoProver = errors.New("a predicate holds, but there is no prover")
+
+// Answer looks for predicate requests, proves those that hold and that the
+// patient's consent allows, and hands the proofs in once ledger time has reached
+// their slot. About all others it stays silent. Call it every now and then; it
+// may be interrupted at any point.
+func (h *Hub) Answer(ctx context.Context) (Answers, error) {
+	n, err := retried(ctx, func() (api.Network, error) { return h.open.Network(ctx) })
+	if err != nil {
+		return Answers{}, fmt.Errorf("ask for ledger time: %w", err)
+	}
+	if n.Genesis.Network != h.network {
+		return Answers{}, fmt.Errorf("the gateway serves network %q, this hub belongs to %q", clip(n.Genesis.Network), h.network)
+	}
+	var total Answers
+	var errs []error
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for _, d := range h.Devices() {
+		g.Go(func() error {
+			a, err := d.answer(ctx, n.LedgerTime)
+			mu.Lock()
+			defer mu.Unlock()
+			total.add(a)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("device %s: %w", d.id.Short(), err))
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // errors are gathered above
+	return total, errors.Join(errs...)
+}
+
+// answer handles the open requests for one device at ledger time now. A retired
+// device still answers: what it committed stays true.
+func (d *Device) answer(ctx context.Context, now int64) (Answers, error) {
+	d.sync.Lock()
+	defer d.sync.Unlock()
+	defer d.client.Close()
+	var a Answers
+	d.mu.Lock()
+	enrolled, failed := d.rec.Enrolled, d.failed
+	d.mu.Unlock()
+	if !enrolled || failed != nil {
+		return a, failed
+	}
+	requests, err := retried(ctx, func() ([]record.PredicateState, error) { return d.client.Requests(ctx, d.id) })
+	if err != nil {
+		return a, err
+	}
+	var errs []error
+	for _, q := range requests {
+		if err := d.request(ctx, q, now, &a); err != nil {
+			errs = append(errs, fmt.Errorf("request %s: %w", clip(q.ID), err))
+		}
+	}
+	return a, errors.Join(errs...)
+}
+
+// maxRequestID bounds the identifier of a request in bytes.
+const maxRequestID = 128
+
+func (d *Device) request(ctx context.Context, q record.PredicateState, now int64, a *Answers) error {
+	if q.ID == "" || len(q.ID) > maxRequestID || q.Status != record.PredicateAsked {
+		a.Ignored = append(a.Ignored, clip(q.ID))
+		return nil
+	}
+	var rec answerRecord
+	known, err := d.vault.load(d.answerKey(q.ID), &rec)
+	if err != nil {
+		return err
+	}
+	if !known {
+		var inOrder bool
+		rec, inOrder, err = d.decide(ctx, q, now)
+		if err != nil {
+			return err
+		}
+		if !inOrder {
+			a.Ignored = append(a.Ignored, q.ID)
+			return nil
+		}
+	}
+	switch {
+	case rec.Outcome == answerFalse:
+		a.Silent = append(a.Silent, q.ID)
+		return nil
+	case rec.Outcome != answerPending:
+		return nil
+	case now < rec.AnswerFrom:
+		a.Pending = append(a.Pending, q.ID)
+		return nil
+	}
+	return d.handIn(ctx, q.ID, rec, a)
+}
+
+func (d *Device) answerKey(request string) []byte { return d.vault.key(kindAnswer, []byte(request)...) }
+
+// decide checks a new request, and proves it if it holds. The outcome is durable
+// on return, and counts against the consent; a request that is not in order is
+// not recorded.
+func (d *Device) decide(ctx context.Context, q record.PredicateState, now int64) (answerRecord, bool, error) {
+	statement, openings, err := d.recognise(q)
+	if err != nil || now >= q.Expires || d.forbids(q, now) != nil {
+		return answerRecord{}, false, d.damage(err)
+	}
+	rec := answerRecord{
+		Outcome: answerFalse, Consent: q.Consent, Template: q.Ask.Template, Metric: q.Ask.Metric,
+		AnswerFrom: q.AnswerFrom, Expires: q.Expires,
+	}
+	holds, err := zk.Holds(statement, openings)
+	if err != nil {
+		return rec, false, err
+	}
+	if holds {
+		rec.Outcome = answerPending
+		if rec.Proof, err = d.hub.prove(ctx, statement, openings); err != nil {
+			return rec, false, err
+		}
+	}
+	return rec, true, d.keepAnswer(q.ID, rec)
+}
+
+func (d *Device) keepAnswer(request string, rec answerRecord) error {
+	return d.vault.update(true, func(b *pebble.Batch) error { return d.vault.store(b, d.answerKey(request), rec) })
+}
+
+// damage lets failures of the store through; what else is wrong with a request
+// is nobody's business.
+func (d *Device) damage(err error) error {
+	if errors.Is(err, errForeign) {
+		return nil
+	}
+	return err
+}
+
+// errForeign says that a request is not about this device's own commitments as
+// the network defines them.
+var errForeign = errors.New("request is not in order")
+
+// recognise rebuilds the statement of a request from the device's own openings
+// and the pinned genesis, and compares: nothing in it is taken from the gateway
+// unchecked.
+func (d *Device) recognise(q record.PredicateState) (verifier.Statement, []*zk.Opening, error) {
+	var none verifier.Statement
+	class, err := verifier.ClassByName(q.Ask.Class)
+	if err != nil {
+		return none, nil, errForeign
+	}
+	m, ok := d.metric(q.Ask.Metric)
+	g := &d.hub.cfg.Genesis
+	i := slices.IndexFunc(g.Circuits, func(c record.Circuit) bool { return c.Class == class.Name })
+	if !ok || i < 0 || q.Device != d.id || q.Ask.Patient != d.Patient() || len(q.Roots) != class.Days {
+		return none, nil, errForeign
+	}
+	openings, err := d.openings(q.Ask.FirstDay, q.Roots)
+	if err != nil {
+		return none, nil, err
+	}
+	digest, err := verifier.DataDigest(q.Roots)
+	if err != nil || digest != q.DataDigest {
+		return none, nil, errForeign
+	}
+	binding := verifier.Binding(d.hub.cfg.Channel, q.ID, q.Ask.Nonce, q.Consent, q.Expires, g.Circuits[i].Hash)
+	if binding != q.Binding || q.AnswerFrom < q.Asked || q.Expires <= q.AnswerFrom {
+		return none, nil, errForeign
+	}
+	s := verifier.Statement{DataDigest: digest, Binding: binding, Slot: m.Slot, FirstDay: q.Ask.FirstDay, Bounds: q.Ask.Bounds}
+	if s.Check(class.Days, m) != nil {
+		return none, nil, errForeign
+	}
+	return s, openings, nil
+}
+
+// openings returns what opens the days from first on; their roots must be those
+// asked about.
+func (d *Device) openings(first int64, roots []record.ID) ([]*zk.Opening, error) {
+	if first < verifier.MinDay || first > verifier.MaxDay {
+		return nil, errForeign
+	}
+	list := make([]*zk.Opening, len(roots))
+	for i, root := range roots {
+		var rec dayRecord
+		found, err := d.vault.load(d.vault.key(kindOpening, ordered(first+int64(i))...), &rec)
+		if err != nil {
+			return nil, err
+		}
+		if !found || rec.Root != root {
+			return nil, errForeign
+		}
+		list[i] = new(zk.Opening)
+		if err := list[i].UnmarshalBinary(rec.Opening); err != nil {
+			return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
+		}
+	}
+	return list, nil
+}
+
+// forbids says why the consent left with the device does not allow a request, or
+// nil. The consent that the ledger names must allow it by itself, and no denial
+// may touch it.
+func (d *Device) forbids(q record.PredicateState, now int64) error {
+	docs, named, err := d.consents(q.Consent)
+	if err != nil {
+		return err
+	}
+	if named == nil || named.Version != q.Version {
+		return errors.New("the consent named is not the one left with this device")
+	}
+	m, _ := wearable.ByKey(q.Ask.Metric)
+	claim, err := consent.ClaimOf(q.Ask.Template, m, q.Ask.Bounds)
+	if err != nil {
+		return err
+	}
+	used, err := d.used(q)
+	if err != nil {
+		return err
+	}
+	claim.Used = map[record.ID]uint32{q.Consent: used}
+	if d.hub.cfg.Genesis.Clock != record.ClockSimulated {
+		now = max(now, d.hub.cfg.Clock().Unix()) // ledger time is the gateway's word
+	}
+	decision := consent.Decide(docs, consent.Request{
+		Grantee: q.Asker, Purpose: q.Ask.Purpose, Operation: consent.OpPredicate, Metric: q.Ask.Metric,
+		From: q.Ask.FirstDay * 24, Until: (q.Ask.FirstDay + int64(len(q.Roots))) * 24, At: now, Claim: &claim,
+	})
+	if !decision.Permit || decision.Document != q.Consent {
+		return errors.New("the consent left with this device does not allow it")
+	}
+	return nil
+}
+
+// consents returns the denials on record and the consent named, if there.
+func (d *Device) consents(name record.ID) ([]consent.Document, *consent.Document, error) {
+	var docs []consent.Document
+	var named *consent.Document
+	for e, err := range d.vault.each(kindConsent, nil) {
+		if err != nil {
+			return nil, nil, err
+		}
+		var doc consent.Document
+		if err := decode(e.value, &doc); err != nil {
+			return nil, nil, err
+		}
+		if doc.ID == name {
+			named = &doc
+		}
+		if doc.ID == name || doc.Effect == consent.EffectDeny {
+			docs = append(docs, doc)
+		}
+	}
+	return docs, named, nil
+}
+
+// used counts the requests answered, with a proof or with silence, under the
+// same consent, template and metric.
+func (d *Device) used(q record.PredicateState) (uint32, error) {
+	var n uint32
+	for e, err := range d.vault.each(kindAnswer, nil) {
+		if err != nil {
+			return 0, err
+		}
+		var rec answerRecord
+		if err := decode(e.value, &rec); err != nil {
+			return 0, err
+		}
+		if rec.Consent == q.Consent && rec.Template == q.Ask.Template && rec.Metric == q.Ask.Metric {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (h *Hub) prove(ctx context.Context, s verifier.Statement, openings []*zk.Opening) ([]byte, error) {
+	h.mu.Lock()
+	p := h.prover
+	h.mu.Unlock()
+	if p == nil {
+		return nil, ErrNoProver
+	}
+	// One proof takes every processor already.
+	h.proving.Lock()
+	defer h.proving.Unlock()
+	return p.Prove(ctx, s, openings)
+}
+
+// handIn submits a proof. A retry sends the same bytes.
+func (d *Device) handIn(ctx context.Context, request string, rec answerRecord, a *Answers) error {
+	ctx, cancel := context.WithTimeout(ctx, operationTime)
+	defer cancel()
+	op, err := retried(ctx, func() (*api.Operation, error) {
+		return d.client.Prove(ctx, record.Attest{Request: request, Proof: rec.Proof})
+	})
+	if err == nil {
+		_, err = d.client.Wait(ctx, op)
+	}
+	switch {
+	case err == nil:
+		rec.Outcome = answerSent
+		a.Proven = append(a.Proven, request)
+	case fault.Of(err) == fault.Expired || fault.Of(err) == fault.Conflict:
+		// Conflict: attested already, by this proof before a crash.
+		rec.Outcome = answerLapsed
+	case ctx.Err() == nil && fault.Codes[fault.Of(err)].Retry:
+		a.Pending = append(a.Pending, request)
+		return nil
+	default:
+		a.Pending = append(a.Pending, request)
+		return fmt.Errorf("hand in the proof: %w", err)
+	}
+	rec.Proof = nil
+	return d.keepAnswer(request, rec)
+}

@@ -1,0 +1,342 @@
+package bridge
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+// ErrRetired says that a device may never seal again, because its store was
+// lost, restored or rolled back, or a copy of it is in use: it could seal a
+// second row for a window. Enrol a new device (Hub.NewDevice) for the patient.
+var ErrRetired = errors.New("device is retired: its store was rolled back or copied; enrol a new device")
+
+// ErrNotEnrolled says that the device's enrolment has not reached the ledger:
+// get the patient's signature and call Enrol.
+var ErrNotEnrolled = errors.New("device is not enrolled yet")
+
+// deviceRecord is what never changes about a device, and its secrets. It leaves
+// the process encrypted only.
+type deviceRecord struct {
+	Key      []byte // P-256 scalar
+	Seeds    [][]byte
+	SeedBlob []byte
+	Document record.EnrolDevice
+	Enrolled bool // the ledger has it
+}
+
+// String keeps secrets out of logs.
+func (deviceRecord) String() string   { return "deviceRecord{secret}" }
+func (deviceRecord) GoString() string { return "deviceRecord{secret}" }
+
+// deviceState is how far a device has come. Every number only grows.
+type deviceState struct {
+	SealedUntil int64 // hours before it are sealed
+	PackedRows  int64 // hours before it belong to an upload
+	DaysUntil   int64 // days before it are committed
+	PackedDays  int64 // days before it belong to an upload
+	NextUpload  uint64
+	FinishAt    int64 // no hour from here on is ever sealed; if Finished
+	Finished    bool
+	Marked      bool   // the mark file has this device
+	Retired     string // why, or empty
+	// ReceiptsFrom is, per pointer kind, the index below which no receipt is
+	// awaited any more.
+	ReceiptsFrom map[string]int64
+	Sensors      map[string]string // designated sensor by metric key
+	Counts       Counts
+}
+
+// Counts says what became of readings since the device was made.
+type Counts struct {
+	Gridded       uint64 // entered the minute grid
+	OutOfRange    uint64 // outside the metric's range
+	Late          uint64 // for an hour that is sealed, or before the first
+	Early         uint64 // from the future
+	NotDesignated uint64 // from a sensor that is not the designated one
+	NotEnrolled   uint64 // of a metric that the device is not enrolled for
+	Undecodable   uint64 // notifications that do not decode
+	Special       uint64 // NaN and other special values in notifications
+}
+
+// Device is one enrolled bridge installation for one patient. It is safe for
+// concurrent use.
+type Device struct {
+	hub     *Hub
+	id      record.ID
+	vault   *vault
+	signer  *ecdsa.PrivateKey
+	client  *api.Client
+	metrics []wearable.Metric // enrolled, by slot
+	// document is what the ledger records; it never changes.
+	document record.Device
+
+	// sync keeps Hub.Sync and Hub.Answer to one run per device at a time, and
+	// Close from ending the store below them. It is taken before mu.
+	sync sync.Mutex
+
+	mu      sync.Mutex
+	rec     deviceRecord
+	state   deviceState
+	grid    map[int64]*gridHour
+	changed bool // counts in state differ from the store
+	failed  error
+	key     *he.DeviceKey
+	checked bool // compared with the ledger since the hub was opened
+}
+
+func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
+	v, err := newVault(h.db, h.master, id)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), rec.Key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: device key: %v", ErrDamaged, err)
+	}
+	d := &Device{
+		hub: h, id: id, vault: v, signer: key, rec: rec, document: rec.Document.Device, grid: map[int64]*gridHour{},
+	}
+	for _, name := range rec.Document.Device.Metrics {
+		m, ok := wearable.ByKey(name)
+		if !ok {
+			return nil, fmt.Errorf("%w: device for unknown metric %q", ErrDamaged, name)
+		}
+		d.metrics = append(d.metrics, m)
+	}
+	slices.SortFunc(d.metrics, func(a, b wearable.Metric) int { return a.Slot - b.Slot })
+	d.client = api.NewClient(h.cfg.GatewayURL, h.network, &api.Signer{Party: api.DeviceParty(id), Key: key})
+	return d, nil
+}
+
+func (h *Hub) loadDevice(id record.ID) (*Device, error) {
+	v, err := newVault(h.db, h.master, id)
+	if err != nil {
+		return nil, err
+	}
+	var rec deviceRecord
+	found, err := v.load(v.key(kindDevice), &rec)
+	if err != nil {
+		return nil, err
+	}
+	d, err := h.newDevice(id, rec)
+	if err != nil {
+		return nil, err
+	}
+	hasState, err := v.load(v.key(kindState), &d.state)
+	if err != nil {
+		return nil, err
+	}
+	if !found || !hasState || record.DeviceID(h.network, rec.Document.Device.Key) != id {
+		return nil, fmt.Errorf("%w: device %s is of another network or incomplete", ErrDamaged, id.Short())
+	}
+	mark, marked := h.marks[id]
+	switch {
+	case d.state.Retired != "":
+	case marked && d.state.SealedUntil < mark:
+		err = d.retire("the store is older than the mark file: it was restored from a copy")
+	case d.state.Marked && !marked:
+		err = d.retire("the mark file was lost, so the store may be an old copy")
+	}
+	return d, err
+}
+
+// ID returns the device's identifier.
+func (d *Device) ID() record.ID { return d.id }
+
+// Patient returns the patient whose device it is.
+func (d *Device) Patient() record.ID { return d.document.Patient }
+
+// Document returns what the ledger records about the device.
+func (d *Device) Document() record.Device { return d.document }
+
+// Counts returns what became of readings so far.
+func (d *Device) Counts() Counts {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state.Counts
+}
+
+// Progress returns the Unix hour before which everything is sealed, and the
+// Unix day before which every day is committed.
+func (d *Device) Progress() (int64, int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state.SealedUntil, d.state.DaysUntil
+}
+
+// Retired returns why the device is retired, or "".
+func (d *Device) Retired() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state.Retired
+}
+
+// usable is called with mu held before anything is taken or sealed.
+func (d *Device) usable() error {
+	switch {
+	case d.failed != nil:
+		return d.failed
+	case d.state.Retired != "":
+		return fmt.Errorf("%w (%s)", ErrRetired, d.state.Retired)
+	}
+	return nil
+}
+
+// retire is called with mu held, or before the device is shared. Its seeds are
+// dropped: they must not seal again.
+func (d *Device) retire(why string) error {
+	d.forgetKey()
+	d.state.Retired = why
+	d.rec.Seeds = nil
+	clear(d.grid)
+	return d.vault.update(true, func(b *pebble.Batch) error {
+		return errors.Join(d.vault.store(b, d.vault.key(kindDevice), d.rec), d.vault.store(b, d.vault.key(kindState), d.state))
+	})
+}
+
+// fail makes a failed write final: memory and store may differ from here on, and
+// only opening the store again tells what is on disk.
+func (d *Device) fail(err error) error {
+	if err != nil && d.failed == nil {
+		d.failed = fmt.Errorf("bridge store could not be written; open it again: %w", err)
+	}
+	return err
+}
+
+// shutdown writes the open minutes and forgets the secrets.
+func (d *Device) shutdown() error {
+	d.sync.Lock()
+	defer d.sync.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var err error
+	if d.failed == nil && d.state.Retired == "" {
+		err = d.vault.update(true, d.writeGrid)
+	}
+	d.forgetKey()
+	d.failed = ErrClosed
+	d.client.Close()
+	return err
+}
+
+// Enrol brings the device's enrolment to the ledger, with the patient's
+// signature over it, and waits until it is there. It may be repeated.
+func (d *Device) Enrol(ctx context.Context, patientSignature []byte) error {
+	d.mu.Lock()
+	err := d.usable()
+	rec := d.rec
+	d.mu.Unlock()
+	if err != nil || rec.Enrolled {
+		return err
+	}
+	rec.Document.PatientSignature = patientSignature
+	op, err := retried(ctx, func() (*api.Operation, error) { return d.client.EnrolDevice(ctx, rec.Document, rec.SeedBlob) })
+	if err == nil {
+		_, err = d.client.Wait(ctx, op)
+	}
+	if err != nil && !d.onLedger(ctx, err) {
+		return fmt.Errorf("enrol device %s: %w", d.id.Short(), err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	rec.Enrolled, rec.SeedBlob = true, nil
+	d.rec = rec
+	return d.fail(d.vault.update(true, func(b *pebble.Batch) error { return d.vault.store(b, d.vault.key(kindDevice), rec) }))
+}
+
+// onLedger tells whether an enrolment that was refused as a conflict is our own,
+// made before a crash.
+func (d *Device) onLedger(ctx context.Context, err error) bool {
+	if fault.Of(err) != fault.Conflict {
+		return false
+	}
+	s, err := d.client.Device(ctx, d.id)
+	if err != nil {
+		return false
+	}
+	theirs := record.Digest(record.DomainDevice, d.hub.network, s.State.Device)
+	return theirs == record.Digest(record.DomainDevice, d.hub.network, d.document)
+}
+
+// Ready tells whether every holder has acknowledged the device's seeds: only
+// then do its rows count. It rests on the gateway's word; rows may be sealed and
+// uploaded before.
+func (d *Device) Ready(ctx context.Context) (bool, error) {
+	s, err := d.client.Device(ctx, d.id)
+	return err == nil && s.Ready, err
+}
+
+// SetConsent leaves consent documents with the device, which answers predicate
+// requests only within them. For each consent the highest version counts; a
+// lower one is ignored. The patient's own app calls it, having checked whose
+// documents they are.
+func (d *Device) SetConsent(docs ...consent.Document) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	return d.vault.update(true, func(b *pebble.Batch) error {
+		newest := map[record.ID]consent.Document{}
+		for _, doc := range docs {
+			if doc.Patient != d.Patient() {
+				return fmt.Errorf("consent %s is of another patient", doc.ID.Short())
+			}
+			if err := consent.Validate(doc); err != nil {
+				return fmt.Errorf("consent %s: %w", doc.ID.Short(), err)
+			}
+			if doc.Version > newest[doc.ID].Version {
+				newest[doc.ID] = doc
+			}
+		}
+		for _, id := range slices.SortedFunc(maps.Keys(newest), compareIDs) {
+			var old consent.Document
+			key := d.vault.key(kindConsent, id[:]...)
+			if _, err := d.vault.load(key, &old); err != nil {
+				return err
+			}
+			if newest[id].Version <= old.Version {
+				continue
+			}
+			if err := d.vault.store(b, key, newest[id]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func compareIDs(a, b record.ID) int { return slices.Compare(a[:], b[:]) }
+
+// checkMetrics returns the metrics sorted by name, as the ledger wants them.
+func checkMetrics(metrics []string) ([]string, error) {
+	names := slices.Clone(metrics)
+	slices.Sort(names)
+	if len(names) == 0 || len(slices.Compact(slices.Clone(names))) != len(names) {
+		return nil, errors.New("bridge: a device is for at least one metric, and each once")
+	}
+	for _, name := range names {
+		if _, ok := wearable.ByKey(name); !ok {
+			return nil, fmt.Errorf("bridge: no metric is called %q", name)
+		}
+	}
+	return names, nil
+}

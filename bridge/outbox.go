@@ -1,0 +1,438 @@
+package bridge
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+const (
+	// rowsPerUpload and daysPerUpload bound one upload: twenty days, and one
+	// batch on the ledger.
+	rowsPerUpload = 480
+	daysPerUpload = record.MaxBatch - rowsPerUpload
+	// atOnce is how many devices talk to the gateway at the same time.
+	atOnce = 8
+	// operationTime bounds the wait for one operation; it goes on without us.
+	operationTime = 2 * time.Minute
+)
+
+// uploadRecord is one upload of the outbox: the rows of hours [RowsFrom,
+// RowsUntil) in one blob and the roots of days [DaysFrom, DaysUntil). Its
+// pointers are in their own records. It is deleted when every pointer is on the
+// ledger or refused for good.
+type uploadRecord struct {
+	RowsFrom, RowsUntil int64
+	DaysFrom, DaysUntil int64
+}
+
+// pointerRecord is a signed pointer and what became of it.
+type pointerRecord struct {
+	Signed  record.SignedPointer
+	Outcome string // of record.AnchorItem; "" while it is not known
+	Code    string
+	Detail  string
+}
+
+// Refusal is a pointer that the ledger will not take.
+type Refusal struct {
+	Device record.ID
+	Kind   string
+	Index  int64
+	Code   fault.Code
+	Detail string
+}
+
+// Report says what one Sync did and what is left.
+type Report struct {
+	Anchored int       // pointers that reached the ledger, or were found there
+	Receipts int       // receipts verified and stored
+	Awaited  int       // pointers on the ledger whose receipt is still to come
+	Waiting  int       // pointers that the ledger does not take yet; Sync again later
+	Refused  []Refusal // by this Sync; Device.Refused lists all
+	Retired  []record.ID
+}
+
+func (r *Report) add(o Report) {
+	r.Anchored += o.Anchored
+	r.Receipts += o.Receipts
+	r.Awaited += o.Awaited
+	r.Waiting += o.Waiting
+	r.Refused = append(r.Refused, o.Refused...)
+	r.Retired = append(r.Retired, o.Retired...)
+}
+
+// Sync brings everything that is sealed and committed to the ledger, records
+// what became of each pointer, and fetches and verifies receipts. It may be
+// interrupted at any point and repeated at any time. Devices that are not
+// enrolled or are retired are passed over.
+//
+// The error joins those of all devices; the report counts what worked.
+func (h *Hub) Sync(ctx context.Context) (Report, error) {
+	var devices []*Device
+	mark := map[record.ID]int64{}
+	for _, d := range h.Devices() {
+		d.mu.Lock()
+		if d.usable() == nil && d.rec.Enrolled {
+			devices = append(devices, d)
+			mark[d.id] = d.state.SealedUntil
+		}
+		d.mu.Unlock()
+	}
+	// Nothing leaves before the mark covers it.
+	if err := h.raiseMarks(mark); err != nil {
+		return Report{}, err
+	}
+	var total Report
+	var errs []error
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for _, d := range devices {
+		g.Go(func() error {
+			r, err := d.syncUntil(ctx, mark[d.id])
+			mu.Lock()
+			defer mu.Unlock()
+			total.add(r)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("device %s: %w", d.id.Short(), err))
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // errors are gathered above
+	return total, errors.Join(errs...)
+}
+
+// syncUntil is Sync for one device, with hours before marked.
+func (d *Device) syncUntil(ctx context.Context, marked int64) (Report, error) {
+	d.sync.Lock()
+	defer d.sync.Unlock()
+	defer d.client.Close()
+	var r Report
+	d.mu.Lock()
+	err := d.usable()
+	d.mu.Unlock()
+	if err := errors.Join(err, ctx.Err()); err != nil {
+		return r, err
+	}
+	if err := d.compare(ctx); err != nil {
+		return d.retiredIn(r), err
+	}
+	if err := d.pack(marked); err != nil {
+		return r, err
+	}
+	var errs []error
+	uploads, err := d.uploads()
+	if err != nil {
+		return r, err
+	}
+	for _, u := range uploads {
+		if err := d.upload(ctx, u, &r); err != nil {
+			errs = append(errs, err)
+			break
+		}
+	}
+	if err := d.receipts(ctx, &r); err != nil {
+		errs = append(errs, err)
+	}
+	return d.retiredIn(r), errors.Join(errs...)
+}
+
+func (d *Device) retiredIn(r Report) Report {
+	if d.Retired() != "" {
+		r.Retired = append(r.Retired, d.id)
+	}
+	return r
+}
+
+// pack makes uploads of what is sealed and committed. From here on it is fixed
+// which rows share a blob and what is signed: a retry sends the same bytes.
+func (d *Device) pack(marked int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	for d.state.PackedRows < marked || d.state.PackedDays < d.state.DaysUntil {
+		next := d.state
+		u := uploadRecord{RowsFrom: next.PackedRows, DaysFrom: next.PackedDays}
+		u.RowsUntil = min(marked, u.RowsFrom+rowsPerUpload)
+		u.DaysUntil = min(next.DaysUntil, u.DaysFrom+daysPerUpload)
+		next.PackedRows, next.PackedDays, next.Marked = u.RowsUntil, u.DaysUntil, true
+		next.NextUpload++
+		err := d.vault.update(true, func(b *pebble.Batch) error {
+			if err := d.sign(b, u); err != nil {
+				return err
+			}
+			return errors.Join(
+				d.vault.store(b, d.uploadKey(d.state.NextUpload), u),
+				d.vault.store(b, d.vault.key(kindState), next))
+		})
+		if err != nil {
+			return d.fail(err)
+		}
+		d.state = next
+	}
+	return nil
+}
+
+func (d *Device) uploadKey(n uint64) []byte {
+	return d.vault.key(kindUpload, binary.BigEndian.AppendUint64(nil, n)...)
+}
+
+func (d *Device) pointerKey(kind string, index int64) []byte {
+	return d.vault.key(kindPointer, append([]byte{kind[0]}, ordered(index)...)...)
+}
+
+// sign puts the signed pointers of an upload into the batch.
+func (d *Device) sign(b *pebble.Batch, u uploadRecord) error {
+	blob, rows, err := d.blob(u)
+	if err != nil {
+		return err
+	}
+	name := record.SumID(blob)
+	for _, row := range rows {
+		if err := d.signOne(b, record.Pointer{
+			Device: d.id, Kind: record.KindRow, Index: row.Hour, Blob: name, Commitment: record.SumID(row.Row),
+		}); err != nil {
+			return err
+		}
+	}
+	for day := u.DaysFrom; day < u.DaysUntil; day++ {
+		var rec dayRecord
+		found, err := d.vault.load(d.vault.key(kindOpening, ordered(day)...), &rec)
+		if err != nil || !found {
+			return errors.Join(fmt.Errorf("%w: no root for committed day %d", ErrDamaged, day), err)
+		}
+		if err := d.signOne(b, record.Pointer{Device: d.id, Kind: record.KindDay, Index: day, Commitment: rec.Root}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Device) signOne(b *pebble.Batch, p record.Pointer) error {
+	sig, err := record.Sign(d.signer, p.Digest(d.hub.network))
+	if err != nil {
+		return err
+	}
+	return d.vault.store(b, d.pointerKey(p.Kind, p.Index), pointerRecord{Signed: record.SignedPointer{Pointer: p, Signature: sig}})
+}
+
+// blob rebuilds the rows blob of an upload from the stored rows; it is nil when
+// the upload has no rows.
+func (d *Device) blob(u uploadRecord) ([]byte, []record.BlobRow, error) {
+	if u.RowsFrom >= u.RowsUntil {
+		return nil, nil, nil
+	}
+	rows := make([]record.BlobRow, 0, u.RowsUntil-u.RowsFrom)
+	for hour := u.RowsFrom; hour < u.RowsUntil; hour++ {
+		row, err := d.vault.get(d.vault.key(kindRow, ordered(hour)...))
+		if err != nil || row == nil {
+			return nil, nil, errors.Join(fmt.Errorf("%w: no row for sealed hour %d", ErrDamaged, hour), err)
+		}
+		rows = append(rows, record.BlobRow{Hour: hour, Row: row})
+	}
+	blob, err := record.EncodeRows(d.id, rows)
+	return blob, rows, err
+}
+
+// numbered is an upload with its place in the outbox.
+type numbered struct {
+	uploadRecord
+	n uint64
+}
+
+// uploads lists the outbox in order.
+func (d *Device) uploads() ([]numbered, error) {
+	var list []numbered
+	for e, err := range d.vault.each(kindUpload, nil) {
+		if err != nil {
+			return nil, err
+		}
+		if len(e.name) != 8 {
+			return nil, fmt.Errorf("%w: upload key", ErrDamaged)
+		}
+		u := numbered{n: binary.BigEndian.Uint64(e.name)}
+		if err := decode(e.value, &u.uploadRecord); err != nil {
+			return nil, err
+		}
+		list = append(list, u)
+	}
+	return list, nil
+}
+
+// upload sends one upload, waits for its operation and records the outcomes.
+func (d *Device) upload(ctx context.Context, u numbered, r *Report) error {
+	pointers, err := d.pointers(u.uploadRecord)
+	if err != nil {
+		return err
+	}
+	if len(pointers) == 0 {
+		return d.settle(u, nil, nil, r)
+	}
+	var blobs [][]byte
+	if pointers[0].Signed.Pointer.Kind == record.KindRow { // rows come first
+		blob, _, err := d.blob(u.uploadRecord)
+		if err != nil {
+			return err
+		}
+		blobs = [][]byte{blob}
+	}
+	signed := make([]record.SignedPointer, len(pointers))
+	for i, p := range pointers {
+		signed[i] = p.Signed
+	}
+	ctx, cancel := context.WithTimeout(ctx, operationTime)
+	defer cancel()
+	op, err := retried(ctx, func() (*api.Operation, error) { return d.client.Upload(ctx, d.id, blobs, signed) })
+	if err == nil {
+		op, err = d.client.Wait(ctx, op)
+	}
+	if err != nil {
+		return fmt.Errorf("upload hours %d to %d: %w", u.RowsFrom, u.RowsUntil, err)
+	}
+	if len(op.Items) != len(pointers) {
+		return fmt.Errorf("the gateway answered for %d pointers, %d were sent", len(op.Items), len(pointers))
+	}
+	return d.settle(u, pointers, op.Items, r)
+}
+
+// pointers lists the pointers of an upload whose outcome is open.
+func (d *Device) pointers(u uploadRecord) ([]pointerRecord, error) {
+	var list []pointerRecord
+	collect := func(kind string, from, until int64) error {
+		for i := from; i < until; i++ {
+			var p pointerRecord
+			found, err := d.vault.load(d.pointerKey(kind, i), &p)
+			if err != nil || !found {
+				return errors.Join(fmt.Errorf("%w: no pointer for %s %d", ErrDamaged, kind, i), err)
+			}
+			if p.Outcome == "" {
+				list = append(list, p)
+			}
+		}
+		return nil
+	}
+	err := collect(record.KindRow, u.RowsFrom, u.RowsUntil)
+	if err == nil {
+		err = collect(record.KindDay, u.DaysFrom, u.DaysUntil)
+	}
+	return list, err
+}
+
+// settle records what became of the pointers of an upload, and takes the upload
+// out of the outbox unless some are to be sent again.
+func (d *Device) settle(u numbered, pointers []pointerRecord, items []api.Item, r *Report) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	again, conflict := 0, false
+	err := d.vault.update(true, func(b *pebble.Batch) error {
+		for i, p := range pointers {
+			item := items[i].AnchorItem
+			code := fault.Code(item.Code)
+			switch {
+			case item.Outcome == record.Anchored || item.Outcome == record.Repeated:
+				r.Anchored++
+			case fault.Codes[code].Retry || item.Outcome != record.Refused:
+				// Signed anew, or the gateway would take the next upload for this one
+				// and repeat its answer. What is signed stays the same.
+				again++
+				if err := d.signOne(b, p.Signed.Pointer); err != nil {
+					return err
+				}
+				continue
+			default:
+				r.Refused = append(r.Refused, refusal(p, code, item.Detail))
+				conflict = conflict || code == fault.Conflict
+			}
+			p.Outcome, p.Code, p.Detail = item.Outcome, item.Code, clip(item.Detail)
+			if err := d.vault.store(b, d.pointerKey(p.Signed.Pointer.Kind, p.Signed.Pointer.Index), p); err != nil {
+				return err
+			}
+		}
+		if again > 0 {
+			return nil
+		}
+		return b.Delete(d.uploadKey(u.n), nil)
+	})
+	r.Waiting += again
+	if err != nil {
+		return d.fail(err)
+	}
+	if conflict {
+		return d.retire("the ledger has another row or day of this device: a copy of its store is in use")
+	}
+	return nil
+}
+
+func refusal(p pointerRecord, code fault.Code, detail string) Refusal {
+	s := p.Signed.Pointer
+	return Refusal{Device: s.Device, Kind: s.Kind, Index: s.Index, Code: code, Detail: clip(detail)}
+}
+
+// clip bounds a text of the gateway before it is stored.
+func clip(s string) string { return s[:min(len(s), 512)] }
+
+// Refused lists the pointers of the device that the ledger refused for good.
+func (d *Device) Refused() ([]Refusal, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failed != nil {
+		return nil, d.failed
+	}
+	var list []Refusal
+	for e, err := range d.vault.each(kindPointer, nil) {
+		if err != nil {
+			return nil, err
+		}
+		var p pointerRecord
+		if err := decode(e.value, &p); err != nil {
+			return nil, err
+		}
+		if p.Outcome == record.Refused {
+			list = append(list, refusal(p, fault.Code(p.Code), p.Detail))
+		}
+	}
+	return list, nil
+}
+
+// retried calls f until it succeeds, fails for good or ctx ends. It backs off
+// with jitter, so that hubs do not return all at once after an outage.
+func retried[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	const most = 5
+	pause := 50 * time.Millisecond
+	for try := 1; ; try++ {
+		v, err := f()
+		if err == nil || try == most || ctx.Err() != nil || !passing(err) {
+			return v, err
+		}
+		select {
+		case <-ctx.Done():
+			return v, err
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+		pause *= 3
+	}
+}
+
+// passing tells whether a failure may pass by itself soon.
+func passing(err error) bool {
+	code := fault.Of(err)
+	return code == fault.Unavailable || code == fault.Contention
+}

@@ -1,0 +1,142 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+// Reading is one measurement with its own time, from a source other than
+// Bluetooth: an import, a health store, an app.
+type Reading struct {
+	Metric string // key of the metric
+	// Time is in Unix seconds, exact; its minute is floor(Time / 60).
+	Time  wearable.Decimal
+	Value wearable.Decimal // in the metric's unit
+}
+
+// Outcome says what became of the readings of one Push.
+type Outcome struct {
+	Gridded    int // are part of the minute grid, durably
+	OutOfRange int // outside the metric's range: dropped
+	Late       int // for a sealed hour, or before the device's first: refused
+}
+
+// MaxPush is the most readings in one Push.
+const MaxPush = 100_000
+
+const (
+	// maxAheadHours bounds how far beyond the sealed hours readings are taken,
+	// which bounds the store.
+	maxAheadHours = 366 * 24
+	// skewSeconds is how far a clock may be off.
+	skewSeconds = 600
+)
+
+// ErrReading says that a reading cannot be taken as it is: no such metric, a
+// time out of bounds or a value that is no decimal numeral. None of the Push was
+// taken; correct it.
+var ErrReading = errors.New("reading refused")
+
+// Push takes readings with explicit times, in any order. It is durable when it
+// returns without error: all of it or, with an error, nothing. Readings for
+// sealed hours are counted and left out; they are no error, as a source cannot
+// know what is sealed.
+//
+// The push source is the patient's own app and stands beside the designated
+// sensor: what both report for a minute is averaged.
+func (d *Device) Push(ctx context.Context, readings []Reading) (Outcome, error) {
+	if err := ctx.Err(); err != nil {
+		return Outcome{}, err
+	}
+	if len(readings) > MaxPush {
+		return Outcome{}, fmt.Errorf("%w: %d at once, the limit is %d", ErrReading, len(readings), MaxPush)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return Outcome{}, err
+	}
+	placed, err := d.place(readings)
+	if err != nil {
+		return Outcome{}, err
+	}
+	before := d.state.Counts
+	for _, p := range placed {
+		if err := d.take(p.metric, p.minute, p.value); err != nil {
+			return Outcome{}, d.fail(err)
+		}
+	}
+	if err := d.fail(d.vault.update(true, d.writeGrid)); err != nil {
+		return Outcome{}, err
+	}
+	after := d.state.Counts
+	return Outcome{
+		Gridded:    int(after.Gridded - before.Gridded),
+		OutOfRange: int(after.OutOfRange - before.OutOfRange),
+		Late:       int(after.Late - before.Late),
+	}, nil
+}
+
+// sample is a reading with its metric and minute found.
+type sample struct {
+	metric wearable.Metric
+	minute int64
+	value  wearable.Decimal
+}
+
+// place checks all readings before the first is taken.
+func (d *Device) place(readings []Reading) ([]sample, error) {
+	latest := d.latestMinute()
+	placed := make([]sample, len(readings))
+	for i, r := range readings {
+		m, ok := d.metric(r.Metric)
+		if !ok {
+			return nil, fmt.Errorf("%w: number %d is of %q, for which this device is not enrolled", ErrReading, i, r.Metric)
+		}
+		if !r.Value.Finite() || !r.Time.Finite() {
+			return nil, fmt.Errorf("%w: number %d is not a decimal numeral", ErrReading, i)
+		}
+		minute := r.Time.FloorDiv(60)
+		if minute > latest {
+			return nil, fmt.Errorf("%w: number %d is of a time that is still to come", ErrReading, i)
+		}
+		placed[i] = sample{metric: m, minute: minute, value: r.Value}
+	}
+	return placed, nil
+}
+
+// latestMinute is the last minute for which readings are taken. On a network
+// whose clock is simulated the data may run ahead of it.
+func (d *Device) latestMinute() int64 {
+	latest := (d.state.SealedUntil+maxAheadHours)*60 - 1
+	if d.hub.cfg.Genesis.Clock != record.ClockSimulated {
+		latest = min(latest, floor(d.hub.cfg.Clock().Unix()+skewSeconds, 60))
+	}
+	return latest
+}
+
+// take grids one sample unless its hour is sealed. It is called with mu held.
+func (d *Device) take(m wearable.Metric, minute int64, v wearable.Decimal) error {
+	if hourOfMinute(minute) < d.state.SealedUntil || d.beyondFinish(hourOfMinute(minute)) {
+		d.state.Counts.Late++
+		d.changed = true
+		return nil
+	}
+	return d.add(m, minute, v)
+}
+
+func (d *Device) beyondFinish(hour int64) bool { return d.state.Finished && hour >= d.state.FinishAt }
+
+// metric finds a metric that the device is enrolled for.
+func (d *Device) metric(key string) (wearable.Metric, bool) {
+	for _, m := range d.metrics {
+		if m.Key == key {
+			return m, true
+		}
+	}
+	return wearable.Metric{}, false
+}

@@ -1,0 +1,324 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/cockroachdb/pebble/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk"
+)
+
+// chunkHours is how many hours are sealed by one synced commit.
+const chunkHours = 240
+
+// dayRecord is a committed day: its root and what opens it.
+type dayRecord struct {
+	Root    record.ID
+	Opening []byte
+}
+
+// Advance seals every hour that is over at now (Unix seconds) and commits every
+// day that is over, empty ones too. It is durable on return; an error leaves
+// what was done before it, and Advance may be called again.
+func (d *Device) Advance(ctx context.Context, now int64) error {
+	return d.advance(ctx, now, func(*deviceState) error { return nil })
+}
+
+// roundHours is how many hours Hub.Advance seals on all devices before it goes
+// on. What is public about a window is expensive to expand and kept for the
+// windows used last, so devices should pass through the same hours together.
+const roundHours = 72
+
+// Advance is Device.Advance for every device that is not retired, on all
+// processors. The error joins those of all devices.
+func (h *Hub) Advance(ctx context.Context, now int64) error {
+	for {
+		devices, until := h.behind(now)
+		errs := make([]error, len(devices))
+		var g errgroup.Group
+		g.SetLimit(runtime.GOMAXPROCS(0))
+		for i, d := range devices {
+			g.Go(func() error {
+				if err := d.Advance(ctx, until); err != nil {
+					errs[i] = fmt.Errorf("device %s: %w", d.id.Short(), err)
+				}
+				return nil
+			})
+		}
+		_ = g.Wait() // errors are gathered above
+		if err := errors.Join(errs...); err != nil || until == now {
+			return err
+		}
+	}
+}
+
+// behind returns the usable devices and the time to which the next round seals.
+func (h *Hub) behind(now int64) ([]*Device, int64) {
+	var devices []*Device
+	until := now
+	for _, d := range h.Devices() {
+		d.mu.Lock()
+		if d.usable() == nil {
+			devices = append(devices, d)
+			if !d.state.Finished || d.state.SealedUntil < d.state.FinishAt {
+				until = min(until, (d.state.SealedUntil+roundHours)*3600)
+			}
+		}
+		d.mu.Unlock()
+	}
+	return devices, until
+}
+
+// Finish is for data that ends, such as a replay: hours before untilHour are
+// sealed and none after it ever, whatever is pushed later. The last day is
+// committed by a later Advance (or Finish) once it is over by now.
+func (d *Device) Finish(ctx context.Context, untilHour, now int64) error {
+	return d.advance(ctx, now, func(s *deviceState) error {
+		switch {
+		case s.Finished && s.FinishAt != untilHour:
+			return fmt.Errorf("bridge: device %s finished at hour %d already", d.id.Short(), s.FinishAt)
+		case untilHour < s.SealedUntil:
+			return fmt.Errorf("bridge: hours before %d are sealed already", s.SealedUntil)
+		case untilHour > floor(now, 3600):
+			return fmt.Errorf("bridge: hour %d is not over yet", untilHour-1)
+		}
+		s.Finished, s.FinishAt = true, untilHour
+		return nil
+	})
+}
+
+func (d *Device) advance(ctx context.Context, now int64, prepare func(*deviceState) error) error {
+	if d.hub.cfg.Genesis.Clock != record.ClockSimulated && now > d.hub.cfg.Clock().Unix()+skewSeconds {
+		return fmt.Errorf("bridge: %d is a time still to come", now)
+	}
+	if now < -maxHour*3600 || now > maxHour*3600 {
+		return fmt.Errorf("bridge: %d is not a time within the years 1 to 9999", now)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if err := prepare(&d.state); err != nil {
+		return err
+	}
+	defer d.forgetKey()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		more, err := d.step(now)
+		if err != nil {
+			return err
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// step seals up to chunkHours and commits the days that they complete, in one
+// synced commit, and tells whether there is more to do.
+func (d *Device) step(now int64) (bool, error) {
+	end := floor(now, 3600)
+	if d.state.Finished {
+		end = min(end, d.state.FinishAt)
+	}
+	until := min(end, d.state.SealedUntil+chunkHours)
+	// Open minutes first, so that what is in memory is also in the store.
+	if err := d.fail(d.vault.update(true, d.writeGrid)); err != nil {
+		return false, err
+	}
+	w := &sealing{device: d, state: d.state, day: wearable.Day{Number: dayOfHour(d.state.SealedUntil)}}
+	err := d.vault.update(true, func(b *pebble.Batch) error {
+		w.batch = b
+		return w.run(until, floor(now, 86400))
+	})
+	if err != nil {
+		return false, d.fail(err)
+	}
+	d.state = w.state
+	for hour := range d.grid {
+		if hour < d.state.SealedUntil {
+			delete(d.grid, hour)
+		}
+	}
+	return until < end, nil
+}
+
+// sealing is the work of one step. It changes nothing outside its batch, so that
+// a failed step leaves no trace.
+type sealing struct {
+	device *Device
+	batch  *pebble.Batch
+	state  deviceState
+	day    wearable.Day // the day that is being sealed
+}
+
+// run seals hours before until, and commits days before today that are sealed.
+func (w *sealing) run(until, today int64) error {
+	partial := w.partialDay(until, today)
+	if w.state.SealedUntil >= until && !partial {
+		return nil
+	}
+	if err := w.loadDay(w.day.Number); err != nil {
+		return err
+	}
+	for w.state.SealedUntil < until {
+		if err := w.hour(w.state.SealedUntil); err != nil {
+			return fmt.Errorf("seal hour %d: %w", w.state.SealedUntil, err)
+		}
+		w.state.SealedUntil++
+		if w.state.SealedUntil%24 == 0 {
+			if err := w.endDay(today); err != nil {
+				return err
+			}
+		}
+	}
+	end := w.storeDay
+	if w.partialDay(until, today) {
+		end = w.commitDay
+	}
+	return errors.Join(end(), w.device.vault.store(w.batch, w.device.vault.key(kindState), w.state))
+}
+
+// partialDay tells whether the day at hand is the last of a device that finished
+// and over, though its last hours will never be sealed.
+func (w *sealing) partialDay(until, today int64) bool {
+	return w.state.Finished && until >= w.state.FinishAt && w.state.DaysUntil == w.day.Number &&
+		w.state.FinishAt > w.day.Number*24 && dayOfHour(w.state.FinishAt) == w.day.Number && w.day.Number < today
+}
+
+func (w *sealing) dayKey(day int64) []byte { return w.device.vault.key(kindDay, ordered(day)...) }
+
+func (w *sealing) loadDay(day int64) error {
+	w.day = wearable.Day{Number: day}
+	value, err := w.device.vault.get(w.dayKey(day))
+	if err != nil || value == nil {
+		return err
+	}
+	if err := w.day.UnmarshalBinary(value); err != nil || w.day.Number != day {
+		return fmt.Errorf("%w: day %d: %v", ErrDamaged, day, err)
+	}
+	return nil
+}
+
+// storeDay keeps the sealed part of the day for its commitment.
+func (w *sealing) storeDay() error {
+	value, err := w.day.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	return w.device.vault.put(w.batch, w.dayKey(w.day.Number), value)
+}
+
+// endDay commits the day whose last hour was sealed. Hours are sealed when they
+// are over, so the day is.
+func (w *sealing) endDay(today int64) error {
+	if w.day.Number >= today {
+		return errors.New("bridge: a day ended before its time")
+	}
+	if err := w.commitDay(); err != nil {
+		return err
+	}
+	return w.loadDay(w.day.Number + 1)
+}
+
+// commitDay makes the day root.
+func (w *sealing) commitDay() error {
+	root, opening, err := zk.CommitDay(&w.day)
+	if err != nil {
+		return fmt.Errorf("commit day %d: %w", w.day.Number, err)
+	}
+	secret, err := opening.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	v := w.device.vault
+	key := v.key(kindOpening, ordered(w.day.Number)...)
+	if old, err := v.get(key); err != nil || old != nil {
+		return errors.Join(fmt.Errorf("%w: day %d is committed already", ErrDamaged, w.day.Number), err)
+	}
+	w.state.DaysUntil = w.day.Number + 1
+	return errors.Join(
+		v.store(w.batch, key, dayRecord{Root: root, Opening: secret}),
+		w.batch.Delete(w.dayKey(w.day.Number), nil))
+}
+
+// hour seals one hour: the statistics of every metric, absent ones as zeros.
+func (w *sealing) hour(hour int64) error {
+	d := w.device
+	rowKey := d.vault.key(kindRow, ordered(hour)...)
+	// One message per window, ever: the mark says that the hour is open, and the
+	// store has no row for it either.
+	if old, err := d.vault.get(rowKey); err != nil || old != nil {
+		return errors.Join(fmt.Errorf("%w: hour %d has a row already", ErrDamaged, hour), err)
+	}
+	stats := map[int]privacy.HourStats{}
+	for _, m := range d.metrics {
+		codes, present, err := d.codes(hour, m.Slot)
+		if err != nil {
+			return err
+		}
+		if !present {
+			continue
+		}
+		if stats[m.Slot], err = d.hub.schema.Stats(m, codes[:]); err != nil {
+			return err
+		}
+		for i, code := range codes {
+			if err := w.day.Set(m.Slot, int(hour-w.day.Number*24)*60+i, code); err != nil {
+				return err
+			}
+		}
+		if err := w.batch.Delete(d.gridKey(hour, m.Slot), nil); err != nil {
+			return err
+		}
+	}
+	row, err := d.sealRow(hour, stats)
+	if err != nil {
+		return err
+	}
+	return d.vault.put(w.batch, rowKey, row)
+}
+
+// forgetKey drops the expanded key, which is large.
+func (d *Device) forgetKey() {
+	if d.key != nil {
+		d.key.Wipe()
+		d.key = nil
+	}
+}
+
+func (d *Device) sealRow(hour int64, stats map[int]privacy.HourStats) ([]byte, error) {
+	payloads, err := d.hub.schema.Row(stats)
+	if err != nil {
+		return nil, err
+	}
+	if d.key == nil {
+		if d.key, err = d.sealingKey(); err != nil {
+			return nil, err
+		}
+	}
+	return d.hub.cfg.Params.Seal(d.hub.context(), d.key, he.Window{Hour: hour}, payloads)
+}
+
+// sealingKey expands the device's seeds.
+func (d *Device) sealingKey() (*he.DeviceKey, error) {
+	seeds := make([]he.Seed, len(d.rec.Seeds))
+	for i, s := range d.rec.Seeds {
+		if len(s) != len(seeds[i]) {
+			return nil, fmt.Errorf("%w: seed of %d bytes", ErrDamaged, len(s))
+		}
+		copy(seeds[i][:], s)
+	}
+	return d.hub.cfg.Params.NewDeviceKey(d.hub.context(), d.id, seeds)
+}

@@ -1,0 +1,274 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/go-ble/ble"
+	"github.com/go-ble/ble/linux/gatt"
+
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+// characteristics are the GATT characteristics that a session subscribes to.
+// Glucose measurements (0x2A18) are not among them: meters send them only on
+// request through the record access procedure, as stored records under the
+// meter's own clock, which has no time zone. They come through Push.
+var characteristics = []uint16{
+	wearable.UUIDTemperature, wearable.UUIDIntermediateTemperature, wearable.UUIDBloodPressure,
+	wearable.UUIDHeartRate, wearable.UUIDSpotOximetry, wearable.UUIDContinuousOximetry,
+}
+
+const (
+	setupTime = 30 * time.Second // for discovery and subscription
+	wantedMTU = 247
+	maxSensor = 128 // bytes of a sensor's name
+	maxFound  = 64  // characteristics subscribed to on one sensor
+)
+
+// ErrNoVitals says that a sensor has no characteristic that a bridge reads.
+// Another connection to it will not help.
+var ErrNoVitals = errors.New("sensor offers no vital sign that this bridge reads")
+
+// Session is a live connection to one sensor. Its readings go to the minute of
+// the hub's clock in which they arrive: a sensor's own timestamps are in no
+// known time zone and are not used.
+type Session struct {
+	device  *Device
+	sensor  string
+	bearer  *bearer
+	handles map[uint16]uint16 // UUID of each subscribed value handle; written before the first subscription
+	room    []wearable.Reading
+	minute  int64 // of the latest notification; owned by the bearer's goroutine
+}
+
+// Connect takes over a connection to a sensor: it discovers the sensor's
+// characteristics, subscribes to every vital sign it knows and grids what
+// arrives until Close or until the sensor goes. The sensor's name must be
+// stable, such as its address: it designates the sensor for a metric. The
+// connection is closed if Connect fails.
+func (d *Device) Connect(ctx context.Context, conn ble.Conn, sensor string) (*Session, error) {
+	if sensor == "" || len(sensor) > maxSensor {
+		conn.Close()
+		return nil, fmt.Errorf("bridge: a sensor's name has 1 to %d bytes", maxSensor)
+	}
+	d.mu.Lock()
+	err := d.usable()
+	d.mu.Unlock()
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	s := &Session{device: d, sensor: sensor, handles: map[uint16]uint16{}}
+	s.bearer = newBearer(conn, s.take)
+	ctx, cancel := context.WithTimeout(ctx, setupTime)
+	defer cancel()
+	// Requests of go-ble know no context: closing the bearer ends them.
+	stop := context.AfterFunc(ctx, func() { s.bearer.shut() })
+	err = s.subscribe()
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		s.bearer.Close()
+		if cause := s.bearer.cause(); cause != nil {
+			err = errors.Join(err, cause)
+		}
+		if ctx.Err() != nil {
+			err = errors.Join(err, ctx.Err())
+		}
+		return nil, fmt.Errorf("connect to sensor %s: %w", sensor, err)
+	}
+	return s, nil
+}
+
+// subscribe is the only user of go-ble's client, which deadlocks when it is
+// called from a notification handler.
+func (s *Session) subscribe() error {
+	client, err := gatt.NewClient(s.bearer)
+	if err != nil {
+		return err
+	}
+	if _, err := client.ExchangeMTU(wantedMTU); err != nil && !isATTError(err) {
+		return err
+	}
+	profile, err := client.DiscoverProfile(true)
+	if err != nil {
+		return err
+	}
+	found := wanted(profile)
+	if len(found) == 0 {
+		return ErrNoVitals
+	}
+	s.bearer.mu.Lock()
+	for _, c := range found {
+		s.handles[c.ValueHandle] = short(c.UUID)
+	}
+	s.bearer.mu.Unlock()
+	for _, c := range found {
+		// The bearer takes the values; go-ble only needs to know that there is a
+		// handler.
+		if err := client.Subscribe(c, c.Property&ble.CharNotify == 0, func([]byte) {}); err != nil {
+			return fmt.Errorf("subscribe to %04x: %w", short(c.UUID), err)
+		}
+	}
+	return nil
+}
+
+// isATTError tells whether the sensor answered, but declined.
+func isATTError(err error) bool {
+	var e ble.ATTError
+	return errors.As(err, &e)
+}
+
+// wanted returns the characteristics to subscribe to. Intermediate temperatures
+// are readings of a thermometer that has not settled: they count only where it
+// has no settled ones.
+func wanted(p *ble.Profile) []*ble.Characteristic {
+	var found []*ble.Characteristic
+	settled := false
+	for _, service := range p.Services {
+		for _, c := range service.Characteristics {
+			uuid := short(c.UUID)
+			if !slices.Contains(characteristics, uuid) || c.CCCD == nil || c.Property&(ble.CharNotify|ble.CharIndicate) == 0 {
+				continue
+			}
+			settled = settled || uuid == wearable.UUIDTemperature
+			if len(found) < maxFound {
+				found = append(found, c)
+			}
+		}
+	}
+	return slices.DeleteFunc(found, func(c *ble.Characteristic) bool {
+		return settled && short(c.UUID) == wearable.UUIDIntermediateTemperature
+	})
+}
+
+// short returns the 16-bit form of a UUID, and 0 where it has none.
+func short(u ble.UUID) uint16 {
+	if len(u) != 2 {
+		return 0
+	}
+	return uint16(u[0]) | uint16(u[1])<<8
+}
+
+// take grids one value. It runs on the bearer's goroutine, so that the next PDU
+// is read, and an indication confirmed, only when it returns. An error ends the
+// connection.
+func (s *Session) take(handle uint16, payload []byte, indicated bool) error {
+	s.bearer.mu.Lock()
+	uuid, known := s.handles[handle]
+	s.bearer.mu.Unlock()
+	if !known {
+		return nil
+	}
+	readings, special, err := wearable.AppendReadings(s.room[:0], uuid, payload)
+	s.room = readings
+	return s.device.measured(s, readings, special, err != nil, indicated)
+}
+
+// measured takes the readings of one notification.
+func (d *Device) measured(s *Session, readings []wearable.Reading, special int, undecodable, indicated bool) error {
+	minute := floor(d.hub.cfg.Clock().Unix(), 60)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	d.state.Counts.Special += uint64(special)
+	if undecodable {
+		d.state.Counts.Undecodable++
+	}
+	d.changed = d.changed || special > 0 || undecodable
+	// The close of a minute is written with what was gridded before it.
+	if minute != s.minute {
+		s.minute = minute
+		if err := d.fail(d.vault.update(false, d.writeGrid)); err != nil {
+			return err
+		}
+		d.hub.flusher.nudge()
+	}
+	for _, r := range readings {
+		if err := d.fromSensor(r, minute, s.sensor); err != nil {
+			return d.fail(err)
+		}
+	}
+	if !indicated {
+		return nil
+	}
+	return d.fail(d.vault.update(true, d.writeGrid))
+}
+
+// fromSensor grids one reading if its sensor is the designated one of the
+// metric. The first sensor to report a metric becomes that.
+func (d *Device) fromSensor(r wearable.Reading, minute int64, sensor string) error {
+	m, ok := d.metric(r.Metric)
+	if !ok {
+		d.state.Counts.NotEnrolled++
+		d.changed = true
+		return nil
+	}
+	if minute > d.latestMinute() {
+		d.state.Counts.Early++
+		d.changed = true
+		return nil
+	}
+	designated, ok := d.state.Sensors[m.Key]
+	if !ok {
+		if d.state.Sensors == nil {
+			d.state.Sensors = map[string]string{}
+		}
+		d.state.Sensors[m.Key], designated = sensor, sensor
+		d.changed = true
+	}
+	if designated != sensor {
+		d.state.Counts.NotDesignated++
+		d.changed = true
+		return nil
+	}
+	return d.take(m, minute, r.Value)
+}
+
+// Designate makes a sensor the one that counts for a metric, from now on. It is
+// durable on return.
+func (d *Device) Designate(metric, sensor string) error {
+	m, ok := d.metric(metric)
+	if !ok {
+		return fmt.Errorf("bridge: device is not enrolled for %q", metric)
+	}
+	if sensor == "" || len(sensor) > maxSensor {
+		return fmt.Errorf("bridge: a sensor's name has 1 to %d bytes", maxSensor)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	if d.state.Sensors == nil {
+		d.state.Sensors = map[string]string{}
+	}
+	d.state.Sensors[m.Key] = sensor
+	d.changed = true
+	return d.fail(d.vault.update(true, func(b *pebble.Batch) error { return d.writeGrid(b) }))
+}
+
+// Sensor returns the designated sensor of a metric, or "".
+func (d *Device) Sensor(metric string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state.Sensors[metric]
+}
+
+// Done is closed when the connection has ended.
+func (s *Session) Done() <-chan struct{} { return s.bearer.closing }
+
+// Err returns why the connection ended by itself, or nil.
+func (s *Session) Err() error { return s.bearer.cause() }
+
+// Close ends the connection and waits until no more readings arrive. It may be
+// repeated.
+func (s *Session) Close() error { return s.bearer.Close() }

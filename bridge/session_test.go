@@ -1,0 +1,358 @@
+package bridge
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-ble/ble"
+
+	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/wearable/virtual"
+)
+
+// wear connects a sensor to a device over a link in memory.
+func wear(t testing.TB, d *Device, s *virtual.Sensor, name string) *Session {
+	t.Helper()
+	central, peripheral := virtual.NewLink()
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := s.Serve(peripheral); err != nil {
+			t.Error(err)
+		}
+	})
+	session, err := d.Connect(t.Context(), central, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := session.Close(); err != nil {
+			t.Error(err)
+		}
+		served.Wait()
+	})
+	return session
+}
+
+func emit(t testing.TB, s *virtual.Sensor, metric, value string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Emit(ctx, wearable.Reading{Metric: metric, Value: decimal(t, value)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSensorsOverGATTFillTheGrid(t *testing.T) {
+	w := newWorld(t)
+	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate", "pulse_rate", "spo2", "body_temp", "bp_systolic", "bp_diastolic")
+	strap, oximeter := virtual.NewHeartRateStrap("strap"), virtual.NewPulseOximeter("oximeter")
+	thermometer, cuff := virtual.NewThermometer("thermometer"), virtual.NewBloodPressureCuff("cuff")
+	for _, s := range []*virtual.Sensor{strap, oximeter, thermometer, cuff} {
+		wear(t, d, s, s.Name())
+	}
+	for i, rate := range []string{"60", "61", "63", "66"} { // two minutes: 60.5 and 64.5
+		w.at(epochStart + int64(i)*30)
+		emit(t, strap, "heart_rate", rate)
+	}
+	ctx := t.Context()
+	for _, err := range []error{
+		oximeter.Emit(ctx, wearable.Reading{Metric: "spo2", Value: decimal(t, "97.5")}, wearable.Reading{Metric: "pulse_rate", Value: decimal(t, "64")}),
+		thermometer.Emit(ctx, wearable.Reading{Metric: "body_temp", Value: decimal(t, "36.65")}),
+		cuff.Emit(ctx, wearable.Reading{Metric: "bp_systolic", Value: decimal(t, "121")}, wearable.Reading{Metric: "bp_diastolic", Value: decimal(t, "79")}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.at(epochStart + 86400)
+	if err := d.Advance(ctx, epochStart+86400); err != nil {
+		t.Fatal(err)
+	}
+	day := dayOf(t, d, epochDay)
+	want := map[string]map[int]int64{
+		"heart_rate": {0: 61, 1: 65}, "spo2": {1: 975}, "pulse_rate": {1: 64}, "body_temp": {1: 367},
+		"bp_systolic": {1: 121}, "bp_diastolic": {1: 79},
+	}
+	for key, minutes := range want {
+		m, _ := wearable.ByKey(key)
+		for minute := range 3 {
+			code, units := day.Codes(m.Slot)[minute], minutes[minute]
+			if units == 0 && code != 0 || units != 0 && m.Units(code) != units {
+				t.Errorf("%s minute %d: code %d, want the code of %d", key, minute, code, units)
+			}
+		}
+	}
+	if c := d.Counts(); c != (Counts{Gridded: 9}) {
+		t.Errorf("counts %+v", c)
+	}
+}
+
+func TestEveryNotificationOfABurstIsTaken(t *testing.T) {
+	w := newWorld(t)
+	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")
+	strap := virtual.NewHeartRateStrap("strap")
+	wear(t, d, strap, "strap")
+	const n = 500 // go-ble's own queue holds 16
+	for range n {
+		emit(t, strap, "heart_rate", "60")
+	}
+	if c := d.Counts(); c.Gridded != n {
+		t.Errorf("%d of %d were gridded", c.Gridded, n)
+	}
+}
+
+func TestOneDesignatedSensorForEachMetric(t *testing.T) {
+	w := newWorld(t)
+	dir := filepath.Join(t.TempDir(), "hub")
+	d := w.enrolled(w.hub(dir), "heart_rate")
+	first, second := virtual.NewHeartRateStrap("first"), virtual.NewHeartRateStrap("second")
+	wear(t, d, first, "first")
+	wear(t, d, second, "second")
+	emit(t, first, "heart_rate", "60")
+	emit(t, second, "heart_rate", "100")
+	if c := d.Counts(); c.Gridded != 1 || c.NotDesignated != 1 || d.Sensor("heart_rate") != "first" {
+		t.Errorf("counts %+v, designated %q", c, d.Sensor("heart_rate"))
+	}
+	if err := d.Designate("heart_rate", "second"); err != nil {
+		t.Fatal(err)
+	}
+	emit(t, second, "heart_rate", "100")
+	emit(t, first, "heart_rate", "60")
+	if c := d.Counts(); c.Gridded != 2 || c.NotDesignated != 2 {
+		t.Errorf("counts %+v", c)
+	}
+	again, _ := w.hub(crashed(t, dir)).Device(d.ID())
+	if again.Sensor("heart_rate") != "second" {
+		t.Error("the designation did not survive")
+	}
+}
+
+func TestUndecodableAndSpecialValuesAreCounted(t *testing.T) {
+	w := newWorld(t)
+	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")
+	strap, thermometer := virtual.NewHeartRateStrap("strap"), virtual.NewThermometer("thermometer")
+	wear(t, d, strap, "strap")
+	wear(t, d, thermometer, "thermometer")
+	ctx := t.Context()
+	for _, err := range []error{
+		strap.EmitPayload(ctx, wearable.UUIDHeartRate, []byte{0}),                               // cut off
+		strap.EmitPayload(ctx, wearable.UUIDHeartRate, []byte{0, 10}),                           // 10 a minute
+		thermometer.EmitPayload(ctx, wearable.UUIDTemperature, []byte{0, 0xff, 0xff, 0x7f, 0}),  // NaN
+		thermometer.Emit(ctx, wearable.Reading{Metric: "body_temp", Value: decimal(t, "36.6")}), // not enrolled for
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	// A thermometer's readings count when they have settled.
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	err := thermometer.EmitPayload(short, wearable.UUIDIntermediateTemperature, []byte{0, 0x6f, 1, 0, 0xff})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("intermediate values are subscribed to: %v", err)
+	}
+	if c := d.Counts(); c != (Counts{Undecodable: 1, OutOfRange: 1, Special: 1, NotEnrolled: 1}) {
+		t.Errorf("counts %+v", c)
+	}
+}
+
+func TestIndicationIsConfirmedOnlyWhenDurable(t *testing.T) {
+	w := newWorld(t)
+	dir := filepath.Join(t.TempDir(), "hub")
+	d := w.enrolled(w.hub(dir), "body_temp")
+	thermometer := virtual.NewThermometer("thermometer")
+	wear(t, d, thermometer, "thermometer")
+	emit(t, thermometer, "body_temp", "36.6")
+	again, _ := w.hub(crashed(t, dir)).Device(d.ID())
+	if err := again.Advance(t.Context(), epochStart+86400); err != nil {
+		t.Fatal(err)
+	}
+	day := dayOf(t, again, epochDay)
+	if code := day.Codes(4)[0]; code != 366-300+1 {
+		t.Errorf("code %d after a crash", code)
+	}
+}
+
+func TestNotificationsOfAClosedMinuteSurviveACrash(t *testing.T) {
+	w := newWorld(t)
+	dir := filepath.Join(t.TempDir(), "hub")
+	d := w.enrolled(w.hub(dir), "heart_rate")
+	strap := virtual.NewHeartRateStrap("strap")
+	wear(t, d, strap, "strap")
+	emit(t, strap, "heart_rate", "60")
+	w.at(epochStart + 60)
+	emit(t, strap, "heart_rate", "90")                   // closes minute 0
+	for deadline := time.Now().Add(5 * time.Second); ; { // the sync is in the background
+		again, _ := w.hub(crashed(t, dir)).Device(d.ID())
+		c := again.Counts()
+		if c.Gridded == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d notifications survived, want that of the closed minute", c.Gridded)
+		}
+	}
+}
+
+func TestSessionEndsWithItsSensor(t *testing.T) {
+	w := newWorld(t)
+	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")
+	central, peripheral := virtual.NewLink()
+	var served sync.WaitGroup
+	served.Go(func() { _ = virtual.NewHeartRateStrap("strap").Serve(peripheral) })
+	s, err := d.Connect(t.Context(), central, "strap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	peripheral.Close()
+	select {
+	case <-s.Done():
+	case <-time.After(5 * time.Second):
+		t.Fatal("the session does not notice")
+	}
+	if err := s.Close(); err != nil || s.Err() == nil {
+		t.Errorf("close %v, cause %v", err, s.Err())
+	}
+	served.Wait()
+}
+
+func TestConnectHonoursItsContext(t *testing.T) {
+	w := newWorld(t)
+	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")
+	central, _ := virtual.NewLink() // nobody answers
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := d.Connect(ctx, central, "silent"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// script plays a hostile sensor: it answers each request as it likes.
+func script(t *testing.T, answer func(request []byte) [][]byte) ble.Conn {
+	central, peripheral := virtual.NewLink()
+	var played sync.WaitGroup
+	played.Go(func() {
+		buf := make([]byte, ble.MaxMTU)
+		for {
+			n, err := peripheral.Read(buf)
+			if err != nil {
+				return
+			}
+			if buf[0]&1 != 0 {
+				continue // not a request
+			}
+			for _, pdu := range answer(buf[:n]) {
+				if _, err := peripheral.Write(pdu); err != nil {
+					return
+				}
+			}
+		}
+	})
+	t.Cleanup(func() { peripheral.Close(); played.Wait() })
+	return central
+}
+
+// honest answers as a strap with one service, one characteristic and its
+// descriptor would.
+func honest(request []byte) []byte {
+	start := uint16(0)
+	if len(request) >= 3 {
+		start = binary.LittleEndian.Uint16(request[1:])
+	}
+	none := []byte{attError, request[0], 0, 0, 0x0a}
+	switch request[0] {
+	case attMTURequest:
+		return []byte{attMTUResponse, 23, 0}
+	case attReadByGroup:
+		if start == 1 {
+			return []byte{attReadByGroup + 1, 6, 1, 0, 5, 0, 0x0d, 0x18}
+		}
+	case attReadByType:
+		if start == 1 {
+			return []byte{attReadByType + 1, 7, 2, 0, 0x10, 3, 0, 0x37, 0x2a}
+		}
+	case attFindInfo:
+		if start == 4 {
+			return []byte{attFindInfo + 1, 1, 4, 0, 0x02, 0x29}
+		}
+	case attWrite:
+		return []byte{attWrite + 1}
+	}
+	return none
+}
+
+// go-ble's client panics on its own goroutine, loops or hangs on each of these.
+// Here the connection ends with an error and the process lives on.
+func TestAttackHostileSensor(t *testing.T) {
+	instead := func(opcode byte, pdus ...[]byte) func([]byte) [][]byte {
+		return func(request []byte) [][]byte {
+			if request[0] == opcode {
+				return pdus
+			}
+			return [][]byte{honest(request)}
+		}
+	}
+	w := newWorld(t)
+	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")
+	cases := map[string]func([]byte) [][]byte{
+		"empty PDU":                  instead(attReadByGroup, []byte{}),
+		"notification of one byte":   instead(attReadByGroup, []byte{attNotification}),
+		"entries of length zero":     instead(attReadByType, []byte{attReadByType + 1, 0, 1, 2}),
+		"entries too short":          instead(attReadByType, []byte{attReadByType + 1, 2, 1, 0}),
+		"services without end":       instead(attReadByGroup, []byte{attReadByGroup + 1, 6, 1, 0, 0, 0, 0x0d, 0x18}),
+		"handles that do not ascend": instead(attReadByType, []byte{attReadByType + 1, 7, 2, 0, 0x10, 1, 0, 0x37, 0x2a}),
+		"unknown descriptor format":  instead(attFindInfo, []byte{attFindInfo + 1, 3, 4, 0, 2, 0x29, 1}),
+		"half a descriptor":          instead(attFindInfo, []byte{attFindInfo + 1, 1, 4, 0, 2}),
+		"packet size zero":           instead(attMTURequest, []byte{attMTUResponse, 0, 0}),
+		"no answer to a write":       instead(attWrite),
+	}
+	for name, answer := range cases {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		if s, err := d.Connect(ctx, script(t, answer), "hostile"); err == nil {
+			t.Errorf("%s: connected", name)
+			s.Close()
+		}
+		cancel()
+	}
+	noise := func(request []byte) [][]byte { // strays around an honest answer
+		return [][]byte{{attError}, {0x7f}, {attConfirmation}, {attMTURequest, 23, 0}, {0xd2, 1, 2}, honest(request), {attWrite + 1}}
+	}
+	s, err := d.Connect(t.Context(), script(t, noise), "noisy")
+	if err != nil {
+		t.Fatalf("strays end the connection: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSensorWithoutVitalsIsRefused(t *testing.T) {
+	w := newWorld(t)
+	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")
+	nothing := func(request []byte) [][]byte { return [][]byte{{attError, request[0], 0, 0, 0x0a}} }
+	if _, err := d.Connect(t.Context(), script(t, nothing), "lamp"); !errors.Is(err, ErrNoVitals) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Whatever passes the check, go-ble's parsers may index without bounds checks.
+func FuzzCheckResponse(f *testing.F) {
+	f.Add([]byte{attReadByType, 1, 0, 9, 0, 3, 0x28}, []byte{attReadByType + 1, 7, 2, 0, 0x10, 3, 0, 0x37, 0x2a})
+	f.Add([]byte{attFindInfo, 4, 0, 5, 0}, []byte{attFindInfo + 1, 1, 4, 0, 0x02, 0x29})
+	f.Add([]byte{attReadByGroup, 1, 0, 255, 255, 0, 0x28}, []byte{attReadByGroup + 1, 6, 1, 0, 5, 0, 0x0d, 0x18})
+	f.Fuzz(func(t *testing.T, request, pdu []byte) {
+		if len(request) == 0 || len(pdu) == 0 || !answersTo(request[0], pdu) || checkResponse(request, pdu) != nil {
+			return
+		}
+		if pdu[0] == attReadByType+1 || pdu[0] == attReadByGroup+1 {
+			if pdu[1] < 6 || (len(pdu)-2)%int(pdu[1]) != 0 || len(pdu) < 8 {
+				t.Fatalf("accepted % x", pdu)
+			}
+		}
+	})
+}

@@ -1,0 +1,86 @@
+package chaincode
+
+import (
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// MaxAttempt is the last number of a cohort derivation; the first is 0.
+const MaxAttempt = 2
+
+// PostCohort records what cohort the calling member derived for a query
+// (record.PostCohort, record.QueryState), once per attempt. When as many members
+// as the threshold derived the same, the query is agreed, or refused if that
+// cohort is below the study's minimum.
+func (*Query) PostCohort(tx transaction, arg string) (string, error) {
+	return serve(tx, member, timed, arg, smallArgument, postCohort)
+}
+
+func postCohort(c *call, p record.PostCohort) (*record.QueryState, error) {
+	if p.Attempt < 0 || p.Attempt > MaxAttempt || p.Size < 0 || p.Size > maxCohort || p.Root.IsZero() {
+		return nil, fault.New(fault.Invalid, "attempt is 0 to %d, size is not negative, root is not zero", MaxAttempt)
+	}
+	q, err := c.query(p.Query)
+	if err != nil {
+		return nil, err
+	}
+	var mine record.CohortState
+	exists, err := c.get(CohortKey(p.Query, p.Attempt, c.msp), &mine)
+	switch {
+	case err != nil:
+		return nil, err
+	case exists && mine.Post == p:
+		return q, nil
+	case exists:
+		return nil, fault.New(fault.Conflict, "you posted another cohort for attempt %d", p.Attempt)
+	}
+	if err := c.checkAttempt(q, p); err != nil {
+		return nil, err
+	}
+	if err := c.put(CohortKey(p.Query, p.Attempt, c.msp), record.CohortState{Post: p, Member: c.msp}); err != nil {
+		return nil, err
+	}
+	return c.tally(q, p)
+}
+
+func (c *call) checkAttempt(q *record.QueryState, p record.PostCohort) error {
+	if q.Status != record.QueryAsked && q.Status != record.QueryAgreed {
+		return fault.New(fault.Conflict, "the query is %s", q.Status)
+	}
+	if p.Attempt < q.Attempt {
+		return fault.New(fault.Conflict, "the query is at attempt %d", q.Attempt)
+	}
+	return c.checkLife(q)
+}
+
+// tally counts the members that derived the same cohort as p, its own included,
+// which this transaction does not see in the state. A post for an attempt that
+// is agreed already changes nothing.
+func (c *call) tally(q *record.QueryState, p record.PostCohort) (*record.QueryState, error) {
+	if q.Status == record.QueryAgreed && q.Attempt == p.Attempt {
+		return q, nil
+	}
+	equal := 1
+	for _, m := range c.genesis.Members {
+		if m.MSP == c.msp {
+			continue
+		}
+		var other record.CohortState
+		ok, err := c.get(CohortKey(p.Query, p.Attempt, m.MSP), &other)
+		if err != nil {
+			return nil, err
+		}
+		if ok && other.Post.Root == p.Root && other.Post.Size == p.Size {
+			equal++
+		}
+	}
+	if equal < c.genesis.Threshold {
+		return q, nil
+	}
+	q.Status, q.Attempt, q.Root, q.Size = record.QueryAgreed, p.Attempt, p.Root, p.Size
+	if p.Size < q.MinCohort {
+		q.Status = record.QueryRefused
+		q.Reason = "fewer patients than the minimum cohort"
+	}
+	return q, c.put(QueryKey(q.ID), q)
+}

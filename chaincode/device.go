@@ -1,0 +1,202 @@
+package chaincode
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// maxDevices bounds the devices that a patient ever enrols.
+const maxDevices = 64
+
+// Designation is one of a patient's devices in the list of them.
+type Designation struct {
+	Device  record.ID `json:"device"`
+	FromDay int64     `json:"from_day"`
+	Metrics []string  `json:"metrics"`
+}
+
+// Designated returns the device that is designated for a metric on a day: of
+// those that name the metric and begin on that day or before, the one that
+// begins last, and of those the one enrolled last. The list is in order of
+// enrolment.
+func Designated(list []Designation, metric string, day int64) (record.ID, bool) {
+	best := -1
+	for i, d := range list {
+		if d.FromDay <= day && contains(d.Metrics, metric) && (best < 0 || d.FromDay >= list[best].FromDay) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return record.ID{}, false
+	}
+	return list[best].Device, true
+}
+
+// EnrolDevice records a device (record.EnrolDevice, record.DeviceState) that
+// its patient and its own key signed for. Its seed hashes are new.
+func (*Registry) EnrolDevice(tx transaction, arg string) (string, error) {
+	return serve(tx, submitter, timed, arg, smallArgument, enrolDevice)
+}
+
+// GetDevice returns the record.DeviceState with this identifier.
+func (*Registry) GetDevice(tx transaction, arg string) (string, error) {
+	return serveID(tx, arg, (*call).device)
+}
+
+func (c *call) device(id record.ID) (*record.DeviceState, error) {
+	d := new(record.DeviceState)
+	return d, c.need(DeviceKey(id), d, "device "+id.Short())
+}
+
+func enrolDevice(c *call, e record.EnrolDevice) (*record.DeviceState, error) {
+	if err := c.checkDevice(e.Device); err != nil {
+		return nil, fault.New(fault.Invalid, "device: %w", err)
+	}
+	id := record.DeviceID(c.genesis.Network, e.Device.Key)
+	digest := record.Digest(record.DomainDevice, c.genesis.Network, e.Device)
+	if err := record.Verify(e.Device.Key, digest, e.DeviceSignature); err != nil {
+		return nil, fault.New(fault.BadSignature, "the device's signature: %w", err)
+	}
+	patient, err := c.patient(e.Device.Patient)
+	if err != nil {
+		return nil, err
+	}
+	if !signedByPatient(patient, digest, e.PatientSignature) {
+		return nil, fault.New(fault.BadSignature, "the patient's signature is not by a key of the inception record")
+	}
+	recorded := new(record.DeviceState)
+	exists, err := c.get(DeviceKey(id), recorded)
+	switch {
+	case err != nil:
+		return nil, err
+	case exists && record.Digest(record.DomainDevice, c.genesis.Network, recorded.Device) == digest:
+		return recorded, nil
+	case exists:
+		return nil, fault.New(fault.Conflict, "a device with this key is enrolled already; enrol with a new key")
+	}
+	return c.recordDevice(id, e.Device)
+}
+
+func (c *call) recordDevice(id record.ID, d record.Device) (*record.DeviceState, error) {
+	now, err := c.now()
+	if err != nil {
+		return nil, err
+	}
+	if d.FirstHour < floorDiv(now, hourSeconds) {
+		return nil, fault.New(fault.Expired, "first_hour %d has passed; enrol from hour %d on", d.FirstHour, floorDiv(now, hourSeconds))
+	}
+	if err := c.claimSeeds(id, d.SeedHashes); err != nil {
+		return nil, err
+	}
+	fromDay, err := c.designate(id, d, now)
+	if err != nil {
+		return nil, err
+	}
+	s := &record.DeviceState{ID: id, Device: d, DID: DIDKey(d.Key), Enrolled: now, FromDay: fromDay}
+	return s, c.put(DeviceKey(id), s)
+}
+
+// claimSeeds records the seed hashes as used. A hash counts once, ever: a copied
+// seed would clone the victim's rows under another device.
+func (c *call) claimSeeds(id record.ID, hashes []record.ID) error {
+	for i, h := range hashes {
+		used, err := c.get(SeedHashKey(h), new(record.ID))
+		if err != nil {
+			return err
+		}
+		if used {
+			return fault.New(fault.Conflict, "seed hash %d was used before; make fresh seeds", i)
+		}
+		if err := c.put(SeedHashKey(h), id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// designate adds the device to its patient's list. The first begins with its
+// first day, later ones on a day that has not begun: which device speaks for a
+// patient is fixed before the day's data exist.
+func (c *call) designate(id record.ID, d record.Device, now int64) (int64, error) {
+	var list []Designation
+	if _, err := c.get(DesignationKey(d.Patient), &list); err != nil {
+		return 0, err
+	}
+	if len(list) >= maxDevices {
+		return 0, fault.New(fault.Exhausted, "the patient has enrolled %d devices, which is the limit", maxDevices)
+	}
+	from := floorDiv(d.FirstHour, 24)
+	if len(list) > 0 {
+		from = max(from, floorDiv(now, daySeconds)+1)
+	}
+	list = append(list, Designation{Device: id, FromDay: from, Metrics: d.Metrics})
+	return from, c.put(DesignationKey(d.Patient), list)
+}
+
+func signedByPatient(p *record.Patient, digest record.ID, sig []byte) bool {
+	return slices.ContainsFunc(p.Inception.ConsentKeys, func(key []byte) bool {
+		return record.Verify(key, digest, sig) == nil
+	})
+}
+
+func (c *call) checkDevice(d record.Device) error {
+	if _, err := record.ParsePublicKey(d.Key); err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	if err := checkMetrics(d.Metrics); err != nil {
+		return err
+	}
+	want := pieces(len(c.genesis.Members), c.genesis.Threshold)
+	switch {
+	case !slices.IsSorted(d.Metrics):
+		return errors.New("metrics are not sorted")
+	case d.FirstHour < -consent.MaxHour || d.FirstHour > consent.MaxHour:
+		return errors.New("first_hour is out of bounds")
+	case d.Profile != c.genesis.Profile:
+		return fmt.Errorf("profile is %q, this network uses %q", clip(d.Profile), c.genesis.Profile)
+	case d.Epoch != 0:
+		return fmt.Errorf("epoch is %d, the current one is 0", d.Epoch)
+	case d.SeedBlob.IsZero():
+		return errors.New("seed_blob is missing")
+	case len(d.SeedHashes) != want:
+		return fmt.Errorf("it has %d seed hashes, this network has %d pieces", len(d.SeedHashes), want)
+	}
+	for i, h := range d.SeedHashes {
+		if h.IsZero() || slices.Contains(d.SeedHashes[:i], h) {
+			return fmt.Errorf("seed hash %d is zero or there twice", i)
+		}
+	}
+	return nil
+}
+
+const base58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+// DIDKey is the did:key of a compressed P-256 key (W3C CCG did:key, multicodec
+// p256-pub 0x1200, base58btc). It names a key, not a person.
+func DIDKey(publicKey []byte) string {
+	// The first byte is not zero, so base58's rule for leading zeros never
+	// applies.
+	number := append([]byte{0x80, 0x24}, publicKey...)
+	var digits []byte // base 58, least significant first
+	for _, b := range number {
+		carry := int(b)
+		for i := range digits {
+			carry += int(digits[i]) << 8
+			digits[i] = byte(carry % 58)
+			carry /= 58
+		}
+		for ; carry > 0; carry /= 58 {
+			digits = append(digits, byte(carry%58))
+		}
+	}
+	text := make([]byte, len(digits))
+	for i, d := range digits {
+		text[len(digits)-1-i] = base58[d]
+	}
+	return "did:key:z" + string(text)
+}

@@ -1,0 +1,79 @@
+// Package chaincode is the smart contracts: who takes part, who consented to
+// what, which sealed rows and committed days exist, what was asked of them, and
+// what of that was allowed.
+//
+// Entry point: New makes the chaincode, which both ledgers run unmodified. It
+// has seven contracts, called as "Contract:Method" with one argument of JSON
+// and answering with JSON:
+//
+//	Registry   Init GetGenesis EnrolPatient GetPatient EnrolDevice GetDevice
+//	           AcknowledgeSeeds PostPieceKey GetPieceKey
+//	Clock      Tick Now
+//	Consent    Put Get OfPatient
+//	Pointer    Anchor Available Get GetBatch
+//	Study      Create Get
+//	Query      Ask PostCohort Abandon PostRelease Get
+//	Predicate  Request Attest Expire Get Pending
+//
+// Arguments and results are the documents of internal/record and of consent,
+// and the few types of this package. An argument that is an identifier may be
+// given as a JSON string or bare. Every error's text is a fault.Error.
+//
+// # Trust
+//
+// The contracts believe X.509 identities as far as naming an MSP, and nothing
+// else that a caller says: patients', devices' and members' signatures are
+// verified here, whoever submits them. A gateway submits for patients and
+// devices and can withhold, but not alter. Integrity of the state rests on the
+// ledger: on Fabric at least the threshold of members must endorse.
+//
+// # Time
+//
+// The transaction timestamp is chosen by the client and decides nothing. Ledger
+// time is the median of the members' latest ticks (the lower one of two; a
+// member that never ticked counts as long ago, so half of the members can not
+// make time begin). With a wall clock, transactions whose timestamp is further
+// than five minutes from ledger time are refused, ticks and revocations apart.
+//
+// # Retries
+//
+// Submitting the identical document again returns what is recorded instead of
+// an error, so that a client that lost the answer can repeat the call.
+// Query:Ask and Predicate:Request are new requests each time they commit: look
+// for the transaction before asking again.
+//
+// # State
+//
+// All state is JSON under composite keys ("\x00" kind "\x00" attributes, each
+// ended by "\x00"); ParseKey reads them. A key is written by one kind of call
+// only, and whatever many parties write at once has a key for each of them:
+//
+//	genesis                                 record.Genesis      Registry:Init
+//	tick        member                      record.Tick         Clock:Tick
+//	patient     patient                     record.Patient      Registry:EnrolPatient
+//	person      person                      record.ID           the same: the patient enrolled for a person
+//	device      device                      record.DeviceState  Registry:EnrolDevice
+//	seedhash    hash                        record.ID           the same: the device that used it, for ever
+//	designation patient                     []Designation       the same: devices in order of enrolment
+//	ack         device, member              Acknowledged        Registry:AcknowledgeSeeds
+//	piecekey    piece                       record.PieceKey     Registry:PostPieceKey
+//	consent     consent                     ConsentState        Consent:Put: the latest version
+//	consentof   patient, consent            ConsentHead         the same: what a patient's consents are
+//	pointer     device, kind, index, corr.  record.PointerState Pointer:Anchor
+//	batch       root                        record.Batch        the same
+//	available   batch, member               record.SignedAvailable  Pointer:Available; bits are only ever added
+//	study       owner, study                record.StudyState   Study:Create, Query:Ask (the one contended key)
+//	query       transaction                 record.QueryState   Query:Ask, PostCohort, Abandon, PostRelease
+//	cohort      query, attempt, member      record.CohortState  Query:PostCohort
+//	predicate   transaction                 record.PredicateState  Predicate:Request, Attest, Expire
+//	pending     device, predicate           record.ID           Request; deleted by Attest and Expire: the patient
+//	asked       consent, template, metric, predicate  record.ID  Request: one key for each time asked: the patient
+//
+// Earlier versions of a consent are in the ledger's history and its blocks.
+//
+// # Promise
+//
+// The contracts are deterministic: no clock, no randomness, no floating point,
+// no iteration over maps; a test holds the source to it. Keys and documents
+// keep their meaning; new kinds may be added.
+package chaincode

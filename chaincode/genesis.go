@@ -1,0 +1,155 @@
+package chaincode
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// MinCohort is the smallest minimum cohort that a network may have.
+const MinCohort = 11
+
+// Bounds of a network.
+const (
+	maxMembers  = 16
+	maxPieces   = 64
+	maxCircuits = 4
+	maxName     = 100
+	maxVK       = 256 << 10
+	maxLife     = 30 * daySeconds
+)
+
+// Init records the network's genesis (record.Genesis), once, for ever. The
+// caller is one of its members.
+func (*Registry) Init(tx transaction, arg string) (string, error) {
+	return serve(tx, anyone, untimed, arg, largeArgument, initialize)
+}
+
+func initialize(c *call, g record.Genesis) (record.Genesis, error) {
+	if err := checkGenesis(g); err != nil {
+		return g, fault.New(fault.Invalid, "genesis: %w", err)
+	}
+	if id := c.stub.GetChannelID(); g.Network != id {
+		return g, fault.New(fault.Invalid, "genesis: the network is named %q, it has the name of its channel, %q", clip(g.Network), clip(id))
+	}
+	if !slices.ContainsFunc(g.Members, func(m record.Member) bool { return m.MSP == c.msp }) {
+		return g, fault.New(fault.Forbidden, "%s is not a member of the network that it starts", clip(c.msp))
+	}
+	raw, err := json.Marshal(g)
+	if err != nil {
+		return g, err
+	}
+	recorded, err := c.stub.GetState(GenesisKey())
+	switch {
+	case err != nil:
+		return g, err
+	case recorded != nil && !bytes.Equal(recorded, raw):
+		return g, fault.New(fault.Conflict, "the network has another genesis already, which cannot change")
+	case recorded != nil:
+		return g, nil
+	}
+	return g, c.stub.PutState(GenesisKey(), raw)
+}
+
+// GetGenesis returns the network's genesis; the argument is {}. Any identity of
+// the channel may read it.
+func (*Registry) GetGenesis(tx transaction, arg string) (string, error) {
+	return serve(tx, anyone, untimed, arg, smallArgument, func(c *call, _ struct{}) (*record.Genesis, error) {
+		if err := c.loadGenesis(); err != nil {
+			return nil, err
+		}
+		return c.genesis, nil
+	})
+}
+
+func checkGenesis(g record.Genesis) error {
+	switch {
+	case !consent.ValidMSP(g.Network):
+		return errors.New("network is 1 to 64 letters, digits, dots and hyphens")
+	case g.Clock != record.ClockWall && g.Clock != record.ClockSimulated:
+		return fmt.Errorf("clock is %q or %q", record.ClockWall, record.ClockSimulated)
+	case len(g.Members) < 2 || len(g.Members) > maxMembers:
+		return fmt.Errorf("a network has 2 to %d members", maxMembers)
+	case g.Threshold < 2 || g.Threshold > len(g.Members):
+		return errors.New("threshold is between 2 and the number of members")
+	case pieces(len(g.Members), g.Threshold) > maxPieces:
+		return fmt.Errorf("these members and threshold make more than %d pieces", maxPieces)
+	case g.MinCohort < MinCohort || g.MinCohort > maxCohort:
+		return fmt.Errorf("min_cohort is at least %d", MinCohort)
+	case !validName(g.Profile):
+		return errors.New("profile is missing")
+	case g.Schema != privacy.V1().Digest():
+		return errors.New("schema is not the digest of the row schema that this version knows")
+	case g.CapMicro < 1 || g.CapMicro > consent.MaxCapMicro:
+		return fmt.Errorf("cap_micro is 1 to %d", uint64(consent.MaxCapMicro))
+	case g.PredicateSlot < 1 || g.PredicateSlot > daySeconds:
+		return errors.New("predicate_slot is 1 second to a day")
+	case g.PredicateLife <= 2*g.PredicateSlot || g.PredicateLife > maxLife:
+		return errors.New("predicate_life is longer than two slots and at most 30 days")
+	}
+	if err := checkMembers(g); err != nil {
+		return err
+	}
+	return checkCircuits(g.Circuits)
+}
+
+func checkMembers(g record.Genesis) error {
+	var names, hpke, sign []string
+	for i, m := range g.Members {
+		if !consent.ValidMSP(m.MSP) || !validName(m.Name) {
+			return fmt.Errorf("member %d needs an MSP ID and a name", i)
+		}
+		if len(m.HPKEKey) != 32 {
+			return fmt.Errorf("member %d: an X25519 key has 32 bytes, not %d", i, len(m.HPKEKey))
+		}
+		if _, err := record.ParsePublicKey(m.SignKey); err != nil {
+			return fmt.Errorf("member %d: sign_key: %w", i, err)
+		}
+		names, hpke, sign = append(names, m.MSP), append(hpke, string(m.HPKEKey)), append(sign, string(m.SignKey))
+	}
+	if repeats(names) || repeats(hpke) || repeats(sign) {
+		return errors.New("two members share an MSP ID or a key")
+	}
+	if !contains(names, g.Registrar) {
+		return errors.New("registrar is not a member")
+	}
+	if len(g.Gateways) > maxMembers || repeats(g.Gateways) {
+		return fmt.Errorf("gateways names each MSP once and at most %d", maxMembers)
+	}
+	for _, msp := range g.Gateways {
+		if !consent.ValidMSP(msp) {
+			return fmt.Errorf("gateways holds %q, which is not an MSP ID", clip(msp))
+		}
+	}
+	return nil
+}
+
+func checkCircuits(circuits []record.Circuit) error {
+	if len(circuits) > maxCircuits {
+		return fmt.Errorf("more than %d circuits", maxCircuits)
+	}
+	var classes []string
+	for _, k := range circuits {
+		classes = append(classes, k.Class)
+		if len(k.VerifyingKey) > maxVK {
+			return fmt.Errorf("circuit %q: the verifying key has more than %d bytes", clip(k.Class), maxVK)
+		}
+		if k.Setup != "development" && k.Setup != "ceremony" {
+			return fmt.Errorf("circuit %q: setup is \"development\" or \"ceremony\"", clip(k.Class))
+		}
+		if _, err := verifierOf(k); err != nil {
+			return fmt.Errorf("circuit %q: %w", clip(k.Class), err)
+		}
+	}
+	if repeats(classes) {
+		return errors.New("two circuits share a class")
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package chaincode
+
+import (
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/zk/verifier"
+)
+
+// DayRootDays is for how many days after a day its root may be anchored.
+const DayRootDays = 7
+
+// maxIndex bounds hours and days in both directions.
+const maxIndex = 1 << 27
+
+// Anchor records signed pointers (record.Anchor, record.AnchorResult). Each item
+// has its own outcome: a bad or repeated pointer does not fail its neighbours.
+func (*Pointer) Anchor(tx transaction, arg string) (string, error) {
+	return serve(tx, submitter, timed, arg, largeArgument, anchor)
+}
+
+// anchoring is an Anchor call in progress. The maps are looked up, never ranged.
+type anchoring struct {
+	*call
+	now     int64
+	devices map[record.ID]*record.DeviceState // nil: not enrolled
+	first   map[string]record.Pointer         // what this call anchors, by key
+	leaves  []record.ID
+	keys    []string
+	taken   []record.SignedPointer
+}
+
+func anchor(c *call, a record.Anchor) (*record.AnchorResult, error) {
+	if len(a.Pointers) < 1 || len(a.Pointers) > record.MaxBatch {
+		return nil, fault.New(fault.TooLarge, "one call anchors 1 to %d pointers, not %d", record.MaxBatch, len(a.Pointers))
+	}
+	now, err := c.now()
+	if err != nil {
+		return nil, err
+	}
+	run := &anchoring{
+		call: c, now: now,
+		devices: make(map[record.ID]*record.DeviceState),
+		first:   make(map[string]record.Pointer, len(a.Pointers)),
+	}
+	result := &record.AnchorResult{Items: make([]record.AnchorItem, len(a.Pointers))}
+	for i, p := range a.Pointers {
+		if result.Items[i], err = run.item(p); err != nil {
+			return nil, err
+		}
+	}
+	if len(run.leaves) > 0 {
+		result.Batch, err = run.record()
+	}
+	return result, err
+}
+
+// item decides about one pointer; an error is the ledger's own failure.
+func (r *anchoring) item(s record.SignedPointer) (record.AnchorItem, error) {
+	key, known, err := r.lookup(s.Pointer)
+	switch {
+	case err != nil:
+		return record.AnchorItem{}, err
+	case known != nil && *known == s.Pointer:
+		return record.AnchorItem{Outcome: record.Repeated}, nil
+	case known != nil:
+		return refused(fault.New(fault.Conflict, "another pointer is recorded for this device, kind and window")), nil
+	}
+	refusal, err := r.check(s)
+	if err != nil {
+		return record.AnchorItem{}, err
+	}
+	if refusal != nil {
+		return refused(refusal), nil
+	}
+	leaf := len(r.leaves)
+	r.first[key] = s.Pointer
+	r.leaves = append(r.leaves, s.Pointer.Digest(r.genesis.Network))
+	r.keys = append(r.keys, key)
+	r.taken = append(r.taken, s)
+	return record.AnchorItem{Outcome: record.Anchored, Leaf: leaf}, nil
+}
+
+func refused(f *fault.Error) record.AnchorItem {
+	return record.AnchorItem{Outcome: record.Refused, Code: string(f.Code), Detail: f.Detail}
+}
+
+// lookup finds the pointer that is recorded under the same key, on the ledger or
+// earlier in this call, which does not see its own writes. A kind that does not
+// exist has no key.
+func (r *anchoring) lookup(p record.Pointer) (string, *record.Pointer, error) {
+	if p.Kind != record.KindRow && p.Kind != record.KindDay {
+		return "", nil, nil
+	}
+	key := PointerKey(p)
+	if earlier, ok := r.first[key]; ok {
+		return key, &earlier, nil
+	}
+	var state record.PointerState
+	exists, err := r.get(key, &state)
+	if err != nil || !exists {
+		return key, nil, err
+	}
+	return key, &state.Signed.Pointer, nil
+}
+
+// check applies the rules to a pointer that is not recorded yet.
+func (r *anchoring) check(s record.SignedPointer) (*fault.Error, error) {
+	p := s.Pointer
+	if f := checkPointer(p); f != nil {
+		return f, nil
+	}
+	device, err := r.knownDevice(p.Device)
+	if err != nil {
+		return nil, err
+	}
+	if device == nil {
+		return fault.New(fault.NotFound, "device %s is not enrolled", p.Device.Short()), nil
+	}
+	if f := r.checkWindow(p, device); f != nil {
+		return f, nil
+	}
+	if err := record.Verify(device.Device.Key, p.Digest(r.genesis.Network), s.Signature); err != nil {
+		return fault.New(fault.BadSignature, "the device's signature: %w", err), nil
+	}
+	return nil, nil
+}
+
+func checkPointer(p record.Pointer) *fault.Error {
+	switch {
+	case p.Kind != record.KindRow && p.Kind != record.KindDay:
+		return fault.New(fault.Invalid, "kind is %q, it can be %q or %q", clip(p.Kind), record.KindRow, record.KindDay)
+	case p.Correction != 0:
+		return fault.New(fault.Invalid, "corrections are not accepted yet")
+	case p.Index < -maxIndex || p.Index > maxIndex:
+		return fault.New(fault.Invalid, "index %d is out of bounds", p.Index)
+	case p.Commitment.IsZero():
+		return fault.New(fault.Invalid, "commitment is missing")
+	case (p.Kind == record.KindRow) == p.Blob.IsZero():
+		return fault.New(fault.Invalid, "a row names its blob, a day names none")
+	}
+	if p.Kind == record.KindDay {
+		if err := verifier.CheckRoot(p.Commitment); err != nil {
+			return fault.New(fault.Invalid, "day root: %w", err)
+		}
+	}
+	return nil
+}
+
+func (r *anchoring) knownDevice(id record.ID) (*record.DeviceState, error) {
+	if d, ok := r.devices[id]; ok {
+		return d, nil
+	}
+	d := new(record.DeviceState)
+	exists, err := r.get(DeviceKey(id), d)
+	if err != nil {
+		return nil, err
+	}
+	if !exists {
+		d = nil
+	}
+	r.devices[id] = d
+	return d, nil
+}
+
+// checkWindow holds the window against the device's first hour and ledger time.
+func (r *anchoring) checkWindow(p record.Pointer, d *record.DeviceState) *fault.Error {
+	first, length := d.Device.FirstHour, int64(hourSeconds)
+	if p.Kind == record.KindDay {
+		first, length = floorDiv(first, 24), daySeconds
+	}
+	end := (p.Index + 1) * length
+	switch {
+	case p.Index < first:
+		return fault.New(fault.Invalid, "%s %d is before the device's first, %d", p.Kind, p.Index, first)
+	case end > r.now+MaxAhead:
+		return fault.New(fault.TooEarly, "%s %d ends at %d, ledger time is %d", p.Kind, p.Index, end, r.now)
+	case p.Kind == record.KindDay && r.now > end+DayRootDays*daySeconds:
+		return fault.New(fault.Expired, "the root of day %d was due within %d days of its end", p.Index, DayRootDays)
+	}
+	return nil
+}
+
+// record writes the anchored pointers and their batch.
+func (r *anchoring) record() (record.ID, error) {
+	root := record.Root(r.leaves)
+	for i, s := range r.taken {
+		state := record.PointerState{Signed: s, Batch: root, Leaf: i, Time: r.now}
+		if err := r.put(r.keys[i], state); err != nil {
+			return root, err
+		}
+	}
+	return root, r.put(BatchKey(root), record.Batch{Root: root, Count: len(r.keys), Pointers: r.keys})
+}

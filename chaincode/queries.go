@@ -1,0 +1,174 @@
+package chaincode
+
+import (
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+// QueryLife is how many seconds of ledger time a query lives.
+const QueryLife = 15 * 60
+
+// Ask records a query within a study of the caller (record.Ask,
+// record.QueryState) and debits the study's budget, before anything is opened.
+// The debit is final. Every call that commits is a query and a debit of its own.
+func (*Query) Ask(tx transaction, arg string) (string, error) {
+	return serve(tx, asker, timed, arg, smallArgument, ask)
+}
+
+// Get returns the record.QueryState of a query.
+func (*Query) Get(tx transaction, arg string) (string, error) {
+	return serveText(tx, arg, (*call).query)
+}
+
+func (c *call) query(id string) (*record.QueryState, error) {
+	if !validTxID(id) {
+		return nil, fault.New(fault.Invalid, "a query is named by the transaction that asked it, 64 hexadecimal digits")
+	}
+	q := new(record.QueryState)
+	return q, c.need(QueryKey(id), q, "query "+id[:8])
+}
+
+// validTxID accepts the form of Fabric's transaction identifiers.
+func validTxID(id string) bool {
+	_, err := record.ParseID(id)
+	return err == nil
+}
+
+func ask(c *call, a record.Ask) (*record.QueryState, error) {
+	study, err := c.study(c.msp, a.Study)
+	if err != nil {
+		return nil, err
+	}
+	now, err := c.now()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAsk(a, study.Study, now); err != nil {
+		return nil, err
+	}
+	if err := c.debit(a, study); err != nil {
+		return nil, err
+	}
+	q := &record.QueryState{
+		ID: c.stub.GetTxID(), Ask: a, Asker: c.msp, Purpose: study.Study.Purpose, Exact: study.Study.Exact,
+		MinCohort: study.Study.MinCohort, Asked: now, Expires: now + QueryLife, Status: record.QueryAsked,
+	}
+	return q, c.put(QueryKey(q.ID), q)
+}
+
+func checkAsk(a record.Ask, s record.Study, now int64) error {
+	if !contains(s.Metrics, a.Metric) {
+		return fault.New(fault.Invalid, "metric %q is not one of the study's", clip(a.Metric))
+	}
+	if err := checkHours(a.From, a.Until); err != nil {
+		return fault.New(fault.Invalid, "%w", err)
+	}
+	if a.Until-a.From > privacy.MaxHours {
+		return fault.New(fault.Invalid, "a query covers at most %d hours, not %d", privacy.MaxHours, a.Until-a.From)
+	}
+	if a.From < s.From || a.Until > s.Until {
+		return fault.New(fault.Invalid, "hours [%d, %d) are not within the study's [%d, %d)", a.From, a.Until, s.From, s.Until)
+	}
+	if end := a.Until * hourSeconds; end > now+MaxAhead {
+		return fault.New(fault.TooEarly, "the last hour ends at %d, ledger time is %d", end, now)
+	}
+	return nil
+}
+
+// debit charges the study, unless it is exact. What could not be answered is
+// refused first: noise that has no room, or loss that no patient's cap allows.
+func (c *call) debit(a record.Ask, study *record.StudyState) error {
+	if study.Study.Exact {
+		if a.Rho != 0 {
+			return fault.New(fault.Invalid, "an exact study has no noise: rho_micro is 0")
+		}
+		return nil
+	}
+	if a.Rho > c.genesis.CapMicro {
+		return fault.New(fault.Invalid, "rho_micro is %d, more than any patient's cap of %d", a.Rho, c.genesis.CapMicro)
+	}
+	if err := c.checkNoise(a, study.Study.MinCohort); err != nil {
+		return fault.New(fault.Invalid, "%w", err)
+	}
+	if left := study.Study.Budget - study.Spent; a.Rho > left {
+		return fault.New(fault.Exhausted, "the query costs %d and the study has %d of %d left", a.Rho, left, study.Study.Budget)
+	}
+	study.Spent += a.Rho
+	return c.put(StudyKey(study.Owner, study.Study.ID), study)
+}
+
+func (c *call) checkNoise(a record.Ask, cohort int) error {
+	m, _ := wearable.ByKey(a.Metric)
+	plan, err := privacy.V1().Plan(m.Slot, a.Until-a.From, a.Rho)
+	if err != nil {
+		return err
+	}
+	rows := (a.Until - a.From) * int64(cohort)
+	return privacy.V1().Safe(rows, plan, pieces(len(c.genesis.Members), c.genesis.Threshold))
+}
+
+// Abandon ends a query without a release (record.Abandon, record.QueryState).
+// Any member may: it then gives no share.
+func (*Query) Abandon(tx transaction, arg string) (string, error) {
+	return serve(tx, member, timed, arg, smallArgument, abandon)
+}
+
+func abandon(c *call, a record.Abandon) (*record.QueryState, error) {
+	if !validName(a.Reason) {
+		return nil, fault.New(fault.Invalid, "reason is 1 to %d bytes of printable text", maxName)
+	}
+	q, err := c.query(a.Query)
+	if err != nil {
+		return nil, err
+	}
+	switch q.Status {
+	case record.QueryAbandoned:
+		return q, nil
+	case record.QueryAsked, record.QueryAgreed:
+		q.Status, q.Reason = record.QueryAbandoned, a.Reason
+		return q, c.put(QueryKey(q.ID), q)
+	}
+	return nil, fault.New(fault.Conflict, "the query is %s", q.Status)
+}
+
+// PostRelease records the digest of what the asker opened (record.PostRelease,
+// record.QueryState).
+func (*Query) PostRelease(tx transaction, arg string) (string, error) {
+	return serve(tx, asker, timed, arg, smallArgument, postRelease)
+}
+
+func postRelease(c *call, p record.PostRelease) (*record.QueryState, error) {
+	if p.Hash.IsZero() {
+		return nil, fault.New(fault.Invalid, "hash is missing")
+	}
+	q, err := c.query(p.Query)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case q.Asker != c.msp:
+		return nil, fault.New(fault.Forbidden, "the query is %s's", q.Asker)
+	case q.Status == record.QueryReleased && q.Release == p.Hash:
+		return q, nil
+	case q.Status != record.QueryAgreed:
+		return nil, fault.New(fault.Conflict, "the query is %s", q.Status)
+	}
+	if err := c.checkLife(q); err != nil {
+		return nil, err
+	}
+	q.Status, q.Release = record.QueryReleased, p.Hash
+	return q, c.put(QueryKey(q.ID), q)
+}
+
+func (c *call) checkLife(q *record.QueryState) error {
+	now, err := c.now()
+	if err != nil {
+		return err
+	}
+	if now >= q.Expires {
+		return fault.New(fault.Expired, "the query expired at %d", q.Expires)
+	}
+	return nil
+}

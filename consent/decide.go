@@ -1,0 +1,227 @@
+package consent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+// Request is one operation on one patient's data that somebody wants.
+type Request struct {
+	Grantee   string // MSP ID of who asks
+	Purpose   string
+	Operation string
+	Metric    string
+	From      int64 // data hours [From, Until)
+	Until     int64
+	At        int64  // ledger time, Unix seconds
+	Claim     *Claim // what is to be proven; for OpPredicate only, which needs it
+}
+
+// Claim is what a predicate asks of a patient.
+type Claim struct {
+	Template string
+	Lo       uint32 // bounds, as in Terms
+	Hi       uint32
+	// Used counts, by consent, how often this template was asked of this metric
+	// already.
+	Used map[record.ID]uint32
+}
+
+// Decision answers a Request. Where it permits, Document and Version name the
+// consent that does, [From, Until) are the hours that it covers (for a predicate
+// all that were asked, for an aggregate those of the request that lie in the
+// consent's data period) and CapMicro its cap.
+type Decision struct {
+	Permit   bool
+	Reasons  []string // why, for people; when refused one for each document
+	Document record.ID
+	Version  uint32
+	From     int64
+	Until    int64
+	CapMicro uint64
+}
+
+// Decide answers a request from one patient's documents, in any order, older
+// versions among them or not. Only the latest version of each ID counts. A
+// denial that touches any part of the request refuses all of it. Of several
+// documents that permit, the one decides that covers the most hours, then the
+// one with the largest cap, then the one with the smallest ID.
+func Decide(docs []Document, r Request) Decision {
+	if err := checkRequest(docs, r); err != nil {
+		return refuse(err.Error())
+	}
+	best := Decision{}
+	var denials, reasons []string
+	for i := range docs {
+		d := &docs[i]
+		if superseded(docs, i) {
+			continue
+		}
+		why := objection(d, r)
+		if d.Effect == EffectDeny {
+			if why == "" {
+				denials = append(denials, name(d)+" denies it")
+			}
+			continue
+		}
+		if why != "" {
+			reasons = append(reasons, name(d)+" "+why)
+			continue
+		}
+		if c := cover(d, r); !best.Permit || better(c, best) {
+			best = c
+		}
+	}
+	switch {
+	case len(denials) > 0:
+		return refuse(denials...)
+	case best.Permit:
+		return best
+	case len(reasons) == 0:
+		return refuse("there is no consent")
+	}
+	return refuse(reasons...)
+}
+
+func refuse(reasons ...string) Decision { return Decision{Reasons: reasons} }
+
+func name(d *Document) string {
+	return fmt.Sprintf("consent %s version %d", d.ID.Short(), d.Version)
+}
+
+func checkRequest(docs []Document, r Request) error {
+	if r.From >= r.Until {
+		return errors.New("no data hours are asked for")
+	}
+	if r.Operation == OpPredicate && r.Claim == nil {
+		return errors.New("the claim to be proven is missing")
+	}
+	for i := range docs {
+		if docs[i].Patient != docs[0].Patient {
+			return errors.New("the documents are of several patients")
+		}
+	}
+	return nil
+}
+
+// superseded reports whether document i is not the one that counts for its ID.
+// Two different documents under one ID and version are no ledger's; they are not
+// superseded, and objection refuses neither, so the narrower reading is taken
+// here: the one that permits gives way.
+func superseded(docs []Document, i int) bool {
+	d := &docs[i]
+	for j := range docs {
+		o := &docs[j]
+		if j == i || o.ID != d.ID {
+			continue
+		}
+		if o.Version > d.Version || o.Version == d.Version && restrains(o) && !restrains(d) {
+			return true
+		}
+	}
+	return false
+}
+
+func restrains(d *Document) bool { return d.Status != StatusActive || d.Effect != EffectPermit }
+
+// objection says why a document does not apply to a request; empty means that it
+// does. For a denial, touching is enough.
+func objection(d *Document, r Request) string {
+	deny := d.Effect == EffectDeny
+	switch {
+	case d.Status != StatusActive:
+		return "is revoked"
+	case d.Effect != EffectPermit && !deny:
+		return "has no known effect"
+	case r.At < d.NotBefore:
+		return "is not valid yet"
+	case r.At >= d.Expires:
+		return "has expired"
+	case d.Grantee != r.Grantee:
+		return "is for another institution"
+	case d.Purpose != r.Purpose && !(deny && deniedBy(r.Purpose, d.Purpose)):
+		return "is for another purpose (" + clip(d.Purpose) + ")"
+	case !contains(d.Operations, r.Operation):
+		return "does not name the operation " + clip(r.Operation)
+	case !contains(d.Metrics, r.Metric):
+		return "does not name the metric " + clip(r.Metric)
+	case d.DataUntil <= r.From || d.DataFrom >= r.Until || !deny && d.DataFrom >= d.DataUntil:
+		return "is for another data period"
+	case deny || r.Operation != OpPredicate:
+		return ""
+	case d.DataFrom > r.From || d.DataUntil < r.Until:
+		return "covers only a part of the data period"
+	}
+	return claimObjection(d, r)
+}
+
+func claimObjection(d *Document, r Request) string {
+	for _, t := range d.Predicates {
+		if t.Template != r.Claim.Template || t.Metric != r.Metric {
+			continue
+		}
+		switch {
+		case r.Claim.Lo > r.Claim.Hi:
+			return "cannot allow a claim whose bounds are reversed"
+		case r.Claim.Lo < t.Lo || r.Claim.Hi > t.Hi:
+			return fmt.Sprintf("allows bounds within [%d, %d] only", t.Lo, t.Hi)
+		case r.Claim.Used[d.ID] >= t.Times:
+			return fmt.Sprintf("allows this to be asked %d times, which it was", t.Times)
+		}
+		return ""
+	}
+	return "does not name the template " + clip(r.Claim.Template)
+}
+
+func cover(d *Document, r Request) Decision {
+	return Decision{
+		Permit: true, Reasons: []string{name(d) + " permits it"},
+		Document: d.ID, Version: d.Version, CapMicro: d.CapMicro,
+		From: max(d.DataFrom, r.From), Until: min(d.DataUntil, r.Until),
+	}
+}
+
+func better(a, b Decision) bool {
+	if x, y := a.Until-a.From, b.Until-b.From; x != y {
+		return x > y
+	}
+	if a.CapMicro != b.CapMicro {
+		return a.CapMicro > b.CapMicro
+	}
+	return bytes.Compare(a.Document[:], b.Document[:]) < 0
+}
+
+// ClaimOf reads the bounds of a predicate as a claim under a template. Every
+// other part of the predicate must be switched off, that is have bounds that
+// exclude nothing: a template that the patient allowed must not carry a question
+// that the patient did not. A bound beyond what is possible counts as the
+// outermost possible one.
+func ClaimOf(template string, m wearable.Metric, b record.Bounds) (Claim, error) {
+	parts := []struct {
+		template string
+		lo, hi   uint32
+	}{
+		{TemplateRange, b.Lo, b.Hi},
+		{TemplateMean, b.MeanLo, b.MeanHi},
+		{TemplateTrend, b.TrendLo, b.TrendHi},
+	}
+	claim := Claim{}
+	for _, p := range parts {
+		lo, hi, _ := templateSpan(p.template, m)
+		if p.template == template {
+			claim = Claim{Template: template, Lo: max(p.lo, lo), Hi: min(p.hi, hi)}
+			continue
+		}
+		if p.lo > lo || p.hi < hi {
+			return Claim{}, fmt.Errorf("the %s is bounded, which the template %q does not include", p.template, clip(template))
+		}
+	}
+	if claim.Template == "" {
+		return Claim{}, fmt.Errorf("template %q is unknown", clip(template))
+	}
+	return claim, nil
+}

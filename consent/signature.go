@@ -1,0 +1,40 @@
+package consent
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// RecoveryHash is what a patient's inception record holds of the recovery key:
+// the SHA-256 of its compressed form.
+func RecoveryHash(publicKey []byte) record.ID { return record.SumID(publicKey) }
+
+// Verify checks that the patient behind an inception record signed the document
+// on this network: the document names that patient, the key is one of the
+// record's consent keys and the signature is that key's over the digest. The
+// recovery key may sign revocations and nothing else.
+//
+// The error wraps record.ErrSignature in every case: refuse the document.
+func (s Signed) Verify(network string, in record.Inception) error {
+	if s.Document.Patient != in.PatientID(network) {
+		return fmt.Errorf("%w: the inception record is another patient's", record.ErrSignature)
+	}
+	if !s.mayUse(in) {
+		return fmt.Errorf("%w: the key is not one that this patient may sign this document with", record.ErrSignature)
+	}
+	if err := record.Verify(s.Key, s.Document.Digest(network), s.Signature); err != nil {
+		return fmt.Errorf("%w: consent %s version %d", record.ErrSignature, s.Document.ID.Short(), s.Document.Version)
+	}
+	return nil
+}
+
+func (s Signed) mayUse(in record.Inception) bool {
+	for _, key := range in.ConsentKeys {
+		if bytes.Equal(key, s.Key) {
+			return true
+		}
+	}
+	return s.Document.Status == StatusRevoked && RecoveryHash(s.Key) == in.RecoveryHash
+}

@@ -1,0 +1,269 @@
+package consent
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+// Bounds of a document's fields.
+const (
+	MaxVersion = 1_000_000
+	MaxTerms   = 32
+	// MaxTimes bounds how often a claim may be asked under one consent.
+	MaxTimes = 1_000
+	// MaxCapMicro is rho = 1,000, beyond any use.
+	MaxCapMicro = 1_000_000_000
+	// MaxHour and MaxTime bound hours and seconds, in both directions.
+	MaxHour = 1 << 27
+	MaxTime = 1 << 39
+	maxMSP  = 64
+)
+
+// ValidMSP reports whether s can be an MSP ID: 1 to 64 letters, digits, dots and
+// hyphens.
+func ValidMSP(s string) bool {
+	if len(s) == 0 || len(s) > maxMSP {
+		return false
+	}
+	for _, c := range []byte(s) {
+		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-'
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// Validate checks every field of a document by itself: known words, bounded
+// numbers, no repeats. Whether it fits the version before is for Follows.
+func Validate(d Document) error {
+	if err := validateIdentity(d); err != nil {
+		return err
+	}
+	if err := validateScope(d); err != nil {
+		return err
+	}
+	if err := validateTimes(d); err != nil {
+		return err
+	}
+	if d.CapMicro > MaxCapMicro {
+		return fmt.Errorf("cap_micro is %d, at most %d is possible", d.CapMicro, uint64(MaxCapMicro))
+	}
+	return validateTerms(d)
+}
+
+func validateIdentity(d Document) error {
+	switch {
+	case d.ID.IsZero():
+		return errors.New("id is missing")
+	case d.Patient.IsZero():
+		return errors.New("patient is missing")
+	case d.Version < 1 || d.Version > MaxVersion:
+		return fmt.Errorf("version is %d, it counts from 1 to %d", d.Version, MaxVersion)
+	case (d.Version == 1) != d.Previous.IsZero():
+		return errors.New("previous is the digest of the version before, and zero for version 1 only")
+	case !ValidMSP(d.Grantee):
+		return errors.New("grantee is not the MSP ID of an institution")
+	case d.Status != StatusActive && d.Status != StatusRevoked:
+		return fmt.Errorf("status is %q, it can be %q or %q", clip(d.Status), StatusActive, StatusRevoked)
+	case d.Version == 1 && d.Status != StatusActive:
+		return errors.New("a first version cannot be revoked")
+	case d.Effect != EffectPermit && d.Effect != EffectDeny:
+		return fmt.Errorf("effect is %q, it can be %q or %q", clip(d.Effect), EffectPermit, EffectDeny)
+	}
+	if _, ok := PurposeByCode(d.Purpose); !ok {
+		return fmt.Errorf("purpose %q is not one that a consent may name", clip(d.Purpose))
+	}
+	return nil
+}
+
+func validateScope(d Document) error {
+	if len(d.Operations) == 0 || len(d.Operations) > 2 || repeats(d.Operations) {
+		return errors.New("operations names each operation once and at least one")
+	}
+	for _, op := range d.Operations {
+		if op != OpAggregate && op != OpPredicate {
+			return fmt.Errorf("operation %q is unknown", clip(op))
+		}
+	}
+	if len(d.Metrics) == 0 || len(d.Metrics) > wearable.Slots || repeats(d.Metrics) {
+		return errors.New("metrics names each metric once and at least one")
+	}
+	for _, key := range d.Metrics {
+		if _, ok := wearable.ByKey(key); !ok {
+			return fmt.Errorf("metric %q is unknown", clip(key))
+		}
+	}
+	return nil
+}
+
+func validateTimes(d Document) error {
+	if d.DataFrom >= d.DataUntil || d.DataFrom < -MaxHour || d.DataUntil > MaxHour {
+		return fmt.Errorf("data period [%d, %d) is empty or out of bounds", d.DataFrom, d.DataUntil)
+	}
+	if d.NotBefore >= d.Expires || d.NotBefore < -MaxTime || d.Expires > MaxTime {
+		return fmt.Errorf("validity [%d, %d) is empty or out of bounds", d.NotBefore, d.Expires)
+	}
+	return nil
+}
+
+func validateTerms(d Document) error {
+	if len(d.Predicates) == 0 {
+		return nil
+	}
+	if d.Effect != EffectPermit || !contains(d.Operations, OpPredicate) {
+		return errors.New("predicates belong to a permission that names the operation predicate")
+	}
+	if len(d.Predicates) > MaxTerms {
+		return fmt.Errorf("%d predicates are listed, at most %d are possible", len(d.Predicates), MaxTerms)
+	}
+	for i, t := range d.Predicates {
+		if err := t.validate(d.Metrics); err != nil {
+			return fmt.Errorf("predicate %d: %w", i, err)
+		}
+		for _, other := range d.Predicates[:i] {
+			if other.Template == t.Template && other.Metric == t.Metric {
+				return fmt.Errorf("predicate %d: template and metric are listed already", i)
+			}
+		}
+	}
+	return nil
+}
+
+func (t Terms) validate(metrics []string) error {
+	m, ok := wearable.ByKey(t.Metric)
+	if !ok || !contains(metrics, t.Metric) {
+		return fmt.Errorf("metric %q is not one of this consent", clip(t.Metric))
+	}
+	lo, hi, ok := templateSpan(t.Template, m)
+	if !ok {
+		return fmt.Errorf("template %q is unknown", clip(t.Template))
+	}
+	if t.Lo < lo || t.Lo > t.Hi || t.Hi > hi {
+		return fmt.Errorf("bounds [%d, %d] are not within [%d, %d]", t.Lo, t.Hi, lo, hi)
+	}
+	if t.Times < 1 || t.Times > MaxTimes {
+		return fmt.Errorf("times is %d, it can be 1 to %d", t.Times, MaxTimes)
+	}
+	return nil
+}
+
+// templateSpan returns the widest bounds that a template has for a metric; a
+// claim with them says nothing.
+func templateSpan(template string, m wearable.Metric) (uint32, uint32, bool) {
+	most := uint32(m.MaxCode())
+	switch template {
+	case TemplateRange, TemplateMean:
+		return 1, most, true
+	case TemplateTrend:
+		return TrendBias - (most - 1), TrendBias + (most - 1), true
+	}
+	return 0, 0, false
+}
+
+// Follows checks that next may be recorded after previous, which is nil for a
+// first version: the version counts on, the digest chains, and patient, grantee
+// and effect stay. A revoked consent has no next version; a new one needs a new
+// ID.
+func Follows(network string, previous *Document, next Document) error {
+	if previous == nil {
+		if next.Version != 1 {
+			return fmt.Errorf("version %d has no version before it on the ledger", next.Version)
+		}
+		return nil
+	}
+	switch {
+	case previous.ID != next.ID || previous.Patient != next.Patient:
+		return errors.New("id and patient of a consent cannot change")
+	case previous.Status == StatusRevoked:
+		return errors.New("the consent is revoked, which is final; make a new one with a new id")
+	case next.Version != previous.Version+1:
+		return fmt.Errorf("version %d is recorded, so the next is %d and not %d",
+			previous.Version, previous.Version+1, next.Version)
+	case next.Previous != previous.Digest(network):
+		return errors.New("previous is not the digest of the version on the ledger")
+	case next.Grantee != previous.Grantee || next.Effect != previous.Effect:
+		return errors.New("grantee and effect of a consent cannot change; make a new one with a new id")
+	}
+	return nil
+}
+
+// Narrower reports whether b permits nothing that a does not: both permit the
+// same grantee for the same purpose, and every dimension of b lies within a.
+func Narrower(a, b Document) bool {
+	same := a.Patient == b.Patient && a.Grantee == b.Grantee && a.Purpose == b.Purpose &&
+		a.Status == StatusActive && b.Status == StatusActive && a.Effect == EffectPermit && b.Effect == EffectPermit
+	return same && within(b.Operations, a.Operations) && within(b.Metrics, a.Metrics) &&
+		b.DataFrom >= a.DataFrom && b.DataUntil <= a.DataUntil &&
+		b.NotBefore >= a.NotBefore && b.Expires <= a.Expires &&
+		b.CapMicro <= a.CapMicro && termsWithin(b.Predicates, a.Predicates)
+}
+
+func termsWithin(inner, outer []Terms) bool {
+	for _, t := range inner {
+		found := false
+		for _, o := range outer {
+			found = found || o.Template == t.Template && o.Metric == t.Metric &&
+				t.Lo >= o.Lo && t.Hi <= o.Hi && t.Times <= o.Times
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+func within(inner, outer []string) bool {
+	for _, s := range inner {
+		if !contains(outer, s) {
+			return false
+		}
+	}
+	return true
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+func repeats(list []string) bool {
+	for i, s := range list {
+		if contains(list[:i], s) {
+			return true
+		}
+	}
+	return false
+}
+
+// clip keeps words from outside short in error texts.
+func clip(s string) string {
+	const most = 40
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
+
+// MaxDocument bounds the JSON of a signed document in bytes.
+const MaxDocument = 16 << 10
+
+// Parse reads the JSON of a signed document strictly and validates it. It does
+// not check the signature.
+func Parse(data []byte) (Signed, error) {
+	var s Signed
+	if err := record.DecodeJSON(data, MaxDocument, &s); err != nil {
+		return Signed{}, err
+	}
+	if err := Validate(s.Document); err != nil {
+		return Signed{}, err
+	}
+	return s, nil
+}

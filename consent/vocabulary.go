@@ -1,0 +1,59 @@
+package consent
+
+// Purpose is a code of HL7 v3 PurposeOfUse that a consent may name.
+type Purpose struct {
+	Code string
+	Name string // for people
+	// Within is the code of the wider purpose that this one is part of, or
+	// empty. A denial of the wider purpose denies this one too; a permission
+	// never reaches beyond the purpose that it names.
+	Within string
+}
+
+// purposes follow the hierarchy of the HL7 v3 ActReason code system.
+var purposes = []Purpose{
+	{"TREAT", "treatment", ""},
+	{"ETREAT", "emergency treatment", "TREAT"},
+	{"HRESCH", "healthcare research", ""},
+	{"CLINTRCH", "clinical trial research", "HRESCH"},
+	{"PUBHLTH", "public health", ""},
+	{"HOPERAT", "healthcare operations", ""},
+	{"PATRQT", "patient's own request", ""},
+}
+
+// Purposes returns the purposes that a consent, study or request may name.
+func Purposes() []Purpose { return append([]Purpose(nil), purposes...) }
+
+// PurposeByCode finds a purpose.
+func PurposeByCode(code string) (Purpose, bool) {
+	for _, p := range purposes {
+		if p.Code == code {
+			return p, true
+		}
+	}
+	return Purpose{}, false
+}
+
+// deniedBy reports whether a denial for the purpose denied covers asked.
+func deniedBy(asked, denied string) bool {
+	if asked == denied {
+		return true
+	}
+	p, ok := PurposeByCode(asked)
+	return ok && p.Within != "" && p.Within == denied
+}
+
+// Templates of predicates: which part of the predicate circuit a claim uses.
+const (
+	// TemplateRange: enough readings lie between Lo and Hi.
+	TemplateRange = "range"
+	// TemplateMean: the mean lies between Lo and Hi.
+	TemplateMean = "mean"
+	// TemplateTrend: the second half's mean minus the first half's lies between
+	// Lo and Hi, both biased by TrendBias.
+	TemplateTrend = "trend"
+)
+
+// TrendBias is added to the bounds of a trend, in codes, so that they are not
+// negative.
+const TrendBias = 1 << 17

@@ -1,0 +1,65 @@
+package gateway
+
+import (
+	"context"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+type consentsService struct {
+	apiv1.UnimplementedConsentsServer
+	g *Gateway
+}
+
+// Put implements apiv1.ConsentsServer. Anyone may bring a document; what counts
+// is that one of the patient's keys signed it.
+func (s consentsService) Put(ctx context.Context, r *apiv1.PutConsentRequest) (*apiv1.Operation, error) {
+	var c consent.Signed
+	if err := api.FromMessage(r.Consent, &c); err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	if err := record.Verify(c.Key, c.Document.Digest(s.g.genesis.Network), c.Signature); err != nil {
+		return nil, fault.New(fault.BadSignature, "the patient's signature of the consent: %w", err)
+	}
+	return s.g.begin(ctx, kindConsent, c.Document.ID.String(),
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Consent{Consent: r.Consent}})
+}
+
+// Get implements apiv1.ConsentsServer.
+func (s consentsService) Get(ctx context.Context, r *apiv1.GetConsentRequest) (*apiv1.SignedConsent, error) {
+	var state chaincode.ConsentState
+	err := s.g.evaluate(ctx, "Consent:Get", r.Consent, &state)
+	who := callerOf(ctx)
+	if who.party.Kind != api.PartyMember {
+		// A stranger does not learn whether the consent exists.
+		if err != nil && fault.Of(err) == fault.NotFound {
+			return nil, fault.New(fault.Forbidden, "only its patient and members may see a consent")
+		}
+		if err == nil && requireParty(who, api.PartyPatient, state.Signed.Document.Patient.String()) != nil {
+			return nil, fault.New(fault.Forbidden, "only its patient and members may see a consent")
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &apiv1.SignedConsent{}
+	return out, api.ToMessage(state.Signed, out)
+}
+
+// consentsOf returns the newest version of each of a patient's consents.
+func (g *Gateway) consentsOf(ctx context.Context, patient string) ([]consent.Signed, error) {
+	var states []chaincode.ConsentState
+	if err := g.evaluate(ctx, "Consent:OfPatient", patient, &states); err != nil {
+		return nil, err
+	}
+	out := make([]consent.Signed, len(states))
+	for i, s := range states {
+		out[i] = s.Signed
+	}
+	return out, nil
+}

@@ -1,0 +1,232 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vitalveil/vitalveil/gateway/api"
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+type devicesService struct {
+	apiv1.UnimplementedDevicesServer
+	g *Gateway
+}
+
+// Enrol implements apiv1.DevicesServer. Both signatures are checked before
+// anything is stored: only who was enrolled may leave a blob here.
+func (s devicesService) Enrol(ctx context.Context, r *apiv1.EnrolDeviceRequest) (*apiv1.Operation, error) {
+	var e record.EnrolDevice
+	if err := api.FromMessage(r.Enrolment.Document, &e); err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	if got := record.SumID(r.Enrolment.SeedBlob); got != e.Device.SeedBlob {
+		return nil, fault.New(fault.Invalid, "seed_blob has SHA-256 %s, the document names %s", got, e.Device.SeedBlob)
+	}
+	if err := s.g.verifyEnrolment(ctx, e); err != nil {
+		return nil, err
+	}
+	if err := s.g.blobs.PutNamed(ctx, e.Device.SeedBlob, r.Enrolment.SeedBlob); err != nil {
+		return nil, s.g.storeFault(err)
+	}
+	id := record.DeviceID(s.g.genesis.Network, e.Device.Key)
+	return s.g.begin(ctx, kindDevice, id.String(),
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Device{Device: r.Enrolment.Document}})
+}
+
+func (g *Gateway) verifyEnrolment(ctx context.Context, e record.EnrolDevice) error {
+	digest := record.Digest(record.DomainDevice, g.genesis.Network, e.Device)
+	if err := record.Verify(e.Device.Key, digest, e.DeviceSignature); err != nil {
+		return fault.New(fault.BadSignature, "the device's signature of the enrolment: %w", err)
+	}
+	p, err := g.patient(ctx, e.Device.Patient)
+	if err != nil {
+		return err
+	}
+	for _, key := range p.Inception.ConsentKeys {
+		if record.Verify(key, digest, e.PatientSignature) == nil {
+			return nil
+		}
+	}
+	return fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", record.ErrSignature)
+}
+
+// storeFault is what a device hears when the blob store fails.
+func (g *Gateway) storeFault(err error) error {
+	g.log.Error("the blob store failed", "error", err)
+	return fault.New(fault.Unavailable, "the blob could not be stored; try again")
+}
+
+// Get implements apiv1.DevicesServer.
+func (s devicesService) Get(ctx context.Context, r *apiv1.GetDeviceRequest) (*apiv1.GetDeviceResponse, error) {
+	id, err := record.ParseID(r.Device)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	d, err := s.g.device(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &apiv1.GetDeviceResponse{State: &apiv1.DeviceState{}}
+	for _, m := range s.g.genesis.Members {
+		if s.g.index.Acknowledged(id, m.MSP) {
+			out.AcknowledgedBy = append(out.AcknowledgedBy, m.MSP)
+		}
+	}
+	// Whatever members and threshold, every member holds a piece.
+	out.Ready = len(out.AcknowledgedBy) == len(s.g.genesis.Members)
+	return out, api.ToMessage(d, out.State)
+}
+
+// Upload implements apiv1.DevicesServer: blobs are durable before the operation
+// is accepted, and so before any pointer to them is anchored.
+func (s devicesService) Upload(ctx context.Context, r *apiv1.UploadRequest) (*apiv1.Operation, error) {
+	if err := requireParty(callerOf(ctx), api.PartyDevice, r.Device); err != nil {
+		return nil, err
+	}
+	named, err := checkPointers(r.Device, r.Upload.Pointers)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.g.storeBlobs(ctx, r.Upload.Blobs, named); err != nil {
+		return nil, err
+	}
+	return s.g.begin(ctx, kindUpload, r.Device, &apiv1.StoredRequest{Document: &apiv1.StoredRequest_Anchor{
+		Anchor: &apiv1.AnchorRequest{Pointers: r.Upload.Pointers},
+	}})
+}
+
+// checkPointers returns the blobs that rows name, with the first pointer that
+// does.
+func checkPointers(device string, pointers []*apiv1.SignedPointer) (map[string]int, error) {
+	noBlob := record.ID{}.String()
+	named, seen := map[string]int{}, map[string]bool{}
+	for i, sp := range pointers {
+		p := sp.Pointer
+		if p.Device != device {
+			return nil, fault.New(fault.Forbidden, "pointer %d is of device %s, not of the one that uploads", i, p.Device)
+		}
+		place := fmt.Sprintf("%s/%d/%d", p.Kind, p.Index, p.Correction)
+		if seen[place] {
+			return nil, fault.New(fault.Invalid, "pointer %d repeats %s %d of this upload", i, p.Kind, p.Index)
+		}
+		seen[place] = true
+		if (p.Kind == record.KindDay) != (p.Blob == noBlob) {
+			return nil, fault.New(fault.Invalid, "pointer %d: a row names its blob, a day has a zero one", i)
+		}
+		if _, known := named[p.Blob]; !known && p.Blob != noBlob {
+			named[p.Blob] = i
+		}
+	}
+	return named, nil
+}
+
+// storeBlobs stores what was sent and insists that every blob named is stored
+// then, and that nothing else was sent.
+func (g *Gateway) storeBlobs(ctx context.Context, blobs [][]byte, named map[string]int) error {
+	sent := make(map[record.ID][]byte, len(blobs))
+	for i, data := range blobs {
+		id := record.SumID(data)
+		if _, ok := named[id.String()]; !ok {
+			return fault.New(fault.Invalid, "blob %d has SHA-256 %s, which no pointer of this upload names", i, id)
+		}
+		sent[id] = data
+	}
+	var missing []string
+	for name, i := range named {
+		id, err := record.ParseID(name)
+		if err != nil {
+			return fault.New(fault.Invalid, "pointer %d: %w", i, err)
+		}
+		if sent[id] != nil {
+			continue
+		}
+		stored, err := g.blobs.Has(ctx, id)
+		if err != nil {
+			return g.storeFault(err)
+		}
+		if !stored {
+			missing = append(missing, fmt.Sprintf("blob %s of pointer %d", id, i))
+		}
+	}
+	if missing != nil {
+		return fault.New(fault.Invalid, "neither in this upload nor stored: %s; send the blob along", strings.Join(missing[:min(len(missing), 3)], ", "))
+	}
+	eg, ctx := errgroup.WithContext(ctx)
+	eg.SetLimit(4)
+	for id, data := range sent {
+		eg.Go(func() error { return g.blobs.PutNamed(ctx, id, data) })
+	}
+	if err := eg.Wait(); err != nil {
+		return g.storeFault(err)
+	}
+	return nil
+}
+
+// ListReceipts implements apiv1.DevicesServer.
+func (s devicesService) ListReceipts(ctx context.Context, r *apiv1.ListReceiptsRequest) (*apiv1.ListReceiptsResponse, error) {
+	c := callerOf(ctx)
+	if c.party.Kind != api.PartyMember {
+		if err := requireParty(c, api.PartyDevice, r.Device); err != nil {
+			return nil, err
+		}
+	}
+	id, err := record.ParseID(r.Device)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	receipts, err := s.g.index.Receipts(id, r.Kind, r.From, r.Until)
+	if err != nil {
+		return nil, err
+	}
+	out := &apiv1.ListReceiptsResponse{}
+	for _, receipt := range receipts[:min(len(receipts), api.MaxReceipts)] {
+		m := &apiv1.Receipt{}
+		if err := api.ToMessage(receipt, m); err != nil {
+			return nil, err
+		}
+		out.Receipts = append(out.Receipts, m)
+	}
+	return out, nil
+}
+
+// ListRequests implements apiv1.DevicesServer.
+func (s devicesService) ListRequests(ctx context.Context, r *apiv1.ListRequestsRequest) (*apiv1.ListRequestsResponse, error) {
+	if err := requireParty(callerOf(ctx), api.PartyDevice, r.Device); err != nil {
+		return nil, err
+	}
+	var open []record.PredicateState
+	if err := s.g.evaluate(ctx, "Predicate:Pending", r.Device, &open); err != nil {
+		return nil, err
+	}
+	out := &apiv1.ListRequestsResponse{}
+	for _, p := range open {
+		m := &apiv1.PredicateState{}
+		if err := api.ToMessage(p, m); err != nil {
+			return nil, err
+		}
+		out.Requests = append(out.Requests, m)
+	}
+	return out, nil
+}
+
+// Prove implements apiv1.DevicesServer.
+func (s devicesService) Prove(ctx context.Context, r *apiv1.ProveRequest) (*apiv1.Operation, error) {
+	if r.Attest.Request != r.Request {
+		return nil, fault.New(fault.Invalid, "the document answers request %s, the path names %s", r.Attest.Request, r.Request)
+	}
+	var asked record.PredicateState
+	if err := s.g.evaluate(ctx, "Predicate:Get", r.Request, &asked); err != nil {
+		return nil, err
+	}
+	if err := requireParty(callerOf(ctx), api.PartyDevice, asked.Device.String()); err != nil {
+		return nil, err
+	}
+	return s.g.begin(ctx, kindProve, r.Request,
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Attest{Attest: r.Attest}})
+}

@@ -1,0 +1,227 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/vitalveil/vitalveil/gateway/web"
+	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+// Config is what a gateway is made of.
+type Config struct {
+	Genesis record.Genesis // of the network served
+	Client  network.Client // an identity of an MSP in Genesis.Gateways, or a member's
+	Blobs   *blob.Store    // not closed by the gateway
+	Dir     string         // the journal is kept in Dir/journal
+	Index   Index
+	Page    http.Handler // served at /, nil for a plain one
+	Log     *slog.Logger // nil: nothing is logged
+}
+
+// Index is the gateway's reading of the ledger, kept up by whoever owns it;
+// index.Index is one.
+type Index interface {
+	Answers
+	Progress
+}
+
+// Answers is what an index says about devices and patients.
+type Answers interface {
+	// Receipts returns receipts of available pointers with indices in [from,
+	// until), in order, at most 500.
+	Receipts(device record.ID, kind string, from, until int64) ([]record.Receipt, error)
+	// History returns what happened to a patient's data, oldest first.
+	History(patient record.ID) ([]index.Entry, error)
+}
+
+// Progress is how far an index and the enrolment of a device have come.
+type Progress interface {
+	Height() uint64
+	Acknowledged(device record.ID, member string) bool
+}
+
+// Gateway serves one network. Its methods are safe for concurrent use.
+type Gateway struct {
+	genesis record.Genesis
+	client  network.Client
+	blobs   *blob.Store
+	index   Index
+	log     *slog.Logger
+	now     func() time.Time
+
+	keys    *keyCache
+	ops     *operations
+	anchors *batcher
+	rest    *rest
+	handler http.Handler
+	large   chan struct{} // places for large bodies
+	streams chan struct{} // places for streams
+
+	drain     chan struct{} // closed: streams end
+	drainOnce sync.Once
+	quit      chan struct{} // closed: no new work is taken up
+	cancel    context.CancelFunc
+	work      sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// New makes a gateway and takes up the operations that its journal holds.
+func New(cfg Config) (*Gateway, error) { return newGateway(cfg, time.Now) }
+
+// newGateway is New with the wall clock to judge requests by.
+func newGateway(cfg Config, now func() time.Time) (*Gateway, error) {
+	if cfg.Client == nil || cfg.Blobs == nil || cfg.Index == nil || cfg.Dir == "" || cfg.Genesis.Network == "" {
+		return nil, errors.New("gateway: Genesis, Client, Blobs, Dir and Index are all needed")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	j, err := openJournal(filepath.Join(cfg.Dir, "journal"))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	g := &Gateway{
+		genesis: cfg.Genesis, client: cfg.Client, blobs: cfg.Blobs, index: cfg.Index, log: cfg.Log, now: now,
+		large: make(chan struct{}, maxUploads), streams: make(chan struct{}, maxStreams), drain: make(chan struct{}), quit: make(chan struct{}), cancel: cancel,
+	}
+	g.keys = newKeyCache(cfg.Genesis, now, g.partyKeys)
+	g.ops = newOperations(j, now, cfg.Log)
+	g.anchors = newBatcher(cfg.Client, g.ops, cfg.Log, g.quit)
+	if g.rest, err = newREST(g); err != nil {
+		cancel()
+		return nil, errors.Join(err, j.close())
+	}
+	g.handler = g.routesOf(cfg.Page)
+	if err := g.start(ctx); err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	return g, nil
+}
+
+// start takes up what the journal holds and runs the workers.
+func (g *Gateway) start(ctx context.Context) error {
+	pending, err := g.ops.recover()
+	if err != nil {
+		return err
+	}
+	for range workers {
+		g.work.Go(func() { g.worker(ctx) })
+	}
+	g.work.Go(func() { g.anchors.run(ctx) })
+	g.work.Go(g.janitor)
+	for _, e := range pending {
+		g.dispatch(e)
+	}
+	if len(pending) > 0 {
+		g.log.Info("operations taken up again", "count", len(pending))
+	}
+	return nil
+}
+
+// keepDone is how long the journal remembers an operation that is done.
+const keepDone = 24 * time.Hour
+
+// janitor prunes the journal every hour.
+func (g *Gateway) janitor() {
+	hourly := time.NewTicker(time.Hour)
+	defer hourly.Stop()
+	for {
+		if err := g.ops.journal.prune(g.now().Add(-keepDone)); err != nil {
+			g.log.Error("the journal could not be pruned", "error", err)
+		}
+		select {
+		case <-hourly.C:
+		case <-g.quit:
+			return
+		}
+	}
+}
+
+// Handler is the gateway's HTTP interface.
+func (g *Gateway) Handler() http.Handler { return g.handler }
+
+// routesOf puts pages beside the REST interface.
+func (g *Gateway) routesOf(page http.Handler) http.Handler {
+	if page == nil {
+		page = g.plainPage()
+	}
+	rest := g.front(g.rest.mux)
+	pages := g.pages(page)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		web.SetHeaders(w.Header())
+		w.Header().Set("Cache-Control", "no-store")
+		if isAPI(r.URL.Path) {
+			rest.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
+}
+
+// Timeouts of the HTTP server. Streams end before the last (see streamLife).
+const (
+	headerTimeout   = 5 * time.Second
+	readTimeout     = 30 * time.Second
+	writeTimeout    = 90 * time.Second
+	idleTimeout     = 2 * time.Minute
+	shutdownTimeout = 10 * time.Second
+	maxHeaderBytes  = 16 << 10
+)
+
+// Serve answers requests on a listener until ctx ends, and then lets requests
+// under way finish. The listener is closed. Call it once.
+func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler: g.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+	}
+	srv.RegisterOnShutdown(func() { g.drainOnce.Do(func() { close(g.drain) }) })
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("gateway: %w", err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	err := srv.Shutdown(stop)
+	if err != nil {
+		err = errors.Join(err, srv.Close())
+	}
+	<-done
+	return err
+}
+
+// graceTimeout is how long Close waits for transactions under way.
+const graceTimeout = 5 * time.Second
+
+// Close ends the gateway. Transactions under way may finish; operations that are
+// not done stay in the journal and are taken up by the next gateway on it.
+func (g *Gateway) Close() error {
+	g.closeOnce.Do(func() {
+		g.drainOnce.Do(func() { close(g.drain) })
+		close(g.quit)
+		grace := time.AfterFunc(graceTimeout, g.cancel)
+		g.rest.close()
+		g.work.Wait()
+		grace.Stop()
+		g.cancel()
+		g.closeErr = g.ops.journal.close()
+	})
+	return g.closeErr
+}

@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/protobuf/proto"
+
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// journal keeps operations. Keys: 'o' + id holds the state of an operation,
+// 'r' + id the request of one that is not done (so that recovery reads these
+// alone), 'd' + time + id orders the done ones for pruning.
+type journal struct{ db *pebble.DB }
+
+// entry is an operation with what is needed to run it.
+type entry struct {
+	id      record.ID
+	state   *apiv1.Operation
+	request *apiv1.StoredRequest
+}
+
+func openJournal(dir string) (*journal, error) {
+	db, err := pebble.Open(dir, &pebble.Options{Logger: quiet{}, MemTableSize: 8 << 20})
+	if err != nil {
+		return nil, fmt.Errorf("journal %s: %w", dir, err)
+	}
+	return &journal{db}, nil
+}
+
+// quiet drops what pebble would print; errors are returned to us as well.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf("journal: "+format, args...))
+}
+
+func (j *journal) close() error { return j.db.Close() }
+
+func stateKey(id record.ID) []byte   { return append([]byte{'o'}, id[:]...) }
+func requestKey(id record.ID) []byte { return append([]byte{'r'}, id[:]...) }
+
+func doneKey(at time.Time, id record.ID) []byte {
+	k := binary.BigEndian.AppendUint64([]byte{'d'}, uint64(at.Unix()))
+	return append(k, id[:]...)
+}
+
+// accept stores an operation that is to be run. When it has returned, the
+// operation survives a crash of the machine.
+func (j *journal) accept(e entry) error {
+	state, err := proto.Marshal(e.state)
+	if err != nil {
+		return err
+	}
+	request, err := proto.Marshal(e.request)
+	if err != nil {
+		return err
+	}
+	b := j.db.NewBatch()
+	defer b.Close()
+	err = errors.Join(b.Set(stateKey(e.id), state, nil), b.Set(requestKey(e.id), request, nil))
+	if err != nil {
+		return err
+	}
+	return b.Commit(pebble.Sync)
+}
+
+// finish stores the outcome. It is not synced: after a crash the operation runs
+// again and finds what it recorded on the ledger.
+func (j *journal) finish(id record.ID, state *apiv1.Operation, now time.Time) error {
+	value, err := proto.Marshal(state)
+	if err != nil {
+		return err
+	}
+	b := j.db.NewBatch()
+	defer b.Close()
+	err = errors.Join(
+		b.Set(stateKey(id), value, nil),
+		b.Delete(requestKey(id), nil),
+		b.Set(doneKey(now, id), nil, nil))
+	if err != nil {
+		return err
+	}
+	return b.Commit(pebble.NoSync)
+}
+
+// load returns the state of an operation, nil when there is none.
+func (j *journal) load(id record.ID) (*apiv1.Operation, error) {
+	value, closer, err := j.db.Get(stateKey(id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	state := &apiv1.Operation{}
+	return state, proto.Unmarshal(value, state)
+}
+
+// pending returns the operations that are not done.
+func (j *journal) pending() ([]entry, error) {
+	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'r'}, UpperBound: []byte{'r' + 1}})
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	var out []entry
+	for it.First(); it.Valid(); it.Next() {
+		e := entry{request: &apiv1.StoredRequest{}}
+		if len(it.Key()) != 33 {
+			return nil, fmt.Errorf("journal: a key of %d bytes", len(it.Key()))
+		}
+		copy(e.id[:], it.Key()[1:])
+		if err := proto.Unmarshal(it.Value(), e.request); err != nil {
+			return nil, fmt.Errorf("journal: operation %s: %w", e.id, err)
+		}
+		e.state, err = j.load(e.id)
+		if err != nil || e.state == nil {
+			return nil, fmt.Errorf("journal: operation %s has no state: %w", e.id, err)
+		}
+		out = append(out, e)
+	}
+	return out, it.Error()
+}
+
+// prune forgets operations that were done before the given time.
+func (j *journal) prune(before time.Time) error {
+	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'d'}, UpperBound: doneKey(before, record.ID{})})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	b := j.db.NewBatch()
+	defer b.Close()
+	for it.First(); it.Valid(); it.Next() {
+		if len(it.Key()) != 41 {
+			continue
+		}
+		var id record.ID
+		copy(id[:], it.Key()[9:])
+		if err := errors.Join(j.forget(b, id), b.Delete(it.Key(), nil)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(it.Error(), b.Commit(pebble.NoSync))
+}
+
+// forget drops a done operation; one that was taken up again stays.
+func (j *journal) forget(b *pebble.Batch, id record.ID) error {
+	state, err := j.load(id)
+	if err != nil || state == nil || !state.Done {
+		return err
+	}
+	return b.Delete(stateKey(id), nil)
+}

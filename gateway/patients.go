@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+type patientsService struct {
+	apiv1.UnimplementedPatientsServer
+	g *Gateway
+}
+
+// Enrol implements apiv1.PatientsServer. Signatures are checked here only to
+// keep what is worthless out of the journal; chaincode checks them again.
+func (s patientsService) Enrol(ctx context.Context, r *apiv1.EnrolPatientRequest) (*apiv1.Operation, error) {
+	var e record.EnrolPatient
+	if err := api.FromMessage(r.Enrolment, &e); err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	network := s.g.genesis.Network
+	id := e.Inception.PatientID(network)
+	if err := record.Verify(e.Inception.ConsentKeys[0], id, e.Signature); err != nil {
+		return nil, fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", err)
+	}
+	key, ok := s.g.keys.members[e.VoucherBy]
+	if !ok {
+		return nil, fault.New(fault.Forbidden, "%s is not a member that could vouch", e.VoucherBy)
+	}
+	if err := record.Verify(key, record.Digest(record.DomainVoucher, network, e.Voucher), e.VoucherSg); err != nil {
+		return nil, fault.New(fault.BadSignature, "the registrar's signature of the voucher: %w", err)
+	}
+	return s.g.begin(ctx, kindPatient, id.String(),
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Patient{Patient: r.Enrolment}})
+}
+
+// ListConsents implements apiv1.PatientsServer.
+func (s patientsService) ListConsents(ctx context.Context, r *apiv1.ListConsentsRequest) (*apiv1.ListConsentsResponse, error) {
+	if err := requireParty(callerOf(ctx), api.PartyPatient, r.Patient); err != nil {
+		return nil, err
+	}
+	all, err := s.g.consentsOf(ctx, r.Patient)
+	if err != nil {
+		return nil, err
+	}
+	out := &apiv1.ListConsentsResponse{}
+	for _, c := range all {
+		m := &apiv1.SignedConsent{}
+		if err := api.ToMessage(c, m); err != nil {
+			return nil, err
+		}
+		out.Consents = append(out.Consents, m)
+	}
+	return out, nil
+}
+
+// GetHistory implements apiv1.PatientsServer.
+func (s patientsService) GetHistory(ctx context.Context, r *apiv1.GetHistoryRequest) (*apiv1.GetHistoryResponse, error) {
+	if err := requireParty(callerOf(ctx), api.PartyPatient, r.Patient); err != nil {
+		return nil, err
+	}
+	id, err := record.ParseID(r.Patient)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	entries, err := s.g.index.History(id)
+	if err != nil {
+		return nil, err
+	}
+	out := &apiv1.GetHistoryResponse{}
+	for _, e := range entries {
+		out.Entries = append(out.Entries, historyEntry(e))
+	}
+	return out, nil
+}
+
+// historyEntry puts an event of the index into the form that patients read.
+func historyEntry(e index.Entry) *apiv1.HistoryEntry {
+	m := &apiv1.HistoryEntry{Kind: e.Kind, Id: e.Tx, Time: e.Time}
+	switch {
+	case e.Consent != nil:
+		consentEntry(m, e.Consent.Document)
+	case e.Query != nil:
+		queryEntry(m, e.Query)
+	case e.Predicate != nil:
+		p := e.Predicate.State
+		m.Institution, m.Purpose, m.Subject = p.Asker, p.Ask.Purpose, p.Ask.Template
+		m.Metrics, m.Status, m.Included = []string{p.Ask.Metric}, p.Status, p.Status == record.PredicateAttested
+		m.From, m.Until = p.Ask.FirstDay*24, (p.Ask.FirstDay+int64(len(p.Roots)))*24
+		m.Text = fmt.Sprintf("%s asked for a proof: %s (%s)", p.Asker, p.Text, p.Status)
+	}
+	return m
+}
+
+func consentEntry(m *apiv1.HistoryEntry, d consent.Document) {
+	m.Institution, m.Purpose, m.Subject, m.Metrics = d.Grantee, d.Purpose, d.ID.String(), d.Metrics
+	m.From, m.Until, m.Status = d.DataFrom, d.DataUntil, d.Status
+	verb := "You consented"
+	switch {
+	case d.Status == consent.StatusRevoked:
+		verb = "You revoked the consent given"
+	case d.Effect == consent.EffectDeny:
+		verb = "You denied access"
+	}
+	m.Text = fmt.Sprintf("%s to %s (version %d)", verb, d.Grantee, d.Version)
+}
+
+func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {
+	s := q.State
+	m.Institution, m.Purpose, m.Subject, m.Status = s.Asker, s.Purpose, s.Ask.Study, s.Status
+	m.Metrics, m.From, m.Until, m.RhoMicro = []string{s.Ask.Metric}, s.Ask.From, s.Ask.Until, s.Ask.Rho
+	m.Cohort, m.Hours, m.Included = uint32(max(s.Size, 0)), q.Hours, q.Included
+	if !s.Release.IsZero() {
+		m.Release = s.Release.String()
+	}
+	share := "without your data"
+	if q.Included {
+		share = fmt.Sprintf("with %d hours of your data among %d patients", q.Hours, s.Size)
+	}
+	m.Text = fmt.Sprintf("%s asked for statistics of %s in study %s, %s (%s)", s.Asker, s.Ask.Metric, s.Ask.Study, share, s.Status)
+}

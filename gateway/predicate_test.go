@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/zk/verifier"
+)
+
+// dayCircuit is the verifying key that package zk keeps for tests.
+func dayCircuit(t testing.TB) record.Circuit {
+	t.Helper()
+	data, err := os.ReadFile("../zk/verifier/testdata/day.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f struct {
+		VerifyingKey []byte `json:"verifying_key"`
+	}
+	if err := json.Unmarshal(data, &f); err != nil {
+		t.Fatal(err)
+	}
+	return record.Circuit{Class: "day", VerifyingKey: f.VerifyingKey, Hash: record.SumID(f.VerifyingKey), Setup: "development"}
+}
+
+// asked is a device that hospital A asked for a proof about its first day.
+func (w *world) asked() (*device, record.PredicateState) {
+	w.Helper()
+	ctx := context.Background()
+	p := w.enrolled()
+	d := p.newDevice()
+	w.done(w.as("", nil).EnrolDevice(ctx, d.enrol, d.seeds))
+	w.done(w.as("", nil).PutConsent(ctx, p.consent(func(c *consent.Document) {
+		c.Operations = []string{consent.OpAggregate, consent.OpPredicate}
+		c.Predicates = []consent.Terms{{Template: consent.TemplateRange, Metric: "heart_rate", Lo: 31, Hi: 71, Times: 2}}
+	})))
+	w.advance(86400 + 3600)
+	root := record.RandomID()
+	root[0] = 0 // below the order of the field
+	op := w.done(d.client().Upload(ctx, d.id, nil, []record.SignedPointer{d.pointer(record.Pointer{
+		Device: d.id, Kind: record.KindDay, Index: startDay, Commitment: root,
+	})}))
+	if op.Items[0].Outcome != record.Anchored {
+		w.Fatalf("day: %+v", op.Items[0])
+	}
+	b := verifier.Unbounded()
+	b.Lo, b.Hi, b.K, b.MinCount = 31, 71, 60, 60
+	res := w.submit(hospitalA, "Predicate:Request", record.AskPredicate{
+		Patient: p.id, Purpose: "HRESCH", Template: consent.TemplateRange, Class: "day", Metric: "heart_rate",
+		FirstDay: startDay, Bounds: b, Nonce: record.RandomID(),
+	})
+	var q record.PredicateState
+	w.ok(json.Unmarshal(res.Payload, &q))
+	return d, q
+}
+
+func TestADeviceSeesAndAnswersItsRequests(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	d, q := w.asked()
+	open, err := d.client().Requests(ctx, d.id)
+	w.ok(err)
+	if len(open) != 1 || record.Digest("test", "", open[0]) != record.Digest("test", "", q) {
+		t.Fatalf("requests %+v, want %+v", open, q)
+	}
+	// Not proven: what reaches the ledger is refused there, not here.
+	answer := record.Attest{Request: q.ID, Proof: random(196)}
+	op, err := d.client().Prove(ctx, answer)
+	w.ok(err)
+	_, err = d.client().Wait(ctx, op)
+	wantFault(t, fault.TooEarly, err)
+	w.advance(86400 + 3600 + 900)
+	op, err = d.client().Prove(ctx, answer)
+	w.ok(err)
+	_, err = d.client().Wait(ctx, op)
+	wantFault(t, fault.Invalid, err)
+}
+
+func TestAttackAnswersToSomebodyElsesRequest(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	d, q := w.asked()
+	p := w.enrolled()
+	other := p.newDevice()
+	other.enrol.Device.FirstHour = startHour + 25
+	digest := record.Digest(record.DomainDevice, w.genesis.Network, other.enrol.Device)
+	other.enrol.DeviceSignature, other.enrol.PatientSignature = sign(w, other.key, digest), sign(w, p.key, digest)
+	w.done(w.as("", nil).EnrolDevice(ctx, other.enrol, other.seeds))
+	_, err := other.client().Prove(ctx, record.Attest{Request: q.ID, Proof: random(196)})
+	wantFault(t, fault.Forbidden, err)
+	_, err = d.client().Prove(ctx, record.Attest{Request: record.RandomID().String(), Proof: random(196)})
+	wantFault(t, fault.NotFound, err)
+
+	body, err := json.Marshal(record.Attest{Request: q.ID, Proof: random(196)})
+	w.ok(err)
+	signer := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
+	resp, answer := w.raw(w.signed(signer, "POST", "/v1/requests/another/proof", body, time.Now()))
+	problem(t, resp, answer, http.StatusBadRequest, fault.Invalid)
+}

@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"buf.build/go/protovalidate"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/fault"
+)
+
+// errorDomain names our codes inside gRPC error details.
+const errorDomain = "vitalveil"
+
+// problemType prefixes the type of a problem; the code follows.
+const problemType = "urn:vitalveil:error:"
+
+// grpcCodes maps fault codes to the nearest gRPC codes, for gRPC callers. The
+// fault code itself travels in the details.
+var grpcCodes = map[fault.Code]codes.Code{
+	fault.Invalid:      codes.InvalidArgument,
+	fault.Forbidden:    codes.PermissionDenied,
+	fault.NotFound:     codes.NotFound,
+	fault.Conflict:     codes.AlreadyExists,
+	fault.BadSignature: codes.Unauthenticated,
+	fault.Exhausted:    codes.ResourceExhausted,
+	fault.TooEarly:     codes.FailedPrecondition,
+	fault.Expired:      codes.FailedPrecondition,
+	fault.TooLarge:     codes.InvalidArgument,
+	fault.TooFew:       codes.FailedPrecondition,
+	fault.Contention:   codes.Aborted,
+	fault.Unavailable:  codes.Unavailable,
+}
+
+// asFault finds the fault in an error. Errors that nobody gave a code tell the
+// caller nothing about our insides.
+func asFault(err error) *fault.Error {
+	var f *fault.Error
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return fault.New(fault.Unavailable, "the answer took too long; try again")
+	}
+	return fault.New(fault.Internal, "the gateway failed; see its log")
+}
+
+// toStatus carries a fault through gRPC.
+func toStatus(err error) error {
+	f := asFault(err)
+	c, ok := grpcCodes[f.Code]
+	if !ok {
+		c = codes.Internal
+	}
+	st := status.New(c, f.Detail)
+	details, detailErr := st.WithDetails(&errdetails.ErrorInfo{Reason: string(f.Code), Domain: errorDomain})
+	if detailErr != nil {
+		return st.Err()
+	}
+	return details.Err()
+}
+
+// violationStatus carries the rules that a request breaks through gRPC.
+func violationStatus(err error) error {
+	var invalid *protovalidate.ValidationError
+	if !errors.As(err, &invalid) {
+		return toStatus(err)
+	}
+	bad := &errdetails.BadRequest{}
+	for _, v := range invalid.Violations[:min(len(invalid.Violations), 20)] {
+		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
+			Field:       protovalidate.FieldPathString(v.Proto.GetField()),
+			Description: v.Proto.GetMessage(),
+		})
+	}
+	st := status.New(codes.InvalidArgument, "the request breaks a rule")
+	details, detailErr := st.WithDetails(&errdetails.ErrorInfo{Reason: string(fault.Invalid), Domain: errorDomain}, bad)
+	if detailErr != nil {
+		return st.Err()
+	}
+	return details.Err()
+}
+
+// problemOf reads a problem back from a gRPC status.
+func problemOf(err error) api.Problem {
+	st := status.Convert(err)
+	p := newProblem(&fault.Error{Code: codeOf(st.Code()), Detail: st.Message()})
+	for _, d := range st.Details() {
+		switch d := d.(type) {
+		case *errdetails.ErrorInfo:
+			if _, known := fault.Codes[fault.Code(d.Reason)]; known && d.Domain == errorDomain {
+				violations := p.Errors
+				p = newProblem(&fault.Error{Code: fault.Code(d.Reason), Detail: st.Message()})
+				p.Errors = violations
+			}
+		case *errdetails.BadRequest:
+			for _, v := range d.FieldViolations {
+				p.Errors = append(p.Errors, api.Violation{Field: v.Field, Detail: v.Description})
+			}
+		}
+	}
+	return p
+}
+
+// codeOf is for errors that gRPC and the REST front make themselves.
+func codeOf(c codes.Code) fault.Code {
+	switch c {
+	case codes.InvalidArgument, codes.OutOfRange, codes.FailedPrecondition:
+		return fault.Invalid
+	case codes.NotFound, codes.Unimplemented:
+		return fault.NotFound
+	case codes.ResourceExhausted:
+		return fault.TooLarge
+	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded:
+		return fault.Unavailable
+	}
+	return fault.Internal
+}
+
+func newProblem(f *fault.Error) api.Problem {
+	kind := fault.Codes[f.Code]
+	return api.Problem{
+		Type: problemType + string(f.Code), Title: kind.Meaning, Status: kind.HTTP,
+		Detail: f.Detail, Code: f.Code, Retry: kind.Retry,
+	}
+}
+
+// writeProblem is where every error of the gateway is rendered.
+func writeProblem(w http.ResponseWriter, r *http.Request, p api.Problem) {
+	p.Instance = r.URL.Path
+	b, err := json.Marshal(p)
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Del("Content-Length")
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", "Vitalveil")
+	}
+	if p.Retry {
+		h.Set("Retry-After", "1")
+	}
+	w.WriteHeader(p.Status)
+	w.Write(b)
+}
+
+// refuse answers with a fault.
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
+	writeProblem(w, r, newProblem(asFault(err)))
+}
+
+// restError is the error handler of the REST front.
+func restError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	writeProblem(w, r, problemOf(err))
+}

@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/genproto/googleapis/api/httpbody"
+	"google.golang.org/grpc"
+
+	"github.com/vitalveil/vitalveil/gateway/api"
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// Kinds of operations.
+const (
+	kindPatient = "enrol_patient"
+	kindConsent = "put_consent"
+	kindDevice  = "enrol_device"
+	kindUpload  = "upload"
+	kindProve   = "prove"
+)
+
+// begin journals a write and starts it.
+func (g *Gateway) begin(ctx context.Context, kind, subject string, r *apiv1.StoredRequest) (*apiv1.Operation, error) {
+	digest, err := requestDigest(r)
+	if err != nil {
+		return nil, err
+	}
+	id := operationID(g.genesis.Network, kind, callerOf(ctx), digest)
+	e := entry{id: id, request: r, state: &apiv1.Operation{
+		Id: id.String(), Kind: kind, Subject: subject, Request: digest.String(),
+	}}
+	state, fresh, err := g.ops.accept(e)
+	if err != nil {
+		return nil, err
+	}
+	if fresh {
+		g.dispatch(e)
+	}
+	return state, nil
+}
+
+type networkService struct {
+	apiv1.UnimplementedNetworkServer
+	g *Gateway
+}
+
+// GetNetwork implements apiv1.NetworkServer.
+func (s networkService) GetNetwork(ctx context.Context, _ *apiv1.GetNetworkRequest) (*apiv1.GetNetworkResponse, error) {
+	var now record.Tick
+	if err := s.g.evaluate(ctx, "Clock:Now", struct{}{}, &now); err != nil {
+		return nil, err
+	}
+	out := &apiv1.GetNetworkResponse{Genesis: &apiv1.Genesis{}, LedgerTime: now.Time, Height: s.g.index.Height()}
+	return out, api.ToMessage(s.g.genesis, out.Genesis)
+}
+
+type blobsService struct {
+	apiv1.UnimplementedBlobsServer
+	g *Gateway
+}
+
+// Get implements apiv1.BlobsServer.
+func (s blobsService) Get(ctx context.Context, r *apiv1.GetBlobRequest) (*httpbody.HttpBody, error) {
+	if kind := callerOf(ctx).party.Kind; kind != api.PartyMember {
+		return nil, fault.New(fault.Forbidden, "only members fetch blobs")
+	}
+	id, err := record.ParseID(r.Blob)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	data, err := s.g.blobs.Get(ctx, id)
+	switch {
+	case errors.Is(err, blob.ErrNotFound):
+		return nil, fault.New(fault.NotFound, "blob %s is not stored here", id)
+	case errors.Is(err, blob.ErrCorrupt):
+		return nil, fault.New(fault.Internal, "blob %s is damaged in store; its device has to send it again", id)
+	case err != nil:
+		return nil, err
+	}
+	return &httpbody.HttpBody{ContentType: "application/octet-stream", Data: data}, nil
+}
+
+type operationsService struct {
+	apiv1.UnimplementedOperationsServer
+	g *Gateway
+}
+
+// Get implements apiv1.OperationsServer.
+func (s operationsService) Get(_ context.Context, r *apiv1.GetOperationRequest) (*apiv1.Operation, error) {
+	id, err := record.ParseID(r.Operation)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	state, _, err := s.g.ops.get(id)
+	return state, err
+}
+
+// streamLife bounds a stream; its client asks again.
+const streamLife = 45 * time.Second
+
+// Watch implements apiv1.OperationsServer.
+func (s operationsService) Watch(r *apiv1.WatchOperationRequest, stream grpc.ServerStreamingServer[apiv1.Operation]) error {
+	id, err := record.ParseID(r.Operation)
+	if err != nil {
+		return fault.New(fault.Invalid, "%w", err)
+	}
+	life := time.NewTimer(streamLife)
+	defer life.Stop()
+	for {
+		state, changed, err := s.g.ops.get(id)
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(state); err != nil || state.Done {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-life.C:
+			return nil
+		case <-s.g.drain:
+			return nil
+		case <-stream.Context().Done():
+			return nil
+		}
+	}
+}

@@ -1,0 +1,336 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/verifier"
+)
+
+// Privacy loss of the demo's queries, in micro-zCDP: heart rate gets what makes
+// its mean useful at 200 patients, the others share the rest of a total of 2.5.
+// docs/design/privacy.md has the reasoning.
+const (
+	rhoHeartRate = 660_000
+	rhoOther     = 230_000
+	studyBudget  = rhoHeartRate + 8*rhoOther
+)
+
+// template is the one predicate template that the demo asks.
+const template = consent.TemplateRange
+
+const studyID = "vitals-of-the-day"
+
+// answer is what the asking hospital learned about one metric, and the privacy
+// loss that it asked for.
+type answer struct {
+	*institution.Answer
+	rho uint64 // micro-zCDP
+}
+
+// answers is what it learned in all.
+type answers struct {
+	metrics map[string]answer
+	refused map[string]Refusal
+}
+
+// askStatistics registers the study and asks one question per metric.
+func (w *world) askStatistics(ctx context.Context, metrics []string, exact bool) (*answers, error) {
+	study := record.Study{
+		ID: studyID, Title: "Vital signs of the day", Purpose: purpose, Metrics: metrics,
+		From: w.firstHour, Until: w.untilHour, MinCohort: w.genesis.MinCohort, Budget: studyBudget, Exact: exact,
+	}
+	if exact {
+		study.Budget = 0
+	}
+	arg, err := json.Marshal(study)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := network.SubmitRetry(ctx, w.client(w.asker), network.Call{Function: "Study:Create", Args: []string{string(arg)}}); err != nil {
+		return nil, fmt.Errorf("registering the study: %w", err)
+	}
+	got := &answers{metrics: map[string]answer{}, refused: map[string]Refusal{}}
+	for _, key := range metrics {
+		ask := record.Ask{Study: studyID, Metric: key, From: w.firstHour, Until: w.untilHour}
+		if !exact {
+			ask.Rho = rhoOther
+			if key == "heart_rate" {
+				ask.Rho = rhoHeartRate
+			}
+		}
+		begun := time.Now()
+		a, err := w.asker.inst.Ask(ctx, ask)
+		var few *institution.Refusal
+		switch {
+		case errors.As(err, &few):
+			got.refused[key] = Refusal{Subjects: few.Size, Minimum: few.Minimum}
+			w.progress.line("%s: refused, %d patients are fewer than %d", key, few.Size, few.Minimum)
+		case err != nil:
+			return nil, fmt.Errorf("asking for %s: %w", key, err)
+		default:
+			got.metrics[key] = answer{a, ask.Rho}
+			w.progress.line("%s: answered from %d patients in %s", key, a.Cohort, time.Since(begun).Round(time.Millisecond))
+		}
+	}
+	return got, nil
+}
+
+// claim is one predicate with the patient it is about.
+type claim struct {
+	person *person
+	metric wearable.Metric
+	ask    record.AskPredicate
+	id     string // request, once asked
+	state  record.PredicateState
+}
+
+// text is the claim in words.
+func (c *claim) text() string {
+	return verifier.Statement{Slot: c.metric.Slot, FirstDay: c.ask.FirstDay, Bounds: c.ask.Bounds}.Text(1, c.metric)
+}
+
+// claims picks two claims from what the demo's people live through, so that
+// both outcomes show: one that holds and one that does not. With one person both
+// are about that person.
+func (w *world) claims(people []*person) []*claim {
+	var fit []*person
+	for _, p := range people {
+		if p.device != nil && !p.Extra {
+			fit = append(fit, p)
+		}
+	}
+	if len(fit) == 0 {
+		return nil
+	}
+	a, b := fit[0], fit[min(1, len(fit)-1)]
+	return slices.DeleteFunc([]*claim{w.claim(a, true), w.claim(b, false)}, func(c *claim) bool { return c == nil })
+}
+
+// claim makes a claim about the person's first metric on the day with the most
+// readings. A true one is that all of them were between their own extremes; a
+// false one that as many were outside of these.
+func (w *world) claim(p *person, holds bool) *claim {
+	for _, key := range p.Metrics() {
+		m, _ := wearable.ByKey(key)
+		day, minutes, lo, hi := p.fullestDay(m)
+		if minutes == 0 {
+			continue
+		}
+		b := verifier.Unbounded()
+		b.Lo, b.Hi, b.K, b.MinCount = lo, hi, uint32(minutes), uint32(minutes)
+		switch top := uint32(m.MaxCode()); {
+		case holds:
+		case hi < top:
+			b.Lo, b.Hi = hi+1, top
+		case lo > 1:
+			b.Lo, b.Hi = 1, lo-1
+		default: // every value occurs: ask for one more than there are
+			b.K++
+		}
+		return &claim{person: p, metric: m, ask: record.AskPredicate{
+			Patient: p.id, Purpose: purpose, Template: template, Class: "day", Metric: key, FirstDay: day, Bounds: b, Nonce: record.RandomID(),
+		}}
+	}
+	return nil
+}
+
+// fullestDay returns the day on which most minutes have an in-range sample of
+// the metric, their number, and codes that enclose their values.
+func (p *person) fullestDay(m wearable.Metric) (int64, int, uint32, uint32) {
+	type seen struct {
+		minutes map[int64]bool
+		lo, hi  wearable.Decimal
+	}
+	days := map[int64]*seen{}
+	for _, s := range p.Samples {
+		if s.Slot != m.Slot || !m.InRange(s.Value) {
+			continue
+		}
+		d := days[wearable.DayOf(s.Unix)]
+		if d == nil {
+			d = &seen{minutes: map[int64]bool{}, lo: s.Value, hi: s.Value}
+			days[wearable.DayOf(s.Unix)] = d
+		}
+		d.minutes[wearable.MinuteOf(s.Unix)] = true
+		if s.Value.Cmp(d.lo) < 0 {
+			d.lo = s.Value
+		}
+		if s.Value.Cmp(d.hi) > 0 {
+			d.hi = s.Value
+		}
+	}
+	best, most := int64(0), 0
+	for day, d := range days {
+		if n := len(d.minutes); n > most || n == most && n > 0 && day < best {
+			best, most = day, n
+		}
+	}
+	if most == 0 {
+		return 0, 0, 0, 0
+	}
+	lo, _ := m.Code(units(m, days[best].lo, false))
+	hi, _ := m.Code(units(m, days[best].hi, true))
+	return best, most, uint32(lo), uint32(hi)
+}
+
+// units returns v in units of the metric's resolution, rounded down or up.
+func units(m wearable.Metric, v wearable.Decimal, up bool) int64 {
+	q := new(big.Rat).Quo(v.Rat(), m.Resolution.Rat())
+	n := new(big.Int).Div(q.Num(), q.Denom()) // Euclidean: down
+	if up && !q.IsInt() {
+		n.Add(n, big.NewInt(1))
+	}
+	return n.Int64()
+}
+
+// askPredicates asks the claims, lets the answer slot and the lifetime pass, and
+// reads what the ledger says in the end.
+func (w *world) askPredicates(ctx context.Context, claims []*claim) error {
+	var answer, expiry int64
+	for _, c := range claims {
+		id, err := w.asker.inst.AskPredicate(ctx, c.ask)
+		if err != nil {
+			return fmt.Errorf("asking %q: %w", c.text(), err)
+		}
+		c.id = id
+		if c.state, err = w.predicate(ctx, id); err != nil {
+			return err
+		}
+		answer, expiry = max(answer, c.state.AnswerFrom), max(expiry, c.state.Expires)
+	}
+	if err := w.tick(ctx, answer); err != nil {
+		return err
+	}
+	if _, err := w.hub.Answer(ctx); err != nil {
+		return fmt.Errorf("answering predicates: %w", err)
+	}
+	if err := w.tick(ctx, expiry+1); err != nil {
+		return err
+	}
+	for _, c := range claims {
+		if err := w.settle(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle records the expiry of a claim that nobody proved.
+func (w *world) settle(ctx context.Context, c *claim) error {
+	var err error
+	if c.state, err = w.predicate(ctx, c.id); err != nil {
+		return err
+	}
+	if c.state.Status == record.PredicateAttested {
+		w.progress.line("attested: %s", c.state.Text)
+		return nil
+	}
+	arg, err := json.Marshal(record.Expire{Request: c.id})
+	if err != nil {
+		return err
+	}
+	r, err := network.SubmitRetry(ctx, w.client(w.asker), network.Call{Function: "Predicate:Expire", Args: []string{string(arg)}})
+	if err != nil {
+		return err
+	}
+	if c.state, err = w.predicate(ctx, c.id); err != nil {
+		return err
+	}
+	c.state.AttestTx = r.TxID
+	w.progress.line("expired without an attestation: %s", c.state.Text)
+	return nil
+}
+
+func (w *world) predicate(ctx context.Context, id string) (record.PredicateState, error) {
+	var s record.PredicateState
+	b, err := w.client(w.asker).Evaluate(ctx, network.Call{Function: "Predicate:Get", Args: []string{id}})
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fault.New(fault.Internal, "the ledger's predicate does not parse: %w", err)
+	}
+	return s, nil
+}
+
+// report turns what was learned into the report.
+func (w *world) report(src *Source, exact bool, got *answers, claims []*claim) *Report {
+	r := &Report{
+		Subjects: len(src.Subjects), Source: src.Name, Ignored: src.Ignored, Noise: "on",
+		Refused: got.refused, Metrics: map[string]MetricReport{}, Predicates: []PredicateReport{},
+	}
+	if exact {
+		r.Noise = "off"
+	}
+	for key, a := range got.metrics {
+		r.Metrics[key] = metricReport(a)
+		r.Cost.QueryMillis = max(r.Cost.QueryMillis, r.Metrics[key].Millis)
+	}
+	for _, c := range claims {
+		p := PredicateReport{Text: c.state.Text, Patient: c.person.ID, Outcome: "declined", Tx: c.state.AttestTx}
+		if c.state.Status == record.PredicateAttested {
+			p.Outcome = "attested"
+		}
+		r.Predicates = append(r.Predicates, p)
+	}
+	r.Cost.RowBytes = w.params.RowBytes()
+	r.Cost.EnrolmentBytes = w.enrolment
+	r.Cost.ProofBytes = w.keys.Info().ProofBytes
+	return r
+}
+
+func metricReport(a answer) MetricReport {
+	m, _ := wearable.ByKey(a.Metric)
+	rel := a.Release
+	out := MetricReport{
+		Unit: m.UCUM, Resolution: m.Resolution.String(), Cohort: a.Cohort,
+		N: number(rel.N), Sum: number(rel.Sum), SumSq: number(rel.SumSq),
+		Query: a.QueryID, Millis: a.Timing.Total.Milliseconds(),
+	}
+	for _, e := range rel.Edges {
+		out.Histogram.Edges = append(out.Histogram.Edges, e)
+	}
+	for _, c := range rel.Counts {
+		out.Histogram.Counts = append(out.Histogram.Counts, number(c))
+	}
+	if rel.Defined {
+		out.Mean, out.Variance = &rel.Mean, &rel.Variance
+	}
+	if !rel.Exact {
+		noisy(&out, rel)
+		out.Rho = float64(a.rho) / 1e6
+	}
+	return out
+}
+
+// noisy adds what the noise did to each figure.
+func noisy(out *MetricReport, rel privacy.Release) {
+	d := &DeviationsOf{N: rel.NSD, Sum: rel.SumSD, SumSq: rel.SumSqSD, Counts: rel.CountsSD[:]}
+	if rel.Defined {
+		d.Mean, d.Variance, out.Interval95 = &rel.MeanSD, &rel.VarianceSD, &rel.MeanCI95
+	}
+	out.Sd = d
+	for _, f := range []struct {
+		name  string
+		noisy bool
+	}{{"mean", rel.MeanTooNoisy}, {"variance", rel.VarianceTooNoisy}, {"histogram", rel.CountsTooNoisy}} {
+		if f.noisy {
+			out.TooNoisy = append(out.TooNoisy, f.name)
+		}
+	}
+}
+
+func number(n int64) json.Number { return json.Number(fmt.Sprint(n)) }

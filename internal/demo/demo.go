@@ -1,0 +1,323 @@
+// Package demo runs the whole of Vitalveil in one process on loopback: simulated
+// sensors over the real GATT stack, bridges, gateway, ledger and three
+// institutions. It enrols patients, lets them consent over REST, replays their
+// vitals, asks statistics and claims, and shows what each party saw.
+//
+// Entry points: Command is "vitalveil demo"; Run is the same for tests.
+//
+// Trust: none is separated from any other here. All parties share a process, so
+// the demo shows the protocol and protects nobody.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/consensys/gnark/logger"
+
+	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk"
+)
+
+// Command is "vitalveil demo".
+type Command struct {
+	Once   bool   `help:"End after the report instead of showing it on --listen until interrupted."`
+	Replay string `help:"Replay the *.csv and *.csv.gz files below this directory (columns subject,t_seconds,metric,value,unit) instead of synthetic patients." type:"path" placeholder:"DIR"`
+	Noise  string `help:"Privacy noise in the answers: on, or off for an exact study." enum:"on,off" default:"on"`
+	Report string `help:"Also write the answers and costs to this file, as JSON." type:"path" placeholder:"FILE"`
+	Ledger string `help:"The ledger: embedded, or fabric (not built yet)." enum:"embedded,fabric" default:"embedded"`
+	Listen string `help:"Where gateway and page listen. Default: 127.0.0.1:8080, or a free port with --once." placeholder:"ADDR"`
+	State  string `help:"Directory for everything that is kept, new or empty. Default: a fresh temporary one." type:"path" placeholder:"DIR"`
+}
+
+// Run runs the command.
+func (c Command) Run(ctx context.Context) error {
+	return Run(ctx, Options{
+		Once: c.Once, Replay: c.Replay, Exact: c.Noise == "off", Report: c.Report,
+		Ledger: c.Ledger, Listen: c.Listen, State: c.State, Out: os.Stdout,
+	})
+}
+
+// Options are the settings of a run.
+type Options struct {
+	Once   bool
+	Replay string
+	Exact  bool
+	Report string
+	Ledger string
+	Listen string
+	State  string
+	Keys   string // directory of the proving keys; default below State, or the user's cache
+	// People and Hours size the synthetic source; 0 stands for 200 and 24.
+	People, Hours int
+	Out           io.Writer
+}
+
+// stateVersion is the layout of the state directory. A newer one is refused.
+const stateVersion = 1
+
+// Run runs the demo and returns when it is over: after the report with Once, else
+// when ctx ends.
+func Run(ctx context.Context, o Options) error {
+	w, view, err := execute(ctx, o)
+	if err == nil {
+		err = finish(ctx, o, w, view)
+	}
+	if cerr := w.close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// execute brings a world up and lets it live through the source. The world is
+// still running on return and must be closed, also after an error.
+func execute(ctx context.Context, o Options) (*world, *View, error) {
+	p := newProgress(o.Out)
+	w := &world{progress: p}
+	if o.Ledger == "fabric" {
+		return w, nil, errors.New("the Fabric ledger is not built yet; run without --ledger fabric to use the embedded one, which runs the same contracts")
+	}
+	logger.Disable() // gnark's, which would print between our lines
+	src, err := source(o)
+	if err != nil {
+		return w, nil, err
+	}
+	p.line("%s: %d subjects, %d readings", src.Name, len(src.Subjects), readings(src))
+	if len(src.Ignored) > 0 {
+		p.line("ignored, not in the table of metrics: %s", strings.Join(src.Ignored, ", "))
+	}
+	if w.dir, err = stateDirectory(o.State); err != nil {
+		return w, nil, err
+	}
+	p.line("state directory: %s", w.dir)
+	w.keys, err = zk.LoadKeys(keysDirectory(o, w.dir), "day", func(s string) { p.line("%s", s) })
+	if err != nil {
+		return w, nil, err
+	}
+	l, err := listen(o)
+	if err != nil {
+		return w, nil, err
+	}
+	var page atomic.Pointer[View]
+	view, err := w.run(ctx, o, src, l, pageHandler(&page))
+	page.Store(view)
+	return w, view, err
+}
+
+// finish prints and writes what was learned, and waits unless it is to end.
+func finish(ctx context.Context, o Options, w *world, v *View) error {
+	if o.Report != "" {
+		if err := v.Report.Write(o.Report); err != nil {
+			return err
+		}
+		w.progress.line("report written to %s", o.Report)
+	}
+	if err := v.Text(o.Out); err != nil {
+		return err
+	}
+	if o.Once {
+		return nil
+	}
+	w.progress.line("the same is shown at %s; interrupt to end", w.url)
+	<-ctx.Done()
+	return nil
+}
+
+func source(o Options) (*Source, error) {
+	if o.Replay != "" {
+		return LoadReplay(o.Replay)
+	}
+	people, hours := o.People, o.Hours
+	if people == 0 {
+		people = syntheticPeople
+	}
+	if hours == 0 {
+		hours = syntheticHours
+	}
+	return Synthesize(people, hours), nil
+}
+
+func readings(s *Source) int {
+	n := 0
+	for _, p := range s.Subjects {
+		n += len(p.Samples)
+	}
+	return n
+}
+
+// stateDirectory makes or checks the directory for everything kept.
+func stateDirectory(dir string) (string, error) {
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "vitalveil-demo-"); err != nil {
+			return "", err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	version := filepath.Join(dir, "VERSION")
+	b, err := os.ReadFile(version)
+	if err == nil {
+		n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			return "", fmt.Errorf("%s does not hold a number: this is not a state directory of vitalveil", version)
+		}
+		if n > stateVersion {
+			return "", fmt.Errorf("%s was written by a newer vitalveil (schema %d, this one knows %d); use that one", dir, n, stateVersion)
+		}
+		return "", fmt.Errorf("%s holds an earlier run: look at it with \"vitalveil verify --state %s\", and name an empty directory for a new one", dir, dir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if e.Name() != keysName {
+			return "", fmt.Errorf("%s is not empty (it has %s): name a new or empty directory", dir, e.Name())
+		}
+	}
+	return dir, os.WriteFile(version, []byte(strconv.Itoa(stateVersion)+"\n"), 0o600)
+}
+
+const keysName = "keys"
+
+// keysDirectory is where the proving keys are cached: below a state directory
+// that was named, else in the user's cache, so that they are made once.
+func keysDirectory(o Options, dir string) string {
+	if o.Keys != "" {
+		return o.Keys
+	}
+	if o.State == "" {
+		if cache, err := os.UserCacheDir(); err == nil {
+			return filepath.Join(cache, "vitalveil", keysName)
+		}
+	}
+	return filepath.Join(dir, keysName)
+}
+
+func listen(o Options) (net.Listener, error) {
+	addr := o.Listen
+	if addr == "" {
+		addr = "127.0.0.1:8080"
+		if o.Once {
+			addr = "127.0.0.1:0"
+		}
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another address with --listen", err)
+	}
+	return l, nil
+}
+
+// run brings the world up, lets it live, and asks.
+func (w *world) run(ctx context.Context, o Options, src *Source, l net.Listener, page http.Handler) (*View, error) {
+	first, last := src.Span()
+	w.firstHour, w.untilHour = first, (floorDiv(last, 24)+1)*24
+	w.refuser, w.revoker = extras(src)
+	if err := newWorld(ctx, w, o.Exact, l, page); err != nil {
+		return nil, err
+	}
+	w.progress.line("three institutions, gateway and ledger are up; the gateway listens on %s", w.url)
+	if err := w.tick(ctx, w.firstHour*3600); err != nil {
+		return nil, err
+	}
+	people, err := w.enrolAll(ctx, append(slices.Clone(src.Subjects), w.refuser, w.revoker))
+	if err != nil {
+		return nil, err
+	}
+	w.people = people
+	if err := w.live(ctx, people); err != nil {
+		return nil, err
+	}
+	got, err := w.askStatistics(ctx, metricsOf(src), o.Exact)
+	if err != nil {
+		return nil, err
+	}
+	claims := w.claims(people)
+	if err := w.askPredicates(ctx, claims); err != nil {
+		return nil, err
+	}
+	r := w.report(src, o.Exact, got, claims)
+	r.Cost.PeakRSSMB = peakRSS()
+	r.Cost.TotalMillis = time.Since(w.progress.start).Milliseconds()
+	return w.view(ctx, r, got, claims, people)
+}
+
+// live connects everybody's sensors, plays the source, has the one revoke and
+// waits until all that was anchored counts.
+func (w *world) live(ctx context.Context, people []*person) error {
+	err := w.each(ctx, people, func(p *person, ctx context.Context) error {
+		if p.device == nil {
+			return nil
+		}
+		return w.wear(ctx, p)
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.play(ctx, people); err != nil {
+		return err
+	}
+	if err := w.each(ctx, people, func(p *person, _ context.Context) error { return p.unwear() }); err != nil {
+		return err
+	}
+	for _, p := range people {
+		if p.Subject == w.revoker {
+			if err := w.revoke(ctx, p); err != nil {
+				return fmt.Errorf("revoking: %w", err)
+			}
+			w.progress.line("%s revoked before the first query", p.ID)
+		}
+	}
+	return w.settleOutbox(ctx)
+}
+
+// receiptsWithin bounds how long institutions may take to look at the last rows.
+const receiptsWithin = 5 * time.Minute
+
+// settleOutbox syncs until every pointer has a receipt.
+func (w *world) settleOutbox(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, receiptsWithin)
+	defer cancel()
+	for {
+		r, err := w.hub.Sync(ctx)
+		if err != nil {
+			return fmt.Errorf("fetching receipts: %w", err)
+		}
+		if len(r.Refused) > 0 {
+			return fmt.Errorf("the ledger refused %d pointers, the first: %+v", len(r.Refused), r.Refused[0])
+		}
+		if r.Awaited == 0 && r.Waiting == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d pointers have no receipt after %s: %w", r.Awaited, receiptsWithin, ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// metricsOf returns the metrics that anybody in the source has samples of.
+func metricsOf(src *Source) []string {
+	var keys []string
+	for _, m := range wearable.Metrics() {
+		if slices.ContainsFunc(src.Subjects, func(s *Subject) bool { return slices.Contains(s.Metrics(), m.Key) }) {
+			keys = append(keys, m.Key)
+		}
+	}
+	return keys
+}

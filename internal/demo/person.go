@@ -1,0 +1,187 @@
+package demo
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vitalveil/vitalveil/bridge"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+// purpose of the demo's study: healthcare research (HL7 v3 PurposeOfUse).
+const purpose = "HRESCH"
+
+// patientCap is the privacy loss that each demo patient allows the asker, and
+// the network anybody, in micro-zCDP.
+const patientCap = 3_000_000
+
+// person is one subject with what the patient holds: the consent key and the
+// client through which the gateway is reached.
+type person struct {
+	*Subject
+	id      record.ID
+	key     *ecdsa.PrivateKey
+	client  *api.Client
+	consent consent.Document
+	device  *bridge.Device // nil for a subject without samples of a known metric
+	kit     *kit
+}
+
+// enrolAll brings every subject onto the ledger: patient, device, consent.
+func (w *world) enrolAll(ctx context.Context, subjects []*Subject) ([]*person, error) {
+	s := w.progress.step("patients enrolled, with device and consent", len(subjects))
+	people := make([]*person, len(subjects))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, sub := range subjects {
+		g.Go(func() error {
+			p, err := w.enrol(ctx, sub)
+			if err != nil {
+				return fmt.Errorf("enrolling %s: %w", sub.ID, err)
+			}
+			people[i] = p
+			s.add(1)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	s.end()
+	return people, nil
+}
+
+func (w *world) enrol(ctx context.Context, sub *Subject) (*person, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	recovery, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // the demo's patients never need it
+	if err != nil {
+		return nil, err
+	}
+	in := record.Inception{
+		ConsentKeys:  [][]byte{record.PublicKeyBytes(&key.PublicKey)},
+		RecoveryHash: consent.RecoveryHash(record.PublicKeyBytes(&recovery.PublicKey)),
+		Salt:         record.RandomID(),
+	}
+	p := &person{Subject: sub, id: in.PatientID(w.genesis.Network), key: key}
+	p.client = api.NewClient(w.url, w.genesis.Network, &api.Signer{Party: api.PatientParty(p.id), Key: key})
+	if err := w.enrolPatient(ctx, p, in); err != nil {
+		return nil, err
+	}
+	if len(sub.Samples) > 0 {
+		if err := w.enrolDevice(ctx, p); err != nil {
+			return nil, err
+		}
+	}
+	doc := w.consentOf(p)
+	if err := w.putConsent(ctx, p, doc); err != nil {
+		return nil, err
+	}
+	if p.device != nil {
+		return p, p.device.SetConsent(doc)
+	}
+	return p, nil
+}
+
+// enrolPatient has the registrar vouch for the person and records the patient.
+func (w *world) enrolPatient(ctx context.Context, p *person, in record.Inception) error {
+	sig, err := record.Sign(p.key, p.id)
+	if err != nil {
+		return err
+	}
+	mac := hmac.New(sha256.New, w.registrarSecret)
+	mac.Write([]byte(p.ID))
+	v := record.Voucher{Patient: p.id, Person: record.ID(mac.Sum(nil))}
+	vsig, err := record.Sign(w.registrar.signKey, record.Digest(record.DomainVoucher, w.genesis.Network, v))
+	if err != nil {
+		return err
+	}
+	op, err := p.client.EnrolPatient(ctx, record.EnrolPatient{
+		Inception: in, Signature: sig,
+		Voucher: v, VoucherBy: w.registrar.msp, VoucherSg: vsig,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = p.client.Wait(ctx, op)
+	return err
+}
+
+func (w *world) enrolDevice(ctx context.Context, p *person) error {
+	first, _ := p.Hours()
+	dev, e, err := w.hub.NewDevice(p.id, p.Metrics(), first)
+	if err != nil {
+		return err
+	}
+	sig, err := record.Sign(p.key, record.Digest(record.DomainDevice, w.genesis.Network, e.Document.Device))
+	if err != nil {
+		return err
+	}
+	if err := dev.Enrol(ctx, sig); err != nil {
+		return err
+	}
+	p.device = dev
+	w.noteEnrolment(len(e.SeedBlob))
+	return nil
+}
+
+// consentOf is the first version of the patient's consent: everyone permits the
+// asker statistics and claims over the whole period; the one who refuses denies
+// the same.
+func (w *world) consentOf(p *person) consent.Document {
+	d := consent.Document{
+		ID: record.RandomID(), Version: 1, Patient: p.id,
+		Grantee: w.asker.msp, Purpose: purpose,
+		Status: consent.StatusActive, Effect: consent.EffectPermit,
+		Operations: []string{consent.OpAggregate, consent.OpPredicate},
+		DataFrom:   w.firstHour, DataUntil: w.untilHour,
+		NotBefore: w.firstHour * 3600, Expires: w.untilHour*3600 + 365*86400,
+		CapMicro: patientCap,
+	}
+	for _, m := range wearable.Metrics() {
+		d.Metrics = append(d.Metrics, m.Key)
+		d.Predicates = append(d.Predicates, consent.Terms{Template: template, Metric: m.Key, Lo: 1, Hi: uint32(m.MaxCode()), Times: 4})
+	}
+	if p.Subject == w.refuser {
+		d.Effect, d.Predicates = consent.EffectDeny, nil
+	}
+	return d
+}
+
+// putConsent signs a version as the patient and waits until the ledger has it.
+func (w *world) putConsent(ctx context.Context, p *person, d consent.Document) error {
+	sig, err := record.Sign(p.key, d.Digest(w.genesis.Network))
+	if err != nil {
+		return err
+	}
+	op, err := p.client.PutConsent(ctx, consent.Signed{Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: sig})
+	if err != nil {
+		return err
+	}
+	if _, err := p.client.Wait(ctx, op); err != nil {
+		return err
+	}
+	p.consent = d
+	return nil
+}
+
+// revoke signs the next version of the patient's consent, with status revoked.
+func (w *world) revoke(ctx context.Context, p *person) error {
+	d := p.consent
+	d.Previous = d.Digest(w.genesis.Network)
+	d.Version++
+	d.Status = consent.StatusRevoked
+	return w.putConsent(ctx, p, d)
+}

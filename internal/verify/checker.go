@@ -1,0 +1,342 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/vitalveil/vitalveil/bridge"
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/verifier"
+)
+
+// checker holds what the ledger says, by kind, and what was found wrong.
+type checker struct {
+	dir     string
+	genesis record.Genesis
+	roots   map[string][]byte
+	params  *he.Params
+	blobs   *blob.Store
+	index   *index.Index
+
+	patients   map[record.ID]record.Patient
+	devices    map[record.ID]record.DeviceState
+	versions   []consent.Signed // in ledger order
+	anchored   []record.PointerState
+	batched    []record.Batch
+	posted     map[string]record.SignedAvailable
+	derived    []record.CohortState
+	predicates map[string]record.PredicateState
+	rows       map[record.ID]map[int64]record.ID // rows of the blob read last, by hour
+
+	failures []string
+}
+
+func newChecker(d record.Descriptor) *checker {
+	return &checker{
+		genesis: d.Genesis, roots: d.Roots,
+		patients: map[record.ID]record.Patient{}, devices: map[record.ID]record.DeviceState{},
+		posted: map[string]record.SignedAvailable{}, predicates: map[string]record.PredicateState{},
+	}
+}
+
+func (c *checker) wrong(format string, args ...any) {
+	c.failures = append(c.failures, fmt.Sprintf(format, args...))
+}
+
+// take notes what the valid transactions of a block wrote.
+func (c *checker) take(b *network.Block) error {
+	for _, tx := range b.Txs {
+		for _, w := range tx.Writes {
+			if err := c.takeWrite(w); err != nil {
+				return fmt.Errorf("transaction %d: %w", tx.Index, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *checker) takeWrite(w network.Write) error {
+	kind, _, err := chaincode.ParseKey(w.Key)
+	if err != nil || w.Delete {
+		return err
+	}
+	switch kind {
+	case chaincode.KindGenesis:
+		return c.takeGenesis(w.Value)
+	case chaincode.KindPatient:
+		return into(w.Value, func(p record.Patient) { c.patients[p.ID] = p })
+	case chaincode.KindDevice:
+		return into(w.Value, func(d record.DeviceState) { c.devices[d.ID] = d })
+	case chaincode.KindConsent:
+		return into(w.Value, func(s chaincode.ConsentState) { c.versions = append(c.versions, s.Signed) })
+	case chaincode.KindPointer:
+		return into(w.Value, func(p record.PointerState) { c.anchored = append(c.anchored, p) })
+	case chaincode.KindBatch:
+		return into(w.Value, func(b record.Batch) { c.batched = append(c.batched, b) })
+	case chaincode.KindAvailable:
+		return into(w.Value, func(a record.SignedAvailable) { c.posted[w.Key] = a })
+	case chaincode.KindCohort:
+		return into(w.Value, func(s record.CohortState) { c.derived = append(c.derived, s) })
+	case chaincode.KindPredicate:
+		return into(w.Value, func(p record.PredicateState) { c.predicates[p.ID] = p })
+	}
+	return nil
+}
+
+func into[T any](value []byte, keep func(T)) error {
+	var v T
+	if err := json.Unmarshal(value, &v); err != nil {
+		return err
+	}
+	keep(v)
+	return nil
+}
+
+// takeGenesis holds the ledger's policy against the description.
+func (c *checker) takeGenesis(value []byte) error {
+	want, err := json.Marshal(c.genesis)
+	if err != nil {
+		return err
+	}
+	var got record.Genesis
+	if err := json.Unmarshal(value, &got); err != nil {
+		return err
+	}
+	have, err := json.Marshal(got)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(want, have) {
+		return errors.New("the ledger's genesis is not the one that network.json describes")
+	}
+	return nil
+}
+
+func (c *checker) enrolments(context.Context) int {
+	for id, p := range c.patients {
+		if p.Inception.PatientID(c.genesis.Network) != id {
+			c.wrong("patient %s: the identifier is not the digest of the inception record", id)
+		}
+	}
+	for id, d := range c.devices {
+		if record.DeviceID(c.genesis.Network, d.Device.Key) != id {
+			c.wrong("device %s: the identifier is not that of its key", id)
+		}
+		if _, ok := c.patients[d.Device.Patient]; !ok {
+			c.wrong("device %s: its patient is not enrolled", id)
+		}
+	}
+	return len(c.patients) + len(c.devices)
+}
+
+// consents checks every version's signature and its place in its chain.
+func (c *checker) consents(context.Context) int {
+	last := map[record.ID]consent.Document{}
+	for _, s := range c.versions {
+		d := s.Document
+		if err := s.Verify(c.genesis.Network, c.patients[d.Patient].Inception); err != nil {
+			c.wrong("consent %s version %d: %v", d.ID, d.Version, err)
+		}
+		before, ok := last[d.ID]
+		if d.Version != before.Version+1 || ok && d.Previous != before.Digest(c.genesis.Network) {
+			c.wrong("consent %s version %d does not follow version %d", d.ID, d.Version, before.Version)
+		}
+		last[d.ID] = d
+	}
+	return len(c.versions)
+}
+
+// pointers checks each pointer's signature and what it points to.
+func (c *checker) pointers(ctx context.Context) int {
+	for i, p := range c.anchored {
+		if i%256 == 0 && ctx.Err() != nil {
+			return i
+		}
+		ptr := p.Signed.Pointer
+		name := fmt.Sprintf("pointer %s %s %d", ptr.Device.Short(), ptr.Kind, ptr.Index)
+		if err := record.Verify(c.devices[ptr.Device].Device.Key, ptr.Digest(c.genesis.Network), p.Signed.Signature); err != nil {
+			c.wrong("%s: %v", name, err)
+		}
+		if ptr.Kind == record.KindDay {
+			if err := verifier.CheckRoot(ptr.Commitment); err != nil {
+				c.wrong("%s: %v", name, err)
+			}
+			continue
+		}
+		rows, err := c.blob(ctx, ptr.Device, ptr.Blob)
+		if err != nil {
+			c.wrong("%s: %v", name, err)
+			continue
+		}
+		if got, ok := rows[ptr.Index]; !ok || got != ptr.Commitment {
+			c.wrong("%s: the blob %s does not carry this row", name, ptr.Blob)
+		}
+	}
+	return len(c.anchored)
+}
+
+// blob reads a rows blob and checks every row in it. The last one is kept, as
+// pointers into one blob stand together.
+func (c *checker) blob(ctx context.Context, device, id record.ID) (map[int64]record.ID, error) {
+	if rows, ok := c.rows[id]; ok {
+		return rows, nil
+	}
+	data, err := c.blobs.Get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("blob %s: %w", id, err)
+	}
+	owner, list, err := record.DecodeRows(data)
+	if err != nil {
+		return nil, fmt.Errorf("blob %s: %w", id, err)
+	}
+	if owner != device {
+		return nil, fmt.Errorf("blob %s is another device's", id)
+	}
+	rows := map[int64]record.ID{}
+	for _, r := range list {
+		if err := c.params.CheckRow(r.Row); err != nil {
+			return nil, fmt.Errorf("blob %s, hour %d: %w", id, r.Hour, err)
+		}
+		rows[r.Hour] = record.SumID(r.Row)
+	}
+	c.rows = map[record.ID]map[int64]record.ID{id: rows}
+	return rows, nil
+}
+
+// batches checks each Merkle root over the pointers in leaf order.
+func (c *checker) batches(context.Context) int {
+	leaves := map[record.ID][]record.ID{}
+	for _, p := range c.anchored {
+		l := leaves[p.Batch]
+		for len(l) <= p.Leaf && len(l) < record.MaxBatch {
+			l = append(l, record.ID{})
+		}
+		if p.Leaf < 0 || p.Leaf >= len(l) {
+			c.wrong("batch %s: a pointer has leaf %d", p.Batch, p.Leaf)
+			continue
+		}
+		l[p.Leaf] = p.Signed.Pointer.Digest(c.genesis.Network)
+		leaves[p.Batch] = l
+	}
+	for _, b := range c.batched {
+		if l := leaves[b.Root]; len(l) != b.Count || record.Root(l) != b.Root {
+			c.wrong("batch %s: its root is not that of its %d pointers", b.Root, b.Count)
+		}
+	}
+	return len(c.batched)
+}
+
+func (c *checker) posts(context.Context) int {
+	for _, a := range c.posted {
+		var key []byte
+		for _, m := range c.genesis.Members {
+			if m.MSP == a.Member {
+				key = m.SignKey
+			}
+		}
+		if err := record.Verify(key, a.Post.Digest(c.genesis.Network), a.Signature); err != nil {
+			c.wrong("availability of batch %s by %s: %v", a.Post.Batch, a.Member, err)
+		}
+	}
+	return len(c.posted)
+}
+
+// receipts makes every receipt that a bridge could be given, and checks it as
+// the bridge does.
+func (c *checker) receipts(ctx context.Context) int {
+	n := 0
+	for id := range c.devices {
+		for _, kind := range []string{record.KindRow, record.KindDay} {
+			n += c.receiptsOf(ctx, id, kind)
+		}
+	}
+	return n
+}
+
+func (c *checker) receiptsOf(ctx context.Context, device record.ID, kind string) int {
+	from, n := int64(-consent.MaxHour), 0
+	for ctx.Err() == nil {
+		page, err := c.index.Receipts(device, kind, from, consent.MaxHour)
+		if err != nil {
+			c.wrong("receipts of device %s: %v", device, err)
+			return n
+		}
+		for _, r := range page {
+			if err := bridge.VerifyReceipt(&c.genesis, r); err != nil {
+				c.wrong("receipt of %s %s %d: %v", device.Short(), kind, r.Pointer.Pointer.Index, err)
+			}
+		}
+		n += len(page)
+		if len(page) == 0 {
+			return n
+		}
+		from = page[len(page)-1].Pointer.Pointer.Index + 1
+	}
+	return n
+}
+
+// cohorts derives each cohort again and compares what members posted.
+func (c *checker) cohorts(context.Context) int {
+	for _, s := range c.derived {
+		want, err := c.index.Cohort(s.Post.Query, s.Post.Attempt)
+		if err != nil {
+			c.wrong("cohort of query %s: %v", s.Post.Query, err)
+			continue
+		}
+		if want.Root != s.Post.Root || want.Size != s.Post.Size {
+			c.wrong("%s posted another cohort for query %s, attempt %d, than follows from the ledger", s.Member, s.Post.Query, s.Post.Attempt)
+		}
+	}
+	return len(c.derived)
+}
+
+// claims verifies the proof of every attestation against public inputs made
+// anew.
+func (c *checker) claims(context.Context) int {
+	n := 0
+	for id, p := range c.predicates {
+		if p.Status != record.PredicateAttested {
+			continue
+		}
+		n++
+		if err := c.claim(p); err != nil {
+			c.wrong("claim %s: %v", id, err)
+		}
+	}
+	return n
+}
+
+func (c *checker) claim(p record.PredicateState) error {
+	m, ok := wearable.ByKey(p.Ask.Metric)
+	if !ok {
+		return fmt.Errorf("metric %q is not known", p.Ask.Metric)
+	}
+	digest, err := verifier.DataDigest(p.Roots)
+	if err != nil {
+		return err
+	}
+	for _, k := range c.genesis.Circuits {
+		if k.Class != p.Ask.Class {
+			continue
+		}
+		v, err := verifier.NewVerifier(k.Class, k.VerifyingKey, k.Hash)
+		if err != nil {
+			return err
+		}
+		return v.Verify(verifier.Statement{
+			DataDigest: digest, Slot: m.Slot, FirstDay: p.Ask.FirstDay, Bounds: p.Ask.Bounds,
+			Binding: verifier.Binding(c.genesis.Network, p.ID, p.Ask.Nonce, p.Consent, p.Expires, k.Hash),
+		}, p.Proof)
+	}
+	return fmt.Errorf("circuit class %q is not the network's", p.Ask.Class)
+}

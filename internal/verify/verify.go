@@ -1,0 +1,181 @@
+// Package verify re-checks a state directory offline: it believes the network's
+// description (network.json) and nothing else that it reads.
+//
+// Entry points: Command is "vitalveil verify"; Check is the same for tests.
+//
+// What is checked: the chain of blocks, creators' signatures and that the state
+// is what replaying the blocks gives; patients' consents with their versions,
+// devices' signatures on pointers, blobs and rows behind the pointers, Merkle
+// roots of batches, institutions' signatures and the receipts that follow from
+// them, the cohorts of queries, and the proofs of attested claims.
+//
+// What is not: that somebody has not cut the end off the chain, or that the
+// description is the one that people were given. Compare the printed tip and the
+// file.
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/embedded"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+// Command is "vitalveil verify".
+type Command struct {
+	State string `required:"" help:"State directory to check; nothing in it is changed, and no process may have it open." type:"path" placeholder:"DIR"`
+}
+
+// Run runs the command.
+func (c Command) Run(ctx context.Context) error {
+	return Check(ctx, c.State, os.Stdout)
+}
+
+// knownVersion is the newest layout of a state directory that is understood.
+const knownVersion = 1
+
+// maxShown bounds how many failures are printed.
+const maxShown = 20
+
+// Check re-checks dir, prints a line per kind of thing checked, and returns an
+// error when anything does not hold.
+func Check(ctx context.Context, dir string, out io.Writer) error {
+	c, err := open(dir)
+	if err != nil {
+		return err
+	}
+	defer c.blobs.Close()
+	rep, err := embedded.Verify(ctx, embedded.Config{Dir: filepath.Join(dir, "ledger"), Channel: c.genesis.Network, Roots: c.roots})
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	fmt.Fprintf(out, "ledger: %d blocks, %d transactions (%d without effect), tip %s\n", rep.Blocks, rep.Transactions, rep.Invalid, rep.Tip)
+	if err := c.read(ctx, rep.Blocks); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		name  string
+		check func(context.Context) int
+	}{
+		{"patients and devices", c.enrolments},
+		{"consent versions", c.consents},
+		{"pointers, with rows and day roots", c.pointers},
+		{"batches", c.batches},
+		{"availability posts", c.posts},
+		{"receipts", c.receipts},
+		{"cohorts", c.cohorts},
+		{"attested claims", c.claims},
+	} {
+		before := len(c.failures)
+		n := part.check(ctx)
+		fmt.Fprintf(out, "%s: %d checked, %d wrong\n", part.name, n, len(c.failures)-before)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return c.verdict(out)
+}
+
+func (c *checker) verdict(out io.Writer) error {
+	for i, f := range c.failures {
+		if i == maxShown {
+			fmt.Fprintf(out, "and %d more\n", len(c.failures)-i)
+			break
+		}
+		fmt.Fprintln(out, "WRONG:", f)
+	}
+	if len(c.failures) > 0 {
+		return fmt.Errorf("%d things do not hold", len(c.failures))
+	}
+	fmt.Fprintln(out, "everything holds")
+	return nil
+}
+
+// open reads the description of the network and prepares what checks need.
+func open(dir string) (*checker, error) {
+	if err := checkVersion(filepath.Join(dir, "VERSION")); err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "network.json"))
+	if err != nil {
+		return nil, fmt.Errorf("the state directory has no description of its network: %w", err)
+	}
+	var d record.Descriptor
+	if err := record.DecodeJSON(b, 1<<20, &d); err != nil {
+		return nil, fmt.Errorf("network.json: %w", err)
+	}
+	c := newChecker(d)
+	c.dir = dir
+	sharing, err := he.NewSharing(len(c.genesis.Members), c.genesis.Threshold)
+	if err != nil {
+		return nil, fmt.Errorf("network.json: %w", err)
+	}
+	if c.params, err = he.New(he.DefaultProfile(), privacy.V1(), sharing); err != nil {
+		return nil, err
+	}
+	if p := c.params.Profile().Name; p != c.genesis.Profile || privacy.V1().Digest() != c.genesis.Schema {
+		return nil, fmt.Errorf("the network uses sealing profile %s and another schema than this version knows", c.genesis.Profile)
+	}
+	blobs := filepath.Join(dir, "gateway", "blobs")
+	if _, err := os.Stat(blobs); err != nil {
+		return nil, err
+	}
+	c.blobs, err = blob.Open(blobs)
+	return c, err
+}
+
+func checkVersion(path string) error {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is not a state directory of vitalveil: it has no VERSION", filepath.Dir(path))
+	}
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return fmt.Errorf("%s does not hold a number", path)
+	}
+	if n > knownVersion {
+		return fmt.Errorf("written by a newer vitalveil (schema %d, this one knows %d); use that one", n, knownVersion)
+	}
+	return nil
+}
+
+// read applies every block to an index and to the checker's own view.
+func (c *checker) read(ctx context.Context, blocks uint64) error {
+	l, err := embedded.Open(embedded.Config{Dir: filepath.Join(c.dir, "ledger"), Channel: c.genesis.Network, Roots: c.roots, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.index = index.New()
+	for b, err := range l.Blocks(ctx, 0) {
+		if err != nil {
+			return err
+		}
+		if err := c.index.Apply(b); err != nil {
+			return fmt.Errorf("block %d: %w", b.Number, err)
+		}
+		if err := c.take(b); err != nil {
+			return fmt.Errorf("block %d: %w", b.Number, err)
+		}
+		if b.Number+1 == blocks {
+			return nil
+		}
+	}
+	return ctx.Err()
+}

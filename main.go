@@ -1,0 +1,60 @@
+// Command vitalveil is a privacy-preserving exchange for healthcare device data:
+// bridges seal vitals, a ledger keeps consent and pointers, institutions answer
+// together what none of them could answer alone.
+//
+// "vitalveil demo" runs the whole system on loopback; README.md says what to
+// look at.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/vitalveil/vitalveil/internal/demo"
+	"github.com/vitalveil/vitalveil/internal/verify"
+)
+
+type commands struct {
+	Demo     demo.Command    `cmd:"" help:"Run the whole system in one process on loopback and show what each party saw."`
+	Verify   verify.Command  `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
+	Metrics  metricsCommand  `cmd:"" help:"List the metrics: units, ranges, resolutions, codes."`
+	Circuits circuitsCommand `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
+	Wearable wearableCommand `cmd:"" help:"Look into what wearables send."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
+}
+
+const description = `Statistics and proofs over patients' vitals, without anyone holding the readings.
+
+Start with "vitalveil demo --once": it needs nothing else and ends by itself.`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second interrupt ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "vitalveil:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	var c commands
+	p, err := kong.New(&c, kong.Name("vitalveil"), kong.Description(description), kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return err
+	}
+	k, err := p.Parse(args)
+	if err != nil {
+		return fmt.Errorf("%w\nrun \"vitalveil --help\" to see the commands", err)
+	}
+	return k.Run()
+}

@@ -1,0 +1,220 @@
+package index
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// Apply takes the next block. Blocks come in order of their numbers, from 0,
+// each naming the hash of the one before; anything else is fault.Conflict and
+// changes nothing. A write that the index cannot read is fault.Internal: the
+// chaincode and this program are not of one version, and a cohort derived
+// without that write would be wrong, so the caller must stop.
+func (ix *Index) Apply(b *network.Block) error {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if b.Number != ix.height {
+		return fault.New(fault.Conflict, "block %d comes next, not %d", ix.height, b.Number)
+	}
+	if b.Number > 0 && b.Previous != ix.lastHash {
+		return fault.New(fault.Conflict, "block %d does not follow block %d: it names another hash", b.Number, b.Number-1)
+	}
+	for i := range b.Txs {
+		tx := &b.Txs[i]
+		ix.txs++
+		if !tx.Valid {
+			ix.invalid++
+			continue
+		}
+		if err := ix.applyTx(tx, Position{b.Number, tx.Index}); err != nil {
+			return fault.New(fault.Internal, "block %d, transaction %d (%s): %w", b.Number, tx.Index, tx.ID, err)
+		}
+	}
+	ix.noteTime(b.Number)
+	ix.height, ix.lastHash = b.Number+1, b.Hash
+	return nil
+}
+
+// write is one decoded write and where it stands.
+type write struct {
+	at    Position
+	tx    string
+	parts []string
+	value []byte
+}
+
+// appliers says how each kind of key changes the index. Kinds that are missing
+// (look-up keys of the chaincode) change nothing.
+var appliers = map[chaincode.Kind]func(*Index, write) error{
+	chaincode.KindGenesis:     (*Index).putGenesis,
+	chaincode.KindTick:        (*Index).putTick,
+	chaincode.KindPatient:     (*Index).putPatient,
+	chaincode.KindDevice:      (*Index).putDevice,
+	chaincode.KindAck:         (*Index).putAck,
+	chaincode.KindPieceKey:    (*Index).putPieceKey,
+	chaincode.KindDesignation: (*Index).putDesignation,
+	chaincode.KindConsent:     (*Index).putConsent,
+	chaincode.KindPointer:     (*Index).putPointer,
+	chaincode.KindBatch:       (*Index).putBatch,
+	chaincode.KindAvailable:   (*Index).putAvailable,
+	chaincode.KindStudy:       (*Index).putStudy,
+	chaincode.KindQuery:       (*Index).putQuery,
+	chaincode.KindCohort:      (*Index).putCohort,
+	chaincode.KindPredicate:   (*Index).putPredicate,
+}
+
+func (ix *Index) applyTx(tx *network.Tx, at Position) error {
+	for _, w := range tx.Writes {
+		kind, parts, err := chaincode.ParseKey(w.Key)
+		if err != nil {
+			return err
+		}
+		apply := appliers[kind]
+		if apply == nil {
+			continue
+		}
+		if w.Delete {
+			return fmt.Errorf("%s %q was deleted, which no contract does", kind, w.Key)
+		}
+		if err := apply(ix, write{at: at, tx: tx.ID, parts: parts, value: w.Value}); err != nil {
+			return fmt.Errorf("%s %v: %w", kind, parts, err)
+		}
+	}
+	return nil
+}
+
+// decode reads what the chaincode wrote. The chaincode is deterministic and the
+// value endorsed, so this is not the place to refuse duplicate keys.
+func decode[T any](w write) (T, error) {
+	var v T
+	err := json.Unmarshal(w.value, &v)
+	return v, err
+}
+
+func (ix *Index) putGenesis(w write) error {
+	g, err := decode[record.Genesis](w)
+	if err != nil {
+		return err
+	}
+	ix.genesis = &g
+	return nil
+}
+
+func (ix *Index) putTick(w write) error {
+	t, err := decode[record.Tick](w)
+	if err != nil {
+		return err
+	}
+	ix.ticks[w.parts[0]] = t.Time
+	ix.now = ix.median()
+	return nil
+}
+
+// noteTime keeps ledger time at the end of each block in which it changed.
+func (ix *Index) noteTime(block uint64) {
+	if n := len(ix.times); n == 0 && ix.now != 0 || n > 0 && ix.times[n-1].now != ix.now {
+		ix.times = append(ix.times, timeAt{block, ix.now})
+	}
+}
+
+func (ix *Index) putPatient(w write) error {
+	s, err := decode[record.Patient](w)
+	if err != nil {
+		return err
+	}
+	if p := ix.patients[s.ID]; p != nil {
+		p.state = s
+		return nil
+	}
+	ix.patients[s.ID] = &patient{state: s, consents: map[record.ID][]version{}, designated: map[string][]designation{},
+		spentBy: map[string]uint64{}, opened: map[string]*Hours{}}
+	ix.patientOrder = append(ix.patientOrder, s.ID)
+	return nil
+}
+
+func (ix *Index) putDevice(w write) error {
+	s, err := decode[record.DeviceState](w)
+	if err != nil {
+		return err
+	}
+	if d := ix.devices[s.ID]; d != nil {
+		d.state = s
+		return nil
+	}
+	ix.devices[s.ID] = &device{state: s, acks: map[string]bool{}, rows: map[int64]*pointer{}, days: map[int64]*pointer{}}
+	ix.deviceOrder = append(ix.deviceOrder, s.ID)
+	return nil
+}
+
+func (ix *Index) putAck(w write) error {
+	s, err := decode[chaincode.Acknowledged](w)
+	if err != nil {
+		return err
+	}
+	d := ix.devices[s.Device]
+	if d == nil {
+		return fmt.Errorf("acknowledgement of unknown device %s", s.Device)
+	}
+	d.acks[s.Member] = true
+	return nil
+}
+
+func (ix *Index) putPieceKey(w write) error {
+	k, err := decode[record.PieceKey](w)
+	if err != nil {
+		return err
+	}
+	ix.pieceKeys[k.Piece] = k
+	return nil
+}
+
+func (ix *Index) putConsent(w write) error {
+	s, err := decode[chaincode.ConsentState](w)
+	if err != nil {
+		return err
+	}
+	d := s.Signed.Document
+	p := ix.patients[d.Patient]
+	if p == nil {
+		return fmt.Errorf("consent of unknown patient %s", d.Patient)
+	}
+	p.consents[d.ID] = append(p.consents[d.ID], version{at: w.at, time: s.Time, tx: w.tx, signed: s.Signed})
+	return nil
+}
+
+// putDesignation turns a patient's list of devices, in order of enrolment, into
+// one schedule for each metric, by the rule of chaincode.Designated: the device
+// that begins last counts, and of those that begin on one day the one enrolled
+// last.
+func (ix *Index) putDesignation(w write) error {
+	list, err := decode[[]chaincode.Designation](w)
+	if err != nil {
+		return err
+	}
+	id, err := record.ParseID(w.parts[0])
+	if err != nil {
+		return err
+	}
+	p := ix.patients[id]
+	if p == nil {
+		return fmt.Errorf("designation for unknown patient %s", id)
+	}
+	sort.SliceStable(list, func(i, j int) bool { return list[i].FromDay < list[j].FromDay })
+	p.designated = map[string][]designation{}
+	for _, d := range list {
+		for _, metric := range d.Metrics {
+			days := p.designated[metric]
+			if n := len(days); n > 0 && days[n-1].fromDay == d.FromDay {
+				days = days[:n-1]
+			}
+			p.designated[metric] = append(days, designation{d.FromDay, d.Device})
+		}
+	}
+	return nil
+}

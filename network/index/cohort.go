@@ -1,0 +1,287 @@
+package index
+
+import (
+	"bytes"
+	"slices"
+	"sort"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// Cohort is who and what a query covers in one attempt.
+type Cohort struct {
+	Query   string
+	Attempt int
+	// Position is the last block the cohort depends on when Attempt > 0, as it
+	// goes into record.PostCohort; attempt 0 is at the query's own place.
+	Position uint64
+	Members  []record.CohortMember // sorted by device
+	Root     record.ID
+	Size     int   // patients
+	Rows     int64 // device hours
+}
+
+// question is what decides a cohort, apart from the ledger's state.
+type question struct {
+	asker, purpose, metric string
+	from, until            int64
+	rho                    uint64
+	exact                  bool
+	now                    int64
+}
+
+func questionOf(s record.QueryState) question {
+	return question{asker: s.Asker, purpose: s.Purpose, metric: s.Ask.Metric, from: s.Ask.From, until: s.Ask.Until,
+		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked}
+}
+
+// derive computes the members for a question in the newest state, sorted by
+// device, and the number of patients.
+func (ix *Index) derive(q question) ([]record.CohortMember, int) {
+	var members []record.CohortMember
+	size := 0
+	for _, id := range ix.patientOrder {
+		if got := ix.rowsOf(ix.patients[id], q); len(got) > 0 {
+			members = append(members, got...)
+			size++
+		}
+	}
+	sortMembers(members)
+	return members, size
+}
+
+func sortMembers(m []record.CohortMember) {
+	sort.Slice(m, func(i, j int) bool { return bytes.Compare(m[i].Device[:], m[j].Device[:]) < 0 })
+}
+
+// rowsOf returns the patient's part of a cohort: none if nothing counts, or if
+// a cap or the once-only rule keeps the patient out.
+func (ix *Index) rowsOf(p *patient, q question) []record.CohortMember {
+	allowed := decide(p.documents(latest), q, [2]int64{q.from, q.until}, q.now)
+	if !allowed.Permit || !within(p.spent, q.rho, ix.genesis.CapMicro) || !within(p.spentBy[q.asker], q.rho, allowed.CapMicro) {
+		return nil
+	}
+	byDevice := map[record.ID]*Hours{}
+	for _, span := range p.designatedHours(q) {
+		d := ix.devices[span.device]
+		if d == nil || !ix.ready(d) {
+			continue
+		}
+		rows := d.countable.Within(max(allowed.From, span.from), min(allowed.Until, span.until))
+		if len(rows) == 0 {
+			continue
+		}
+		if byDevice[span.device] == nil {
+			byDevice[span.device] = &Hours{}
+		}
+		byDevice[span.device].AddAll(rows)
+	}
+	opened := p.opened[q.metric]
+	var out []record.CohortMember
+	for id, h := range byDevice { // derive sorts
+		if q.exact && opened != nil && opened.Touches(h.ranges) {
+			return nil
+		}
+		out = append(out, record.CohortMember{Device: id, Ranges: h.Ranges()})
+	}
+	return out
+}
+
+// within reports whether a loss of rho more keeps to the limit. No loss, that is
+// an exact query, always does.
+func within(spent, rho, limit uint64) bool {
+	return rho == 0 || rho <= limit && spent <= limit-rho
+}
+
+// span is the hours [from, until) in which a device is the designated one.
+type span struct {
+	device      record.ID
+	from, until int64
+}
+
+// designatedHours cuts the hours asked at the days at which the patient's
+// device for the metric changes.
+func (p *patient) designatedHours(q question) []span {
+	var out []span
+	list := p.designated[q.metric]
+	for i, d := range list {
+		from, until := d.fromDay*24, q.until
+		if i+1 < len(list) {
+			until = min(until, list[i+1].fromDay*24)
+		}
+		from = max(from, q.from)
+		if from < until {
+			out = append(out, span{d.device, from, until})
+		}
+	}
+	return out
+}
+
+// ready reports whether every member has acknowledged the device's seeds.
+func (ix *Index) ready(d *device) bool {
+	for _, m := range ix.genesis.Members {
+		if !d.acks[m.MSP] {
+			return false
+		}
+	}
+	return true
+}
+
+// debit notes what a new query costs its members: privacy loss, or hours that
+// no other exact query may open again. A cohort below the minimum opens nothing
+// and costs nothing.
+func (ix *Index) debit(q *query) {
+	if q.size < ix.minimum(q.state) {
+		return
+	}
+	seen := map[record.ID]bool{}
+	for _, m := range q.members {
+		id := ix.devices[m.Device].state.Device.Patient
+		p := ix.patients[id]
+		if q.state.Exact {
+			if p.opened[q.state.Ask.Metric] == nil {
+				p.opened[q.state.Ask.Metric] = &Hours{}
+			}
+			p.opened[q.state.Ask.Metric].AddAll(m.Ranges)
+		}
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		p.spent += q.state.Ask.Rho
+		p.spentBy[q.state.Asker] += q.state.Ask.Rho
+		p.queries = append(p.queries, q.state.ID)
+	}
+}
+
+// minimum is the smallest cohort that a query opens.
+func (ix *Index) minimum(s record.QueryState) int { return max(s.MinCohort, ix.genesis.MinCohort) }
+
+// root is the Merkle root over the members' digests.
+func (ix *Index) root(members []record.CohortMember) record.ID {
+	leaves := make([]record.ID, len(members))
+	for i, m := range members {
+		leaves[i] = record.Digest(record.DomainCohortMember, ix.genesis.Network, m)
+	}
+	return record.Root(leaves)
+}
+
+func (ix *Index) seal(q *query, attempt int, position uint64, members []record.CohortMember) Cohort {
+	c := Cohort{Query: q.state.ID, Attempt: attempt, Position: position, Members: members, Root: ix.root(members)}
+	patients := map[record.ID]bool{}
+	for _, m := range members {
+		patients[ix.devices[m.Device].state.Device.Patient] = true
+		for _, r := range m.Ranges {
+			c.Rows += r[1] - r[0]
+		}
+	}
+	c.Size = len(patients)
+	return c
+}
+
+// MaxAttempts is how often a cohort is derived: once, and twice again after
+// members have withdrawn.
+const MaxAttempts = 3
+
+// Cohort returns the cohort of a query. Attempt 0 is derived at the query's own
+// place on the ledger. Attempt n+1 is attempt n without the members whose
+// consent no longer permitted it at the end of the first block at which that
+// was so for any of them (Stale): a function of the ledger alone, so members
+// agree on it whenever they look. An attempt that nothing has called for is
+// fault.TooEarly; an unknown query fault.NotFound.
+func (ix *Index) Cohort(queryID string, attempt int) (Cohort, error) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	q, err := ix.query(queryID)
+	if err != nil {
+		return Cohort{}, err
+	}
+	return ix.cohort(q, attempt)
+}
+
+func (ix *Index) query(id string) (*query, error) {
+	if q := ix.queries[id]; q != nil {
+		return q, nil
+	}
+	return nil, fault.New(fault.NotFound, "no query %q in the %d blocks read so far", id, ix.height)
+}
+
+func (ix *Index) cohort(q *query, attempt int) (Cohort, error) {
+	members, position, err := ix.members(q, attempt)
+	if err != nil {
+		return Cohort{}, err
+	}
+	return ix.seal(q, attempt, position, members), nil
+}
+
+// members returns the members of an attempt and the block it was derived at.
+func (ix *Index) members(q *query, attempt int) ([]record.CohortMember, uint64, error) {
+	if attempt < 0 || attempt >= MaxAttempts {
+		return nil, 0, fault.New(fault.Invalid, "attempts are 0 to %d, not %d", MaxAttempts-1, attempt)
+	}
+	members, position := q.members, uint64(0)
+	for n := 0; n < attempt; n++ {
+		block, gone := ix.stale(q, members)
+		if len(gone) == 0 {
+			return nil, 0, fault.New(fault.TooEarly, "nobody in attempt %d of query %s has withdrawn, so there is no attempt %d", n, q.state.ID, n+1)
+		}
+		position = block
+		members = without(members, gone)
+	}
+	return members, position, nil
+}
+
+// without returns members except those whose device is in the sorted gone.
+func without(members []record.CohortMember, gone []record.ID) []record.CohortMember {
+	out := make([]record.CohortMember, 0, len(members))
+	for _, m := range members {
+		if _, found := slices.BinarySearchFunc(gone, m.Device, compareID); !found {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func compareID(a, b record.ID) int { return bytes.Compare(a[:], b[:]) }
+
+// Stale reports whether members of an attempt have withdrawn since it was
+// derived: their consent was revoked, denied or has expired. It returns their
+// devices, sorted, and the block at whose end that was first so for any member;
+// no devices means that nobody has.
+func (ix *Index) Stale(queryID string, attempt int) (uint64, []record.ID, error) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	q, err := ix.query(queryID)
+	if err != nil {
+		return 0, nil, err
+	}
+	members, _, err := ix.members(q, attempt)
+	if err != nil {
+		return 0, nil, err
+	}
+	block, gone := ix.stale(q, members)
+	return block, gone, nil
+}
+
+// Eligible answers who would be in a query if it were made now; nothing is
+// charged. Query and Root stay empty, Position is the newest block.
+func (ix *Index) Eligible(asker, purpose, metric string, from, until int64, rho uint64, exact bool) (Cohort, error) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	if ix.genesis == nil {
+		return Cohort{}, fault.New(fault.Unavailable, "the ledger has no genesis document yet")
+	}
+	members, size := ix.derive(question{asker: asker, purpose: purpose, metric: metric, from: from, until: until,
+		rho: rho, exact: exact, now: ix.now})
+	c := Cohort{Members: members, Size: size}
+	if ix.height > 0 {
+		c.Position = ix.height - 1
+	}
+	for _, m := range members {
+		for _, r := range m.Ranges {
+			c.Rows += r[1] - r[0]
+		}
+	}
+	return c, nil
+}

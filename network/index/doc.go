@@ -1,0 +1,24 @@
+// Package index is an institution's own reading of the ledger: patients,
+// devices, consents, pointers, queries and predicates, built from blocks in
+// (block, transaction) order, valid transactions only.
+//
+// Entry points: New makes an empty index, Apply feeds it the next block, Cohort
+// answers who is in a query, Stale whether a member has withdrawn since.
+//
+// Why it exists: a query must mean the same for every institution, so a cohort
+// is the function of the ledger at one place: everything before the query's own
+// transaction and nothing after. A ledger answers only about its newest state.
+// The index therefore derives the cohort of a query while it applies the
+// query's transaction, and keeps consents with the blocks of their versions so
+// that it can be derived again at a later block when somebody has revoked.
+//
+// Trust: the index believes the blocks it is given. Its institution gets them
+// from its own peer. It decides alone about consents, caps and the once-only
+// rule; it never takes a cohort, a charge or a status of consent from another
+// party.
+//
+// Promise: the result depends on the blocks alone, not on when or in which
+// portions they were applied. Nothing is stored: an index is rebuilt from the
+// first block at every start (about 20,000 pointers take well under a second;
+// a checkpoint would be the next step for ledgers of many millions).
+package index

@@ -1,0 +1,126 @@
+package index
+
+import (
+	"sort"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// Kinds of history entries.
+const (
+	EntryConsent   = "consent"
+	EntryQuery     = "query"
+	EntryPredicate = "predicate"
+)
+
+// Entry is one event in the life of a patient's data. Exactly one of Consent,
+// Query and Predicate is set.
+type Entry struct {
+	Kind      string          `json:"kind"`
+	Time      int64           `json:"time"` // ledger time
+	At        Position        `json:"at"`
+	Tx        string          `json:"tx"`
+	Consent   *consent.Signed `json:"consent,omitempty"`
+	Query     *QueryEntry     `json:"query,omitempty"`
+	Predicate *PredicateEntry `json:"predicate,omitempty"`
+}
+
+// QueryEntry is a query whose cohort had the patient in it.
+type QueryEntry struct {
+	State record.QueryState `json:"state"`
+	// Hours is how many of the patient's device hours counted.
+	Hours int64 `json:"hours"`
+	// Included is false when the patient had withdrawn before the cohort of the
+	// attempt that the query reached.
+	Included bool `json:"included"`
+}
+
+// PredicateEntry is a predicate asked about the patient.
+type PredicateEntry struct {
+	State record.PredicateState `json:"state"`
+}
+
+// History returns what happened to a patient's data, oldest first: every
+// consent version, every query whose cohort included the patient and every
+// predicate asked.
+func (ix *Index) History(patientID record.ID) ([]Entry, error) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	p := ix.patients[patientID]
+	if p == nil {
+		return nil, fault.New(fault.NotFound, "no patient %s", patientID)
+	}
+	var out []Entry
+	for _, versions := range p.consents { // sorted below
+		for _, v := range versions {
+			signed := v.signed
+			out = append(out, Entry{Kind: EntryConsent, Time: v.time, At: v.at, Tx: v.tx, Consent: &signed})
+		}
+	}
+	for _, id := range p.queries {
+		q := ix.queries[id]
+		out = append(out, Entry{Kind: EntryQuery, Time: q.state.Asked, At: q.at, Tx: id, Query: ix.queryEntry(patientID, q)})
+	}
+	for _, id := range p.predicates {
+		r := ix.predicates[id]
+		out = append(out, Entry{Kind: EntryPredicate, Time: r.state.Asked, At: r.at, Tx: id, Predicate: &PredicateEntry{r.state}})
+	}
+	sort.SliceStable(out, func(i, j int) bool { return before(out[i].At, out[j].At) })
+	return out, nil
+}
+
+func before(a, b Position) bool {
+	return a.Block < b.Block || a.Block == b.Block && a.Index < b.Index
+}
+
+func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
+	e := &QueryEntry{State: q.state}
+	reached, _, err := ix.members(q, q.state.Attempt)
+	for _, m := range q.members {
+		if ix.devices[m.Device].state.Device.Patient != patientID {
+			continue
+		}
+		for _, r := range m.Ranges {
+			e.Hours += r[1] - r[0]
+		}
+		if err == nil {
+			_, found := sort.Find(len(reached), func(i int) int { return compareID(m.Device, reached[i].Device) })
+			e.Included = e.Included || found
+		}
+	}
+	return e
+}
+
+// Consents returns the newest version of each of the patient's consents, in
+// order of their identifiers.
+func (ix *Index) Consents(patientID record.ID) ([]consent.Signed, error) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	p := ix.patients[patientID]
+	if p == nil {
+		return nil, fault.New(fault.NotFound, "no patient %s", patientID)
+	}
+	out := make([]consent.Signed, 0, len(p.consents))
+	for _, versions := range p.consents { // sorted below
+		out = append(out, versions[len(versions)-1].signed)
+	}
+	sort.Slice(out, func(i, j int) bool { return compareID(out[i].Document.ID, out[j].Document.ID) < 0 })
+	return out, nil
+}
+
+// PendingPredicates returns the open requests about a device's data that have
+// not expired, in the order in which they were made.
+func (ix *Index) PendingPredicates(deviceID record.ID) []record.PredicateState {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	var out []record.PredicateState
+	for _, id := range ix.predOrder {
+		s := ix.predicates[id].state
+		if s.Device == deviceID && s.Status == record.PredicateAsked && ix.now < s.Expires {
+			out = append(out, s)
+		}
+	}
+	return out
+}

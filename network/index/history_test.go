@@ -1,0 +1,334 @@
+package index
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// ledger writes what the contracts would write, without their checks, so that
+// random histories reach states that are rare in practice.
+type ledger struct {
+	blocks []*network.Block
+	open   []network.Tx
+	nextID int
+
+	genesis  record.Genesis
+	now      int64
+	ticks    map[string]int64
+	patients []record.ID
+	devices  []record.DeviceState
+	lists    map[record.ID][]chaincode.Designation
+	consents []consent.Document // latest of each ID
+	batches  []batchModel
+	anchored map[string]bool
+	queries  []record.QueryState
+}
+
+type batchModel struct {
+	id       record.ID
+	pointers []record.Pointer
+	bits     map[string][]byte
+}
+
+var members = []string{"HospitalA", "HospitalB", "PatientsAssociation"}
+
+const (
+	metric  = "heart_rate"
+	other   = "spo2"
+	purpose = "HRESCH"
+	day0    = int64(20000)
+)
+
+func newLedger() *ledger {
+	l := &ledger{ticks: map[string]int64{}, lists: map[record.ID][]chaincode.Designation{}, anchored: map[string]bool{}}
+	l.genesis = record.Genesis{Network: "test", Clock: record.ClockSimulated, Threshold: 2, MinCohort: 2, CapMicro: 1000, Exact: true}
+	for _, m := range members {
+		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m})
+	}
+	l.tx(put(chaincode.GenesisKey(), l.genesis))
+	l.tick(members[0], day0*86400)
+	l.tick(members[1], day0*86400)
+	return l
+}
+
+func put(key string, v any) network.Write {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return network.Write{Key: key, Value: b}
+}
+
+func (l *ledger) id() record.ID {
+	l.nextID++
+	return record.SumID(fmt.Appendf(nil, "id %d", l.nextID))
+}
+
+func (l *ledger) tx(writes ...network.Write) string {
+	id := l.id().String()
+	slices.SortFunc(writes, func(a, b network.Write) int {
+		if a.Key < b.Key {
+			return -1
+		}
+		return 1
+	})
+	l.open = append(l.open, network.Tx{ID: id, Index: len(l.open), Valid: true, Writes: writes})
+	return id
+}
+
+// spoil adds an invalid transaction, whose writes the network would not show;
+// here they are shown, and the index must not look.
+func (l *ledger) spoil() {
+	l.tx(put(chaincode.TickKey(members[0]), record.Tick{Time: 1 << 40}))
+	l.open[len(l.open)-1].Valid = false
+}
+
+func (l *ledger) cut() {
+	b := &network.Block{Number: uint64(len(l.blocks)), Txs: l.open}
+	if n := len(l.blocks); n > 0 {
+		b.Previous = l.blocks[n-1].Hash
+	}
+	b.Hash = record.SumID(fmt.Appendf(nil, "block %d", b.Number))
+	l.blocks = append(l.blocks, b)
+	l.open = nil
+}
+
+// tick posts a member's clock, which never goes back.
+func (l *ledger) tick(member string, at int64) {
+	at = max(at, l.ticks[member])
+	l.ticks[member], l.now = at, max(l.now, at)
+	l.tx(put(chaincode.TickKey(member), record.Tick{Time: at}))
+}
+
+func (l *ledger) patient() {
+	p := record.Patient{ID: l.id(), Enrolled: l.now}
+	l.patients = append(l.patients, p.ID)
+	l.tx(put(chaincode.PatientKey(p.ID), p))
+}
+
+func (l *ledger) device(patient record.ID, fromDay int64, metrics ...string) record.DeviceState {
+	d := record.DeviceState{ID: l.id(), Device: record.Device{Patient: patient, FirstHour: fromDay * 24, Metrics: metrics}, FromDay: fromDay}
+	l.devices = append(l.devices, d)
+	l.lists[patient] = append(l.lists[patient], chaincode.Designation{Device: d.ID, FromDay: fromDay, Metrics: metrics})
+	l.tx(put(chaincode.DesignationKey(patient), l.lists[patient]), put(chaincode.DeviceKey(d.ID), d))
+	return d
+}
+
+func (l *ledger) ack(device record.ID, member string) {
+	l.tx(put(chaincode.AckKey(device, member), chaincode.Acknowledged{Device: device, Member: member}))
+}
+
+func (l *ledger) consent(d consent.Document) {
+	i := slices.IndexFunc(l.consents, func(o consent.Document) bool { return o.ID == d.ID })
+	if i < 0 {
+		l.consents = append(l.consents, d)
+	} else {
+		l.consents[i] = d
+	}
+	l.tx(put(chaincode.ConsentKey(d.ID), chaincode.ConsentState{Signed: consent.Signed{Document: d}, Time: l.now}),
+		put(chaincode.ConsentOfKey(d.Patient, d.ID), chaincode.ConsentHead{ID: d.ID}))
+}
+
+func (l *ledger) permit(patient record.ID, grantee string, from, until int64) consent.Document {
+	return consent.Document{ID: l.id(), Version: 1, Patient: patient, Grantee: grantee, Purpose: purpose, Status: consent.StatusActive,
+		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{metric}, DataFrom: from, DataUntil: until,
+		NotBefore: 0, Expires: 1 << 40, CapMicro: 1000}
+}
+
+func (l *ledger) anchor(device record.ID, hours ...int64) record.ID {
+	var pointers []record.Pointer
+	var leaves []record.ID
+	for _, h := range hours {
+		p := record.Pointer{Device: device, Kind: record.KindRow, Index: h, Blob: record.SumID([]byte("blob")), Commitment: l.id()}
+		if key := chaincode.PointerKey(p); !l.anchored[key] {
+			l.anchored[key] = true
+			pointers = append(pointers, p)
+			leaves = append(leaves, p.Digest("test"))
+		}
+	}
+	if len(pointers) == 0 {
+		return record.ID{}
+	}
+	root := record.Root(leaves)
+	var writes []network.Write
+	b := record.Batch{Root: root, Count: len(pointers)}
+	for i, p := range pointers {
+		writes = append(writes, put(chaincode.PointerKey(p), record.PointerState{Signed: record.SignedPointer{Pointer: p}, Batch: root, Leaf: i}))
+		b.Pointers = append(b.Pointers, chaincode.PointerKey(p))
+	}
+	l.tx(append(writes, put(chaincode.BatchKey(root), b))...)
+	l.batches = append(l.batches, batchModel{root, pointers, map[string][]byte{}})
+	return root
+}
+
+// available posts a bitmap; bits are only ever added.
+func (l *ledger) available(batch int, member string, bits uint64) {
+	b := &l.batches[batch]
+	bitmap := make([]byte, (len(b.pointers)+7)/8)
+	for i := range b.pointers {
+		if bits>>(i%64)&1 == 1 || bit(b.bits[member], i) {
+			bitmap[i/8] |= 1 << (i % 8)
+		}
+	}
+	b.bits[member] = bitmap
+	l.tx(put(chaincode.AvailableKey(b.id, member), record.SignedAvailable{Post: record.AvailablePost{Batch: b.id, Bitmap: bitmap}, Member: member}))
+}
+
+func (l *ledger) ask(asker string, from, until int64, rho uint64) string {
+	q := record.QueryState{Ask: record.Ask{Metric: metric, From: from, Until: until, Rho: rho}, Asker: asker, Purpose: purpose,
+		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + 900, Status: record.QueryAsked}
+	q.ID = l.id().String()
+	l.tx(put(chaincode.QueryKey(q.ID), q))
+	l.queries = append(l.queries, q)
+	return q.ID
+}
+
+// time is the median of the latest ticks, computed from the transactions.
+func (l *ledger) time() int64 { return newOracle(l.all()).time(end) }
+
+// all returns every transaction with its place, those in the open block too.
+func (l *ledger) all() []placed {
+	var out []placed
+	for _, b := range l.blocks {
+		for _, tx := range b.Txs {
+			out = append(out, placed{Position{b.Number, tx.Index}, tx})
+		}
+	}
+	for _, tx := range l.open {
+		out = append(out, placed{Position{uint64(len(l.blocks)), tx.Index}, tx})
+	}
+	return out
+}
+
+type placed struct {
+	at Position
+	tx network.Tx
+}
+
+// settle makes patients who mostly have a device with rows and a consent, so that
+// what follows happens to cohorts that are not empty.
+func (l *ledger) settle(t *rapid.T) {
+	for range rapid.IntRange(1, 5).Draw(t, "settled") {
+		l.patient()
+		p := l.patients[len(l.patients)-1]
+		d := l.device(p, day0, metric)
+		for _, m := range members {
+			l.ack(d.ID, m)
+		}
+		var hours []int64
+		for h := range int64(36) {
+			hours = append(hours, day0*24+h)
+		}
+		l.anchor(d.ID, hours...)
+		for _, m := range members[:2] {
+			l.available(len(l.batches)-1, m, ^uint64(0)<<rapid.IntRange(0, 40).Draw(t, "unavailable"))
+		}
+		for _, grantee := range members[:2] {
+			c := l.permit(p, grantee, day0*24, day0*24+72)
+			c.Expires = day0*86400 + rapid.Int64Range(1, 8000).Draw(t, "expires")
+			l.consent(c)
+		}
+		if rapid.Bool().Draw(t, "cut") {
+			l.cut()
+		}
+	}
+}
+
+// random draws one step of a history.
+func (l *ledger) random(t *rapid.T) {
+	pick := func(name string, n int) int { return rapid.IntRange(0, n-1).Draw(t, name) }
+	hour := func(name string) int64 { return day0*24 + int64(pick(name, 72)) }
+	switch pick("step", 15) {
+	case 0:
+		if len(l.patients) < 6 {
+			l.patient()
+		}
+	case 1, 2:
+		if len(l.patients) > 0 && len(l.devices) < 9 {
+			d := l.device(l.patients[pick("patient", len(l.patients))], day0+int64(pick("day", 3)), metric)
+			for _, m := range members[:pick("acks", 4)] {
+				l.ack(d.ID, m)
+			}
+		}
+	case 3:
+		if len(l.devices) > 0 {
+			l.ack(l.devices[pick("device", len(l.devices))].ID, members[pick("member", 3)])
+		}
+	case 4, 5:
+		l.randomConsent(t, pick, hour)
+	case 6, 7:
+		if len(l.devices) > 0 {
+			d, from := l.devices[pick("device", len(l.devices))].ID, hour("from")
+			var hours []int64
+			for h := range int64(pick("count", 20)) {
+				hours = append(hours, from+h)
+			}
+			if !l.anchor(d, hours...).IsZero() {
+				for _, m := range members[:pick("posts", 4)] {
+					l.available(len(l.batches)-1, m, rapid.Uint64().Draw(t, "bits"))
+				}
+			}
+		}
+	case 8:
+		if len(l.batches) > 0 {
+			l.available(pick("batch", len(l.batches)), members[pick("member", 3)], rapid.Uint64().Draw(t, "bits"))
+		}
+	case 9, 10, 13, 14:
+		from := hour("from") / 3 * 3
+		if pick("early", 2) == 0 {
+			from = day0 * 24
+		}
+		l.ask(members[pick("asker", 2)], from, from+1+int64(pick("hours", 48)), []uint64{0, 0, 300, 600}[pick("rho", 4)])
+	case 11:
+		l.tick(members[pick("member", 3)], day0*86400+int64(pick("seconds", 4000)))
+	case 12:
+		l.spoil()
+	}
+	if rapid.Bool().Draw(t, "cut") {
+		l.cut()
+	}
+}
+
+func (l *ledger) randomConsent(t *rapid.T, pick func(string, int) int, hour func(string) int64) {
+	if len(l.patients) == 0 {
+		return
+	}
+	if len(l.consents) > 0 && pick("again", 2) == 1 {
+		d := l.consents[pick("consent", len(l.consents))]
+		d.Version++
+		d.Status = []string{consent.StatusActive, consent.StatusRevoked}[pick("status", 2)]
+		l.consent(d)
+		return
+	}
+	from := hour("from")
+	d := l.permit(l.patients[pick("patient", len(l.patients))], members[pick("grantee", 2)], from-24, from+1+int64(pick("hours", 100)))
+	d.CapMicro = uint64(500 * pick("cap", 3))
+	d.Expires = day0*86400 + int64(pick("expires", 8000))
+	if pick("late", 4) == 0 {
+		d.NotBefore = day0*86400 + int64(pick("begins", 4000))
+	}
+	if pick("effect", 6) == 0 {
+		d.Effect = consent.EffectDeny
+	}
+	l.consent(d)
+}
+
+func apply(t testing.TB, blocks []*network.Block) *Index {
+	t.Helper()
+	ix := New()
+	for _, b := range blocks {
+		if err := ix.Apply(b); err != nil {
+			t.Fatalf("block %d: %v", b.Number, err)
+		}
+	}
+	return ix
+}

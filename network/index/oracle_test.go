@@ -1,0 +1,396 @@
+package index
+
+import (
+	"encoding/json"
+	"math"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// The oracle computes every answer from the whole history, hour by hour, with
+// nothing kept between questions.
+
+// fact is one valid write, decoded.
+type fact struct {
+	at    Position
+	attrs []string
+	doc   any
+}
+
+type oracle struct {
+	facts map[chaincode.Kind][]fact
+	done  map[string]covered // cohorts, which never change
+}
+
+func newOracle(txs []placed) oracle {
+	o := oracle{map[chaincode.Kind][]fact{}, map[string]covered{}}
+	for _, p := range txs {
+		if !p.tx.Valid {
+			continue
+		}
+		for _, w := range p.tx.Writes {
+			kind, attrs, err := chaincode.ParseKey(w.Key)
+			if err != nil {
+				panic(err)
+			}
+			o.facts[kind] = append(o.facts[kind], fact{p.at, attrs, document(kind, w.Value)})
+		}
+	}
+	return o
+}
+
+func document(kind chaincode.Kind, value []byte) any {
+	switch kind {
+	case chaincode.KindTick:
+		return read[record.Tick](value)
+	case chaincode.KindPatient:
+		return read[record.Patient](value)
+	case chaincode.KindDevice:
+		return read[record.DeviceState](value)
+	case chaincode.KindDesignation:
+		return read[[]chaincode.Designation](value)
+	case chaincode.KindAck:
+		return read[chaincode.Acknowledged](value)
+	case chaincode.KindConsent:
+		return read[chaincode.ConsentState](value)
+	case chaincode.KindPointer:
+		return read[record.PointerState](value)
+	case chaincode.KindAvailable:
+		return read[record.SignedAvailable](value)
+	case chaincode.KindQuery:
+		return read[record.QueryState](value)
+	}
+	return nil
+}
+
+func read[T any](value []byte) T {
+	var v T
+	if err := json.Unmarshal(value, &v); err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// values returns the documents of one kind before a position, in order.
+func values[T any](o oracle, kind chaincode.Kind, until Position) []T {
+	var out []T
+	for _, f := range o.facts[kind] {
+		if before(f.at, until) {
+			out = append(out, f.doc.(T))
+		}
+	}
+	return out
+}
+
+// end is a position after everything.
+var end = Position{Block: math.MaxUint64}
+
+func (o oracle) time(until Position) int64 {
+	latest := map[string]int64{}
+	for _, f := range o.facts[chaincode.KindTick] {
+		if before(f.at, until) {
+			latest[f.attrs[0]] = f.doc.(record.Tick).Time
+		}
+	}
+	var all []int64
+	for _, m := range members {
+		v, ok := latest[m]
+		if !ok {
+			v = math.MinInt64
+		}
+		all = append(all, v)
+	}
+	slices.Sort(all)
+	return max(all[1], 0)
+}
+
+func (o oracle) query(id string) (record.QueryState, Position) {
+	for _, f := range o.facts[chaincode.KindQuery] {
+		if f.attrs[0] == id {
+			return f.doc.(record.QueryState), f.at
+		}
+	}
+	panic("no such query")
+}
+
+func (o oracle) documents(patient record.ID, until Position) []consent.Document {
+	var docs []consent.Document
+	for _, s := range values[chaincode.ConsentState](o, chaincode.KindConsent, until) {
+		if s.Signed.Document.Patient == patient {
+			docs = append(docs, s.Signed.Document) // Decide takes the latest of each
+		}
+	}
+	return docs
+}
+
+// available reports whether threshold members found the row before until.
+func (o oracle) available(device record.ID, hour int64, until Position) bool {
+	for _, s := range values[record.PointerState](o, chaincode.KindPointer, until) {
+		if p := s.Signed.Pointer; p.Device != device || p.Index != hour {
+			continue
+		}
+		found := map[string]bool{}
+		for _, a := range values[record.SignedAvailable](o, chaincode.KindAvailable, until) {
+			if a.Post.Batch == s.Batch && bit(a.Post.Bitmap, s.Leaf) {
+				found[a.Member] = true
+			}
+		}
+		return len(found) >= 2
+	}
+	return false
+}
+
+func (o oracle) ready(device record.ID, until Position) bool {
+	found := map[string]bool{}
+	for _, a := range values[chaincode.Acknowledged](o, chaincode.KindAck, until) {
+		if a.Device == device {
+			found[a.Member] = true
+		}
+	}
+	return len(found) == len(members)
+}
+
+// hours is what a query covers: hours by device by patient.
+type covered map[record.ID]map[record.ID][]int64
+
+func (c covered) members() []record.CohortMember {
+	var out []record.CohortMember
+	for _, devices := range c {
+		for d, hours := range devices {
+			h := &Hours{}
+			for _, x := range hours {
+				h.Add(x, x+1)
+			}
+			out = append(out, record.CohortMember{Device: d, Ranges: h.Ranges()})
+		}
+	}
+	sortMembers(out)
+	return out
+}
+
+// cohort derives the cohort of a query at its place. Earlier queries are
+// derived too, to know what they cost.
+func (o oracle) cohort(id string) covered {
+	if out, ok := o.done[id]; ok {
+		return out
+	}
+	q, at := o.query(id)
+	out := covered{}
+	o.done[id] = out
+	for _, p := range values[record.Patient](o, chaincode.KindPatient, at) {
+		d := consent.Decide(o.documents(p.ID, at), consent.Request{Grantee: q.Asker, Purpose: q.Purpose, Operation: consent.OpAggregate,
+			Metric: q.Ask.Metric, From: q.Ask.From, Until: q.Ask.Until, At: q.Asked})
+		if !d.Permit {
+			continue
+		}
+		devices := o.hours(p.ID, q, d, at)
+		if len(devices) > 0 && !o.exceeds(p.ID, devices, q, d.CapMicro, at) {
+			out[p.ID] = devices
+		}
+	}
+	return out
+}
+
+func (o oracle) hours(patient record.ID, q record.QueryState, d consent.Decision, at Position) map[record.ID][]int64 {
+	var list []chaincode.Designation
+	for _, f := range o.facts[chaincode.KindDesignation] {
+		if f.attrs[0] == patient.String() && before(f.at, at) {
+			list = f.doc.([]chaincode.Designation)
+		}
+	}
+	out := map[record.ID][]int64{}
+	for h := d.From; h < d.Until; h++ {
+		device, ok := chaincode.Designated(list, q.Ask.Metric, h/24)
+		if ok && o.ready(device, at) && o.available(device, h, at) {
+			out[device] = append(out[device], h)
+		}
+	}
+	return out
+}
+
+// exceeds applies caps and the once-only rule.
+func (o oracle) exceeds(patient record.ID, devices map[record.ID][]int64, q record.QueryState, limit uint64, at Position) bool {
+	spent, spentHere := q.Ask.Rho, q.Ask.Rho
+	for _, earlier := range values[record.QueryState](o, chaincode.KindQuery, at) {
+		c := o.cohort(earlier.ID)
+		if len(c) < 2 || c[patient] == nil {
+			continue
+		}
+		spent += earlier.Ask.Rho
+		if earlier.Asker == q.Asker {
+			spentHere += earlier.Ask.Rho
+		}
+		for _, hours := range c[patient] {
+			for _, mine := range devices {
+				if q.Exact && earlier.Exact && slices.ContainsFunc(hours, func(h int64) bool { return slices.Contains(mine, h) }) {
+					return true
+				}
+			}
+		}
+	}
+	return q.Ask.Rho > 0 && (spent > 1000 || spentHere > limit)
+}
+
+// stale looks at the end of every block for members that have withdrawn.
+func (o oracle) stale(id string, members []record.CohortMember, height uint64) (uint64, []record.ID) {
+	q, at := o.query(id)
+	owner := map[record.ID]record.ID{}
+	for _, d := range values[record.DeviceState](o, chaincode.KindDevice, end) {
+		owner[d.ID] = d.Device.Patient
+	}
+	for block := at.Block; block < height; block++ {
+		closing := Position{Block: block + 1}
+		var gone []record.ID
+		for _, m := range members {
+			from, until := m.Ranges[0][0], m.Ranges[len(m.Ranges)-1][1]
+			d := consent.Decide(o.documents(owner[m.Device], closing), consent.Request{Grantee: q.Asker, Purpose: q.Purpose,
+				Operation: consent.OpAggregate, Metric: q.Ask.Metric, From: from, Until: until, At: o.time(closing)})
+			if !d.Permit || d.From > from || d.Until < until {
+				gone = append(gone, m.Device)
+			}
+		}
+		if len(gone) > 0 {
+			return block, gone
+		}
+	}
+	return 0, nil
+}
+
+func TestIndexAgreesWithRecomputingEverything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := newLedger()
+		l.settle(t)
+		for range rapid.IntRange(5, 40).Draw(t, "steps") {
+			l.random(t)
+		}
+		l.cut()
+		ix := New()
+		for _, b := range l.blocks {
+			if err := ix.Apply(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := newOracle(l.all())
+		if got, want := ix.Time(), o.time(end); got != want {
+			t.Fatalf("ledger time is %d, want %d", got, want)
+		}
+		for _, q := range l.queries {
+			compare(t, ix, o, q.ID)
+		}
+	})
+}
+
+func compare(t *rapid.T, ix *Index, o oracle, id string) {
+	t.Helper()
+	want := o.cohort(id)
+	members := want.members()
+	for attempt := 0; attempt < MaxAttempts; attempt++ {
+		c, err := ix.Cohort(id, attempt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Members)+len(members) > 0 && !reflect.DeepEqual(c.Members, members) {
+			t.Fatalf("attempt %d of query %s has members\n%v\nwant\n%v", attempt, id[:8], c.Members, members)
+		}
+		if attempt == 0 && c.Size != len(want) {
+			t.Fatalf("size %d, want %d", c.Size, len(want))
+		}
+		block, gone, err := ix.Stale(id, attempt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantBlock, wantGone := o.stale(id, members, ix.Height())
+		if block != wantBlock || len(gone)+len(wantGone) > 0 && !slices.Equal(gone, wantGone) {
+			t.Fatalf("attempt %d is stale at %d for %v, want %d for %v", attempt, block, gone, wantBlock, wantGone)
+		}
+		if len(gone) == 0 {
+			return
+		}
+		members = without(members, gone)
+	}
+}
+
+func TestIndexDoesNotDependOnWhenItIsAsked(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := newLedger()
+		l.settle(t)
+		for range rapid.IntRange(5, 60).Draw(t, "steps") {
+			l.random(t)
+		}
+		l.cut()
+		whole, stepwise := New(), New()
+		early := map[string][]Cohort{}
+		for _, b := range l.blocks {
+			if err := whole.Apply(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, b := range l.blocks {
+			if err := stepwise.Apply(b); err != nil {
+				t.Fatal(err)
+			}
+			for _, q := range l.queries { // what is known as soon as it can be
+				for n := len(early[q.ID]); n < MaxAttempts; n++ {
+					c, err := stepwise.Cohort(q.ID, n)
+					if err != nil {
+						break
+					}
+					early[q.ID] = append(early[q.ID], c)
+				}
+			}
+		}
+		for id, cohorts := range early {
+			for n, c := range cohorts {
+				late, err := whole.Cohort(id, n)
+				if err != nil || !reflect.DeepEqual(c, late) {
+					t.Fatalf("attempt %d of %s was\n%v\nand is now\n%v (%v)", n, id[:8], c, late, err)
+				}
+			}
+		}
+		if a, b := whole.Counts(), stepwise.Counts(); !reflect.DeepEqual(a, b) {
+			t.Fatalf("counts differ: %v, %v", a, b)
+		}
+	})
+}
+
+func TestHoursAreASet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		set, want := &Hours{}, map[int64]bool{}
+		hour := rapid.Int64Range(-30, 30)
+		for range rapid.IntRange(0, 30).Draw(t, "steps") {
+			from := hour.Draw(t, "from")
+			until := from + rapid.Int64Range(-2, 6).Draw(t, "length")
+			set.Add(from, until)
+			for h := from; h < until; h++ {
+				want[h] = true
+			}
+		}
+		if set.Count() != int64(len(want)) {
+			t.Fatalf("%v has %d hours, want %d", set.Ranges(), set.Count(), len(want))
+		}
+		for i, r := range set.Ranges() {
+			if r[0] >= r[1] || i > 0 && set.Ranges()[i-1][1] >= r[0] {
+				t.Fatalf("%v is not canonical", set.Ranges())
+			}
+		}
+		a := hour.Draw(t, "a")
+		b := a + rapid.Int64Range(0, 20).Draw(t, "b")
+		inside := &Hours{}
+		inside.AddAll(set.Within(a, b))
+		for h := int64(-40); h < 60; h++ {
+			if set.Has(h) != want[h] || inside.Has(h) != (want[h] && h >= a && h < b) {
+				t.Fatalf("hour %d: set %v, inside %v, want %v", h, set.Ranges(), inside.Ranges(), want[h])
+			}
+		}
+		if set.Touches([][2]int64{{a, b}}) != (a < b && !inside.Empty()) {
+			t.Fatalf("%v touches [%d,%d)", set.Ranges(), a, b)
+		}
+	})
+}

@@ -1,0 +1,130 @@
+package index
+
+import (
+	"sync"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// Position is a place on the ledger: after block and transaction index.
+type Position struct {
+	Block uint64 `json:"block"`
+	Index int    `json:"index"`
+}
+
+// Index is the state after the blocks applied so far. It is safe for one
+// writer (Apply) and any number of readers.
+type Index struct {
+	mu       sync.RWMutex
+	genesis  *record.Genesis
+	height   uint64 // number of the next block
+	lastHash record.ID
+	ticks    map[string]int64
+	now      int64
+	times    []timeAt
+
+	patients     map[record.ID]*patient
+	patientOrder []record.ID
+	devices      map[record.ID]*device
+	deviceOrder  []record.ID
+	pieceKeys    map[int]record.PieceKey
+	batches      map[record.ID]*batch
+	batchOrder   []record.ID
+	studies      map[string]record.StudyState
+	queries      map[string]*query
+	queryOrder   []string
+	predicates   map[string]*predicate
+	predOrder    []string
+	txs, invalid int
+	anchored     int
+	available    int
+}
+
+// timeAt notes that ledger time became now in block.
+type timeAt struct {
+	block uint64
+	now   int64
+}
+
+// patient is what the ledger knows about one patient.
+type patient struct {
+	state    record.Patient
+	consents map[record.ID][]version
+	// designated: per metric, the devices in order of their first day.
+	designated map[string][]designation
+	spent      uint64            // micro-zCDP over all askers
+	spentBy    map[string]uint64 // by asker
+	opened     map[string]*Hours // per metric: hours that an exact query covers
+	queries    []string          // that included the patient at attempt 0, ledger order
+	predicates []string
+}
+
+// version is one version of a consent and where it was accepted.
+type version struct {
+	at     Position
+	time   int64
+	tx     string
+	signed consent.Signed
+}
+
+// designation makes device the patient's device for a metric from a day on.
+type designation struct {
+	fromDay int64
+	device  record.ID
+}
+
+// device is what the ledger knows about one device.
+type device struct {
+	state     record.DeviceState
+	acks      map[string]bool
+	rows      map[int64]*pointer // by hour
+	days      map[int64]*pointer // by day
+	countable Hours
+}
+
+// pointer is one anchored pointer.
+type pointer struct {
+	state record.PointerState
+	posts int // members that found it available
+}
+
+// batch is the pointers of one anchoring transaction.
+type batch struct {
+	id       record.ID
+	root     record.ID
+	count    int
+	pointers []*pointer // by leaf
+	posts    map[string]record.SignedAvailable
+	tree     *tree // of the digests; built when first needed
+	treeOnce sync.Once
+}
+
+// query is a query with the cohort that was derived at its own place.
+type query struct {
+	state   record.QueryState
+	at      Position
+	members []record.CohortMember
+	size    int
+	posts   map[int]map[string]record.PostCohort // attempt, member
+}
+
+// predicate is a predicate request.
+type predicate struct {
+	state record.PredicateState
+	at    Position
+}
+
+// New returns an index that has seen no block.
+func New() *Index {
+	return &Index{
+		ticks:      map[string]int64{},
+		patients:   map[record.ID]*patient{},
+		devices:    map[record.ID]*device{},
+		pieceKeys:  map[int]record.PieceKey{},
+		batches:    map[record.ID]*batch{},
+		studies:    map[string]record.StudyState{},
+		queries:    map[string]*query{},
+		predicates: map[string]*predicate{},
+	}
+}

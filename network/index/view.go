@@ -1,0 +1,190 @@
+package index
+
+import (
+	"math"
+	"slices"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// Height returns the number of blocks applied, which is the number of the next.
+func (ix *Index) Height() uint64 {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.height
+}
+
+// Time returns ledger time in Unix seconds: the median of the members' latest
+// ticks, 0 before there are any.
+func (ix *Index) Time() int64 {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.now
+}
+
+// median is the ledger's own rule (package chaincode, Clock): the lower middle
+// tick, where a member that never ticked counts as long ago; 0 while that one is
+// the median.
+func (ix *Index) median() int64 {
+	if ix.genesis == nil {
+		return 0
+	}
+	all := make([]int64, 0, len(ix.genesis.Members))
+	for _, m := range ix.genesis.Members {
+		t, ok := ix.ticks[m.MSP]
+		if !ok {
+			t = math.MinInt64
+		}
+		all = append(all, t)
+	}
+	slices.Sort(all)
+	if now := all[(len(all)-1)/2]; now != math.MinInt64 {
+		return now
+	}
+	return 0
+}
+
+// Genesis returns the network's policy as the ledger has it.
+func (ix *Index) Genesis() (record.Genesis, bool) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	if ix.genesis == nil {
+		return record.Genesis{}, false
+	}
+	return *ix.genesis, true
+}
+
+// Device returns the ledger's record of a device and who has acknowledged its
+// seeds, in the order of members; ready is true when all have.
+func (ix *Index) Device(id record.ID) (state record.DeviceState, acknowledged []string, ready, found bool) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	d := ix.devices[id]
+	if d == nil || ix.genesis == nil {
+		return record.DeviceState{}, nil, false, false
+	}
+	for _, m := range ix.genesis.Members {
+		if d.acks[m.MSP] {
+			acknowledged = append(acknowledged, m.MSP)
+		}
+	}
+	return d.state, acknowledged, ix.ready(d), true
+}
+
+// Devices returns the devices from number `from` on in the order of their
+// enrolment.
+func (ix *Index) Devices(from int) []record.DeviceState {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	if from < 0 || from >= len(ix.deviceOrder) {
+		return nil
+	}
+	out := make([]record.DeviceState, 0, len(ix.deviceOrder)-from)
+	for _, id := range ix.deviceOrder[from:] {
+		out = append(out, ix.devices[id].state)
+	}
+	return out
+}
+
+// Acknowledged reports whether a member has acknowledged a device's seeds.
+func (ix *Index) Acknowledged(device record.ID, member string) bool {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	d := ix.devices[device]
+	return d != nil && d.acks[member]
+}
+
+// PieceKey returns the ledger's record of a piece's PRF key.
+func (ix *Index) PieceKey(piece int) (record.PieceKey, bool) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	k, ok := ix.pieceKeys[piece]
+	return k, ok
+}
+
+// Batch is a batch of pointers in leaf order.
+type Batch struct {
+	ID       record.ID
+	Pointers []record.Pointer
+}
+
+// Batches returns the batches from number `from` on in ledger order.
+func (ix *Index) Batches(from int) []Batch {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	if from < 0 || from >= len(ix.batchOrder) {
+		return nil
+	}
+	out := make([]Batch, 0, len(ix.batchOrder)-from)
+	for _, id := range ix.batchOrder[from:] {
+		b := ix.batches[id]
+		v := Batch{ID: id, Pointers: make([]record.Pointer, len(b.pointers))}
+		for i, p := range b.pointers {
+			v.Pointers[i] = p.state.Signed.Pointer
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// Vouched returns the bitmap that a member has posted for a batch, nil if none,
+// and whether every row is in it.
+func (ix *Index) Vouched(batchID record.ID, member string) (bitmap []byte, all bool) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	b := ix.batches[batchID]
+	if b == nil {
+		return nil, false
+	}
+	post, ok := b.posts[member]
+	if !ok {
+		return nil, false
+	}
+	for i := range b.pointers {
+		if !bit(post.Post.Bitmap, i) {
+			return post.Post.Bitmap, false
+		}
+	}
+	return post.Post.Bitmap, true
+}
+
+// Counts is what anyone who reads the ledger sees.
+type Counts struct {
+	Blocks       uint64         `json:"blocks"`
+	Transactions int            `json:"transactions"`
+	Invalid      int            `json:"invalid"` // of these, without effect
+	Patients     int            `json:"patients"`
+	Devices      int            `json:"devices"`
+	Ready        int            `json:"ready"` // devices whose seeds every holder has
+	Consents     int            `json:"consents"`
+	Pointers     int            `json:"pointers"`
+	Available    int            `json:"available"` // of these, found by threshold members
+	Batches      int            `json:"batches"`
+	Studies      int            `json:"studies"`
+	Queries      map[string]int `json:"queries"`    // by status
+	Predicates   map[string]int `json:"predicates"` // by status
+}
+
+// Counts returns the totals so far.
+func (ix *Index) Counts() Counts {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	c := Counts{Blocks: ix.height, Transactions: ix.txs, Invalid: ix.invalid, Patients: len(ix.patients), Devices: len(ix.devices),
+		Pointers: ix.anchored, Available: ix.available, Batches: len(ix.batches), Studies: len(ix.studies),
+		Queries: map[string]int{}, Predicates: map[string]int{}}
+	for _, d := range ix.devices {
+		if ix.ready(d) {
+			c.Ready++
+		}
+	}
+	for _, p := range ix.patients {
+		c.Consents += len(p.consents)
+	}
+	for _, q := range ix.queries {
+		c.Queries[q.state.Status]++
+	}
+	for _, p := range ix.predicates {
+		c.Predicates[p.state.Status]++
+	}
+	return c
+}

@@ -1,0 +1,269 @@
+package institution
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+// Answer is a query's release and what it took.
+type Answer struct {
+	QueryID string          `json:"query"`
+	Metric  string          `json:"metric"`
+	Attempt int             `json:"attempt"`
+	Root    record.ID       `json:"root"`
+	Cohort  int             `json:"cohort"` // patients
+	Rows    int64           `json:"rows"`   // device hours
+	Release privacy.Release `json:"release"`
+	Hash    record.ID       `json:"hash"` // as posted on the ledger
+	// Missing names the members that gave no share; the others sufficed.
+	Missing []string `json:"missing,omitempty"`
+	Timing  Timing   `json:"timing"`
+	Bytes   Bytes    `json:"bytes"`
+}
+
+// Timing says how long the steps took. Sum and Shares ran at the same time.
+type Timing struct {
+	Submit time.Duration `json:"submit_ns"` // until the query was on the ledger
+	Agree  time.Duration `json:"agree_ns"`  // until members agreed on the cohort
+	Sum    time.Duration `json:"sum_ns"`    // to read, check and add the rows
+	Shares time.Duration `json:"shares_ns"` // until the last share had come
+	Open   time.Duration `json:"open_ns"`   // to open and post the release
+	Total  time.Duration `json:"total_ns"`
+}
+
+// Bytes says what was read and received.
+type Bytes struct {
+	Rows   int64 `json:"rows"`
+	Shares int64 `json:"shares"`
+}
+
+// ReleaseDocument is what a release's hash covers: integers only.
+type ReleaseDocument struct {
+	Query   string
+	Attempt int
+	Root    record.ID
+	Size    int
+	Rows    int64
+	Metric  string
+	Exact   bool
+	N       int64
+	Sum     int64
+	SumSq   int64
+	Counts  []int64
+}
+
+// Digest is the release's hash on the ledger (record.PostRelease).
+func (d ReleaseDocument) Digest(network string) record.ID {
+	return record.Digest(record.DomainRelease, network, d)
+}
+
+// Document returns what the answer's hash covers.
+func (a *Answer) Document() ReleaseDocument {
+	r := a.Release
+	return ReleaseDocument{Query: a.QueryID, Attempt: a.Attempt, Root: a.Root, Size: a.Cohort, Rows: a.Rows, Metric: a.Metric,
+		Exact: r.Exact, N: r.N, Sum: r.Sum, SumSq: r.SumSq, Counts: r.Counts[:]}
+}
+
+// Refusal is the cause of fault.TooFew: the cohort is below the minimum.
+type Refusal struct {
+	Query   string
+	Metric  string
+	Size    int // patients
+	Minimum int
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("%s has %d eligible patients, the minimum is %d", r.Metric, r.Size, r.Minimum)
+}
+
+// Ask makes a query within a study of this institution and returns its release.
+// The study is debited whatever comes of it. A cohort below the minimum is
+// fault.TooFew, with a *Refusal as its cause; shares that differ are
+// fault.Conflict, with a *Dispute. After any error that names the query, Fetch
+// may be tried.
+func (in *Institution) Ask(ctx context.Context, ask record.Ask) (*Answer, error) {
+	start := time.Now()
+	var q record.QueryState
+	if res, err := in.submit(ctx, "Query:Ask", ask, &q); err != nil {
+		if fault.Of(err) == fault.Unavailable && res.TxID != "" {
+			return nil, fault.New(fault.Unavailable, "whether query %s was made is not known: %w", res.TxID, err)
+		}
+		return nil, err
+	}
+	submitted := time.Since(start)
+	a, err := in.Fetch(ctx, q.ID)
+	if err != nil {
+		return nil, err
+	}
+	a.Timing.Submit, a.Timing.Total = submitted, time.Since(start)
+	return a, nil
+}
+
+// Fetch gets the answer to a query that this institution has made: it waits for
+// the members to agree on the cohort, or asks again for shares that have left.
+func (in *Institution) Fetch(ctx context.Context, id string) (*Answer, error) {
+	start := time.Now()
+	for least := 0; ; {
+		q, err := in.awaitCohort(ctx, id, least)
+		if err != nil {
+			return nil, err
+		}
+		agreed := time.Since(start)
+		a, err := in.collect(ctx, q)
+		if err == nil {
+			a.Timing.Agree, a.Timing.Total = agreed, time.Since(start)
+			return a, nil
+		}
+		if fault.Of(err) != fault.TooEarly || q.Attempt+1 >= index.MaxAttempts {
+			return nil, fault.New(fault.Of(err), "query %s: %w", id, detail(err))
+		}
+		least = q.Attempt + 1 // members derive the cohort again, or abandon
+	}
+}
+
+// detail keeps the text of a fault from carrying its code twice.
+func detail(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return &plain{f}
+	}
+	return err
+}
+
+// plain prints a fault without its code and keeps its causes.
+type plain struct{ f *fault.Error }
+
+func (p *plain) Error() string { return p.f.Detail }
+func (p *plain) Unwrap() error { return p.f }
+
+// awaitCohort waits until the members have agreed on the cohort of an attempt
+// not below least.
+func (in *Institution) awaitCohort(ctx context.Context, id string, least int) (record.QueryState, error) {
+	var q record.QueryState
+	done := func() (bool, error) {
+		var err error
+		if q, err = in.index.Query(id); err != nil {
+			return false, nil // perhaps in the next block
+		}
+		over := q.Status != record.QueryAsked && q.Status != record.QueryAgreed
+		return over || q.Status == record.QueryAgreed && q.Attempt >= least, nil
+	}
+	late := func() error {
+		missing := in.index.NotPosted(id, max(q.Attempt, least))
+		return fault.New(fault.Unavailable, "the members have not agreed on the cohort of query %s: no post by %s", id, strings.Join(missing, " and "))
+	}
+	if err := in.await(ctx, done, late); err != nil {
+		return q, err
+	}
+	switch q.Status {
+	case record.QueryRefused:
+		return q, fault.New(fault.TooFew, "%w", &Refusal{q.ID, q.Ask.Metric, q.Size, max(q.MinCohort, in.cfg.Genesis.MinCohort)})
+	case record.QueryAbandoned:
+		return q, fault.New(fault.Conflict, "query %s was abandoned: %s", id, q.Reason)
+	}
+	if q.Asker != in.self.MSP {
+		return q, fault.New(fault.Forbidden, "query %s is %s's", id, q.Asker)
+	}
+	return q, nil
+}
+
+// collect sums the rows while the shares come in, opens and posts the release.
+func (in *Institution) collect(ctx context.Context, q record.QueryState) (*Answer, error) {
+	c, err := in.index.Cohort(q.ID, q.Attempt)
+	if err != nil {
+		return nil, err
+	}
+	if c.Root != q.Root {
+		return nil, fault.New(fault.Conflict, "%s derived another cohort than the one agreed", in.self.MSP)
+	}
+	asked, err := in.question(q)
+	if err != nil {
+		return nil, err
+	}
+	a := &Answer{QueryID: q.ID, Metric: q.Ask.Metric, Attempt: q.Attempt, Root: c.Root, Cohort: c.Size, Rows: c.Rows}
+	var sum *he.Sum
+	var got *gathered
+	start := time.Now()
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		var err error
+		sum, a.Bytes.Rows, err = in.sumRows(gctx, c, asked.coeffs)
+		a.Timing.Sum = time.Since(start)
+		return err
+	})
+	g.Go(func() error {
+		var err error
+		got, err = in.gather(gctx, q)
+		a.Timing.Shares = time.Since(start)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	a.Bytes.Shares = got.bytes
+	for _, r := range got.failed {
+		in.log.Warn("a member gave no share", "of", in.cfg.Genesis.Members[r.member].MSP, "query", q.ID, "err", r.err)
+		a.Missing = append(a.Missing, in.cfg.Genesis.Members[r.member].MSP)
+	}
+	start = time.Now()
+	defer func() { a.Timing.Open = time.Since(start) }()
+	if err := in.release(a, sum, got, asked); err != nil {
+		return nil, err
+	}
+	return a, in.postRelease(ctx, q, a)
+}
+
+// release opens the sum.
+func (in *Institution) release(a *Answer, sum *he.Sum, got *gathered, asked question) error {
+	opened, err := in.params.Open(sum, got.shares)
+	if err != nil {
+		return in.unopened(got, err)
+	}
+	schema := in.params.Schema()
+	totals, err := schema.Decode(asked.slot, opened)
+	if err != nil {
+		return in.unopened(got, err)
+	}
+	a.Release, err = schema.Release(asked.slot, totals, asked.plan, in.params.Sharing().Pieces())
+	if err != nil {
+		return in.unopened(got, err)
+	}
+	a.Hash = a.Document().Digest(in.cfg.Genesis.Network)
+	return nil
+}
+
+// unopened says which shares nobody else has confirmed.
+func (in *Institution) unopened(got *gathered, err error) error {
+	var alone []string
+	for piece := range in.params.Sharing().Pieces() {
+		if from := got.from[piece]; len(from) == 1 && from[0] != in.cfg.Member {
+			alone = append(alone, fmt.Sprintf("piece %d, of %s", piece, in.cfg.Genesis.Members[from[0]].MSP))
+		}
+	}
+	if len(alone) == 0 {
+		return fault.New(fault.Internal, "the shares agree but do not open the rows, so a device has sealed what is no row: %w", err)
+	}
+	return fault.New(fault.Conflict, "the release does not open; shares that nobody confirmed: %s: %w", strings.Join(alone, "; "), err)
+}
+
+func (in *Institution) postRelease(ctx context.Context, q record.QueryState, a *Answer) error {
+	if q.Status == record.QueryReleased {
+		if q.Release != a.Hash {
+			return fault.New(fault.Conflict, "the release is not the one posted: %s instead of %s", a.Hash.Short(), q.Release.Short())
+		}
+		return nil
+	}
+	_, err := in.submit(ctx, "Query:PostRelease", record.PostRelease{Query: q.ID, Hash: a.Hash}, nil)
+	return err
+}

@@ -1,0 +1,420 @@
+package institution
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/protobuf/proto"
+
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// agreedQuery makes a query of hospital A and waits until every member has seen
+// it agreed, without asking for shares.
+func (w *world) agreedQuery(study string) string {
+	w.t.Helper()
+	res := w.submit(hospitalA, "Query:Ask", ask(study, 0))
+	w.everywhere("query agreed", func(in *Institution) bool {
+		q, err := in.Index().Query(res.TxID)
+		return err == nil && q.Status == record.QueryAgreed
+	})
+	return res.TxID
+}
+
+// getShare calls a member as another one.
+func (w *world) getShare(from, to int, query string, attempt int) (*apiv1.GetShareResponse, error) {
+	w.t.Helper()
+	p, err := newPeers(w.config(from))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer p.close()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	defer cancel()
+	return p.share(ctx, msps[to], query, attempt)
+}
+
+func settledWorld(t testing.TB, patients int) *world {
+	w := newWorld(t)
+	w.enrol(patients)
+	w.measure()
+	w.study("exact", true)
+	return w
+}
+
+func TestAttackShareToNonAsker(t *testing.T) {
+	w := settledWorld(t, 11)
+	id := w.agreedQuery("exact")
+	_, err := w.getShare(hospitalB, association, id, 0)
+	wantFault(t, err, fault.Forbidden)
+	_, err = w.getShare(association, hospitalB, id, 0)
+	wantFault(t, err, fault.Forbidden)
+	if _, err := w.getShare(hospitalA, hospitalB, id, 0); err != nil {
+		t.Fatalf("the asker itself: %v", err)
+	}
+	outsider, err := network.NewCA("HospitalA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ids[hospitalA] = must(outsider.Issue("institution", "client"))
+	if _, err := w.getShare(hospitalA, hospitalB, id, 0); err == nil {
+		t.Fatal("a certificate of a made-up HospitalA gets shares")
+	}
+}
+
+func TestAttackRepeatGivesSameBytes(t *testing.T) {
+	w := settledWorld(t, 11)
+	id := w.agreedQuery("exact")
+	first := must(proto.Marshal(must(w.getShare(hospitalA, hospitalB, id, 0))))
+	killed := filepath.Join(w.dir, "killed") // the state as a power cut right after the answer leaves it
+	copyTree(t, filepath.Join(w.dir, "1"), killed)
+	again := must(proto.Marshal(must(w.getShare(hospitalA, hospitalB, id, 0))))
+	if !bytes.Equal(first, again) {
+		t.Error("the second answer differs from the first")
+	}
+	w.down(hospitalB)
+	w.up(hospitalB)
+	restarted := must(proto.Marshal(must(w.getShare(hospitalA, hospitalB, id, 0))))
+	if !bytes.Equal(first, restarted) {
+		t.Error("after a restart the answer differs")
+	}
+	w.down(hospitalB)
+	w.up(hospitalB, func(c *Config) { c.Dir = killed })
+	recovered := must(proto.Marshal(must(w.getShare(hospitalA, hospitalB, id, 0))))
+	if !bytes.Equal(first, recovered) {
+		t.Error("after a power cut the answer differs")
+	}
+}
+
+func copyTree(t *testing.T, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, strings.TrimPrefix(path, from))
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, b, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAttackRetryWithOtherCohort(t *testing.T) {
+	w := settledWorld(t, 13)
+	id := w.agreedQuery("exact")
+	// Hospital B's share has left; then a patient revokes. A second share of a
+	// smaller cohort would open that patient's readings.
+	if _, err := w.getShare(hospitalA, hospitalB, id, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.revoke(w.patients[4])
+	w.everywhere("query abandoned", func(in *Institution) bool {
+		q, err := in.Index().Query(id)
+		return err == nil && q.Status == record.QueryAbandoned
+	})
+	for attempt := range 3 {
+		for _, m := range []int{hospitalB, association} {
+			if _, err := w.getShare(hospitalA, m, id, attempt); err == nil {
+				t.Errorf("%s gives a share for attempt %d", msps[m], attempt)
+			}
+		}
+	}
+	_, err := w.members[hospitalA].Fetch(t.Context(), id)
+	wantFault(t, err, fault.Conflict)
+	// What an abandoned exact query covered is not opened by another one.
+	_, err = w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	wantFault(t, err, fault.TooFew)
+}
+
+func TestAttackRevocationBetweenQueryAndShare(t *testing.T) {
+	w := settledWorld(t, 12)
+	id := w.agreedQuery("exact")
+	gone := w.patients[3]
+	w.revoke(gone)
+	a, err := w.members[hospitalA].Fetch(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Attempt != 1 || a.Cohort != 11 {
+		t.Errorf("attempt %d with %d patients, want attempt 1 with 11", a.Attempt, a.Cohort)
+	}
+	w.want(a, sub(w.truth, gone.stats))
+	_, err = w.getShare(hospitalA, hospitalB, id, 0)
+	wantFault(t, err, fault.TooEarly)
+	history, err := w.members[hospitalB].Index().History(gone.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := history[len(history)-1]
+	for _, e := range history {
+		if e.Query != nil && e.Query.Included {
+			t.Error("the patient's history says that the release includes them")
+		}
+	}
+	if last.Consent == nil || last.Consent.Document.Version != 2 {
+		t.Errorf("the last entry of the history is %+v, want the revocation", last)
+	}
+}
+
+func TestAttackTwoCohortsOpenedByDifferentMembers(t *testing.T) {
+	w := settledWorld(t, 13)
+	id := w.agreedQuery("exact")
+	// Hospital B opens the whole cohort and is then cut off, so that it cannot
+	// abandon the query. A patient revokes; the others agree on the rest.
+	if _, err := w.getShare(hospitalA, hospitalB, id, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.down(hospitalB)
+	w.revoke(w.patients[4])
+	w.everywhere("second cohort agreed", func(in *Institution) bool {
+		q, err := in.Index().Query(id)
+		return err == nil && q.Status == record.QueryAgreed && q.Attempt == 1
+	})
+	w.members[association].cfg.Patience = 300 * time.Millisecond
+	_, err := w.getShare(hospitalA, association, id, 1)
+	wantFault(t, err, fault.Unavailable)
+	if !strings.Contains(err.Error(), "HospitalB must confirm") {
+		t.Errorf("the refusal does not say what is missing: %v", err)
+	}
+	w.up(hospitalB) // and ends the query as soon as it can
+	w.everywhere("query abandoned", func(in *Institution) bool {
+		q, err := in.Index().Query(id)
+		return err == nil && q.Status == record.QueryAbandoned
+	})
+}
+
+func TestAttackMemberThatLagsGivesNoShare(t *testing.T) {
+	w := settledWorld(t, 11)
+	id := w.agreedQuery("exact")
+	w.down(hospitalB)
+	// The peer has blocks that the index has not read: one might revoke.
+	w.up(hospitalB, func(c *Config) {
+		c.Height = func(context.Context) (uint64, error) { return w.ledger.Height() + 1000, nil }
+		c.Patience = 200 * time.Millisecond
+	})
+	_, err := w.getShare(hospitalA, hospitalB, id, 0)
+	wantFault(t, err, fault.Unavailable)
+}
+
+// liar serves a member's shares after change had its way with them.
+type liar struct {
+	apiv1.UnimplementedInstitutionsServer
+	in     *Institution
+	change func(*apiv1.GetShareResponse, record.QueryState)
+}
+
+func (l liar) GetShare(ctx context.Context, req *apiv1.GetShareRequest) (*apiv1.GetShareResponse, error) {
+	caller, err := callerMSP(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := l.in.answer(ctx, caller, req.GetQuery(), int(req.GetAttempt()))
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	q, err := l.in.index.Query(req.GetQuery())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	r = proto.Clone(r).(*apiv1.GetShareResponse)
+	l.change(r, q)
+	return r, nil
+}
+
+// corrupt replaces a member's server by a liar that has its keys.
+func (w *world) corrupt(member int, change func(*apiv1.GetShareResponse, record.QueryState)) {
+	w.t.Helper()
+	w.down(member)
+	in := w.up(member, func(c *Config) { c.Listen = must(net.Listen("tcp", "127.0.0.1:0")) })
+	tls := must(network.ServerTLS(w.ids[member], w.roots))
+	srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(tls)))
+	apiv1.RegisterInstitutionsServer(srv, liar{in: in, change: change})
+	l := must(net.Listen("tcp", w.peers[msps[member]]))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := srv.Serve(l); err != nil {
+			w.t.Error(err)
+		}
+	}()
+	w.t.Cleanup(func() { srv.Stop(); <-done })
+}
+
+// forge replaces the share of one piece by another one that is signed and sealed
+// as it should be.
+func (w *world) forge(member, piece int) func(*apiv1.GetShareResponse, record.QueryState) {
+	return func(r *apiv1.GetShareResponse, q record.QueryState) {
+		share := bytes.Repeat([]byte{1}, w.params.ShareBytes(6))
+		st := statement{Member: msps[member], Query: q.ID, Attempt: q.Attempt, Root: q.Root, Block: r.CheckedBlock}
+		for _, s := range r.Shares {
+			if int(s.Piece) == piece {
+				s.Sealed = must(he.SealBox(w.hpke[hospitalA].Public(), purposeShare, boxBinding(networkName, q, msps[member], piece), share))
+				s.Hash = record.SumID(share).String()
+			}
+			st.Pieces = append(st.Pieces, statedPiece{int(s.Piece), must(record.ParseID(s.Hash))})
+		}
+		r.Signature = must(record.Sign(w.signing[member], record.Digest(record.DomainShare, networkName, st)))
+	}
+}
+
+func TestAttackAlteredShareIsAttributed(t *testing.T) {
+	w := settledWorld(t, 11)
+	w.corrupt(hospitalB, w.forge(hospitalB, 0))
+	_, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	wantFault(t, err, fault.Conflict)
+	var d *Dispute
+	if !errors.As(err, &d) {
+		t.Fatalf("no dispute in %v", err)
+	}
+	if d.Piece != 0 || len(d.Copies) != 2 || d.Copies[0].Member != msps[hospitalB] || d.Copies[1].Member != msps[association] {
+		t.Fatalf("dispute about piece %d with %d copies", d.Piece, len(d.Copies))
+	}
+	for _, c := range d.Copies { // anybody can check whose bytes they were
+		r := &apiv1.GetShareResponse{}
+		if err := proto.Unmarshal(c.Answer, r); err != nil {
+			t.Fatal(err)
+		}
+		st := statement{Member: c.Member, Query: d.Query, Attempt: d.Attempt, Root: must(record.ParseID(r.Root)), Block: r.CheckedBlock}
+		signed := false
+		for _, s := range r.Shares {
+			hash := must(record.ParseID(s.Hash))
+			st.Pieces = append(st.Pieces, statedPiece{int(s.Piece), hash})
+			signed = signed || int(s.Piece) == d.Piece && hash == record.SumID(c.Share)
+		}
+		member := 1
+		if c.Member == msps[association] {
+			member = association
+		}
+		if err := record.Verify(w.genesis.Members[member].SignKey, record.Digest(record.DomainShare, networkName, st), r.Signature); err != nil || !signed {
+			t.Errorf("the evidence against %s does not hold: %v", c.Member, err)
+		}
+	}
+	q, err := w.members[hospitalA].Index().Query(d.Query)
+	if err != nil || q.Status != record.QueryAgreed {
+		t.Errorf("the query is %s: nothing must be released (%v)", q.Status, err)
+	}
+}
+
+func TestAttackAlteredShareOfOwnPieceIsNoticed(t *testing.T) {
+	w := settledWorld(t, 11)
+	w.corrupt(hospitalB, w.forge(hospitalB, 2))
+	_, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	var d *Dispute
+	if !errors.As(err, &d) || d.Piece != 2 || d.Copies[0].Member != msps[hospitalA] {
+		t.Fatalf("got %v, want a dispute about piece 2 with this member's own share", err)
+	}
+}
+
+func TestAttackAlteredShareWithoutAWitnessOpensNothing(t *testing.T) {
+	w := settledWorld(t, 11)
+	w.corrupt(hospitalB, w.forge(hospitalB, 0))
+	w.down(association)
+	_, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	wantFault(t, err, fault.Conflict)
+	if !strings.Contains(err.Error(), "piece 0, of HospitalB") {
+		t.Errorf("the error does not name whose share nobody confirmed: %v", err)
+	}
+}
+
+func TestAttackAnswerThatIsNotTheMembers(t *testing.T) {
+	w := settledWorld(t, 11)
+	lies := map[string]func(*apiv1.GetShareResponse, record.QueryState){
+		"signature":   func(r *apiv1.GetShareResponse, _ record.QueryState) { r.Signature[5] ^= 1 },
+		"other query": func(r *apiv1.GetShareResponse, _ record.QueryState) { r.Query = strings.Repeat("0", 64) },
+		"other root":  func(r *apiv1.GetShareResponse, _ record.QueryState) { r.Root = record.SumID(nil).String() },
+		"other block": func(r *apiv1.GetShareResponse, _ record.QueryState) { r.CheckedBlock += 100 },
+		"other hash":  func(r *apiv1.GetShareResponse, _ record.QueryState) { r.Shares[0].Hash = record.SumID(nil).String() },
+		"swapped": func(r *apiv1.GetShareResponse, _ record.QueryState) {
+			r.Shares[0], r.Shares[1] = r.Shares[1], r.Shares[0]
+		},
+		"a piece less": func(r *apiv1.GetShareResponse, _ record.QueryState) {
+			r.Shares = r.Shares[:1]
+		},
+		"sealed bytes": func(r *apiv1.GetShareResponse, _ record.QueryState) { r.Shares[1].Sealed[40] ^= 1 },
+	}
+	id := w.agreedQuery("exact")
+	q, err := w.members[hospitalA].Index().Query(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	honest := must(w.getShare(hospitalA, hospitalB, id, 0))
+	in := w.members[hospitalA]
+	if _, err := in.open(q, hospitalB, honest); err != nil {
+		t.Fatal(err)
+	}
+	for name, lie := range lies {
+		r := proto.Clone(honest).(*apiv1.GetShareResponse)
+		lie(r, q)
+		if _, err := in.open(q, hospitalB, r); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if _, err := in.open(q, association, honest); err == nil {
+		t.Error("hospital B's answer is accepted as another member's")
+	}
+}
+
+func TestAttackRowNotMatchingPointer(t *testing.T) {
+	w := settledWorld(t, 11)
+	// The store gives the asker other bytes once the members have vouched.
+	var blob record.ID
+	w.blobs.mu.Lock()
+	for id, data := range w.blobs.byID {
+		if device, rows, err := record.DecodeRows(data); err == nil && device == w.patients[2].device {
+			blob = id
+			row := append([]byte(nil), rows[0].Row...)
+			row[3] ^= 1
+			rows[0].Row = row
+			w.blobs.byID[id] = must(record.EncodeRows(device, rows))
+		}
+	}
+	w.blobs.mu.Unlock()
+	_, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	if err == nil || !strings.Contains(err.Error(), blob.Short()) {
+		t.Fatalf("got %v, want a refusal that names blob %s", err, blob.Short())
+	}
+}
+
+func TestAttackRowThatIsNotCommittedNeverCounts(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(12)
+	w.tick((firstHour + rowHours) * 3600)
+	var pointers []record.SignedPointer
+	for i, p := range w.patients {
+		pointers = append(pointers, w.upload(i, p)...)
+	}
+	bad := &pointers[0] // a device signs for a row that its blob does not carry
+	bad.Pointer.Commitment = record.RandomID()
+	bad.Signature = must(record.Sign(w.patients[0].devKey, bad.Pointer.Digest(networkName)))
+	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: pointers})
+	w.everywhere("rows available", func(in *Institution) bool { return in.Index().Counts().Available == len(pointers)-1 })
+	c, err := w.members[hospitalA].Index().Eligible(msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Size != 12 || c.Rows != int64(len(pointers)-1) {
+		t.Errorf("%d patients with %d rows count, want 12 with %d", c.Size, c.Rows, len(pointers)-1)
+	}
+}

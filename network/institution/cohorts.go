@@ -1,0 +1,101 @@
+package institution
+
+import (
+	"context"
+	"errors"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+// keepCohorts posts this member's cohort for every open query, derives it again
+// where a patient has withdrawn, and abandons queries for which that is too
+// late.
+func (in *Institution) keepCohorts(ctx context.Context) error {
+	var all error
+	for _, id := range in.index.Open() {
+		if err := in.keepCohort(ctx, id); err != nil {
+			all = errors.Join(all, err)
+		}
+	}
+	return all
+}
+
+func (in *Institution) keepCohort(ctx context.Context, id string) error {
+	defer in.queries.lock(id)()
+	q, err := in.index.Query(id)
+	if err != nil {
+		return err
+	}
+	for attempt := q.Attempt; ; attempt++ {
+		_, gone, err := in.index.Stale(id, attempt)
+		if err != nil && fault.Of(err) == fault.TooEarly {
+			in.log.Warn("other members derived a cohort that nothing has called for; no share for it", "query", id, "attempt", attempt)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		next := attempt
+		if len(gone) > 0 {
+			next++
+		}
+		reason, err := in.tooLate(id, next)
+		if err != nil {
+			return err
+		}
+		if reason != "" {
+			return settled(in.perform(ctx, "Query:Abandon", record.Abandon{Query: id, Reason: reason}))
+		}
+		if len(gone) == 0 {
+			return in.postCohort(ctx, id, attempt)
+		}
+	}
+}
+
+// tooLate says why this member will not take part in an attempt: it has given a
+// share of the query, and a share of another cohort would open the difference.
+// To post a cohort for a later attempt is to vow that this is not so.
+func (in *Institution) tooLate(id string, attempt int) (string, error) {
+	if attempt == 0 {
+		return "", nil
+	}
+	if attempt >= index.MaxAttempts {
+		return "patients withdrew again and again while the query was open", nil
+	}
+	for earlier := range attempt {
+		_, found, err := in.vault.get(answerName(id, earlier))
+		if err != nil {
+			return "", err
+		}
+		if found {
+			return "a patient withdrew after a share had been given", nil
+		}
+	}
+	return "", nil
+}
+
+func (in *Institution) postCohort(ctx context.Context, id string, attempt int) error {
+	if in.index.Posted(id, attempt, in.self.MSP) {
+		return nil
+	}
+	c, err := in.index.Cohort(id, attempt)
+	if err != nil {
+		return err
+	}
+	post := record.PostCohort{Query: id, Attempt: attempt, Root: c.Root, Size: c.Size, Position: c.Position}
+	return settled(in.perform(ctx, "Query:PostCohort", post))
+}
+
+// settled drops the errors that say that a query is over.
+func settled(err error) error {
+	if err == nil {
+		return nil
+	}
+	switch fault.Of(err) {
+	case fault.Conflict, fault.Expired:
+		return nil
+	}
+	return err
+}

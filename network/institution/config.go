@@ -1,0 +1,188 @@
+package institution
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+// Blobs is where sealed rows and seeds are fetched from. What it returns is
+// checked against the hash that was asked for, so it is not trusted.
+type Blobs interface {
+	// Get returns the blob with this SHA-256; fault.NotFound where there is none.
+	Get(ctx context.Context, id record.ID) ([]byte, error)
+}
+
+// Config is what an institution is made of.
+type Config struct {
+	Genesis  record.Genesis
+	Member   int              // place in Genesis.Members
+	Identity network.Identity // also its TLS identity towards other members
+	Client   network.Client
+	// Height returns the number of blocks that its peer has. A share is given
+	// only after the index has read all of them.
+	Height  func(context.Context) (uint64, error)
+	HPKE    *he.HPKEPrivate   // of Genesis.Members[Member].HPKEKey
+	SignKey *ecdsa.PrivateKey // of Genesis.Members[Member].SignKey
+	// Dir holds the durable state; see package documentation. It is made if
+	// needed, for this user alone.
+	Dir    string
+	Blobs  Blobs
+	Listen net.Listener      // where other members get shares; nil: nowhere
+	Peers  map[string]string // host:port by MSP
+	Roots  map[string][]byte // root certificates (PEM) by MSP
+	// Patience is how long to wait for other members before naming who is
+	// missing; 0 stands for 30 seconds.
+	Patience time.Duration
+	Log      *slog.Logger // nil: no log
+}
+
+// Institution is one member at work.
+type Institution struct {
+	cfg     Config
+	self    record.Member
+	context he.Context
+	params  *he.Params
+	index   *index.Index
+	vault   *vault
+	secrets *secrets
+	blocks  *signal // a block was applied
+	peers   *peers
+	server  *tls.Config
+	queries *locks
+	log     *slog.Logger
+	checked *verdicts
+
+	mu     sync.Mutex
+	start  uint64 // blocks that there were when Run began; 0: not known yet
+	closed bool
+	failed error // why the index stopped
+}
+
+const defaultPatience = 30 * time.Second
+
+// New checks the configuration and opens the state. Call Run to start and Close
+// when Run has returned.
+func New(cfg Config) (*Institution, error) {
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("institution: %w", err)
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = defaultPatience
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	params, err := parameters(cfg.Genesis)
+	if err != nil {
+		return nil, fmt.Errorf("institution: %w", err)
+	}
+	self := cfg.Genesis.Members[cfg.Member]
+	in := &Institution{
+		cfg: cfg, self: self, context: he.Context{Network: cfg.Genesis.Network}, params: params,
+		index: index.New(), blocks: newSignal(), queries: newLocks(), checked: newVerdicts(),
+		log: cfg.Log.With("member", self.MSP),
+	}
+	if in.server, err = network.ServerTLS(cfg.Identity, cfg.Roots); err != nil {
+		return nil, fmt.Errorf("institution: %w", err)
+	}
+	if in.peers, err = newPeers(cfg); err != nil {
+		return nil, fmt.Errorf("institution: %w", err)
+	}
+	if in.vault, err = openVault(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("institution: %w", err)
+	}
+	in.secrets = newSecrets(params, in.context, in.vault)
+	if err := in.claimState(); err != nil {
+		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.close())
+	}
+	return in, nil
+}
+
+// parameters makes the sealing parameters that the genesis names.
+func parameters(g record.Genesis) (*he.Params, error) {
+	sharing, err := he.NewSharing(len(g.Members), g.Threshold)
+	if err != nil {
+		return nil, err
+	}
+	schema := privacy.V1()
+	if g.Schema != schema.Digest() {
+		return nil, fmt.Errorf("the network uses row schema %s, this program knows %s (%s)", g.Schema.Short(), schema.Name, schema.Digest().Short())
+	}
+	for _, p := range []he.Profile{he.DefaultProfile(), he.WideProfile()} {
+		if p.Name == g.Profile {
+			return he.New(p, schema, sharing)
+		}
+	}
+	return nil, fmt.Errorf("the network uses sealing profile %q, which this program does not know", g.Profile)
+}
+
+func (c *Config) check() error {
+	if c.Member < 0 || c.Member >= len(c.Genesis.Members) {
+		return fmt.Errorf("there is no member %d among %d", c.Member, len(c.Genesis.Members))
+	}
+	self := c.Genesis.Members[c.Member]
+	switch {
+	case c.Identity.MSP != self.MSP:
+		return fmt.Errorf("the identity is of %q, member %d is %q", c.Identity.MSP, c.Member, self.MSP)
+	case c.Client == nil || c.Height == nil || c.Blobs == nil || c.Dir == "":
+		return errors.New("Client, Height, Blobs and Dir are needed")
+	case c.HPKE == nil || !bytes.Equal(c.HPKE.Public(), self.HPKEKey):
+		return fmt.Errorf("the HPKE key is not the one that the genesis has for %s", self.MSP)
+	case c.SignKey == nil || !bytes.Equal(record.PublicKeyBytes(&c.SignKey.PublicKey), self.SignKey):
+		return fmt.Errorf("the signing key is not the one that the genesis has for %s", self.MSP)
+	}
+	return nil
+}
+
+// claimState makes sure that a state directory serves one member of one network
+// only: answers of another would not be found when they are asked again.
+func (in *Institution) claimState() error {
+	want, err := json.Marshal([]string{in.cfg.Genesis.Network, in.self.MSP})
+	if err != nil {
+		return err
+	}
+	got, found, err := in.vault.get("owner")
+	if err != nil {
+		return err
+	}
+	if !found {
+		return in.vault.put(entry{"owner", want})
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("the state in %s is of another member or network: %s", filepath.Clean(in.cfg.Dir), got)
+	}
+	return nil
+}
+
+// Close closes the state. Run must have returned.
+func (in *Institution) Close() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed {
+		return nil
+	}
+	in.closed = true
+	return errors.Join(in.peers.close(), in.vault.close())
+}
+
+// Index is the institution's own reading of the ledger.
+func (in *Institution) Index() *index.Index { return in.index }
+
+// MSP names the member.
+func (in *Institution) MSP() string { return in.self.MSP }

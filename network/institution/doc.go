@@ -1,0 +1,25 @@
+// Package institution is what a member of a network runs: it follows the
+// ledger, keeps the seeds that devices have sealed to it, vouches for rows that
+// it has fetched and checked, derives cohorts, hands out its shares of agreed
+// queries, and asks queries of its own.
+//
+// Entry points: New opens an institution's state, Run does its duties until it
+// is told to stop, Ask and AskPredicate put questions, Fetch gets the answer to
+// a query again.
+//
+// Trust: an institution trusts its own ledger peer, its genesis document and
+// itself. It derives cohorts and key products alone, from its own index; blobs
+// count only under the hashes that devices signed; other members' shares are
+// compared piece by piece, and each is signed, so that whose bytes were wrong
+// can be shown. Fewer than the threshold of members open nothing: whoever steals
+// one member's state and keys holds its pieces and no device's secret.
+//
+// What a crash loses: nothing that has left. Seeds are on disk before they are
+// acknowledged, piece keys before they are posted, answers before they are
+// sent; a restarted institution gives the same bytes again. Everything else is
+// read from the ledger anew.
+//
+// Not promised here: the asker learns the release, and asks again what noise and
+// budgets allow. That nobody asks too much is for the chaincode (budgets) and
+// every member's own index (caps, once-only rule) to keep.
+package institution

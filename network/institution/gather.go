@@ -1,0 +1,178 @@
+package institution
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// stragglers is how long the asker waits for further answers, to compare them,
+// once it has every piece.
+const stragglers = 3 * time.Second
+
+// Evidence is one member's share of a disputed piece: the signed answer, and the
+// clear share whose hash it signs.
+type Evidence struct {
+	Member string
+	Share  []byte
+	Answer []byte // vitalveil.v1.GetShareResponse
+}
+
+// Dispute says that holders of a piece sent different shares of it. Their caches
+// differ, or one of them lies: anyone who holds the piece can compute the share
+// and say who. Do not release; show the evidence to the other members.
+type Dispute struct {
+	Query   string
+	Attempt int
+	Piece   int
+	Copies  []Evidence
+}
+
+func (d *Dispute) Error() string {
+	names := make([]string, len(d.Copies))
+	for i, c := range d.Copies {
+		names[i] = fmt.Sprintf("%s (%s)", c.Member, record.SumID(c.Share).Short())
+	}
+	return fmt.Sprintf("holders of piece %d sent different shares of query %s: %s; at least one of them is faulty", d.Piece, d.Query, strings.Join(names, ", "))
+}
+
+// reply is what one member sent.
+type reply struct {
+	member int
+	answer *apiv1.GetShareResponse
+	shares map[int][]byte
+	err    error
+}
+
+// gathered is one share of every piece.
+type gathered struct {
+	shares  map[int][]byte
+	from    map[int][]int // piece -> members that sent it
+	replies []reply
+	failed  []reply
+	bytes   int64
+}
+
+// gather asks every member for its shares at once, this one too, and compares
+// what came. It needs every piece from somebody.
+func (in *Institution) gather(ctx context.Context, q record.QueryState) (*gathered, error) {
+	ctx, cancel := context.WithTimeout(ctx, in.cfg.Patience)
+	defer cancel()
+	members := in.cfg.Genesis.Members
+	replies := make(chan reply, len(members))
+	for m := range members {
+		go func() { replies <- in.fetch(ctx, q, m) }()
+	}
+	got := &gathered{shares: map[int][]byte{}, from: map[int][]int{}}
+	var late <-chan time.Time
+	for open := len(members); open > 0; {
+		select {
+		case r := <-replies:
+			open--
+			got.add(r)
+		case <-late:
+			cancel() // the rest answer with an error at once
+			late = nil
+		}
+		if late == nil && ctx.Err() == nil && len(got.shares) == in.params.Sharing().Pieces() {
+			late = time.After(stragglers)
+		}
+	}
+	return got, in.judge(ctx, q, got)
+}
+
+// fetch gets and checks one member's shares.
+func (in *Institution) fetch(ctx context.Context, q record.QueryState, member int) reply {
+	r := reply{member: member}
+	if member == in.cfg.Member {
+		r.answer, r.err = in.answer(ctx, in.self.MSP, q.ID, q.Attempt)
+	} else {
+		r.answer, r.err = in.peers.share(ctx, in.cfg.Genesis.Members[member].MSP, q.ID, q.Attempt)
+	}
+	if r.err == nil {
+		r.shares, r.err = in.open(q, member, r.answer)
+	}
+	return r
+}
+
+func (g *gathered) add(r reply) {
+	if r.err != nil {
+		g.failed = append(g.failed, r)
+		return
+	}
+	g.replies = append(g.replies, r)
+	g.bytes += int64(proto.Size(r.answer))
+	for piece, share := range r.shares {
+		g.from[piece] = append(g.from[piece], r.member)
+		if g.shares[piece] == nil {
+			g.shares[piece] = share
+		}
+	}
+}
+
+// judge decides whether what came is enough and consistent.
+func (in *Institution) judge(ctx context.Context, q record.QueryState, g *gathered) error {
+	slices.SortFunc(g.replies, func(a, b reply) int { return a.member - b.member })
+	slices.SortFunc(g.failed, func(a, b reply) int { return a.member - b.member })
+	for piece := range in.params.Sharing().Pieces() {
+		if err := in.compare(q, piece, g); err != nil {
+			return err
+		}
+	}
+	var reasons []string
+	for _, r := range g.failed {
+		if fault.Of(r.err) == fault.TooEarly {
+			// A patient has withdrawn, then another attempt comes; but this
+			// member's own reading decides, or any other could stop every query.
+			if _, err := in.standing(ctx, q); err != nil {
+				return err
+			}
+		}
+		reasons = append(reasons, in.cfg.Genesis.Members[r.member].MSP+": "+clip(r.err.Error()))
+	}
+	for piece := range in.params.Sharing().Pieces() {
+		if g.shares[piece] == nil {
+			return fault.New(fault.Unavailable, "nobody gave a share of piece %d, which %s hold; %s", piece, in.holders(piece), strings.Join(reasons, "; "))
+		}
+	}
+	return nil
+}
+
+func (in *Institution) holders(piece int) string {
+	var names []string
+	for _, m := range in.params.Sharing().Holders(piece) {
+		names = append(names, in.cfg.Genesis.Members[m].MSP)
+	}
+	return strings.Join(names, " and ")
+}
+
+// compare checks that all copies of a piece's share are the same bytes.
+func (in *Institution) compare(q record.QueryState, piece int, g *gathered) error {
+	var copies []Evidence
+	differ := false
+	for _, r := range g.replies {
+		share, holds := r.shares[piece]
+		if !holds {
+			continue
+		}
+		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.answer)
+		if err != nil {
+			return err
+		}
+		copies = append(copies, Evidence{in.cfg.Genesis.Members[r.member].MSP, share, raw})
+		differ = differ || !bytes.Equal(share, copies[0].Share)
+	}
+	if !differ {
+		return nil
+	}
+	return fault.New(fault.Conflict, "%w", &Dispute{Query: q.ID, Attempt: q.Attempt, Piece: piece, Copies: copies})
+}

@@ -1,0 +1,171 @@
+package institution
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+const (
+	// readers is how many blobs are fetched and checked at once.
+	readers = 2
+	// batchesAtOnce bounds the batches of one Available post.
+	batchesAtOnce = 200
+)
+
+// rowDuty vouches for the rows of new batches that this member has fetched and
+// found well formed. Rows whose blob is not there yet are posted later: bits of
+// a batch may be added.
+type rowDuty struct {
+	next    int // batches before this one were looked at
+	waiting backlog[index.Batch]
+}
+
+func (d *rowDuty) bind(in *Institution) func(context.Context) error {
+	return func(ctx context.Context) error { return d.work(ctx, in) }
+}
+
+func (d *rowDuty) work(ctx context.Context, in *Institution) error {
+	fresh := in.index.Batches(d.next)
+	d.next += len(fresh)
+	for part := range slices.Chunk(d.waiting.take(fresh), batchesAtOnce) {
+		later, err := in.vouch(ctx, part)
+		if err != nil {
+			in.log.Warn("rows could not be vouched for; trying again", "err", err)
+			later = part
+		}
+		d.waiting.keep(later)
+	}
+	return d.waiting.err("rows")
+}
+
+// vouch checks batches and posts what it found in one transaction. It returns
+// the batches with rows to look for again.
+func (in *Institution) vouch(ctx context.Context, batches []index.Batch) ([]index.Batch, error) {
+	var mu sync.Mutex
+	var posts []record.SignedAvailable
+	var later []index.Batch
+	g, gctx := errgroup.WithContext(ctx) // ends with Wait; the post below does not
+	g.SetLimit(readers)
+	for _, b := range batches {
+		g.Go(func() error {
+			before, done := in.index.Vouched(b.ID, in.self.MSP)
+			if done {
+				return nil
+			}
+			bitmap, missing := in.inspect(gctx, b)
+			mu.Lock()
+			defer mu.Unlock()
+			if missing {
+				later = append(later, b)
+			}
+			if string(bitmap) == string(before) || missing && isZero(bitmap) {
+				return nil
+			}
+			post, err := in.signAvailable(b.ID, bitmap)
+			posts = append(posts, post)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil || len(posts) == 0 {
+		return later, err
+	}
+	return later, in.perform(ctx, "Pointer:Available", record.Available{Posts: posts})
+}
+
+func isZero(b []byte) bool {
+	for _, x := range b {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (in *Institution) signAvailable(batch record.ID, bitmap []byte) (record.SignedAvailable, error) {
+	post := record.AvailablePost{Batch: batch, Bitmap: bitmap}
+	sig, err := record.Sign(in.cfg.SignKey, post.Digest(in.cfg.Genesis.Network))
+	return record.SignedAvailable{Post: post, Member: in.self.MSP, Signature: sig}, err
+}
+
+// inspect returns a batch's bitmap, and whether a blob could not be fetched.
+// Day roots carry no blob; the device has signed them and that is all.
+func (in *Institution) inspect(ctx context.Context, b index.Batch) (bitmap []byte, missing bool) {
+	bitmap = make([]byte, (len(b.Pointers)+7)/8)
+	for i, p := range b.Pointers {
+		found := true
+		if p.Kind == record.KindRow {
+			rows, err := in.rowsOf(ctx, p)
+			if err != nil {
+				in.log.Debug("blob is not there yet", "blob", p.Blob.Short(), "err", err)
+				missing, found = true, false
+			} else if found = rows[p.Index] == p.Commitment; !found {
+				in.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "hour", p.Index)
+			}
+		}
+		if found {
+			bitmap[i/8] |= 1 << (i % 8)
+		}
+	}
+	return bitmap, missing
+}
+
+// rowsOf returns the hashes of the well-formed rows in a pointer's blob by hour:
+// none if the blob is not one of the pointer's device. An error means that the
+// blob could not be fetched.
+func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[int64]record.ID, error) {
+	if rows, ok := in.checked.get(p); ok {
+		return rows, nil
+	}
+	blob, err := in.blob(ctx, p.Blob)
+	if err != nil {
+		return nil, err
+	}
+	rows := map[int64]record.ID{}
+	device, list, err := record.DecodeRows(blob)
+	if err == nil && device == p.Device {
+		for _, r := range list {
+			if r.Correction == 0 && in.params.CheckRow(r.Row) == nil {
+				rows[r.Hour] = record.SumID(r.Row)
+			}
+		}
+	}
+	in.checked.put(p, rows)
+	return rows, nil
+}
+
+// verdicts remembers what was in the blobs looked at last, since a blob's rows
+// may be anchored in several batches.
+type verdicts struct {
+	mu   sync.Mutex
+	rows map[verdictKey]map[int64]record.ID
+}
+
+type verdictKey struct{ blob, device record.ID }
+
+// maxVerdicts bounds the blobs remembered, some 25 kB each; all are forgotten
+// when there are more.
+const maxVerdicts = 256
+
+func newVerdicts() *verdicts { return &verdicts{rows: map[verdictKey]map[int64]record.ID{}} }
+
+func (v *verdicts) get(p record.Pointer) (map[int64]record.ID, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	rows, ok := v.rows[verdictKey{p.Blob, p.Device}]
+	return rows, ok
+}
+
+func (v *verdicts) put(p record.Pointer, rows map[int64]record.ID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.rows) >= maxVerdicts {
+		clear(v.rows)
+	}
+	v.rows[verdictKey{p.Blob, p.Device}] = rows
+}

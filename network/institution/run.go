@@ -1,0 +1,233 @@
+package institution
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+const (
+	// tickEvery is how often a member posts its clock when the network's clock
+	// is the wall's.
+	tickEvery = 30 * time.Second
+	// A duty that failed is tried again after a wait that doubles.
+	firstPause = 100 * time.Millisecond
+	mostPause  = 10 * time.Second
+)
+
+// Run follows the ledger, does the institution's duties and serves shares until
+// ctx ends, which is no error. An error means that the ledger cannot be
+// followed: it is of another network, or of another version of the program.
+func (in *Institution) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return in.follow(ctx) })
+	g.Go(func() error { return in.serve(ctx) })
+	duties := []struct {
+		name string
+		work func(context.Context) error
+	}{
+		{"seeds", new(seedDuty).bind(in)},
+		{"piece keys", in.keepPieceKeys},
+		{"rows", new(rowDuty).bind(in)},
+		{"cohorts", in.keepCohorts},
+		{"predicates", in.expirePredicates},
+	}
+	for _, d := range duties {
+		g.Go(func() error { return in.onChange(ctx, d.name, d.work) })
+	}
+	if in.cfg.Genesis.Clock == record.ClockWall {
+		g.Go(func() error { return in.tickAlong(ctx) })
+	}
+	err := g.Wait()
+	if cerr := in.peers.close(); cerr != nil {
+		in.log.Warn("closing connections", "err", cerr)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// follow feeds the index. The ledger's stream may break and is taken up again;
+// a block that the index refuses ends everything.
+func (in *Institution) follow(ctx context.Context) error {
+	pause := firstPause
+	for ctx.Err() == nil {
+		for block, err := range in.cfg.Client.Blocks(ctx, in.index.Height()) {
+			if err != nil {
+				in.log.Warn("lost the ledger's blocks; trying again", "err", err, "in", pause)
+				break
+			}
+			if err := in.apply(block); err != nil {
+				in.fail(err)
+				return err
+			}
+			pause = firstPause
+		}
+		wait(ctx, pause)
+		pause = min(2*pause, mostPause)
+	}
+	return nil
+}
+
+func (in *Institution) apply(block *network.Block) error {
+	first := !in.hasGenesis()
+	if err := in.index.Apply(block); err != nil {
+		return err
+	}
+	if first && in.hasGenesis() {
+		if err := in.checkGenesis(); err != nil {
+			return err
+		}
+	}
+	in.blocks.fire()
+	return nil
+}
+
+func (in *Institution) hasGenesis() bool {
+	_, ok := in.index.Genesis()
+	return ok
+}
+
+// checkGenesis compares the ledger's policy with the one that this member was
+// given out of band. On another network its keys must not be used.
+func (in *Institution) checkGenesis() error {
+	got, _ := in.index.Genesis()
+	a, err := json.Marshal(got)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(in.cfg.Genesis)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(a, b) {
+		return fault.New(fault.Conflict, "the ledger's genesis document is not the one this member was configured with")
+	}
+	return nil
+}
+
+// onChange does work now and after every block, and where it failed also after a
+// pause.
+func (in *Institution) onChange(ctx context.Context, name string, work func(context.Context) error) error {
+	pause := firstPause
+	for ctx.Err() == nil {
+		changed := in.blocks.next()
+		var err error
+		if in.hasGenesis() && in.caughtUp(ctx) {
+			err = work(ctx)
+		}
+		var again <-chan time.Time
+		if err == nil {
+			pause = firstPause
+		} else {
+			in.log.Log(ctx, severity(err), "duty is not done; trying again", "duty", name, "err", err, "in", pause)
+			again = time.After(pause)
+			if severity(err) > slog.LevelDebug { // what waits has pauses of its own
+				pause = min(2*pause, mostPause)
+			}
+		}
+		select {
+		case <-changed:
+		case <-again:
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// caughtUp reports whether the index has read the blocks that were there when it
+// was asked for the first time. Before, everything that this member has done
+// long ago would look undone.
+func (in *Institution) caughtUp(ctx context.Context) bool {
+	in.mu.Lock()
+	target := in.start
+	in.mu.Unlock()
+	if target == 0 {
+		height, err := in.cfg.Height(ctx)
+		if err != nil {
+			in.log.Warn("the ledger's height is not known", "err", err)
+			return false
+		}
+		in.mu.Lock()
+		in.start = height
+		in.mu.Unlock()
+		target = height
+	}
+	return in.index.Height() >= target
+}
+
+// severity: what is merely not there yet is no reason to wake anybody.
+func severity(err error) slog.Level {
+	if errors.Is(err, context.Canceled) || fault.Of(err) == fault.Unavailable {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// Tick posts this member's clock, in Unix seconds.
+func (in *Institution) Tick(ctx context.Context, unix int64) error {
+	_, err := in.submit(ctx, "Clock:Tick", record.Tick{Time: unix}, nil)
+	return err
+}
+
+func (in *Institution) tickAlong(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := in.Tick(ctx, time.Now().Unix()); err != nil && ctx.Err() == nil {
+			in.log.Warn("could not post the clock", "err", err)
+		}
+		wait(ctx, tickEvery)
+	}
+	return nil
+}
+
+// perform is submit for duties: it returns when this member has read what it
+// wrote, so that a duty never does the same again because it looked too early.
+func (in *Institution) perform(ctx context.Context, function string, doc any) error {
+	res, err := in.submit(ctx, function, doc, nil)
+	if err != nil {
+		return err
+	}
+	read := func() (bool, error) { return in.index.Height() > res.Block, nil }
+	return in.await(ctx, read, func() error {
+		return fault.New(fault.Unavailable, "block %d does not arrive", res.Block)
+	})
+}
+
+// submit calls the chaincode with one document and decodes the answer into
+// result unless that is nil.
+func (in *Institution) submit(ctx context.Context, function string, doc, result any) (network.Result, error) {
+	arg, err := json.Marshal(doc)
+	if err != nil {
+		return network.Result{}, fmt.Errorf("%s: %w", function, err)
+	}
+	res, err := network.SubmitRetry(ctx, in.cfg.Client, network.Call{Function: function, Args: []string{string(arg)}})
+	if err != nil {
+		return res, err
+	}
+	if result != nil {
+		if err := json.Unmarshal(res.Payload, result); err != nil {
+			return res, fmt.Errorf("%s answered something else than expected: %w", function, err)
+		}
+	}
+	return res, nil
+}

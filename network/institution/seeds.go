@@ -1,0 +1,188 @@
+package institution
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+func seedName(device record.ID, piece int) string {
+	return "seed/" + device.String() + "/" + strconv.Itoa(piece)
+}
+
+func pieceKeyName(piece int) string { return "piecekey/" + strconv.Itoa(piece) }
+
+// seedDuty opens the seeds of new devices, stores them and acknowledges them.
+// What is acknowledged is on disk.
+type seedDuty struct {
+	next    int // devices before this one were looked at
+	waiting backlog[record.DeviceState]
+}
+
+func (d *seedDuty) bind(in *Institution) func(context.Context) error {
+	return func(ctx context.Context) error { return d.work(ctx, in) }
+}
+
+func (d *seedDuty) work(ctx context.Context, in *Institution) error {
+	fresh := in.index.Devices(d.next)
+	d.next += len(fresh)
+	for part := range slices.Chunk(d.waiting.take(fresh), record.MaxBatch) {
+		held, later := in.openSeeds(ctx, part)
+		if len(held) > 0 {
+			if err := in.perform(ctx, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: held}); err != nil {
+				in.log.Warn("seeds could not be acknowledged; trying again", "err", err)
+				later = part
+			}
+		}
+		d.waiting.keep(later)
+	}
+	return d.waiting.err("seeds")
+}
+
+// openSeeds returns the devices whose seeds are on disk now and those to try
+// again. A device whose seeds do not open is in neither: it never counts, and
+// nothing that it could do later changes that.
+func (in *Institution) openSeeds(ctx context.Context, devices []record.DeviceState) (held []record.ID, later []record.DeviceState) {
+	var entries []entry
+	for _, d := range devices {
+		if in.index.Acknowledged(d.ID, in.self.MSP) {
+			continue
+		}
+		got, err := in.openDevice(ctx, d)
+		switch {
+		case errors.Is(err, he.ErrBox):
+			in.log.Warn("the seeds of a device do not open; it is not acknowledged", "device", d.ID.Short(), "err", err)
+		case err != nil:
+			in.log.Debug("seeds are not there yet", "device", d.ID.Short(), "err", err)
+			later = append(later, d)
+		default:
+			entries = append(entries, got...)
+			held = append(held, d.ID)
+		}
+	}
+	if err := in.vault.put(entries...); err != nil {
+		in.log.Error("seeds could not be stored", "err", err)
+		return nil, devices
+	}
+	return held, later
+}
+
+func (in *Institution) openDevice(ctx context.Context, d record.DeviceState) ([]entry, error) {
+	blob, err := in.blob(ctx, d.Device.SeedBlob)
+	if err != nil {
+		return nil, err
+	}
+	seeds, err := in.params.OpenSeeds(in.context, d.ID, in.cfg.Member, in.self.MSP, in.cfg.HPKE, blob, d.Device.SeedHashes)
+	if err != nil {
+		return nil, err
+	}
+	var out []entry
+	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
+		seed := seeds[piece]
+		out = append(out, entry{seedName(d.ID, piece), seed[:]})
+	}
+	return out, nil
+}
+
+// blob fetches a blob and checks that it is the one with this hash.
+func (in *Institution) blob(ctx context.Context, id record.ID) ([]byte, error) {
+	b, err := in.cfg.Blobs.Get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("blob %s: %w", id.Short(), err)
+	}
+	if record.SumID(b) != id {
+		return nil, fault.New(fault.Invalid, "blob %s has other contents than its name says", id.Short())
+	}
+	return b, nil
+}
+
+// keepPieceKeys makes the PRF keys of the pieces whose first holder this member
+// is, and opens those that other first holders have posted.
+func (in *Institution) keepPieceKeys(ctx context.Context) error {
+	sharing := in.params.Sharing()
+	for _, piece := range sharing.Held(in.cfg.Member) {
+		_, err := in.pieceKey(piece)
+		if err == nil {
+			continue // stored, and the same as the ledger's
+		}
+		posted, onLedger := in.index.PieceKey(piece)
+		switch {
+		case onLedger:
+			err = in.takePieceKey(piece, posted)
+		case sharing.Holders(piece)[0] == in.cfg.Member:
+			err = in.makePieceKey(ctx, piece)
+		default:
+			continue // its first holder has not posted it yet
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pieceKey returns a piece's key if it is stored and the one on the ledger.
+func (in *Institution) pieceKey(piece int) (he.PieceKey, error) {
+	var key he.PieceKey
+	raw, found, err := in.vault.get(pieceKeyName(piece))
+	if err != nil {
+		return key, err
+	}
+	posted, onLedger := in.index.PieceKey(piece)
+	if !found || !onLedger {
+		return key, fault.New(fault.Unavailable, "the key of piece %d is not there yet; try again", piece)
+	}
+	copy(key[:], raw)
+	if key.Check(in.context, piece) != posted.Check {
+		return he.PieceKey{}, fault.New(fault.Internal, "the stored key of piece %d is not the one on the ledger", piece)
+	}
+	return key, nil
+}
+
+// makePieceKey stores a fresh key, or takes the one that was stored before a
+// crash, and posts it sealed to the other holders.
+func (in *Institution) makePieceKey(ctx context.Context, piece int) error {
+	var key he.PieceKey
+	raw, found, err := in.vault.get(pieceKeyName(piece))
+	if err != nil {
+		return err
+	}
+	if copy(key[:], raw); !found {
+		key = he.NewPieceKey()
+		if err := in.vault.put(entry{pieceKeyName(piece), key[:]}); err != nil {
+			return err
+		}
+	}
+	post := record.PieceKey{Piece: piece, Check: key.Check(in.context, piece)}
+	for _, m := range in.params.Sharing().Holders(piece) {
+		if m == in.cfg.Member {
+			continue
+		}
+		box, err := in.params.SealPieceKey(in.context, piece, key, in.cfg.Genesis.Members[m])
+		if err != nil {
+			return err
+		}
+		post.Boxes = append(post.Boxes, box)
+	}
+	return in.perform(ctx, "Registry:PostPieceKey", post)
+}
+
+func (in *Institution) takePieceKey(piece int, posted record.PieceKey) error {
+	for _, box := range posted.Boxes {
+		if box.To != in.self.MSP {
+			continue
+		}
+		key, err := in.params.OpenPieceKey(in.context, piece, in.self.MSP, in.cfg.HPKE, box, posted.Check)
+		if err != nil {
+			return err
+		}
+		return in.vault.put(entry{pieceKeyName(piece), key[:]})
+	}
+	return fault.New(fault.Internal, "the key of piece %d is on the ledger, but neither stored nor sealed to %s: restore its state", piece, in.self.MSP)
+}

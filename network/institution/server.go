@@ -1,0 +1,125 @@
+package institution
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+const (
+	// maxMessage bounds requests and answers in bytes.
+	maxMessage = 1 << 20
+	// maxCalls bounds the calls that one member has open at this one.
+	maxCalls = 32
+)
+
+// shareServer is what other members reach.
+type shareServer struct {
+	apiv1.UnimplementedInstitutionsServer
+	in *Institution
+}
+
+var queryPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+// GetShare answers the asker of a query; who that is, is what its certificate
+// says.
+func (s shareServer) GetShare(ctx context.Context, req *apiv1.GetShareRequest) (*apiv1.GetShareResponse, error) {
+	caller, err := callerMSP(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	if !queryPattern.MatchString(req.GetQuery()) || req.GetAttempt() >= index.MaxAttempts {
+		return nil, toStatus(fault.New(fault.Invalid, "query and attempt do not name a cohort"))
+	}
+	r, err := s.in.answer(ctx, caller, req.GetQuery(), int(req.GetAttempt()))
+	if err != nil {
+		s.in.log.Info("no share", "to", caller, "query", req.GetQuery(), "err", err)
+		return nil, toStatus(err)
+	}
+	return r, nil
+}
+
+func callerMSP(ctx context.Context) (string, error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return "", fault.New(fault.Forbidden, "the caller is not known")
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
+		return "", fault.New(fault.Forbidden, "members talk over mutual TLS")
+	}
+	msp, err := network.PeerMSP(info.State)
+	if err != nil {
+		return "", fault.New(fault.Forbidden, "%w", err)
+	}
+	return msp, nil
+}
+
+// serve answers other members until ctx ends.
+func (in *Institution) serve(ctx context.Context) error {
+	if in.cfg.Listen == nil {
+		<-ctx.Done()
+		return nil
+	}
+	srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(in.server)), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(maxCalls), grpc.ConnectionTimeout(10*time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}))
+	apiv1.RegisterInstitutionsServer(srv, shareServer{in: in})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		srv.Stop()
+	}()
+	err := srv.Serve(in.cfg.Listen)
+	if ctx.Err() == nil {
+		return err
+	}
+	<-stopped
+	return nil
+}
+
+// toStatus carries a fault through gRPC as its text; causes stay here.
+func toStatus(err error) error {
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return status.FromContextError(err).Err()
+		}
+		f = fault.New(fault.Internal, "the member failed; see its log")
+	}
+	return status.Error(codes.FailedPrecondition, f.Error())
+}
+
+// fromStatus reads it back. What gRPC itself reports is that the other side
+// cannot be reached.
+func fromStatus(err error) error {
+	st := status.Convert(err)
+	if st.Code() == codes.FailedPrecondition {
+		f := fault.Parse(clip(st.Message()))
+		return f
+	}
+	return fault.New(fault.Unavailable, "%s", clip(st.Message()))
+}
+
+// clip bounds what another process wrote.
+func clip(s string) string {
+	const most = 500
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}

@@ -1,0 +1,113 @@
+package institution
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+// piecework is one blob with the rows of the cohort that it carries.
+type piecework struct {
+	device record.ID
+	blob   record.ID
+	rows   []index.HourRow // by hour
+}
+
+// work lists the blobs of a cohort, each once, in a fixed order.
+func (in *Institution) work(c index.Cohort) ([]piecework, error) {
+	var out []piecework
+	for _, m := range c.Members {
+		rows, err := in.index.Rows(m)
+		if err != nil {
+			return nil, err
+		}
+		slices.SortStableFunc(rows, func(a, b index.HourRow) int { return bytes.Compare(a.Blob[:], b.Blob[:]) })
+		for i, r := range rows {
+			if i == 0 || rows[i-1].Blob != r.Blob {
+				out = append(out, piecework{device: m.Device, blob: r.Blob})
+			}
+			last := &out[len(out)-1]
+			last.rows = append(last.rows, r)
+		}
+	}
+	return out, nil
+}
+
+// sumRows adds every row of the cohort exactly once, on the asked coefficients.
+// Each is the one that its device has signed on the ledger; one that is missing
+// or different ends the sum with an error that names it. It also returns how
+// many bytes were read.
+func (in *Institution) sumRows(ctx context.Context, c index.Cohort, coeffs []int) (*he.Sum, int64, error) {
+	work, err := in.work(c)
+	if err != nil {
+		return nil, 0, err
+	}
+	var sums [readers]*he.Sum
+	var read atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for w := range sums {
+		if sums[w], err = in.params.NewSum(coeffs); err != nil {
+			return nil, 0, err
+		}
+		g.Go(func() error {
+			for i := w; i < len(work) && ctx.Err() == nil; i += len(sums) {
+				n, err := in.addBlob(ctx, sums[w], work[i])
+				if err != nil {
+					return err
+				}
+				read.Add(int64(n))
+			}
+			return ctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, 0, err
+	}
+	for _, s := range sums[1:] {
+		if err := sums[0].Merge(s); err != nil {
+			return nil, 0, err
+		}
+	}
+	if sums[0].Rows() != c.Rows {
+		return nil, 0, fault.New(fault.Internal, "%d rows were added, the cohort has %d", sums[0].Rows(), c.Rows)
+	}
+	return sums[0], read.Load(), nil
+}
+
+// addBlob adds the rows of one blob and returns its size.
+func (in *Institution) addBlob(ctx context.Context, sum *he.Sum, p piecework) (int, error) {
+	blob, err := in.blob(ctx, p.blob)
+	if err != nil {
+		return 0, fault.New(fault.Unavailable, "rows of device %s: %w", p.device.Short(), err)
+	}
+	device, rows, err := record.DecodeRows(blob)
+	if err != nil {
+		return 0, fault.New(fault.Invalid, "rows of device %s: %w", p.device.Short(), err)
+	}
+	if device != p.device {
+		return 0, fault.New(fault.Invalid, "blob %s carries rows of device %s, not %s", p.blob.Short(), device.Short(), p.device.Short())
+	}
+	for _, want := range p.rows { // rows of one blob are by hour, as rows are
+		i, found := slices.BinarySearchFunc(rows, want.Hour, func(r record.BlobRow, hour int64) int {
+			if r.Hour != hour {
+				return int(min(max(r.Hour-hour, -1), 1))
+			}
+			return int(r.Correction)
+		})
+		if !found || record.SumID(rows[i].Row) != want.Commitment {
+			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d is not the one that it has signed", p.device.Short(), want.Hour)
+		}
+		if err := sum.Add(rows[i].Row); err != nil {
+			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d: %w", p.device.Short(), want.Hour, err)
+		}
+	}
+	return len(blob), nil
+}
