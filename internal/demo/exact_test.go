@@ -253,8 +253,10 @@ func compareMetric(t *testing.T, key string, got MetricReport, e *expected) {
 func near(t *testing.T, what string, got *float64, want *big.Rat) {
 	t.Helper()
 	w, _ := want.Float64()
-	if got == nil || math.Abs(*got-w) > 1e-12*math.Max(1, math.Abs(w)) {
-		t.Errorf("%s: %v, want %v", what, got, w)
+	if got == nil {
+		t.Errorf("%s is missing, want %v", what, w)
+	} else if math.Abs(*got-w) > 1e-12*math.Max(1, math.Abs(w)) {
+		t.Errorf("%s: %v, want %v", what, *got, w)
 	}
 }
 
