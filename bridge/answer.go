@@ -222,7 +222,8 @@ func (d *Device) recognise(q record.PredicateState) (verifier.Statement, []*zk.O
 	if err != nil || digest != q.DataDigest {
 		return none, nil, errForeign
 	}
-	binding := verifier.Binding(d.hub.cfg.Channel, q.ID, q.Ask.Nonce, q.Consent, q.Expires, g.Circuits[i].Hash)
+	// A network has the name of its channel.
+	binding := verifier.Binding(g.Network, q.ID, q.Ask.Nonce, q.Consent, q.Expires, g.Circuits[i].Hash)
 	if binding != q.Binding || q.AnswerFrom < q.Asked || q.Expires <= q.AnswerFrom {
 		return none, nil, errForeign
 	}

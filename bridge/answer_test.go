@@ -206,12 +206,11 @@ func TestConsentVersionsOnlyGoForward(t *testing.T) {
 	}
 }
 
-// A gateway, or whoever bends the ledger's answer, tries to get more out of a
-// bridge than the patient agreed to, or about other data than was committed.
-func TestAttackForeignRequest(t *testing.T) {
-	a := newAsking(t)
+// foreignRequests spoil a request that is in order; each says whether the public
+// inputs are to be computed anew for it.
+func foreignRequests() map[string]func(*record.PredicateState) bool {
 	trivial := verifier.Unbounded()
-	change := map[string]func(q *record.PredicateState) bool{ // returns whether to bind anew
+	return map[string]func(q *record.PredicateState) bool{
 		"another device":      func(q *record.PredicateState) bool { q.Device = record.SumID([]byte("x")); return true },
 		"another patient":     func(q *record.PredicateState) bool { q.Ask.Patient = record.SumID([]byte("x")); return true },
 		"another root":        func(q *record.PredicateState) bool { q.Roots[0][31] ^= 1; return true },
@@ -248,7 +247,13 @@ func TestAttackForeignRequest(t *testing.T) {
 		"another version":      func(q *record.PredicateState) bool { q.Version = 2; return true },
 		"nothing but switches": func(q *record.PredicateState) bool { q.Ask.Bounds = trivial; return true },
 	}
-	for name, f := range change {
+}
+
+// A gateway, or whoever bends the ledger's answer, tries to get more out of a
+// bridge than the patient agreed to, or about other data than was committed.
+func TestAttackForeignRequest(t *testing.T) {
+	a := newAsking(t)
+	for name, f := range foreignRequests() {
 		q := a.ask
 		q.Roots = slices.Clone(q.Roots)
 		if f(&q) {

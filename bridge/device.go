@@ -25,10 +25,6 @@ import (
 // second row for a window. Enrol a new device (Hub.NewDevice) for the patient.
 var ErrRetired = errors.New("device is retired: its store was rolled back or copied; enrol a new device")
 
-// ErrNotEnrolled says that the device's enrolment has not reached the ledger:
-// get the patient's signature and call Enrol.
-var ErrNotEnrolled = errors.New("device is not enrolled yet")
-
 // deviceRecord is what never changes about a device, and its secrets. It leaves
 // the process encrypted only.
 type deviceRecord struct {

@@ -320,7 +320,7 @@ func (w *world) findAvailable(n int) {
 	for root, b := range w.batches {
 		b.posts = nil
 		for _, m := range w.members[:n] {
-			post := record.AvailablePost{Batch: root, Bitmap: make([]byte, (len(b.names)+7)/8)}
+			post := record.AvailablePost{Batch: root, Count: len(b.names), Bitmap: make([]byte, (len(b.names)+7)/8)}
 			for i, name := range b.names {
 				if w.wellFormed(w.pointers[name].signed.Pointer) {
 					post.Bitmap[i/8] |= 1 << (i % 8)

@@ -43,9 +43,6 @@ type Config struct {
 	// Genesis is the network's policy, received out of band and never from the
 	// gateway.
 	Genesis record.Genesis
-	// Channel is the ledger's channel, to which predicates are bound; empty means
-	// Genesis.Network.
-	Channel string
 	// Params are the sealing parameters of the genesis' profile.
 	Params *he.Params
 	// Prover may be nil; a predicate that holds is then an error until SetProver.
@@ -133,9 +130,6 @@ func (c *Config) complete() error {
 	}
 	if c.MarkFile == "" {
 		c.MarkFile = dir + ".mark"
-	}
-	if c.Channel == "" {
-		c.Channel = c.Genesis.Network
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now

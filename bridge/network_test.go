@@ -30,9 +30,8 @@ import (
 )
 
 const (
-	day0    = 20089 // 2025-01-01
-	start   = day0 * 86400
-	channel = "vitals"
+	day0  = 20089 // 2025-01-01
+	start = day0 * 86400
 )
 
 var msps = []string{"HospitalA", "HospitalB", "PatientsAssociation"}
@@ -64,7 +63,7 @@ func newConsortium(t *testing.T, circuits ...record.Circuit) *consortium {
 	sharing := must(he.NewSharing(3, 2))
 	c.params = must(he.New(he.DefaultProfile(), privacy.V1(), sharing))
 	c.genesis = record.Genesis{
-		Network: "bridge-network", Clock: record.ClockSimulated, Threshold: 2, Registrar: msps[2], Gateways: []string{msps[2]},
+		Network: "vitals", Clock: record.ClockSimulated, Threshold: 2, Registrar: msps[2], Gateways: []string{msps[2]},
 		MinCohort: chaincode.MinCohort, Profile: c.params.Profile().Name, Schema: privacy.V1().Digest(), CapMicro: 3_000_000,
 		Circuits: circuits, PredicateSlot: 60, PredicateLife: 3600,
 	}
@@ -80,7 +79,7 @@ func newConsortium(t *testing.T, circuits ...record.Circuit) *consortium {
 	}
 	dir := t.TempDir()
 	ledger := must(embedded.Open(embedded.Config{
-		Dir: filepath.Join(dir, "ledger"), Channel: channel, Roots: roots, Chaincode: must(chaincode.New()),
+		Dir: filepath.Join(dir, "ledger"), Channel: c.genesis.Network, Roots: roots, Chaincode: must(chaincode.New()),
 	}))
 	t.Cleanup(func() { c.ok(ledger.Close()) })
 	c.blobs = must(blob.Open(filepath.Join(dir, "blobs")))
@@ -179,7 +178,7 @@ func (c *consortium) person() person {
 func (c *consortium) hub() *bridge.Hub {
 	c.Helper()
 	h := must(bridge.Open(bridge.Config{
-		Dir: filepath.Join(c.TempDir(), "hub"), Genesis: c.genesis, Channel: channel, Params: c.params, GatewayURL: c.url,
+		Dir: filepath.Join(c.TempDir(), "hub"), Genesis: c.genesis, Params: c.params, GatewayURL: c.url,
 		Clock: func() time.Time { return time.Unix(start+30, 0) },
 	}))
 	c.Cleanup(func() { c.ok(h.Close()) })

@@ -294,6 +294,32 @@ func TestAttackForgedReceipt(t *testing.T) {
 	}
 }
 
+// A path for the last of three leaves is also one for the last of two. So the
+// gateway could say that a receipt is about two pointers and read it off the bit
+// of the second, where members found the third one missing.
+func TestAttackReceiptReadOffANeighboursBit(t *testing.T) {
+	w := newWorld(t)
+	h := w.hub(filepath.Join(t.TempDir(), "hub"))
+	d := sealedFor(t, w, h, 3)
+	syncs(t, h)
+	w.findAvailable(2)
+	w.mangle = func(r *record.Receipt) {
+		for i := range r.Posts {
+			r.Posts[i].Post.Bitmap = []byte{0b011}
+			r.Posts[i].Signature, _ = record.Sign(w.members[i].sign, r.Posts[i].Post.Digest(w.genesis.Network))
+		}
+		if r.Leaf == 2 {
+			r.Leaf, r.Count = 1, 2
+		}
+	}
+	if _, err := h.Sync(t.Context()); !errors.Is(err, ErrReceipt) {
+		t.Errorf("error %v, want %v", err, ErrReceipt)
+	}
+	if _, ok, _ := d.Receipt(record.KindRow, epochStart/3600+2); ok {
+		t.Error("a row that nobody found has a receipt")
+	}
+}
+
 // The same store runs twice and both seal the same hour: the second is found
 // out at the ledger and stops for good.
 func TestAttackClonedStore(t *testing.T) {

@@ -65,6 +65,9 @@ func (c *receiptChecker) checkPost(r record.Receipt, s record.SignedAvailable) e
 	if s.Post.Batch != r.Batch {
 		return errors.New("it is about another batch")
 	}
+	if s.Post.Count != r.Count {
+		return fmt.Errorf("it is about %d pointers, the receipt about %d", s.Post.Count, r.Count)
+	}
 	bits := s.Post.Bitmap
 	if len(bits) != (r.Count+7)/8 {
 		return fmt.Errorf("a bitmap of %d bytes for %d pointers", len(bits), r.Count)

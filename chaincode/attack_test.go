@@ -535,6 +535,9 @@ func TestAttackMemberPostsForAnother(t *testing.T) {
 		w.refuses(fault.Invalid, "bitmap", hospitalA, "Pointer:Available", posts(w.availability(hospitalA, batch, bitmap...)))
 	}
 	w.refuses(fault.NotFound, "batch", hospitalA, "Pointer:Available", posts(w.availability(hospitalA, record.RandomID(), 3)))
+	w.counts[batch]++
+	w.refuses(fault.Invalid, "has 2 pointers", hospitalA, "Pointer:Available", posts(w.availability(hospitalA, batch, 3)))
+	w.counts[batch]--
 	post := w.availability(hospitalA, batch, 1)
 	w.refuses(fault.Invalid, "twice", hospitalA, "Pointer:Available", posts(post, post))
 

@@ -60,6 +60,9 @@ func (c *call) post(s record.SignedAvailable) (bool, error) {
 	if err := c.need(BatchKey(s.Post.Batch), &batch, "batch "+s.Post.Batch.Short()); err != nil {
 		return false, err
 	}
+	if s.Post.Count != batch.Count {
+		return false, fault.New(fault.Invalid, "the batch has %d pointers, the post says %d", batch.Count, s.Post.Count)
+	}
 	if !fits(s.Post.Bitmap, batch.Count) {
 		return false, fault.New(fault.Invalid, "the bitmap is not %d bits in the fewest bytes, unused ones zero", batch.Count)
 	}

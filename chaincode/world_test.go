@@ -43,6 +43,7 @@ type world struct {
 	keys    map[string]*ecdsa.PrivateKey // members' signing keys
 	clients map[string]network.Client
 	ledger  *embedded.Ledger
+	counts  map[record.ID]int // pointers in each batch
 }
 
 // authority is made once: certificates say nothing about a single test.
@@ -96,7 +97,7 @@ func emptyWorld(t testing.TB) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{TB: t, keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]network.Client{}, ledger: l}
+	w := &world{TB: t, counts: map[record.ID]int{}, keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]network.Client{}, ledger: l}
 	for msp, ca := range cas {
 		id, err := ca.Issue("client", "client")
 		if err != nil {
@@ -392,6 +393,11 @@ func (w *world) anchor(ps ...record.SignedPointer) record.AnchorResult {
 	w.Helper()
 	var r record.AnchorResult
 	w.must(gatewayMSP, "Pointer:Anchor", record.Anchor{Pointers: ps}, &r)
+	for _, item := range r.Items {
+		if item.Outcome == record.Anchored {
+			w.counts[r.Batch]++
+		}
+	}
 	return r
 }
 
@@ -407,7 +413,7 @@ func (w *world) refusesPointer(code fault.Code, p record.SignedPointer) {
 // availability is a member's signed post for a batch.
 func (w *world) availability(msp string, batch record.ID, bitmap ...byte) record.SignedAvailable {
 	w.Helper()
-	post := record.AvailablePost{Batch: batch, Bitmap: bitmap}
+	post := record.AvailablePost{Batch: batch, Count: w.counts[batch], Bitmap: bitmap}
 	return record.SignedAvailable{Post: post, Member: msp, Signature: sign(w, w.keys[msp], post.Digest(w.genesis.Network))}
 }
 

@@ -144,7 +144,7 @@ func (w *world) postAvailable(batch record.ID, members ...string) {
 	w.Helper()
 	for _, msp := range members {
 		b := w.batch(batch)
-		post := record.AvailablePost{Batch: batch, Bitmap: make([]byte, (b.Count+7)/8)}
+		post := record.AvailablePost{Batch: batch, Count: b.Count, Bitmap: make([]byte, (b.Count+7)/8)}
 		for i := range b.Count {
 			post.Bitmap[i/8] |= 1 << (i % 8)
 		}

@@ -221,7 +221,10 @@ type Batch struct {
 // AvailablePost says which rows of a batch a member has fetched and found well
 // formed: bit i of Bitmap (least significant first) is leaf i.
 type AvailablePost struct {
-	Batch  ID     `json:"batch"`
+	Batch ID `json:"batch"`
+	// Count is the batch's: a Merkle path fits more than one number of leaves, so
+	// without it a receipt could be read off a neighbour's bit.
+	Count  int    `json:"count"`
 	Bitmap []byte `json:"bitmap"`
 }
 

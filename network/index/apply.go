@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sort"
 
@@ -79,6 +80,9 @@ func (ix *Index) applyTx(tx *network.Tx, at Position) error {
 		if apply == nil {
 			continue
 		}
+		if ix.genesis == nil && kind != chaincode.KindGenesis {
+			return fmt.Errorf("%s %v before the genesis document", kind, parts)
+		}
 		if w.Delete {
 			return fmt.Errorf("%s %q was deleted, which no contract does", kind, w.Key)
 		}
@@ -101,6 +105,9 @@ func (ix *Index) putGenesis(w write) error {
 	g, err := decode[record.Genesis](w)
 	if err != nil {
 		return err
+	}
+	if ix.genesis != nil || len(g.Members) == 0 || g.Threshold < 1 {
+		return errors.New("a network has one genesis document, with members")
 	}
 	ix.genesis = &g
 	return nil
@@ -142,6 +149,9 @@ func (ix *Index) putDevice(w write) error {
 	s, err := decode[record.DeviceState](w)
 	if err != nil {
 		return err
+	}
+	if ix.patients[s.Device.Patient] == nil {
+		return fmt.Errorf("device of unknown patient %s", s.Device.Patient)
 	}
 	if d := ix.devices[s.ID]; d != nil {
 		d.state = s

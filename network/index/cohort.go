@@ -128,18 +128,16 @@ func (ix *Index) ready(d *device) bool {
 	return true
 }
 
-// debit notes what a new query costs its members: privacy loss, or hours that
-// no other exact query may open again. A cohort below the minimum opens nothing
-// and costs nothing.
+// debit enters a new query with its members and notes what it costs them:
+// privacy loss, or hours that no other exact query may open again. A cohort below
+// the minimum opens nothing and costs nothing.
 func (ix *Index) debit(q *query) {
-	if q.size < ix.minimum(q.state) {
-		return
-	}
+	opens := q.size >= ix.minimum(q.state)
 	seen := map[record.ID]bool{}
 	for _, m := range q.members {
 		id := ix.devices[m.Device].state.Device.Patient
 		p := ix.patients[id]
-		if q.state.Exact {
+		if opens && q.state.Exact {
 			if p.opened[q.state.Ask.Metric] == nil {
 				p.opened[q.state.Ask.Metric] = &Hours{}
 			}
@@ -149,9 +147,11 @@ func (ix *Index) debit(q *query) {
 			continue
 		}
 		seen[id] = true
-		p.spent += q.state.Ask.Rho
-		p.spentBy[q.state.Asker] += q.state.Ask.Rho
 		p.queries = append(p.queries, q.state.ID)
+		if opens {
+			p.spent += q.state.Ask.Rho
+			p.spentBy[q.state.Asker] += q.state.Ask.Rho
+		}
 	}
 }
 

@@ -32,8 +32,9 @@ type QueryEntry struct {
 	State record.QueryState `json:"state"`
 	// Hours is how many of the patient's device hours counted.
 	Hours int64 `json:"hours"`
-	// Included is false when the patient had withdrawn before the cohort of the
-	// attempt that the query reached.
+	// Included is false when the query was refused, which opens nothing, and when
+	// the patient had withdrawn before the cohort of the attempt that the query
+	// reached.
 	Included bool `json:"included"`
 }
 
@@ -85,7 +86,7 @@ func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
 		for _, r := range m.Ranges {
 			e.Hours += r[1] - r[0]
 		}
-		if err == nil {
+		if err == nil && q.state.Status != record.QueryRefused {
 			_, found := sort.Find(len(reached), func(i int) int { return compareID(m.Device, reached[i].Device) })
 			e.Included = e.Included || found
 		}

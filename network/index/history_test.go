@@ -180,7 +180,7 @@ func (l *ledger) available(batch int, member string, bits uint64) {
 		}
 	}
 	b.bits[member] = bitmap
-	l.tx(put(chaincode.AvailableKey(b.id, member), record.SignedAvailable{Post: record.AvailablePost{Batch: b.id, Bitmap: bitmap}, Member: member}))
+	l.tx(put(chaincode.AvailableKey(b.id, member), record.SignedAvailable{Post: record.AvailablePost{Batch: b.id, Count: len(b.pointers), Bitmap: bitmap}, Member: member}))
 }
 
 func (l *ledger) ask(asker string, from, until int64, rho uint64) string {

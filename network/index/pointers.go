@@ -29,12 +29,15 @@ func (ix *Index) putPointer(w write) error {
 	if s.Leaf < 0 || s.Leaf >= record.MaxBatch {
 		return fmt.Errorf("leaf %d is beyond a batch of %d", s.Leaf, record.MaxBatch)
 	}
-	p := &pointer{state: s}
+	byIndex := d.rows
 	if ref.Kind == record.KindDay {
-		d.days[ref.Index] = p
-	} else {
-		d.rows[ref.Index] = p
+		byIndex = d.days
 	}
+	if byIndex[ref.Index] != nil {
+		return fmt.Errorf("%s %d of device %s was anchored before", ref.Kind, ref.Index, ref.Device.Short())
+	}
+	p := &pointer{state: s}
+	byIndex[ref.Index] = p
 	b := ix.batch(s.Batch)
 	for len(b.pointers) <= s.Leaf {
 		b.pointers = append(b.pointers, nil)

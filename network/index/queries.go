@@ -27,9 +27,6 @@ func (ix *Index) putQuery(w write) error {
 		q.state = s
 		return nil
 	}
-	if ix.genesis == nil {
-		return fmt.Errorf("query before the genesis document")
-	}
 	q := &query{state: s, at: w.at, posts: map[int]map[string]record.PostCohort{}}
 	q.members, q.size = ix.derive(questionOf(s))
 	ix.queries[s.ID] = q
@@ -63,12 +60,12 @@ func (ix *Index) putPredicate(w write) error {
 		r.state = s
 		return nil
 	}
-	ix.predicates[s.ID] = &predicate{state: s, at: w.at}
-	ix.predOrder = append(ix.predOrder, s.ID)
 	p := ix.patients[s.Ask.Patient]
 	if p == nil {
 		return fmt.Errorf("predicate about unknown patient %s", s.Ask.Patient)
 	}
+	ix.predicates[s.ID] = &predicate{state: s, at: w.at}
+	ix.predOrder = append(ix.predOrder, s.ID)
 	p.predicates = append(p.predicates, s.ID)
 	return nil
 }

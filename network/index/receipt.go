@@ -75,7 +75,9 @@ func (ix *Index) receipt(p *pointer) record.Receipt {
 	b.treeOnce.Do(func() {
 		leaves := make([]record.ID, len(b.pointers))
 		for i, q := range b.pointers {
-			leaves[i] = q.state.Signed.Pointer.Digest(ix.genesis.Network)
+			if q != nil {
+				leaves[i] = q.state.Signed.Pointer.Digest(ix.genesis.Network)
+			}
 		}
 		b.tree = newTree(leaves)
 	})

@@ -120,7 +120,9 @@ func (ix *Index) Batches(from int) []Batch {
 		b := ix.batches[id]
 		v := Batch{ID: id, Pointers: make([]record.Pointer, len(b.pointers))}
 		for i, p := range b.pointers {
-			v.Pointers[i] = p.state.Signed.Pointer
+			if p != nil {
+				v.Pointers[i] = p.state.Signed.Pointer
+			}
 		}
 		out = append(out, v)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -247,11 +246,11 @@ func (l liar) GetShare(ctx context.Context, req *apiv1.GetShareRequest) (*apiv1.
 func (w *world) corrupt(member int, change func(*apiv1.GetShareResponse, record.QueryState)) {
 	w.t.Helper()
 	w.down(member)
-	in := w.up(member, func(c *Config) { c.Listen = must(net.Listen("tcp", "127.0.0.1:0")) })
+	l := w.listen(w.peers[msps[member]])
+	in := w.up(member, func(c *Config) { c.Listen = w.listen("127.0.0.1:0") })
 	tls := must(network.ServerTLS(w.ids[member], w.roots))
 	srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(tls)))
 	apiv1.RegisterInstitutionsServer(srv, liar{in: in, change: change})
-	l := must(net.Listen("tcp", w.peers[msps[member]]))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -14,6 +14,13 @@
 // can be shown. Fewer than the threshold of members open nothing: whoever steals
 // one member's state and keys holds its pieces and no device's secret.
 //
+// When a patient withdraws between a query and its shares, members derive the
+// cohort again. The new cohort is answered only when every member but the asker
+// has posted it, which a member does only if none of its shares has left: were a
+// threshold enough, an asker could have the old cohort opened by one member and
+// the new one by another, and subtract. So a member that cannot be reached delays
+// such a query until it expires; other queries need a threshold of members.
+//
 // What a crash loses: nothing that has left. Seeds are on disk before they are
 // acknowledged, piece keys before they are posted, answers before they are
 // sent; a restarted institution gives the same bytes again. Everything else is

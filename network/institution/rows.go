@@ -67,7 +67,7 @@ func (in *Institution) vouch(ctx context.Context, batches []index.Batch) ([]inde
 			if string(bitmap) == string(before) || missing && isZero(bitmap) {
 				return nil
 			}
-			post, err := in.signAvailable(b.ID, bitmap)
+			post, err := in.signAvailable(b, bitmap)
 			posts = append(posts, post)
 			return err
 		})
@@ -87,8 +87,8 @@ func isZero(b []byte) bool {
 	return true
 }
 
-func (in *Institution) signAvailable(batch record.ID, bitmap []byte) (record.SignedAvailable, error) {
-	post := record.AvailablePost{Batch: batch, Bitmap: bitmap}
+func (in *Institution) signAvailable(b index.Batch, bitmap []byte) (record.SignedAvailable, error) {
+	post := record.AvailablePost{Batch: b.ID, Count: len(b.Pointers), Bitmap: bitmap}
 	sig, err := record.Sign(in.cfg.SignKey, post.Digest(in.cfg.Genesis.Network))
 	return record.SignedAvailable{Post: post, Member: in.self.MSP, Signature: sig}, err
 }

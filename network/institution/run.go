@@ -123,8 +123,8 @@ func (in *Institution) onChange(ctx context.Context, name string, work func(cont
 	pause := firstPause
 	for ctx.Err() == nil {
 		changed := in.blocks.next()
-		var err error
-		if in.hasGenesis() && in.caughtUp(ctx) {
+		ready, err := in.caughtUp(ctx)
+		if ready && in.hasGenesis() {
 			err = work(ctx)
 		}
 		var again <-chan time.Time
@@ -149,22 +149,21 @@ func (in *Institution) onChange(ctx context.Context, name string, work func(cont
 // caughtUp reports whether the index has read the blocks that were there when it
 // was asked for the first time. Before, everything that this member has done
 // long ago would look undone.
-func (in *Institution) caughtUp(ctx context.Context) bool {
+func (in *Institution) caughtUp(ctx context.Context) (bool, error) {
 	in.mu.Lock()
 	target := in.start
 	in.mu.Unlock()
 	if target == 0 {
 		height, err := in.cfg.Height(ctx)
 		if err != nil {
-			in.log.Warn("the ledger's height is not known", "err", err)
-			return false
+			return false, fault.New(fault.Unavailable, "the ledger's height is not known: %w", err)
 		}
 		in.mu.Lock()
 		in.start = height
 		in.mu.Unlock()
 		target = height
 	}
-	return in.index.Height() >= target
+	return in.index.Height() >= target, nil
 }
 
 // severity: what is merely not there yet is no reason to wake anybody.

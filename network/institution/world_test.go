@@ -97,7 +97,7 @@ func must[T any](v T, err error) T {
 func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
 
 // newWorld starts the network with the clock at the first hour.
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), roots: map[string][]byte{}, blobs: newMemoryBlobs(), peers: map[string]string{}, log: &logBuffer{},
 		metrics: []string{metricKey}, hours: rowHours, patience: 20 * time.Second}
@@ -119,6 +119,9 @@ func newWorld(t testing.TB) *world {
 		w.genesis.Members = append(w.genesis.Members, record.Member{MSP: msp, Name: msp, HPKEKey: w.hpke[i].Public(),
 			SignKey: record.PublicKeyBytes(&w.signing[i].PublicKey)})
 	}
+	for _, f := range change {
+		f(&w.genesis)
+	}
 	w.params = must(parameters(w.genesis))
 	w.ledger = must(embedded.Open(embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Channel: networkName, Roots: w.roots, Chaincode: must(chaincode.New())}))
 	t.Cleanup(func() {
@@ -132,14 +135,16 @@ func newWorld(t testing.TB) *world {
 	w.submit(hospitalA, "Registry:Init", w.genesis)
 	var listeners []net.Listener
 	for _, msp := range msps {
-		l := must(net.Listen("tcp", "127.0.0.1:0"))
+		l := w.listen("127.0.0.1:0")
 		w.peers[msp] = l.Addr().String()
 		listeners = append(listeners, l)
 	}
 	for i, l := range listeners {
 		w.up(i, func(c *Config) { c.Listen = l })
 	}
-	w.tick(firstHour * 3600)
+	if w.genesis.Clock == record.ClockSimulated {
+		w.tick(firstHour * 3600)
+	}
 	return w
 }
 
@@ -170,7 +175,7 @@ func (w *world) up(i int, change ...func(*Config)) *Institution {
 		f(&cfg)
 	}
 	if cfg.Listen == nil {
-		cfg.Listen = must(net.Listen("tcp", w.peers[msps[i]]))
+		cfg.Listen = w.listen(w.peers[msps[i]])
 	}
 	in, err := New(cfg)
 	if err != nil {
@@ -192,6 +197,20 @@ func (w *world) up(i int, change ...func(*Config)) *Institution {
 		}
 	}}
 	return in
+}
+
+// listen takes an address, again after a moment if some connection has its port.
+func (w *world) listen(address string) net.Listener {
+	w.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			return l
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatal(err)
+		}
+	}
 }
 
 func (w *world) down(i int) {

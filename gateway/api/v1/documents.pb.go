@@ -885,9 +885,11 @@ func (x *SignedPointer) GetSignature() []byte {
 // AvailablePost says which rows of a batch a member found well formed: bit i of
 // bitmap (least significant first) is leaf i.
 type AvailablePost struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Batch         string                 `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
-	Bitmap        []byte                 `protobuf:"bytes,2,opt,name=bitmap,proto3" json:"bitmap,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Batch  string                 `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	Bitmap []byte                 `protobuf:"bytes,2,opt,name=bitmap,proto3" json:"bitmap,omitempty"`
+	// Pointers in the batch.
+	Count         uint32 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -934,6 +936,13 @@ func (x *AvailablePost) GetBitmap() []byte {
 		return x.Bitmap
 	}
 	return nil
+}
+
+func (x *AvailablePost) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
 }
 
 // SignedAvailable is a post with the member's signature.
@@ -1920,10 +1929,11 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"commitment\"o\n" +
 	"\rSignedPointer\x127\n" +
 	"\apointer\x18\x01 \x01(\v2\x15.vitalveil.v1.PointerB\x06\xbaH\x03\xc8\x01\x01R\apointer\x12%\n" +
-	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"=\n" +
+	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"S\n" +
 	"\rAvailablePost\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\tR\x05batch\x12\x16\n" +
-	"\x06bitmap\x18\x02 \x01(\fR\x06bitmap\"x\n" +
+	"\x06bitmap\x18\x02 \x01(\fR\x06bitmap\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\"x\n" +
 	"\x0fSignedAvailable\x12/\n" +
 	"\x04post\x18\x01 \x01(\v2\x1b.vitalveil.v1.AvailablePostR\x04post\x12\x16\n" +
 	"\x06member\x18\x02 \x01(\tR\x06member\x12\x1c\n" +

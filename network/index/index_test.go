@@ -1,0 +1,424 @@
+package index
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+const hour0 = day0 * 24
+
+// ready makes n patients with a device and 48 rows, and consents for both
+// hospitals.
+func (l *ledger) ready(n int) []record.DeviceState {
+	for range n {
+		l.patient()
+		p := l.patients[len(l.patients)-1]
+		d := l.device(p, day0, metric)
+		for _, m := range members {
+			l.ack(d.ID, m)
+		}
+		l.rows(d.ID, hour0, hour0+48)
+		l.consent(l.permit(p, members[0], hour0, hour0+100))
+		l.consent(l.permit(p, members[1], hour0, hour0+100))
+	}
+	l.cut()
+	return l.devices
+}
+
+func (l *ledger) rows(device record.ID, from, until int64) {
+	var hours []int64
+	for h := from; h < until; h++ {
+		hours = append(hours, h)
+	}
+	l.anchor(device, hours...)
+	for _, m := range members[:2] {
+		l.available(len(l.batches)-1, m, ^uint64(0))
+	}
+}
+
+func size(t *testing.T, ix *Index, query string) int {
+	t.Helper()
+	c, err := ix.Cohort(query, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Size
+}
+
+func TestAttackExactHoursOpenOnce(t *testing.T) {
+	l := newLedger()
+	l.ready(3)
+	first := l.ask(members[0], hour0, hour0+24, 0)
+	overlap := l.ask(members[1], hour0+23, hour0+30, 0) // another asker does not help
+	apart := l.ask(members[0], hour0+24, hour0+30, 0)
+	noisy := l.ask(members[0], hour0, hour0+24, 100)
+	l.cut()
+	ix := apply(t, l.blocks)
+	for query, want := range map[string]int{first: 3, overlap: 0, apart: 3, noisy: 3} {
+		if got := size(t, ix, query); got != want {
+			t.Errorf("query for hours %v has %d patients, want %d", query[:8], got, want)
+		}
+	}
+}
+
+func TestAttackDifferencingByAPatientWhoJoins(t *testing.T) {
+	l := newLedger()
+	l.ready(3)
+	first := l.ask(members[0], hour0, hour0+24, 0)
+	l.ready(1)
+	second := l.ask(members[0], hour0, hour0+24, 0)
+	l.cut()
+	ix := apply(t, l.blocks)
+	if a, b := size(t, ix, first), size(t, ix, second); a != 3 || b != 1 {
+		t.Errorf("%d and then %d patients, want 3 and then the new one alone, below any minimum", a, b)
+	}
+}
+
+func TestAttackCapIsSharedByAllAskers(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	queries := []string{l.ask(members[0], hour0, hour0+1, 600), l.ask(members[1], hour0+1, hour0+2, 600), l.ask(members[1], hour0+1, hour0+2, 400)}
+	l.cut()
+	ix := apply(t, l.blocks)
+	for i, want := range []int{2, 0, 2} {
+		if got := size(t, ix, queries[i]); got != want {
+			t.Errorf("query %d has %d patients, want %d", i, got, want)
+		}
+	}
+}
+
+func TestCohortBelowTheMinimumCostsNothing(t *testing.T) {
+	l := newLedger()
+	l.ready(1)
+	lone := l.ask(members[0], hour0, hour0+24, 0)
+	l.ready(1)
+	pair := l.ask(members[0], hour0, hour0+24, 0)
+	l.cut()
+	ix := apply(t, l.blocks)
+	if a, b := size(t, ix, lone), size(t, ix, pair); a != 1 || b != 2 {
+		t.Errorf("%d and then %d patients, want 1 and then 2", a, b)
+	}
+}
+
+func TestWhatComesAfterAQueryDoesNotChangeItsCohort(t *testing.T) {
+	l := newLedger()
+	devices := l.ready(2)
+	l.ask(members[0], hour0, hour0+72, 0)
+	l.rows(devices[0].ID, hour0+48, hour0+60)
+	l.cut()
+	c, err := apply(t, l.blocks).Cohort(l.queries[0].ID, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Rows != 96 {
+		t.Errorf("%d rows, want the 96 from before the query", c.Rows)
+	}
+}
+
+func TestANewDeviceTakesOverOnItsFirstDay(t *testing.T) {
+	l := newLedger()
+	old := l.ready(2)[0]
+	fresh := l.device(old.Device.Patient, day0+1, metric)
+	for _, m := range members {
+		l.ack(fresh.ID, m)
+	}
+	l.rows(fresh.ID, hour0, hour0+48) // the first day's are not its to give
+	id := l.ask(members[0], hour0, hour0+48, 0)
+	l.cut()
+	c, err := apply(t, l.blocks).Cohort(id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[record.ID][2]int64{old.ID: {hour0, hour0 + 24}, fresh.ID: {hour0 + 24, hour0 + 48}}
+	for _, m := range c.Members {
+		if r, ok := want[m.Device]; ok && (len(m.Ranges) != 1 || m.Ranges[0] != r) {
+			t.Errorf("device %s counts in %v, want %v", m.Device.Short(), m.Ranges, r)
+		}
+	}
+	if c.Size != 2 || len(c.Members) != 3 {
+		t.Errorf("%d patients with %d devices, want 2 with 3", c.Size, len(c.Members))
+	}
+}
+
+func TestRevocationInTheQuerysOwnBlockMakesItStale(t *testing.T) {
+	l := newLedger()
+	l.ready(3)
+	id := l.ask(members[0], hour0, hour0+24, 0)
+	d := l.consents[0]
+	d.Version, d.Status = 2, consent.StatusRevoked
+	l.consent(d)
+	l.cut()
+	ix := apply(t, l.blocks)
+	block, gone, err := ix.Stale(id, 0)
+	if err != nil || len(gone) != 1 || block != ix.Height()-1 {
+		t.Fatalf("stale at %d for %v (%v)", block, gone, err)
+	}
+	next, err := ix.Cohort(id, 1)
+	if err != nil || next.Size != 2 || next.Position != block {
+		t.Errorf("second attempt %+v (%v)", next, err)
+	}
+	if _, err := ix.Cohort(id, 2); fault.Of(err) != fault.TooEarly {
+		t.Errorf("a third attempt that nothing calls for: %v", err)
+	}
+}
+
+func TestConsentThatExpiresMakesTheQueryStale(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	d := l.consents[0]
+	d.Version, d.Expires = 2, day0*86400+100
+	l.consent(d)
+	id := l.ask(members[0], hour0, hour0+24, 0)
+	l.cut()
+	for _, m := range members {
+		l.tick(m, day0*86400+99)
+	}
+	l.cut()
+	if _, gone, err := apply(t, l.blocks).Stale(id, 0); err != nil || len(gone) != 0 {
+		t.Fatalf("stale before it expires: %v, %v", gone, err)
+	}
+	for _, m := range members {
+		l.tick(m, day0*86400+100)
+	}
+	l.cut()
+	if _, gone, err := apply(t, l.blocks).Stale(id, 0); err != nil || len(gone) != 1 {
+		t.Fatalf("not stale when it expires: %v, %v", gone, err)
+	}
+}
+
+func TestReceiptsProveThatAPointerIsInItsBatch(t *testing.T) {
+	l := newLedger()
+	d := l.ready(1)[0]
+	l.anchor(d.ID, hour0+50, hour0+51) // found by nobody
+	l.cut()
+	ix := apply(t, l.blocks)
+	receipts, err := ix.Receipts(d.ID, record.KindRow, hour0+2, hour0+60)
+	if err != nil || len(receipts) != 46 {
+		t.Fatalf("%d receipts (%v), want 46", len(receipts), err)
+	}
+	for i, r := range receipts {
+		if r.Pointer.Pointer.Index != hour0+2+int64(i) || len(r.Posts) != 2 {
+			t.Fatalf("receipt %d is for hour %d with %d posts", i, r.Pointer.Pointer.Index, len(r.Posts))
+		}
+		if err := record.VerifyPath(r.Batch, r.Pointer.Pointer.Digest("test"), r.Leaf, r.Count, r.Path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := ix.Receipts(record.RandomID(), record.KindRow, 0, 1); fault.Of(err) != fault.NotFound {
+		t.Errorf("unknown device: %v", err)
+	}
+	if _, err := ix.Receipts(d.ID, "x", 0, 1); fault.Of(err) != fault.Invalid {
+		t.Errorf("unknown kind: %v", err)
+	}
+}
+
+func TestTreeIsTheOneOfPackageRecord(t *testing.T) {
+	var leaves []record.ID
+	for n := range 70 {
+		tree := newTree(leaves)
+		if tree.root() != record.Root(leaves) {
+			t.Fatalf("%d leaves: another root", n)
+		}
+		for i := range leaves {
+			if !reflect.DeepEqual(tree.path(i), append([]record.ID{}, record.Path(leaves, i)...)) {
+				t.Fatalf("leaf %d of %d: another path", i, n)
+			}
+		}
+		leaves = append(leaves, record.SumID(fmt.Append(nil, n)))
+	}
+}
+
+func TestHistoryShowsWhatHappenedToAPatient(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	id := l.ask(members[0], hour0, hour0+24, 0)
+	l.ask(members[1], hour0, hour0+24, 0) // gets nobody: the hours are open
+	d := l.consents[0]
+	d.Version, d.Status = 2, consent.StatusRevoked
+	l.consent(d)
+	p := record.PredicateState{ID: "p", Ask: record.AskPredicate{Patient: l.patients[0]}, Device: l.devices[0].ID, Status: record.PredicateAsked, Expires: l.now + 10}
+	l.tx(put(chaincode.PredicateKey(l.id().String()), p))
+	l.cut()
+	ix := apply(t, l.blocks)
+	history, err := ix.History(l.patients[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, e := range history {
+		kinds = append(kinds, e.Kind)
+	}
+	if want := []string{EntryConsent, EntryConsent, EntryQuery, EntryConsent, EntryPredicate}; !slices.Equal(kinds, want) {
+		t.Fatalf("history %v, want %v", kinds, want)
+	}
+	if q := history[2].Query; q.State.ID != id || q.Hours != 24 || !q.Included {
+		t.Errorf("query entry %+v", q)
+	}
+	now, err := ix.Consents(l.patients[0])
+	if err != nil || len(now) != 2 {
+		t.Fatalf("%d consents (%v)", len(now), err)
+	}
+	if open := ix.PendingPredicates(l.devices[0].ID); len(open) != 1 || open[0].ID != "p" {
+		t.Errorf("open requests %v", open)
+	}
+	if _, err := ix.History(record.RandomID()); fault.Of(err) != fault.NotFound {
+		t.Errorf("unknown patient: %v", err)
+	}
+}
+
+func TestBlocksOutOfOrderAreRefused(t *testing.T) {
+	l := newLedger()
+	l.cut()
+	l.tick(members[0], day0*86400+5)
+	l.cut()
+	ix := New()
+	if err := ix.Apply(l.blocks[1]); fault.Of(err) != fault.Conflict {
+		t.Errorf("block 1 first: %v", err)
+	}
+	if err := ix.Apply(l.blocks[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := ix.Apply(l.blocks[0]); fault.Of(err) != fault.Conflict {
+		t.Errorf("block 0 again: %v", err)
+	}
+	forged := *l.blocks[1]
+	forged.Previous = record.RandomID()
+	if err := ix.Apply(&forged); fault.Of(err) != fault.Conflict {
+		t.Errorf("block of another chain: %v", err)
+	}
+	if err := ix.Apply(l.blocks[1]); err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzApply feeds whatever writes to a ledger that has something of everything:
+// the index refuses or takes them and stays usable.
+func FuzzApply(f *testing.F) {
+	l := newLedger()
+	l.ready(2)
+	l.ask(members[0], hour0, hour0+24, 0)
+	l.cut()
+	for _, b := range l.blocks {
+		for _, tx := range b.Txs {
+			for _, w := range tx.Writes {
+				f.Add(w.Key, w.Value, false)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, key string, value []byte, del bool) {
+		ix := apply(t, l.blocks)
+		b := &network.Block{Number: ix.Height(), Previous: l.blocks[len(l.blocks)-1].Hash,
+			Txs: []network.Tx{{Valid: true, Writes: []network.Write{{Key: key, Value: value, Delete: del}}}}}
+		err := ix.Apply(b)
+		ix.Counts()
+		ix.Batches(0)
+		for _, id := range ix.Open() {
+			if _, cohortErr := ix.Cohort(id, 0); cohortErr != nil {
+				t.Fatal(err, cohortErr)
+			}
+		}
+		for _, d := range ix.Devices(0) {
+			if _, err := ix.Receipts(d.ID, record.KindRow, hour0, hour0+10); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestIndexIsSafeForReadersWhileBlocksCome(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := newLedger()
+		l.settle(t)
+		id := l.ask(members[0], hour0, hour0+24, 0)
+		l.cut()
+		ix := New()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for ix.Height() < uint64(len(l.blocks)) {
+				ix.Counts()
+				if _, err := ix.Cohort(id, 0); err != nil && fault.Of(err) != fault.NotFound {
+					panic(err)
+				}
+			}
+		}()
+		for _, b := range l.blocks {
+			if err := ix.Apply(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-done
+	})
+}
+
+// scaled is a ledger of n devices with rows for the given hours.
+func scaled(n int, hours int64) *ledger {
+	l := newLedger()
+	for range n {
+		l.patient()
+		p := l.patients[len(l.patients)-1]
+		d := l.device(p, day0, metric)
+		for _, m := range members {
+			l.ack(d.ID, m)
+		}
+		for from := hour0; from < hour0+hours; from += 48 {
+			l.rows(d.ID, from, min(from+48, hour0+hours))
+		}
+		l.consent(l.permit(p, members[0], hour0, hour0+hours))
+		l.cut()
+	}
+	return l
+}
+
+func BenchmarkApply(b *testing.B) {
+	for _, c := range []struct {
+		devices int
+		hours   int64
+	}{{500, 48}, {10, 1300}} {
+		b.Run(fmt.Sprintf("%dx%d", c.devices, c.hours), func(b *testing.B) {
+			l := scaled(c.devices, c.hours)
+			for b.Loop() {
+				apply(b, l.blocks)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(int64(c.devices)*c.hours), "ns/row")
+		})
+	}
+}
+
+func BenchmarkCohort(b *testing.B) {
+	l := scaled(500, 48)
+	id := l.ask(members[0], hour0, hour0+48, 0)
+	l.cut()
+	ix := apply(b, l.blocks)
+	b.Run("derive", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := ix.Eligible(members[0], purpose, metric, hour0, hour0+48, 1, false); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("root", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := ix.Cohort(id, 0); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("stale", func(b *testing.B) {
+		for b.Loop() {
+			if _, _, err := ix.Stale(id, 0); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
