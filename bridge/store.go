@@ -78,8 +78,6 @@ func ordered(n int64) []byte {
 	return binary.BigEndian.AppendUint64(nil, uint64(n)^1<<63)
 }
 
-func unordered(b []byte) int64 { return int64(binary.BigEndian.Uint64(b) ^ 1<<63) }
-
 // seal encrypts a value under a fresh random nonce. A device writes a few
 // million values a year; the bound for random nonces is 2^32 under one key.
 func (v *vault) seal(key, value []byte) []byte {

@@ -88,8 +88,13 @@ func TestADeviceIsDesignatedFromItsDayOn(t *testing.T) {
 		day    int64
 		want   record.ID
 	}{
-		{"heart_rate", 9, record.ID{}}, {"heart_rate", 10, a}, {"heart_rate", 11, a}, {"heart_rate", 12, c},
-		{"heart_rate", 99, c}, {"spo2", 99, a}, {"glucose", 99, record.ID{}},
+		{"heart_rate", 9, record.ID{}},
+		{"heart_rate", 10, a},
+		{"heart_rate", 11, a},
+		{"heart_rate", 12, c},
+		{"heart_rate", 99, c},
+		{"spo2", 99, a},
+		{"glucose", 99, record.ID{}},
 	} {
 		got, ok := chaincode.Designated(list, x.metric, x.day)
 		if got != x.want || ok == x.want.IsZero() {

@@ -152,8 +152,10 @@ func decodeBloodPressure(c *cursor) {
 }
 
 // Bits 3 and 4 are one number: the pulse rate against the sensor's range.
-var pressureStatus = []string{"body movement", "cuff too loose", "irregular pulse",
-	"pulse rate above range", "pulse rate below range", "improper measurement position"}
+var pressureStatus = []string{
+	"body movement", "cuff too loose", "irregular pulse",
+	"pulse rate above range", "pulse rate below range", "improper measurement position",
+}
 
 // decodeGlucose reads 0x2A18 (Glucose Service 1.0, section 3.1). Measurements of
 // control solution are dropped, and those that the meter marks as failed.
@@ -212,14 +214,20 @@ const (
 )
 
 var (
-	glucoseTypes = []string{"", "capillary whole blood", "capillary plasma", "venous whole blood", "venous plasma",
+	glucoseTypes = []string{
+		"", "capillary whole blood", "capillary plasma", "venous whole blood", "venous plasma",
 		"arterial whole blood", "arterial plasma", "undetermined whole blood", "undetermined plasma", "interstitial fluid",
-		"control solution"}
-	glucoseLocations = []string{"", "finger", "alternate site", "earlobe", "control solution",
-		"", "", "", "", "", "", "", "", "", "", "not available"}
-	glucoseStatus = []string{"battery low", "sensor malfunction", "sample insufficient", "strip insertion error",
+		"control solution",
+	}
+	glucoseLocations = []string{
+		"", "finger", "alternate site", "earlobe", "control solution",
+		"", "", "", "", "", "", "", "", "", "", "not available",
+	}
+	glucoseStatus = []string{
+		"battery low", "sensor malfunction", "sample insufficient", "strip insertion error",
 		"strip type incorrect", "result above range", "result below range", "temperature too high", "temperature too low",
-		"read interrupted", "general fault", "time fault"}
+		"read interrupted", "general fault", "time fault",
+	}
 )
 
 // decodeSpotOximetry reads 0x2A5E (Pulse Oximeter Service 1.0, section 3.2).
@@ -305,11 +313,15 @@ const (
 )
 
 var (
-	oximeterStatus = []string{5: "measurement ongoing", 6: "early estimate", 7: "validated", 8: "fully qualified",
+	oximeterStatus = []string{
+		5: "measurement ongoing", 6: "early estimate", 7: "validated", 8: "fully qualified",
 		9: "from storage", 10: "data for demonstration", 11: "data for testing", 12: "calibration ongoing",
-		13: "measurement unavailable", 14: "questionable measurement", 15: "invalid measurement"}
-	oximeterDevice = []string{"display update ongoing", "equipment malfunction", "signal processing irregularity",
+		13: "measurement unavailable", 14: "questionable measurement", 15: "invalid measurement",
+	}
+	oximeterDevice = []string{
+		"display update ongoing", "equipment malfunction", "signal processing irregularity",
 		"inadequate signal", "poor signal", "low perfusion", "erratic signal", "non-pulsatile signal", "questionable pulse",
 		"signal analysis ongoing", "sensor interference", "sensor not connected to the user", "unknown sensor",
-		"sensor displaced", "sensor malfunction", "sensor disconnected"}
+		"sensor displaced", "sensor malfunction", "sensor disconnected",
+	}
 )

@@ -117,16 +117,20 @@ func TestLengthsAreExact(t *testing.T) {
 }
 
 func TestFloatsKeepTheirPrecision(t *testing.T) {
-	long := map[uint32]string{0x00000002: "2", 0xFF000014: "2.0", 0xFE0000C8: "2.00", 0x01000002: "20", 0x02000002: "200", 0x000000C8: "200",
+	long := map[uint32]string{
+		0x00000002: "2", 0xFF000014: "2.0", 0xFE0000C8: "2.00", 0x01000002: "20", 0x02000002: "200", 0x000000C8: "200",
 		0x000004D2: "1234", 0x00FFFB2E: "-1234", 0x007FFFFF: "NaN", 0x00800000: "NRes", 0x007FFFFE: "+INF", 0x00800002: "-INF", 0x00800001: "reserved",
-		0x7FFFFFFF: "-1e127", 0xFF7FFFFF: "838860.7", 0x02000000: "0"}
+		0x7FFFFFFF: "-1e127", 0xFF7FFFFF: "838860.7", 0x02000000: "0",
+	}
 	for raw, want := range long {
 		if got := DecodeFLOAT(raw).String(); got != want {
 			t.Errorf("FLOAT %08x is %s, want %s", raw, got, want)
 		}
 	}
-	short := map[uint16]string{0x0002: "2", 0xF014: "2.0", 0xE0C8: "2.00", 0x1002: "20", 0x2002: "200", 0x00C8: "200", 0x04D2: "1234", 0x0B2E: "-1234",
-		0x07FF: "NaN", 0x0800: "NRes", 0x07FE: "+INF", 0x0802: "-INF", 0x0801: "reserved", 0xF16C: "36.4", 0xE16C: "3.64", 0x016C: "364", 0x7001: "10000000"}
+	short := map[uint16]string{
+		0x0002: "2", 0xF014: "2.0", 0xE0C8: "2.00", 0x1002: "20", 0x2002: "200", 0x00C8: "200", 0x04D2: "1234", 0x0B2E: "-1234",
+		0x07FF: "NaN", 0x0800: "NRes", 0x07FE: "+INF", 0x0802: "-INF", 0x0801: "reserved", 0xF16C: "36.4", 0xE16C: "3.64", 0x016C: "364", 0x7001: "10000000",
+	}
 	for raw, want := range short {
 		if got := DecodeSFLOAT(raw).String(); got != want {
 			t.Errorf("SFLOAT %04x is %s, want %s", raw, got, want)
@@ -160,8 +164,10 @@ func TestShortFloatsSurviveARoundTrip(t *testing.T) {
 }
 
 func TestCanCarryAgreesWithEncode(t *testing.T) {
-	values := []string{"0", "60", "60.5", "255", "256", "65535", "65536", "-1", "97.5", "97.55", "2045", "2046", "2047", "2050", "36.65", "8388605", "8388606", "-17.8",
-		"204.7", "0.00000001", "0.000000001", "123456789"}
+	values := []string{
+		"0", "60", "60.5", "255", "256", "65535", "65536", "-1", "97.5", "97.55", "2045", "2046", "2047", "2050", "36.65", "8388605", "8388606", "-17.8",
+		"204.7", "0.00000001", "0.000000001", "123456789",
+	}
 	for _, m := range Metrics() {
 		uuid, carried := Carrier(m.Key)
 		for _, s := range values {
@@ -218,8 +224,10 @@ func TestUUIDsHaveThreeForms(t *testing.T) {
 			t.Errorf("%q is %04x, %v", s, uuid, err)
 		}
 	}
-	for _, s := range []string{"", "2a3", "2a377", "zz37", "0x", "10002a37-0000-1000-8000-00805f9b34fb", "00002a37-0000-1000-8000-00805f9b34fc",
-		"0x002a37-0000-1000-8000-00805f9b34fb", "6e400001-b5a3-f393-e0a9-e50e24dcca9e", strings.Repeat("2a37", 1000)} {
+	for _, s := range []string{
+		"", "2a3", "2a377", "zz37", "0x", "10002a37-0000-1000-8000-00805f9b34fb", "00002a37-0000-1000-8000-00805f9b34fc",
+		"0x002a37-0000-1000-8000-00805f9b34fb", "6e400001-b5a3-f393-e0a9-e50e24dcca9e", strings.Repeat("2a37", 1000),
+	} {
 		if uuid, err := ParseUUID(s); err == nil {
 			t.Errorf("%q was read as %04x", s, uuid)
 		}

@@ -36,10 +36,14 @@ var boundaries = []boundary{
 	{"below Lo is not", func(b *record.Bounds) { b.K = 1 }, one(column([3]int{0, 1, 30})), false},
 	{"Hi itself is in range", func(b *record.Bounds) { b.K = 1 }, one(column([3]int{0, 1, 71})), true},
 	{"above Hi is not", func(b *record.Bounds) { b.K = 1 }, one(column([3]int{0, 1, 72})), false},
-	{"missing is not in a range from the first code", func(b *record.Bounds) { b.Lo, b.K, b.MinCount = 1, 7, 0 },
-		one(column([3]int{0, 6, 1})), false},
-	{"all day in range", func(b *record.Bounds) { b.K, b.OutMax, b.MinCount = 1440, 0, 1440 },
-		one(column([3]int{0, 1440, 71})), true},
+	{
+		"missing is not in a range from the first code", func(b *record.Bounds) { b.Lo, b.K, b.MinCount = 1, 7, 0 },
+		one(column([3]int{0, 6, 1})), false,
+	},
+	{
+		"all day in range", func(b *record.Bounds) { b.K, b.OutMax, b.MinCount = 1440, 0, 1440 },
+		one(column([3]int{0, 1440, 71})), true,
+	},
 	{"OutMax exactly", func(b *record.Bounds) { b.OutMax = 3 }, one(column([3]int{0, 3, 72}, [3]int{5, 6, 40})), true},
 	{"OutMax one more", func(b *record.Bounds) { b.OutMax = 2 }, one(column([3]int{0, 3, 72}, [3]int{5, 6, 40})), false},
 	{"outside below the range counts too", func(b *record.Bounds) { b.OutMax = 0 }, one(column([3]int{0, 1, 1})), false},
@@ -48,25 +52,37 @@ var boundaries = []boundary{
 	{"MinCount one short", func(b *record.Bounds) { b.MinCount = 61 }, one(column([3]int{0, 60, 200})), false},
 	{"an empty day fails", func(*record.Bounds) {}, one(column()), false},
 	{"hour 23 counts", func(b *record.Bounds) { b.HourMask, b.K = 1<<23, 60 }, one(column([3]int{1380, 1440, 40})), true},
-	{"the minute before the hour does not", func(b *record.Bounds) { b.HourMask, b.K = 1<<23, 60 },
-		one(column([3]int{1379, 1439, 40})), false},
+	{
+		"the minute before the hour does not", func(b *record.Bounds) { b.HourMask, b.K = 1<<23, 60 },
+		one(column([3]int{1379, 1439, 40})), false,
+	},
 	{"nor the minute after it", func(b *record.Bounds) { b.HourMask, b.MinCount = 1<<0, 1 }, one(column([3]int{60, 61, 40})), false},
-	{"outside the mask nothing is outside", func(b *record.Bounds) { b.HourMask, b.OutMax = 1<<0, 0 },
-		one(column([3]int{0, 1, 40}, [3]int{60, 1440, 200})), true},
+	{
+		"outside the mask nothing is outside", func(b *record.Bounds) { b.HourMask, b.OutMax = 1<<0, 0 },
+		one(column([3]int{0, 1, 40}, [3]int{60, 1440, 200})), true,
+	},
 	{"mean exactly at both bounds", func(b *record.Bounds) { b.MeanLo, b.MeanHi = 50, 50 }, one(twoHalves(40, 60)), true},
-	{"mean a fraction below", func(b *record.Bounds) { b.MeanLo = 50 },
-		one(column([3]int{0, 100, 50}, [3]int{100, 101, 49})), false},
-	{"mean a fraction above", func(b *record.Bounds) { b.MeanHi = 50 },
-		one(column([3]int{0, 100, 50}, [3]int{100, 101, 51})), false},
+	{
+		"mean a fraction below", func(b *record.Bounds) { b.MeanLo = 50 },
+		one(column([3]int{0, 100, 50}, [3]int{100, 101, 49})), false,
+	},
+	{
+		"mean a fraction above", func(b *record.Bounds) { b.MeanHi = 50 },
+		one(column([3]int{0, 100, 50}, [3]int{100, 101, 51})), false,
+	},
 	{"trend exactly at both bounds", trend(20, 20, 100), one(twoHalves(40, 60)), true},
 	{"trend below", trend(21, 30, 100), one(twoHalves(40, 60)), false},
 	{"trend above", trend(0, 19, 100), one(twoHalves(40, 60)), false},
 	{"falling trend", trend(-20, -20, 100), one(twoHalves(60, 40)), true},
 	{"trend a fraction above", trend(0, 0, 1), one(column([3]int{0, 10, 50}, [3]int{720, 729, 50}, [3]int{729, 730, 51})), false},
-	{"MinHalf one short in the second", trend(-100, 100, 101),
-		one(column([3]int{0, 101, 50}, [3]int{720, 820, 50})), false},
-	{"MinHalf one short in the first", trend(-100, 100, 101),
-		one(column([3]int{0, 100, 50}, [3]int{720, 821, 50})), false},
+	{
+		"MinHalf one short in the second", trend(-100, 100, 101),
+		one(column([3]int{0, 101, 50}, [3]int{720, 820, 50})), false,
+	},
+	{
+		"MinHalf one short in the first", trend(-100, 100, 101),
+		one(column([3]int{0, 100, 50}, [3]int{720, 821, 50})), false,
+	},
 	{"MinHalf without a trend", func(b *record.Bounds) { b.MinHalf = 1 }, one(column([3]int{0, 1440, 50})), true},
 	{"a half without data", trend(-100, 100, 1), one(column([3]int{0, 720, 50})), false},
 	{"a half without data, no trend", func(b *record.Bounds) { b.MinHalf = 1 }, one(column([3]int{0, 720, 50})), false},
@@ -94,20 +110,35 @@ func week(days map[int][]uint16) [][]uint16 {
 func good() []uint16 { return column([3]int{0, 60, 50}) }
 
 var weekBoundaries = []boundary{
-	{"DayK exactly reached, the other days empty", func(b *record.Bounds) { b.DayK, b.K = 2, 60 },
-		week(map[int][]uint16{1: good(), 5: good()}), true},
-	{"DayK one short", func(b *record.Bounds) { b.DayK, b.K = 3, 60 },
-		week(map[int][]uint16{1: good(), 5: good()}), false},
-	{"a day passes whole or not at all", func(b *record.Bounds) { b.DayK, b.K, b.OutMax = 1, 60, 0 },
-		week(map[int][]uint16{0: column([3]int{0, 59, 50}), 1: column([3]int{0, 60, 50}, [3]int{60, 61, 200})}), false},
-	{"all days", func(b *record.Bounds) { b.DayK, b.K = 7, 60 },
-		[][]uint16{good(), good(), good(), good(), good(), good(), good()}, true},
-	{"the mean is over all days, not those that pass", func(b *record.Bounds) { b.K, b.MeanHi = 60, 50 },
-		week(map[int][]uint16{0: good(), 3: column([3]int{0, 1, 90})}), false},
-	{"halves meet at noon of the fourth day", trend(10, 10, 60),
-		week(map[int][]uint16{3: column([3]int{660, 720, 40}, [3]int{720, 780, 50})}), true},
-	{"a half of the week without data", trend(-200, 200, 1),
-		week(map[int][]uint16{0: good(), 3: column([3]int{0, 720, 50})}), false},
+	{
+		"DayK exactly reached, the other days empty", func(b *record.Bounds) { b.DayK, b.K = 2, 60 },
+		week(map[int][]uint16{1: good(), 5: good()}), true,
+	},
+	{
+		"DayK one short", func(b *record.Bounds) { b.DayK, b.K = 3, 60 },
+		week(map[int][]uint16{1: good(), 5: good()}), false,
+	},
+	{
+		"a day passes whole or not at all", func(b *record.Bounds) { b.DayK, b.K, b.OutMax = 1, 60, 0 },
+		week(map[int][]uint16{0: column([3]int{0, 59, 50}), 1: column([3]int{0, 60, 50}, [3]int{60, 61, 200})}), false,
+	},
+	{
+		"all days", func(b *record.Bounds) { b.DayK, b.K = 7, 60 },
+		[][]uint16{good(), good(), good(), good(), good(), good(), good()},
+		true,
+	},
+	{
+		"the mean is over all days, not those that pass", func(b *record.Bounds) { b.K, b.MeanHi = 60, 50 },
+		week(map[int][]uint16{0: good(), 3: column([3]int{0, 1, 90})}), false,
+	},
+	{
+		"halves meet at noon of the fourth day", trend(10, 10, 60),
+		week(map[int][]uint16{3: column([3]int{660, 720, 40}, [3]int{720, 780, 50})}), true,
+	},
+	{
+		"a half of the week without data", trend(-200, 200, 1),
+		week(map[int][]uint16{0: good(), 3: column([3]int{0, 720, 50})}), false,
+	},
 	{"all readings at the largest code", func(b *record.Bounds) {
 		b.Lo, b.Hi, b.K, b.DayK, b.MinCount, b.MeanLo, b.MeanHi = 201, 201, 1440, 7, 1440, 201, 201
 		b.TrendLo, b.TrendHi, b.MinHalf = verifier.TrendBias, verifier.TrendBias, 5040

@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -85,12 +86,12 @@ func secretsOf(t *testing.T, w *world) []needle {
 			t.Fatal(err)
 		}
 		secret("the HPKE key of "+o.msp, k)
-		secret("the signing key of "+o.msp, o.signKey.D.FillBytes(make([]byte, 32)))
-		secret("the network key of "+o.msp, o.identity.Key.D.FillBytes(make([]byte, 32)))
+		secret("the signing key of "+o.msp, scalar(t, o.signKey))
+		secret("the network key of "+o.msp, scalar(t, o.identity.Key))
 	}
 	secret("the registrar's secret", w.registrarSecret)
 	for _, p := range w.people {
-		secret("the consent key of "+p.ID, p.key.D.FillBytes(make([]byte, 32)))
+		secret("the consent key of "+p.ID, scalar(t, p.key))
 	}
 	for name, seed := range seedsOf(t, w) {
 		secret(name, seed)
@@ -101,6 +102,15 @@ func secretsOf(t *testing.T, w *world) []needle {
 		}
 	})
 	return append(out, readingsOf(t, w)...)
+}
+
+func scalar(t *testing.T, k *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	b, err := k.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // seedsOf opens every device's seeds as their holders do.

@@ -385,8 +385,10 @@ func txContext(s shim.ChaincodeStubInterface, _ []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(Context{s.GetTxID(), s.GetChannelID(), hex.EncodeToString(binding),
-		at.GetSeconds(), len(s.GetArgs())})
+	return json.Marshal(Context{
+		s.GetTxID(), s.GetChannelID(), hex.EncodeToString(binding),
+		at.GetSeconds(), len(s.GetArgs()),
+	})
 }
 
 func transient(s shim.ChaincodeStubInterface, a []string) ([]byte, error) {

@@ -15,8 +15,10 @@ import (
 const Collection = "secrets"
 
 func privately(key, value string) network.Call {
-	return network.Call{Function: "putPrivate", Args: []string{Collection, key},
-		Transient: map[string][]byte{"value": []byte(value)}}
+	return network.Call{
+		Function: "putPrivate", Args: []string{Collection, key},
+		Transient: map[string][]byte{"value": []byte(value)},
+	}
 }
 
 // onChain returns everything that a follower sees of a transaction but for its
@@ -100,8 +102,10 @@ func testPurge(t *testing.T, h Harness) {
 
 func testTransient(t *testing.T, h Harness) {
 	c := h.Client(t, OrgA)
-	call := network.Call{Function: "transient", Args: []string{"key"},
-		Transient: map[string][]byte{"key": []byte("a secret"), "other": []byte("another secret")}}
+	call := network.Call{
+		Function: "transient", Args: []string{"key"},
+		Transient: map[string][]byte{"key": []byte("a secret"), "other": []byte("another secret")},
+	}
 	res := submitCall(t, c, call)
 	same(t, "what the chaincode got", string(res.Payload), "a secret")
 	if strings.Contains(onChain(t, find(t, c, res.TxID)), "secret") {

@@ -206,8 +206,10 @@ func privateWrites(r pebble.Reader, set rwset, at version) ([]network.PrivateWri
 	var out []network.PrivateWrite
 	for _, c := range set.Collections {
 		for _, w := range c.Writes {
-			p := network.PrivateWrite{Collection: c.Name, KeyHash: w.KeyHash, ValueHash: w.ValueHash,
-				Delete: w.Delete, Purge: w.Purge}
+			p := network.PrivateWrite{
+				Collection: c.Name, KeyHash: w.KeyHash, ValueHash: w.ValueHash,
+				Delete: w.Delete, Purge: w.Purge,
+			}
 			value, found, err := storedPrivate(r, c.Name, w, at)
 			if err != nil {
 				return nil, err

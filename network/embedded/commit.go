@@ -186,7 +186,8 @@ func (l *Ledger) write(batch *pebble.Batch, d *blockDraft) error {
 func (d *blockDraft) answer() {
 	for i, s := range d.admitted {
 		out := outcome{result: network.Result{
-			TxID: s.id.String(), Block: d.header.Number, Index: i, Payload: s.response}}
+			TxID: s.id.String(), Block: d.header.Number, Index: i, Payload: s.response,
+		}}
 		if c := code(d.header.Codes[i]); c != codeValid {
 			out.result.Payload = nil
 			out.err = fault.New(fault.Contention, "transaction %s changed nothing: %s; submit it again", s.id, c)

@@ -24,8 +24,10 @@ func sample(t *testing.T) *harness {
 	h := newHarness(t)
 	a, b := h.Client(t, conformance.OrgA), h.Client(t, conformance.OrgB)
 	private := func(key, value string) network.Call {
-		return network.Call{Function: "putPrivate", Args: []string{secrets, key},
-			Transient: map[string][]byte{"value": []byte(value)}}
+		return network.Call{
+			Function: "putPrivate", Args: []string{secrets, key},
+			Transient: map[string][]byte{"value": []byte(value)},
+		}
 	}
 	mustSubmit(t, a, network.Call{Function: "add", Args: []string{"n", "1"}})                 // 1
 	mustSubmit(t, b, network.Call{Function: "add", Args: []string{"n", "1"}})                 // 2
@@ -322,10 +324,14 @@ func TestPurgedBytesLeaveTheDisk(t *testing.T) {
 	// Random text: compression would leave no trace of anything more regular.
 	key, value, other := record.RandomID().String(), record.RandomID().String(), record.RandomID().String()
 	c := h.Client(t, conformance.OrgA)
-	mustSubmit(t, c, network.Call{Function: "putPrivate", Args: []string{secrets, "other"},
-		Transient: map[string][]byte{"value": []byte(other)}})
-	private := network.Call{Function: "transientPrivate", Args: []string{secrets},
-		Transient: map[string][]byte{"key": []byte(key), "value": []byte(value)}}
+	mustSubmit(t, c, network.Call{
+		Function: "putPrivate", Args: []string{secrets, "other"},
+		Transient: map[string][]byte{"value": []byte(other)},
+	})
+	private := network.Call{
+		Function: "transientPrivate", Args: []string{secrets},
+		Transient: map[string][]byte{"key": []byte(key), "value": []byte(value)},
+	}
 	mustSubmit(t, c, private)
 	// One value in the lowest table, one in the log.
 	if err := h.ledger.db.Compact(t.Context(), []byte{0}, []byte{0xff}, false); err != nil {

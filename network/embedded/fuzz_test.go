@@ -19,8 +19,10 @@ func FuzzProposal(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s := mustSign(f, id, network.Call{Function: "put", Args: []string{"k", "v"},
-		Transient: map[string][]byte{"t": []byte("secret")}})
+	s := mustSign(f, id, network.Call{
+		Function: "put", Args: []string{"k", "v"},
+		Transient: map[string][]byte{"t": []byte("secret")},
+	})
 	f.Add(s.Full)
 	f.Add(s.Recorded)
 	f.Add([]byte{})
@@ -45,8 +47,10 @@ func FuzzTransaction(f *testing.F) {
 			Reads:  []read{{Key: "k", Version: &version{Block: 1, Tx: 2}}, {Key: "l"}},
 			Ranges: []rangeRead{{Start: "a", End: "b", Exhausted: true, Count: 3}},
 			Writes: []write{{Key: "k", Value: []byte("v")}, {Key: "l", Delete: true}},
-			Collections: []collectionSet{{Name: "c", Reads: []hashRead{{Version: &version{}}},
-				Writes: []hashWrite{{Delete: true, Purge: true}}}},
+			Collections: []collectionSet{{
+				Name: "c", Reads: []hashRead{{Version: &version{}}},
+				Writes: []hashWrite{{Delete: true, Purge: true}},
+			}},
 		},
 	}
 	for _, tx := range []transaction{{}, full} {

@@ -94,8 +94,10 @@ func operatorOf(cfg Config, fresh bool) (network.Identity, error) {
 
 // writeGenesis makes block 0 of a new ledger.
 func writeGenesis(db *pebble.DB, cfg Config, operator network.Identity) error {
-	g := genesis{Channel: cfg.Channel, Roots: sortedRoots(cfg.Roots),
-		Operator: record.PublicKeyBytes(&operator.Key.PublicKey)}
+	g := genesis{
+		Channel: cfg.Channel, Roots: sortedRoots(cfg.Roots),
+		Operator: record.PublicKeyBytes(&operator.Key.PublicKey),
+	}
 	data, err := marshal(g)
 	if err != nil {
 		return err

@@ -41,8 +41,10 @@ func (r *rangeRecorder) saw(key string, v version) {
 
 // result returns the record; false when the chaincode looked at nothing.
 func (r *rangeRecorder) result() (rangeRead, bool) {
-	out := rangeRead{Start: r.start, End: r.end, Exhausted: r.exhausted, Count: r.count,
-		Digest: record.ID(r.digest.Sum(nil))}
+	out := rangeRead{
+		Start: r.start, End: r.end, Exhausted: r.exhausted, Count: r.count,
+		Digest: record.ID(r.digest.Sum(nil)),
+	}
 	if !r.exhausted {
 		out.End = r.last
 	}

@@ -47,8 +47,10 @@ func writeUntilKilled(dir string, id network.Identity) error {
 		go func() {
 			for {
 				key := fmt.Sprintf("key-%016x", rand.Uint64())
-				call := network.Call{Function: "putPrivate", Args: []string{secrets, key},
-					Transient: map[string][]byte{"value": []byte(key)}}
+				call := network.Call{
+					Function: "putPrivate", Args: []string{secrets, key},
+					Transient: map[string][]byte{"value": []byte(key)},
+				}
 				if rand.N(2) == 0 {
 					call = network.Call{Function: "put", Args: []string{key, key}}
 				}

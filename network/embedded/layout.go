@@ -48,10 +48,6 @@ func (v version) append(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(b, v.Block), v.Tx)
 }
 
-func (v version) less(w version) bool {
-	return v.Block < w.Block || v.Block == w.Block && v.Tx < w.Tx
-}
-
 func parseVersion(b []byte) (version, []byte, error) {
 	if len(b) < versionBytes {
 		return version{}, nil, errors.New("stored value is too short to hold its version")

@@ -128,8 +128,10 @@ func TestReadOnly(t *testing.T) {
 // TestOwnOperator: the operator's identity may come from outside.
 func TestOwnOperator(t *testing.T) {
 	h := &harness{consortium: newConsortium(t)}
-	h.cfg = Config{Dir: t.TempDir(), Channel: "test", Roots: h.roots,
-		Chaincode: conformance.Chaincode{}, Operator: h.ids[conformance.OrgA]}
+	h.cfg = Config{
+		Dir: t.TempDir(), Channel: "test", Roots: h.roots,
+		Chaincode: conformance.Chaincode{}, Operator: h.ids[conformance.OrgA],
+	}
 	h.open(t)
 	mustSubmit(t, h.Client(t, conformance.OrgA), putCall("k"))
 	h.Restart(t)

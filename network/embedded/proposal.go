@@ -119,7 +119,8 @@ func signCall(id network.Identity, channel string, c network.Call, at time.Time)
 
 func proposalHeader(creator, nonce []byte, channel string, at time.Time) ([]byte, error) {
 	extension, err := proto.Marshal(&peer.ChaincodeHeaderExtension{
-		ChaincodeId: &peer.ChaincodeID{Name: chaincodeName}})
+		ChaincodeId: &peer.ChaincodeID{Name: chaincodeName},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -256,7 +256,8 @@ func (v *verifier) notePurges(set rwset) {
 func (v *verifier) noMore(last uint64) error {
 	for _, space := range []byte{spaceBlock, spaceTx} {
 		it, err := v.stored.NewIter(&pebble.IterOptions{
-			LowerBound: append([]byte{space}, blockKey(last + 1)[1:]...), UpperBound: []byte{space + 1}})
+			LowerBound: append([]byte{space}, blockKey(last + 1)[1:]...), UpperBound: []byte{space + 1},
+		})
 		if err != nil {
 			return err
 		}

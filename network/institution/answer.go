@@ -130,7 +130,7 @@ func (in *Institution) standing(ctx context.Context, q record.QueryState) (uint6
 	if len(gone) > 0 && q.Status == record.QueryReleased {
 		return 0, fault.New(fault.Forbidden, "patients have withdrawn since the release; its shares are not given again")
 	}
-	if false {
+	if len(gone) > 0 {
 		return 0, fault.New(fault.TooEarly, "patients have withdrawn since the cohort of attempt %d was derived: wait for the next", q.Attempt)
 	}
 	return checked, nil

@@ -116,8 +116,10 @@ func (p *Person) Samples(from int64, hours int) iter.Seq[Sample] {
 
 // rhythm is the time of day's part, by hour, in thousandths of a metric's own
 // swing: lowest before dawn, highest in the late afternoon.
-var rhythm = [25]int64{-620, -760, -880, -960, -1000, -900, -600, -150, 150, 300, 400, 480,
-	500, 480, 560, 700, 860, 960, 900, 680, 400, 100, -200, -420, -620}
+var rhythm = [25]int64{
+	-620, -760, -880, -960, -1000, -900, -600, -150, 150, 300, 400, 480,
+	500, 480, 560, 700, 860, 960, 900, 680, 400, 100, -200, -420, -620,
+}
 
 // swing is how far the rhythm moves each value.
 var swing = [9]int64{9_000, 9_000, 1_600, -400, 350, -700, 7_000, 5_000, 4_000}

@@ -60,8 +60,10 @@ func TestAPopulationIsPlausible(t *testing.T) {
 		"skin_temp": {29.5, 35.5}, "bp_systolic": {98, 160}, "bp_diastolic": {58, 100}, "glucose": {75, 170},
 	}
 	// Samples of a full day without any gap.
-	full := map[string]int{"heart_rate": 1440, "pulse_rate": 1440, "resp_rate": 1440, "spo2": 1440, "body_temp": 288,
-		"skin_temp": 288, "bp_systolic": 42, "bp_diastolic": 42, "glucose": 288}
+	full := map[string]int{
+		"heart_rate": 1440, "pulse_rate": 1440, "resp_rate": 1440, "spo2": 1440, "body_temp": 288,
+		"skin_temp": 288, "bp_systolic": 42, "bp_diastolic": 42, "glucose": 288,
+	}
 	lowest, highest := 1e9, 0.0
 	coverage := 0.0
 	const people = 40

@@ -168,28 +168,46 @@ func TestTextSaysTheClaim(t *testing.T) {
 		edit   edit
 		want   string
 	}{
-		{hr, 1, func(*Statement) {},
-			"heart rate was within 50..90 /min in at least 6 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured"},
-		{hr, 1, func(s *Statement) { s.K, s.MinCount, s.OutMax, s.HourMask = 1, 30, 1, 0xc0000f },
-			"heart rate was within 50..90 /min in at least 1 minute of 2025-01-01 (UTC, 00:00-04:00, 22:00-24:00) and outside in at most 1 minute, with at least 30 minutes measured"},
-		{hr, 1, func(s *Statement) { s.MinCount = 0 },
-			"heart rate was within 50..90 /min in at least 6 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured"},
-		{hr, 1, func(s *Statement) { s.K, s.OutMax = 0, 0 },
-			"heart rate was outside 50..90 /min in at most 0 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured"},
-		{hr, 1, func(s *Statement) { s.K, s.HourMask, s.OutMax = 0, 1<<12, 60 },
-			"heart rate was measured in at least 6 minutes of 2025-01-01 (UTC, 12:00-13:00)"},
-		{hr, 7, func(s *Statement) { s.DayK, s.MinCount = 6, 600 },
-			"on at least 6 of the 7 days from 2025-01-01 to 2025-01-07 (UTC, all hours), heart rate was within 50..90 /min in at least 6 minutes, with at least 600 minutes measured"},
-		{hr, 1, func(s *Statement) { s.MeanLo, s.MeanHi = 36, 66 },
-			"heart rate was within 50..90 /min in at least 6 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured; the mean was within 55..85 /min"},
-		{hr, 1, func(s *Statement) { s.MeanLo = 36; s.TrendLo, s.MinHalf = TrendBias-10, 20 },
-			"heart rate was within 50..90 /min in at least 6 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured; the mean was at least 55 /min; the mean of the second half of the time minus that of the first was at least -10 /min; with at least 20 minutes measured in each half"},
+		{
+			hr, 1, func(*Statement) {},
+			"heart rate was within 50..90 /min in at least 6 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured",
+		},
+		{
+			hr, 1, func(s *Statement) { s.K, s.MinCount, s.OutMax, s.HourMask = 1, 30, 1, 0xc0000f },
+			"heart rate was within 50..90 /min in at least 1 minute of 2025-01-01 (UTC, 00:00-04:00, 22:00-24:00) and outside in at most 1 minute, with at least 30 minutes measured",
+		},
+		{
+			hr, 1, func(s *Statement) { s.MinCount = 0 },
+			"heart rate was within 50..90 /min in at least 6 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured",
+		},
+		{
+			hr, 1, func(s *Statement) { s.K, s.OutMax = 0, 0 },
+			"heart rate was outside 50..90 /min in at most 0 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured",
+		},
+		{
+			hr, 1, func(s *Statement) { s.K, s.HourMask, s.OutMax = 0, 1<<12, 60 },
+			"heart rate was measured in at least 6 minutes of 2025-01-01 (UTC, 12:00-13:00)",
+		},
+		{
+			hr, 7, func(s *Statement) { s.DayK, s.MinCount = 6, 600 },
+			"on at least 6 of the 7 days from 2025-01-01 to 2025-01-07 (UTC, all hours), heart rate was within 50..90 /min in at least 6 minutes, with at least 600 minutes measured",
+		},
+		{
+			hr, 1, func(s *Statement) { s.MeanLo, s.MeanHi = 36, 66 },
+			"heart rate was within 50..90 /min in at least 6 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured; the mean was within 55..85 /min",
+		},
+		{
+			hr, 1, func(s *Statement) { s.MeanLo = 36; s.TrendLo, s.MinHalf = TrendBias-10, 20 },
+			"heart rate was within 50..90 /min in at least 6 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured; the mean was at least 55 /min; the mean of the second half of the time minus that of the first was at least -10 /min; with at least 20 minutes measured in each half",
+		},
 		{o2, 1, func(s *Statement) {
 			s.Lo, s.Hi, s.MeanHi = codeOf(t, o2, 925), codeOf(t, o2, 1000), codeOf(t, o2, 980)
 			s.TrendLo, s.TrendHi, s.MinHalf = TrendBias-15, TrendBias+5, 1
 		}, "oxygen saturation was within 92.5..100 % in at least 6 minutes of 2025-01-01 (UTC, all hours), with at least 6 minutes measured; the mean was at most 98 %; the mean of the second half of the time minus that of the first was within -1.5..0.5 %; with at least 1 minute measured in each half"},
-		{hr, 1, func(s *Statement) { s.FirstDay = -1; s.TrendHi, s.MinHalf = TrendBias, 2 },
-			"heart rate was within 50..90 /min in at least 6 minutes of 1969-12-31 (UTC, all hours), with at least 6 minutes measured; the mean of the second half of the time minus that of the first was at most 0 /min; with at least 2 minutes measured in each half"},
+		{
+			hr, 1, func(s *Statement) { s.FirstDay = -1; s.TrendHi, s.MinHalf = TrendBias, 2 },
+			"heart rate was within 50..90 /min in at least 6 minutes of 1969-12-31 (UTC, all hours), with at least 6 minutes measured; the mean of the second half of the time minus that of the first was at most 0 /min; with at least 2 minutes measured in each half",
+		},
 	} {
 		s := sound()
 		s.Slot = c.metric.Slot
