@@ -139,8 +139,10 @@ func (ix *Index) putPatient(w write) error {
 		p.state = s
 		return nil
 	}
-	ix.patients[s.ID] = &patient{state: s, consents: map[record.ID][]version{}, designated: map[string][]designation{},
-		spentBy: map[string]uint64{}, opened: map[string]*Hours{}}
+	ix.patients[s.ID] = &patient{
+		state: s, consents: map[record.ID][]version{}, designated: map[string][]designation{},
+		spentBy: map[string]uint64{}, opened: map[string]*Hours{},
+	}
 	ix.patientOrder = append(ix.patientOrder, s.ID)
 	return nil
 }

@@ -32,8 +32,10 @@ type question struct {
 }
 
 func questionOf(s record.QueryState) question {
-	return question{asker: s.Asker, purpose: s.Purpose, metric: s.Ask.Metric, from: s.Ask.From, until: s.Ask.Until,
-		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked}
+	return question{
+		asker: s.Asker, purpose: s.Purpose, metric: s.Ask.Metric, from: s.Ask.From, until: s.Ask.Until,
+		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked,
+	}
 }
 
 // derive computes the members for a question in the newest state, sorted by
@@ -272,8 +274,10 @@ func (ix *Index) Eligible(asker, purpose, metric string, from, until int64, rho 
 	if ix.genesis == nil {
 		return Cohort{}, fault.New(fault.Unavailable, "the ledger has no genesis document yet")
 	}
-	members, size := ix.derive(question{asker: asker, purpose: purpose, metric: metric, from: from, until: until,
-		rho: rho, exact: exact, now: ix.now})
+	members, size := ix.derive(question{
+		asker: asker, purpose: purpose, metric: metric, from: from, until: until,
+		rho: rho, exact: exact, now: ix.now,
+	})
 	c := Cohort{Members: members, Size: size}
 	if ix.height > 0 {
 		c.Position = ix.height - 1

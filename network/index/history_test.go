@@ -139,9 +139,11 @@ func (l *ledger) consent(d consent.Document) {
 }
 
 func (l *ledger) permit(patient record.ID, grantee string, from, until int64) consent.Document {
-	return consent.Document{ID: l.id(), Version: 1, Patient: patient, Grantee: grantee, Purpose: purpose, Status: consent.StatusActive,
+	return consent.Document{
+		ID: l.id(), Version: 1, Patient: patient, Grantee: grantee, Purpose: purpose, Status: consent.StatusActive,
 		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{metric}, DataFrom: from, DataUntil: until,
-		NotBefore: 0, Expires: 1 << 40, CapMicro: 1000}
+		NotBefore: 0, Expires: 1 << 40, CapMicro: 1000,
+	}
 }
 
 func (l *ledger) anchor(device record.ID, hours ...int64) record.ID {
@@ -184,8 +186,10 @@ func (l *ledger) available(batch int, member string, bits uint64) {
 }
 
 func (l *ledger) ask(asker string, from, until int64, rho uint64) string {
-	q := record.QueryState{Ask: record.Ask{Metric: metric, From: from, Until: until, Rho: rho}, Asker: asker, Purpose: purpose,
-		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + 900, Status: record.QueryAsked}
+	q := record.QueryState{
+		Ask: record.Ask{Metric: metric, From: from, Until: until, Rho: rho}, Asker: asker, Purpose: purpose,
+		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + 900, Status: record.QueryAsked,
+	}
 	q.ID = l.id().String()
 	l.tx(put(chaincode.QueryKey(q.ID), q))
 	l.queries = append(l.queries, q)

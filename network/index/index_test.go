@@ -317,8 +317,10 @@ func FuzzApply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, key string, value []byte, del bool) {
 		ix := apply(t, l.blocks)
-		b := &network.Block{Number: ix.Height(), Previous: l.blocks[len(l.blocks)-1].Hash,
-			Txs: []network.Tx{{Valid: true, Writes: []network.Write{{Key: key, Value: value, Delete: del}}}}}
+		b := &network.Block{
+			Number: ix.Height(), Previous: l.blocks[len(l.blocks)-1].Hash,
+			Txs: []network.Tx{{Valid: true, Writes: []network.Write{{Key: key, Value: value, Delete: del}}}},
+		}
 		err := ix.Apply(b)
 		ix.Counts()
 		ix.Batches(0)

@@ -185,8 +185,10 @@ func (o oracle) cohort(id string) covered {
 	out := covered{}
 	o.done[id] = out
 	for _, p := range values[record.Patient](o, chaincode.KindPatient, at) {
-		d := consent.Decide(o.documents(p.ID, at), consent.Request{Grantee: q.Asker, Purpose: q.Purpose, Operation: consent.OpAggregate,
-			Metric: q.Ask.Metric, From: q.Ask.From, Until: q.Ask.Until, At: q.Asked})
+		d := consent.Decide(o.documents(p.ID, at), consent.Request{
+			Grantee: q.Asker, Purpose: q.Purpose, Operation: consent.OpAggregate,
+			Metric: q.Ask.Metric, From: q.Ask.From, Until: q.Ask.Until, At: q.Asked,
+		})
 		if !d.Permit {
 			continue
 		}
@@ -250,8 +252,10 @@ func (o oracle) stale(id string, members []record.CohortMember, height uint64) (
 		var gone []record.ID
 		for _, m := range members {
 			from, until := m.Ranges[0][0], m.Ranges[len(m.Ranges)-1][1]
-			d := consent.Decide(o.documents(owner[m.Device], closing), consent.Request{Grantee: q.Asker, Purpose: q.Purpose,
-				Operation: consent.OpAggregate, Metric: q.Ask.Metric, From: from, Until: until, At: o.time(closing)})
+			d := consent.Decide(o.documents(owner[m.Device], closing), consent.Request{
+				Grantee: q.Asker, Purpose: q.Purpose,
+				Operation: consent.OpAggregate, Metric: q.Ask.Metric, From: from, Until: until, At: o.time(closing),
+			})
 			if !d.Permit || d.From > from || d.Until < until {
 				gone = append(gone, m.Device)
 			}

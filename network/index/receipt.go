@@ -16,13 +16,6 @@ type Row struct {
 	Commitment record.ID // SHA-256 of the row
 }
 
-// RowOf returns the anchored row of a device for an hour.
-func (ix *Index) RowOf(deviceID record.ID, hour int64) (Row, bool) {
-	ix.mu.RLock()
-	defer ix.mu.RUnlock()
-	return ix.rowOf(deviceID, hour)
-}
-
 func (ix *Index) rowOf(deviceID record.ID, hour int64) (Row, bool) {
 	d := ix.devices[deviceID]
 	if d == nil || d.rows[hour] == nil {

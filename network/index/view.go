@@ -54,9 +54,10 @@ func (ix *Index) Genesis() (record.Genesis, bool) {
 	return *ix.genesis, true
 }
 
-// Device returns the ledger's record of a device and who has acknowledged its
-// seeds, in the order of members; ready is true when all have.
-func (ix *Index) Device(id record.ID) (state record.DeviceState, acknowledged []string, ready, found bool) {
+// Device returns the ledger's record of a device, who has acknowledged its seeds,
+// in the order of members, whether all have, and whether there is such a device.
+func (ix *Index) Device(id record.ID) (record.DeviceState, []string, bool, bool) {
+	var acknowledged []string
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	d := ix.devices[id]
@@ -131,7 +132,7 @@ func (ix *Index) Batches(from int) []Batch {
 
 // Vouched returns the bitmap that a member has posted for a batch, nil if none,
 // and whether every row is in it.
-func (ix *Index) Vouched(batchID record.ID, member string) (bitmap []byte, all bool) {
+func (ix *Index) Vouched(batchID record.ID, member string) ([]byte, bool) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	b := ix.batches[batchID]
@@ -171,9 +172,11 @@ type Counts struct {
 func (ix *Index) Counts() Counts {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	c := Counts{Blocks: ix.height, Transactions: ix.txs, Invalid: ix.invalid, Patients: len(ix.patients), Devices: len(ix.devices),
+	c := Counts{
+		Blocks: ix.height, Transactions: ix.txs, Invalid: ix.invalid, Patients: len(ix.patients), Devices: len(ix.devices),
 		Pointers: ix.anchored, Available: ix.available, Batches: len(ix.batches), Studies: len(ix.studies),
-		Queries: map[string]int{}, Predicates: map[string]int{}}
+		Queries: map[string]int{}, Predicates: map[string]int{},
+	}
 	for _, d := range ix.devices {
 		if ix.ready(d) {
 			c.Ready++

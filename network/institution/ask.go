@@ -71,8 +71,10 @@ func (d ReleaseDocument) Digest(network string) record.ID {
 // Document returns what the answer's hash covers.
 func (a *Answer) Document() ReleaseDocument {
 	r := a.Release
-	return ReleaseDocument{Query: a.QueryID, Attempt: a.Attempt, Root: a.Root, Size: a.Cohort, Rows: a.Rows, Metric: a.Metric,
-		Exact: r.Exact, N: r.N, Sum: r.Sum, SumSq: r.SumSq, Counts: r.Counts[:]}
+	return ReleaseDocument{
+		Query: a.QueryID, Attempt: a.Attempt, Root: a.Root, Size: a.Cohort, Rows: a.Rows, Metric: a.Metric,
+		Exact: r.Exact, N: r.N, Sum: r.Sum, SumSq: r.SumSq, Counts: r.Counts[:],
+	}
 }
 
 // Refusal is the cause of fault.TooFew: the cohort is below the minimum.

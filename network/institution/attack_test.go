@@ -20,6 +20,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/index"
 )
 
 // agreedQuery makes a query of hospital A and waits until every member has seen
@@ -370,6 +371,14 @@ func TestAttackAnswerThatIsNotTheMembers(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+	// Signed as it should be, but sealed is another share than the signed one:
+	// as evidence it would be worth nothing.
+	r := proto.Clone(honest).(*apiv1.GetShareResponse)
+	box := must(he.SealBox(w.hpke[hospitalA].Public(), purposeShare, boxBinding(networkName, q, msps[hospitalB], 0), make([]byte, w.params.ShareBytes(6))))
+	r.Shares[0].Sealed = box
+	if _, err := in.open(q, hospitalB, r); err == nil {
+		t.Error("a share is accepted that its member has not signed for")
+	}
 	if _, err := in.open(q, association, honest); err == nil {
 		t.Error("hospital B's answer is accepted as another member's")
 	}
@@ -394,6 +403,49 @@ func TestAttackRowNotMatchingPointer(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), blob.Short()) {
 		t.Fatalf("got %v, want a refusal that names blob %s", err, blob.Short())
 	}
+}
+
+func TestAttackRowThatMembersVouchedForWronglyIsRefused(t *testing.T) {
+	w := settledWorld(t, 11)
+	in := w.members[hospitalA]
+	c, err := in.index.Eligible(msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := must(in.work(c))
+	changes := map[string]func(*piecework){
+		"other commitment": func(p *piecework) { p.rows[1].Commitment = record.RandomID() },
+		"missing hour":     func(p *piecework) { p.rows[1].Hour += 100 },
+		"other device":     func(p *piecework) { p.device = record.RandomID() },
+		"not a rows blob":  func(p *piecework) { p.blob = w.blobs.put([]byte("vvrows/1 but no more")) },
+	}
+	coeffs := w.params.Schema().MetricCoefficients(0)
+	for name, change := range changes {
+		p := work[0]
+		p.rows = append([]index.HourRow(nil), p.rows...)
+		change(&p)
+		if _, err := in.addBlob(t.Context(), must(w.params.NewSum(coeffs)), p); err == nil {
+			t.Errorf("%s: added", name)
+		}
+	}
+	if _, err := in.addBlob(t.Context(), must(w.params.NewSum(coeffs)), work[0]); err != nil {
+		t.Errorf("the rows as they are: %v", err)
+	}
+}
+
+func TestAttackSecondCohortAfterAnAnswerIsRefusedEvenIfAgreed(t *testing.T) {
+	w := settledWorld(t, 11)
+	id := w.agreedQuery("exact")
+	if _, err := w.getShare(hospitalA, hospitalB, id, 0); err != nil {
+		t.Fatal(err)
+	}
+	in := w.members[hospitalB]
+	q, err := in.index.Query(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Attempt, q.Root = 1, record.RandomID() // as if all others had agreed on it
+	wantFault(t, in.fresh(q), fault.Conflict)
 }
 
 func TestAttackRowThatIsNotCommittedNeverCounts(t *testing.T) {

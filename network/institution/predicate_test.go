@@ -106,8 +106,10 @@ func predicateWorld(t *testing.T) (*world, yesKeys) {
 	w.putConsent(p, d)
 	w.tick((firstHour + 24) * 3600)
 	ptr := record.Pointer{Device: p.device, Kind: record.KindDay, Index: firstHour / 24, Commitment: record.ID{31: 1}}
-	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: []record.SignedPointer{{Pointer: ptr,
-		Signature: must(record.Sign(p.devKey, ptr.Digest(networkName)))}}})
+	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: []record.SignedPointer{{
+		Pointer:   ptr,
+		Signature: must(record.Sign(p.devKey, ptr.Digest(networkName))),
+	}}})
 	w.everywhere("day root available", func(in *Institution) bool { return in.Index().Counts().Available == 1 })
 	return w, keys
 }
@@ -115,9 +117,13 @@ func predicateWorld(t *testing.T) (*world, yesKeys) {
 func claim(w *world) record.AskPredicate {
 	m, _ := wearable.ByKey(metricKey)
 	top := uint32(m.MaxCode())
-	return record.AskPredicate{Patient: w.patients[0].id, Purpose: "HRESCH", Template: consent.TemplateRange, Class: "day", Metric: metricKey,
-		FirstDay: firstHour / 24, Bounds: record.Bounds{HourMask: 1<<24 - 1, Lo: 20, Hi: 120, K: 100, OutMax: 1440, MinCount: 100, DayK: 1,
-			MeanLo: 0, MeanHi: top, TrendLo: 0, TrendHi: 1<<18 - 1}}
+	return record.AskPredicate{
+		Patient: w.patients[0].id, Purpose: "HRESCH", Template: consent.TemplateRange, Class: "day", Metric: metricKey,
+		FirstDay: firstHour / 24, Bounds: record.Bounds{
+			HourMask: 1<<24 - 1, Lo: 20, Hi: 120, K: 100, OutMax: 1440, MinCount: 100, DayK: 1,
+			MeanLo: 0, MeanHi: top, TrendLo: 0, TrendHi: 1<<18 - 1,
+		},
+	}
 }
 
 func TestPredicateThatIsAttested(t *testing.T) {

@@ -95,8 +95,9 @@ func (in *Institution) signAvailable(b index.Batch, bitmap []byte) (record.Signe
 
 // inspect returns a batch's bitmap, and whether a blob could not be fetched.
 // Day roots carry no blob; the device has signed them and that is all.
-func (in *Institution) inspect(ctx context.Context, b index.Batch) (bitmap []byte, missing bool) {
-	bitmap = make([]byte, (len(b.Pointers)+7)/8)
+func (in *Institution) inspect(ctx context.Context, b index.Batch) ([]byte, bool) {
+	missing := false
+	bitmap := make([]byte, (len(b.Pointers)+7)/8)
 	for i, p := range b.Pointers {
 		found := true
 		if p.Kind == record.KindRow {

@@ -31,8 +31,10 @@ func TestIntensiveCareScale(t *testing.T) {
 	}
 	step("enrolment", func() { w.enrol(500) })
 	step("sealing, anchoring, availability", w.measure)
-	w.submit(hospitalA, "Study:Create", record.Study{ID: "icu", Title: "A study", Purpose: "HRESCH", Metrics: w.metrics,
-		From: firstHour, Until: firstHour + 48, MinCohort: 11, Exact: true})
+	w.submit(hospitalA, "Study:Create", record.Study{
+		ID: "icu", Title: "A study", Purpose: "HRESCH", Metrics: w.metrics,
+		From: firstHour, Until: firstHour + 48, MinCohort: 11, Exact: true,
+	})
 	for _, metric := range w.metrics[:7] {
 		a, err := w.members[hospitalA].Ask(t.Context(), record.Ask{Study: "icu", Metric: metric, From: firstHour, Until: firstHour + 48})
 		if err != nil {

@@ -48,7 +48,9 @@ func (d *seedDuty) work(ctx context.Context, in *Institution) error {
 // openSeeds returns the devices whose seeds are on disk now and those to try
 // again. A device whose seeds do not open is in neither: it never counts, and
 // nothing that it could do later changes that.
-func (in *Institution) openSeeds(ctx context.Context, devices []record.DeviceState) (held []record.ID, later []record.DeviceState) {
+func (in *Institution) openSeeds(ctx context.Context, devices []record.DeviceState) ([]record.ID, []record.DeviceState) {
+	var held []record.ID
+	var later []record.DeviceState
 	var entries []entry
 	for _, d := range devices {
 		if in.index.Acknowledged(d.ID, in.self.MSP) {

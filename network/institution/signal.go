@@ -84,7 +84,7 @@ type heldLock struct {
 func newLocks() *locks { return &locks{held: map[string]*heldLock{}} }
 
 // lock locks name and returns how to unlock it.
-func (l *locks) lock(name string) (unlock func()) {
+func (l *locks) lock(name string) func() {
 	l.mu.Lock()
 	h := l.held[name]
 	if h == nil {

@@ -130,8 +130,8 @@ func (v *vault) seal(e entry) []byte {
 	return v.aead.Seal(nonce, nonce, e.value, []byte(e.name))
 }
 
-// get returns a value, or found = false.
-func (v *vault) get(name string) (value []byte, found bool, err error) {
+// get returns a value and whether there is one.
+func (v *vault) get(name string) ([]byte, bool, error) {
 	sealed, closer, err := v.db.Get([]byte(name))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil
@@ -144,7 +144,7 @@ func (v *vault) get(name string) (value []byte, found bool, err error) {
 	if len(sealed) < n {
 		return nil, false, fmt.Errorf("state entry %q is damaged: %w", name, io.ErrUnexpectedEOF)
 	}
-	value, err = v.aead.Open(nil, sealed[:n], sealed[n:], []byte(name))
+	value, err := v.aead.Open(nil, sealed[:n], sealed[n:], []byte(name))
 	if err != nil {
 		return nil, false, fmt.Errorf("state entry %q is damaged or of another key: %w", name, err)
 	}

@@ -99,16 +99,20 @@ func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(),
 // newWorld starts the network with the clock at the first hour.
 func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), roots: map[string][]byte{}, blobs: newMemoryBlobs(), peers: map[string]string{}, log: &logBuffer{},
-		metrics: []string{metricKey}, hours: rowHours, patience: 20 * time.Second}
+	w := &world{
+		t: t, dir: t.TempDir(), roots: map[string][]byte{}, blobs: newMemoryBlobs(), peers: map[string]string{}, log: &logBuffer{},
+		metrics: []string{metricKey}, hours: rowHours, patience: 20 * time.Second,
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(w.log.String())
 		}
 	})
-	w.genesis = record.Genesis{Network: networkName, Clock: record.ClockSimulated, Threshold: 2, Registrar: msps[association], MinCohort: 11, Exact: true,
+	w.genesis = record.Genesis{
+		Network: networkName, Clock: record.ClockSimulated, Threshold: 2, Registrar: msps[association], MinCohort: 11, Exact: true,
 		Profile: he.DefaultProfile().Name, Schema: privacy.V1().Digest(), CapMicro: 3_000_000, PredicateSlot: 60, PredicateLife: 600,
-		Gateways: []string{}, Circuits: []record.Circuit{}}
+		Gateways: []string{}, Circuits: []record.Circuit{},
+	}
 	for _, msp := range msps {
 		ca := must(network.NewCA(msp))
 		w.roots[msp] = ca.RootPEM()
@@ -116,8 +120,10 @@ func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 		w.signing = append(w.signing, newKey())
 		w.hpke = append(w.hpke, must(he.NewHPKEKey()))
 		i := len(w.ids) - 1
-		w.genesis.Members = append(w.genesis.Members, record.Member{MSP: msp, Name: msp, HPKEKey: w.hpke[i].Public(),
-			SignKey: record.PublicKeyBytes(&w.signing[i].PublicKey)})
+		w.genesis.Members = append(w.genesis.Members, record.Member{
+			MSP: msp, Name: msp, HPKEKey: w.hpke[i].Public(),
+			SignKey: record.PublicKeyBytes(&w.signing[i].PublicKey),
+		})
 	}
 	for _, f := range change {
 		f(&w.genesis)
@@ -160,11 +166,13 @@ func (w *world) submit(member int, function string, doc any) network.Result {
 }
 
 func (w *world) config(i int) Config {
-	return Config{Genesis: w.genesis, Member: i, Identity: w.ids[i], Client: w.ledger.Client(w.ids[i]),
+	return Config{
+		Genesis: w.genesis, Member: i, Identity: w.ids[i], Client: w.ledger.Client(w.ids[i]),
 		Height: func(context.Context) (uint64, error) { return w.ledger.Height(), nil },
 		HPKE:   w.hpke[i], SignKey: w.signing[i], Dir: filepath.Join(w.dir, strconv.Itoa(i)), Blobs: w.blobs,
 		Peers: w.peers, Roots: w.roots, Patience: 5 * time.Second,
-		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
 }
 
 // up starts a member, on the address that it had before if it had one.
@@ -259,13 +267,17 @@ func (w *world) enrol(n int) {
 		p.in = record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
 		p.id = p.in.PatientID(networkName)
 		v := record.Voucher{Patient: p.id, Person: record.RandomID()}
-		w.submit(association, "Registry:EnrolPatient", record.EnrolPatient{Inception: p.in, Signature: must(record.Sign(p.key, p.id)), Voucher: v,
-			VoucherBy: msps[association], VoucherSg: must(record.Sign(w.signing[association], record.Digest(record.DomainVoucher, networkName, v)))})
+		w.submit(association, "Registry:EnrolPatient", record.EnrolPatient{
+			Inception: p.in, Signature: must(record.Sign(p.key, p.id)), Voucher: v,
+			VoucherBy: msps[association], VoucherSg: must(record.Sign(w.signing[association], record.Digest(record.DomainVoucher, networkName, v))),
+		})
 		w.enrolDevice(p)
 		for _, hospital := range []int{hospitalA, hospitalB} {
-			d := consent.Document{ID: record.RandomID(), Version: 1, Patient: p.id, Grantee: msps[hospital], Purpose: "HRESCH", Status: consent.StatusActive,
+			d := consent.Document{
+				ID: record.RandomID(), Version: 1, Patient: p.id, Grantee: msps[hospital], Purpose: "HRESCH", Status: consent.StatusActive,
 				Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: w.metrics, DataFrom: firstHour,
-				DataUntil: firstHour + 1000, NotBefore: 0, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, Predicates: []consent.Terms{}}
+				DataUntil: firstHour + 1000, NotBefore: 0, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, Predicates: []consent.Terms{},
+			}
 			w.putConsent(p, d)
 			if hospital == hospitalA {
 				p.consent = d
@@ -278,8 +290,10 @@ func (w *world) enrol(n int) {
 
 func (w *world) putConsent(p *person, d consent.Document) {
 	w.t.Helper()
-	w.submit(hospitalB, "Consent:Put", consent.Signed{Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey),
-		Signature: must(record.Sign(p.key, d.Digest(networkName)))})
+	w.submit(hospitalB, "Consent:Put", consent.Signed{
+		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey),
+		Signature: must(record.Sign(p.key, d.Digest(networkName))),
+	})
 }
 
 // revoke ends a patient's consent for hospital A, submitted by hospital B.
@@ -304,8 +318,10 @@ func (w *world) enrolDevice(p *person) {
 	d.SeedBlob = w.blobs.put(must(w.params.SealSeeds(c, p.device, seeds, w.genesis.Members)))
 	p.sealing = must(w.params.NewDeviceKey(c, p.device, seeds))
 	digest := record.Digest(record.DomainDevice, networkName, d)
-	w.submit(hospitalA, "Registry:EnrolDevice", record.EnrolDevice{Device: d, DeviceSignature: must(record.Sign(p.devKey, digest)),
-		PatientSignature: must(record.Sign(p.key, digest))})
+	w.submit(hospitalA, "Registry:EnrolDevice", record.EnrolDevice{
+		Device: d, DeviceSignature: must(record.Sign(p.devKey, digest)),
+		PatientSignature: must(record.Sign(p.key, digest)),
+	})
 }
 
 // measure seals and anchors an hour's row after the other for everybody, except hour 1 of the
