@@ -7,8 +7,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -20,6 +20,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/zk"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
@@ -140,15 +141,15 @@ func (c *Config) complete() error {
 // openFiles opens store, key and marks. The key file comes first: a store
 // without its key could never be read.
 func (h *Hub) openFiles() error {
-	if err := os.MkdirAll(h.cfg.Dir, 0o700); err != nil {
+	err := state.Check(h.cfg.Dir, storeVersion)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	_, err := os.Stat(filepath.Join(h.cfg.Dir, versionFile))
-	h.master, err = loadKey(h.cfg.KeyFile, errors.Is(err, os.ErrNotExist))
+	h.master, err = loadKey(h.cfg.KeyFile, err != nil)
 	if err != nil {
 		return err
 	}
-	if err := checkVersion(h.cfg.Dir); err != nil {
+	if _, err := state.Claim(h.cfg.Dir, storeVersion); err != nil {
 		return err
 	}
 	h.marks, err = loadMarks(h.cfg.MarkFile)

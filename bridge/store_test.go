@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 func TestStoreOfANewerVersionIsRefused(t *testing.T) {
@@ -19,16 +20,16 @@ func TestStoreOfANewerVersionIsRefused(t *testing.T) {
 	if err := w.hub(dir).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, versionFile), []byte("2\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, state.VersionFile), []byte("2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(w.config(dir)); !errors.Is(err, ErrNewer) {
 		t.Errorf("error %v", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, versionFile), []byte("one"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, state.VersionFile), []byte("one"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(w.config(dir)); !errors.Is(err, ErrDamaged) {
+	if _, err := Open(w.config(dir)); !errors.Is(err, state.ErrForeign) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -11,6 +12,7 @@ import (
 
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // journal keeps operations. Keys: 'o' + id holds the state of an operation,
@@ -25,8 +27,15 @@ type entry struct {
 	request *apiv1.StoredRequest
 }
 
+// journalVersion is the schema of the journal's directory; a newer one is
+// refused.
+const journalVersion = 1
+
 func openJournal(dir string) (*journal, error) {
-	db, err := pebble.Open(dir, &pebble.Options{Logger: quiet{}, MemTableSize: 8 << 20})
+	if _, err := state.Claim(dir, journalVersion); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	db, err := pebble.Open(filepath.Join(dir, "store"), &pebble.Options{Logger: quiet{}, MemTableSize: 8 << 20})
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
 	}

@@ -19,13 +19,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/consensys/gnark/logger"
 
+	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
 )
@@ -164,31 +164,11 @@ func stateDirectory(dir string) (string, error) {
 			return "", err
 		}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
+	fresh, err := state.Claim(dir, stateVersion, keysName)
+	if err == nil && !fresh {
+		err = fmt.Errorf("%s holds an earlier run: look at it with \"vitalveil verify --state %s\", and name an empty directory for a new one", dir, dir)
 	}
-	version := filepath.Join(dir, "VERSION")
-	b, err := os.ReadFile(version)
-	if err == nil {
-		n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-		if err != nil {
-			return "", fmt.Errorf("%s does not hold a number: this is not a state directory of vitalveil", version)
-		}
-		if n > stateVersion {
-			return "", fmt.Errorf("%s was written by a newer vitalveil (schema %d, this one knows %d); use that one", dir, n, stateVersion)
-		}
-		return "", fmt.Errorf("%s holds an earlier run: look at it with \"vitalveil verify --state %s\", and name an empty directory for a new one", dir, dir)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", err
-	}
-	for _, e := range entries {
-		if e.Name() != keysName {
-			return "", fmt.Errorf("%s is not empty (it has %s): name a new or empty directory", dir, e.Name())
-		}
-	}
-	return dir, os.WriteFile(version, []byte(strconv.Itoa(stateVersion)+"\n"), 0o600)
+	return dir, err
 }
 
 const keysName = "keys"

@@ -16,18 +16,16 @@ package verify
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/network/index"
 )
@@ -44,6 +42,9 @@ func (c Command) Run(ctx context.Context) error {
 
 // knownVersion is the newest layout of a state directory that is understood.
 const knownVersion = 1
+
+// maxDescription bounds network.json.
+const maxDescription = 1 << 20
 
 // maxShown bounds how many failures are printed.
 const maxShown = 20
@@ -104,15 +105,15 @@ func (c *checker) verdict(out io.Writer) error {
 
 // open reads the description of the network and prepares what checks need.
 func open(dir string) (*checker, error) {
-	if err := checkVersion(filepath.Join(dir, "VERSION")); err != nil {
+	if err := state.Check(dir, knownVersion); err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "network.json"))
+	b, err := state.ReadFile(filepath.Join(dir, "network.json"), maxDescription)
 	if err != nil {
 		return nil, fmt.Errorf("the state directory has no description of its network: %w", err)
 	}
 	var d record.Descriptor
-	if err := record.DecodeJSON(b, 1<<20, &d); err != nil {
+	if err := record.DecodeJSON(b, maxDescription, &d); err != nil {
 		return nil, fmt.Errorf("network.json: %w", err)
 	}
 	c := newChecker(d)
@@ -133,24 +134,6 @@ func open(dir string) (*checker, error) {
 	}
 	c.blobs, err = blob.Open(blobs)
 	return c, err
-}
-
-func checkVersion(path string) error {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is not a state directory of vitalveil: it has no VERSION", filepath.Dir(path))
-	}
-	if err != nil {
-		return err
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return fmt.Errorf("%s does not hold a number", path)
-	}
-	if n > knownVersion {
-		return fmt.Errorf("written by a newer vitalveil (schema %d, this one knows %d); use that one", n, knownVersion)
-	}
-	return nil
 }
 
 // read applies every block to an index and to the checker's own view.

@@ -2,6 +2,7 @@ package institution
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
@@ -93,5 +95,22 @@ func TestSecretWhoseSeedIsLostIsAnError(t *testing.T) {
 	s := newSecrets(params, he.Context{Network: "n"}, v)
 	if _, err := s.get(pieceOf{record.RandomID(), 0}); err == nil {
 		t.Error("a seed that is not stored has a secret")
+	}
+}
+
+func TestStateOfANewerVersionIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	v, err := openVault(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := state.WriteFile(filepath.Join(dir, state.VersionFile), []byte("2\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openVault(dir); !errors.Is(err, state.ErrNewer) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // vault is the institution's durable state: seeds, piece keys and every answer
@@ -24,6 +26,8 @@ type vault struct {
 }
 
 const (
+	// vaultVersion is the schema of the state directory; a newer one is refused.
+	vaultVersion = 1
 	vaultKeyFile = "vault.key"
 	vaultFolder  = "vault"
 	// maxBatchBytes bounds one write batch of the database.
@@ -34,7 +38,7 @@ const (
 // is an error: a new key could not read it, and silently starting over would
 // make this member answer queries again that it has answered before.
 func openVault(dir string) (*vault, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if _, err := state.Claim(dir, vaultVersion); err != nil {
 		return nil, err
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
@@ -79,26 +83,7 @@ func vaultKey(path string, fresh bool) ([]byte, error) {
 	}
 	key = make([]byte, 32)
 	rand.Read(key)
-	return key, writeDurably(path, key)
-}
-
-// writeDurably makes a file that nobody else may read; file and name are on
-// disk when it returns.
-func writeDurably(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return errors.Join(err, os.Remove(path))
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return key, state.WriteFile(path, key)
 }
 
 func (v *vault) close() error { return v.db.Close() }
