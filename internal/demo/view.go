@@ -76,12 +76,12 @@ func (w *world) gatewaySaw() (web.Section, error) {
 
 func (w *world) ledgerSaw() web.Section {
 	c := w.index.Counts()
-	_, tip := w.ledger.Tip()
 	return web.Section{
 		Title:      "The ledger",
 		Paragraphs: []string{"Who consented to whom, which rows exist, what was asked. No reading, no key."},
 		Facts: []web.Fact{
-			{Name: "blocks", Value: fmt.Sprintf("%d, the newest with hash %s", c.Blocks, tip)},
+			{Name: "ledger", Value: w.ledger.describe()},
+			{Name: "blocks", Value: fmt.Sprint(c.Blocks)},
 			{Name: "transactions", Value: fmt.Sprintf("%d, %d of them without effect", c.Transactions, c.Invalid)},
 			{Name: "patients, devices", Value: fmt.Sprintf("%d, %d (%d with all seeds acknowledged)", c.Patients, c.Devices, c.Ready)},
 			{Name: "consents", Value: fmt.Sprint(c.Consents)},

@@ -28,7 +28,6 @@ import (
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
-	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/zk"
@@ -74,7 +73,7 @@ type world struct {
 	registrar       *org
 	registrarSecret []byte
 
-	ledger *embedded.Ledger
+	ledger *ledger
 	blobs  *blob.Store
 	index  *index.Index // the gateway's own
 	gw     *gateway.Gateway
@@ -116,6 +115,9 @@ func newWorld(ctx context.Context, w *world, exact bool, listener net.Listener, 
 	}
 	w.makeGenesis(exact)
 	if err := w.writeDescriptor(); err != nil {
+		return err
+	}
+	if w.ledger, err = w.openEmbedded(); err != nil {
 		return err
 	}
 	ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -191,27 +193,18 @@ func (w *world) writeDescriptor() error {
 	return os.WriteFile(filepath.Join(w.dir, "network.json"), b, 0o644)
 }
 
-// startLedger opens the embedded ledger, records the genesis and the time at
-// which the data begins.
+// startLedger records the genesis on the opened ledger and follows its blocks.
 func (w *world) startLedger(ctx context.Context) error {
-	cc, err := chaincode.New()
-	if err != nil {
-		return err
-	}
-	w.ledger, err = embedded.Open(embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Channel: networkName, Roots: w.roots(), Chaincode: cc})
-	if err != nil {
-		return err
-	}
 	arg, err := json.Marshal(w.genesis)
 	if err != nil {
 		return err
 	}
-	if _, err := w.client(w.asker).Submit(ctx, network.Call{Function: "Registry:Init", Args: []string{string(arg)}}); err != nil {
+	if _, err := network.SubmitRetry(ctx, w.client(w.asker), network.Call{Function: "Registry:Init", Args: []string{string(arg)}}); err != nil {
 		return err
 	}
 	w.index = index.New()
 	w.services.Go(func() error {
-		for b, err := range w.client(w.registrar).Blocks(ctx, 0) {
+		for b, err := range w.ledger.gateway.Blocks(ctx, 0) {
 			if err != nil {
 				return fmt.Errorf("following the ledger: %w", err)
 			}
@@ -224,19 +217,16 @@ func (w *world) startLedger(ctx context.Context) error {
 	return nil
 }
 
-func (w *world) client(o *org) network.Client { return w.ledger.Client(o.identity) }
+func (w *world) client(o *org) network.Client { return w.ledger.clients[o.msp] }
 
 func (w *world) startGateway(ctx context.Context, l net.Listener, page http.Handler) error {
 	dir := filepath.Join(w.dir, "gateway")
-	id, err := w.registrar.ca.Issue("gateway", "client")
-	if err != nil {
-		return err
-	}
+	var err error
 	if w.blobs, err = blob.Open(filepath.Join(dir, "blobs")); err != nil {
 		return err
 	}
 	w.gw, err = gateway.New(gateway.Config{
-		Genesis: w.genesis, Client: w.ledger.Client(id), Blobs: w.blobs, Dir: dir, Index: w.index, Page: page, Log: w.log.With("part", "gateway"),
+		Genesis: w.genesis, Client: w.ledger.gateway, Blobs: w.blobs, Dir: dir, Index: w.index, Page: page, Log: w.log.With("part", "gateway"),
 	})
 	if err != nil {
 		return err
@@ -262,7 +252,7 @@ func (w *world) startInstitutions(ctx context.Context) error {
 		var err error
 		o.inst, err = institution.New(institution.Config{
 			Genesis: w.genesis, Member: i, Identity: o.identity, Client: w.client(o),
-			Height: func(context.Context) (uint64, error) { return w.ledger.Height(), nil },
+			Height: func(ctx context.Context) (uint64, error) { return w.ledger.height(ctx, o.msp) },
 			HPKE:   o.hpke, SignKey: o.signKey, Dir: filepath.Join(w.dir, "institutions", o.msp),
 			Blobs: blobs, Peers: peers, Roots: w.roots(), Listen: listeners[o.msp],
 			Log: w.log.With("part", "institution"),
@@ -327,7 +317,7 @@ func (w *world) close() error {
 		errs = append(errs, w.blobs.Close())
 	}
 	if w.ledger != nil {
-		errs = append(errs, w.ledger.Close())
+		errs = append(errs, w.ledger.close())
 	}
 	if w.logFile != nil {
 		errs = append(errs, w.logFile.Close())
