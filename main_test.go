@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"chaincode":           {"consent", "zk/verifier", "he/privacy", "wearable", "internal/record", "internal/fault"},
 	"network":             {"internal/record", "internal/fault"},
 	"network/embedded":    {"network", "internal/record", "internal/fault"},
+	"network/fabric":      {"network", "chaincode", "internal/record", "internal/fault"},
 	"network/conformance": {"network", "internal/record", "internal/fault"},
 	"network/index":       {"network", "chaincode", "consent", "he/privacy", "wearable", "internal/record", "internal/fault"},
 	"network/institution": {"network", "network/index", "he", "he/privacy", "consent", "chaincode", "gateway/api", "gateway/api/v1", "wearable", "internal/state", "internal/record", "internal/fault"},

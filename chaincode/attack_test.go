@@ -641,6 +641,9 @@ func TestAttackWeakGenesis(t *testing.T) {
 		"a class twice":           func(g *record.Genesis) { g.Circuits = append(g.Circuits, g.Circuits[0]) },
 		"answers that come late":  func(g *record.Genesis) { g.PredicateSlot = g.PredicateLife },
 		"an MSP with a separator": func(g *record.Genesis) { g.Gateways = []string{"a\x00b"} },
+		"a portal over http": func(g *record.Genesis) {
+			g.RelyingParties = []record.RelyingParty{{ID: "example.org", Origins: []string{"http://example.org"}}}
+		},
 	} {
 		g := w.newGenesis()
 		weaken(&g)

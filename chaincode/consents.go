@@ -63,7 +63,7 @@ func putConsent(c *call, s consent.Signed) (*ConsentState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Verify(c.genesis.Network, patient.Inception); err != nil {
+	if err := s.Verify(c.genesis.Network, c.genesis.RelyingParties, patient.Inception); err != nil {
 		return nil, fault.New(fault.BadSignature, "%w", err)
 	}
 	recorded := new(ConsentState)

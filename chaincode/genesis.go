@@ -97,6 +97,9 @@ func checkGenesis(g record.Genesis) error {
 	if err := checkMembers(g); err != nil {
 		return err
 	}
+	if err := consent.CheckRelyingParties(g.RelyingParties); err != nil {
+		return err
+	}
 	return checkCircuits(g.Circuits)
 }
 

@@ -1,9 +1,10 @@
 // Package consent is the patient's consent: the document, the signature over
 // it and the decision that follows from a patient's documents.
 //
-// Entry points: Document.Digest is what the patient signs and Signed.Verify
-// checks it, Validate and Follows say whether a document may be recorded, and
-// Decide answers whether an operation is allowed and why.
+// Entry points: Document.Digest is what the patient signs, with a plain ES256 key
+// or as the challenge of a WebAuthn authenticator, and Signed.Verify checks
+// either. Validate and Follows say whether a document may be recorded, and Decide
+// answers whether an operation is allowed and why.
 //
 // The package is pure: it gets documents and ledger time as arguments, reads no
 // clock and does not know where documents are kept. The same arguments give the
@@ -12,7 +13,9 @@
 // Trust: Decide believes the documents that it is given. Whoever calls it has
 // checked, or reads from a ledger that has checked, that the patient signed
 // them. What is not there permits nothing, and a document that denies wins over
-// any number that permit.
+// any number that permit. An assertion proves that an authenticator of the
+// patient signed on one of the network's own pages after it had verified its
+// user; that the page showed what was signed is for whoever serves it.
 //
 // Promise: a document that was valid stays valid and keeps its digest. New
 // purposes, operations and templates may be added; a document that names them is
@@ -53,11 +56,16 @@ type Terms struct {
 	Times    uint32 `json:"times"`
 }
 
-// Signed is a document with the patient's ES256 signature over its digest.
+// Signed is a document with the patient's signature. Without an assertion the
+// signature is ES256 (r || s, 64 bytes) over the document's digest. With one it
+// is a WebAuthn authenticator's, whose challenge was the digest: ES256 in ASN.1
+// DER, as authenticators give it, over AuthenticatorData || SHA-256(ClientDataJSON).
+// Each has that one form and no other.
 type Signed struct {
-	Document  Document `json:"document"`
-	Key       []byte   `json:"key"` // the consent key that signed, compressed P-256
-	Signature []byte   `json:"signature"`
+	Document  Document   `json:"document"`
+	Key       []byte     `json:"key"` // the consent key that signed, compressed P-256
+	Signature []byte     `json:"signature"`
+	Assertion *Assertion `json:"assertion,omitempty"`
 }
 
 // Values of Document.Status and Document.Effect, and operations.

@@ -308,13 +308,13 @@ func TestOnlyThePatientsKeysSign(t *testing.T) {
 		"the first key's name, no more":   {Signed{Document: grant, Key: firstPub, Signature: signed(t, grant, second).Signature}, false},
 		"a signature of another document": {Signed{Document: grant, Key: firstPub, Signature: signed(t, revocation, first).Signature}, false},
 	} {
-		err := c.s.Verify(network, in)
+		err := c.s.Verify(network, nil, in)
 		if (err == nil) != c.ok || err != nil && !errors.Is(err, record.ErrSignature) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	s := signed(t, grant, first)
-	if s.Verify("another", in) == nil {
+	if s.Verify("another", nil, in) == nil {
 		t.Error("a signature counts on another network")
 	}
 }

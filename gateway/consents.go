@@ -8,7 +8,6 @@ import (
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
-	"github.com/vitalveil/vitalveil/internal/record"
 )
 
 type consentsService struct {
@@ -23,7 +22,7 @@ func (s consentsService) Put(ctx context.Context, r *apiv1.PutConsentRequest) (*
 	if err := api.FromMessage(r.Consent, &c); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	if err := record.Verify(c.Key, c.Document.Digest(s.g.genesis.Network), c.Signature); err != nil {
+	if err := c.CheckSignature(s.g.genesis.Network, s.g.genesis.RelyingParties); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the consent: %w", err)
 	}
 	return s.g.begin(ctx, kindConsent, c.Document.ID.String(),

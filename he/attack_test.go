@@ -455,8 +455,11 @@ func TestAttackCopiedSeeds(t *testing.T) {
 		piece  int
 	}
 	uses := []use{
-		{testContext, victim.id, 0}, {testContext, copyID, 0}, {testContext, victim.id, 1},
-		{Context{testContext.Network, 1}, victim.id, 0}, {Context{"other", 0}, victim.id, 0},
+		{testContext, victim.id, 0},
+		{testContext, copyID, 0},
+		{testContext, victim.id, 1},
+		{Context{testContext.Network, 1}, victim.id, 0},
+		{Context{"other", 0}, victim.id, 0},
 	}
 	pieces, hashes := map[record.ID]int{}, map[record.ID]int{}
 	for i, u := range uses {

@@ -2,6 +2,7 @@ package he
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 )
 
@@ -71,6 +72,39 @@ func FuzzSeedBlob(f *testing.F) {
 		for piece, s := range seeds {
 			if s != d.seeds[piece] {
 				t.Fatalf("a made-up seed of piece %d was accepted", piece)
+			}
+		}
+	})
+}
+
+// FuzzColumns: what is stored in columns is added whole or refused whole.
+func FuzzColumns(f *testing.F) {
+	p := defaultParams(f)
+	coeffs := p.schema.MetricCoefficients(2)
+	columns, err := p.Columns(coeffs)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte{})
+	f.Add(make([]byte, columns.Size()))
+	f.Add(make([]byte, 2*columns.Size()+1))
+	f.Fuzz(func(t *testing.T, packed []byte) {
+		sum, err := p.NewSum(coeffs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := columns.AddTo(sum, packed); err != nil {
+			if sum.Rows() != 0 || !errors.Is(err, ErrMalformed) {
+				t.Fatalf("%d rows after %v", sum.Rows(), err)
+			}
+			return
+		}
+		if int(sum.Rows())*columns.Size() != len(packed) {
+			t.Fatalf("%d rows of %d bytes", sum.Rows(), len(packed))
+		}
+		for i, r := range sum.acc {
+			if r >= sum.primes[i] {
+				t.Fatalf("residue %d is not reduced", i)
 			}
 		}
 	})

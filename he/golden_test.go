@@ -25,7 +25,12 @@ func golden(t *testing.T, name string, v any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got = append(got, '\n')
+	goldenText(t, name, append(got, '\n'))
+}
+
+// goldenText compares text with a file in testdata.
+func goldenText(t *testing.T, name string, got []byte) {
+	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
 		if err := os.MkdirAll("testdata", 0o755); err != nil {
@@ -160,7 +165,7 @@ func TestSizesAndMargins(t *testing.T) {
 	for _, c := range []struct {
 		profile Profile
 		n, t    int
-	}{{DefaultProfile(), 3, 2}, {WideProfile(), 3, 2}, {WideProfile(), 7, 4}} {
+	}{{DefaultProfile(), 3, 2}, {TightProfile(), 7, 2}, {WideProfile(), 3, 2}, {WideProfile(), 7, 4}} {
 		sharing, err := NewSharing(c.n, c.t)
 		if err != nil {
 			t.Fatal(err)

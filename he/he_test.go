@@ -330,10 +330,9 @@ func TestSumsMergeAndRollUp(t *testing.T) {
 	if err := parts[0].Merge(parts[1]); err != nil {
 		t.Fatal(err)
 	}
-	key := keySum(t, p, testContext, 0, []*testDevice{d})
 	groups := groupsOf(t, p, []*testDevice{d}, Window{Hour: 1})
 	for piece := range groups {
-		key = keySum(t, p, testContext, piece, []*testDevice{d})
+		key := keySum(t, p, testContext, piece, []*testDevice{d})
 		for i := range key {
 			key[i] *= times
 		}

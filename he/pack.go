@@ -29,6 +29,11 @@ type place struct {
 	shift uint
 }
 
+// residue reads it.
+func (at *place) residue(b []byte, mask uint64) uint64 {
+	return binary.LittleEndian.Uint64(b[at.base:]) >> (at.shift & 63) & mask
+}
+
 // placeOf locates residue number i in length packed bytes. The word is moved back
 // where it would reach past the end.
 func placeOf(i, residueBits, length int) place {
@@ -59,7 +64,7 @@ func (p *Params) unpack(b []byte, coeffs int) ([]uint64, error) {
 	residues := make([]uint64, coeffs*len(p.profile.Primes))
 	for i := range residues {
 		at := placeOf(i, width, len(b))
-		residues[i] = binary.LittleEndian.Uint64(b[at.base:]) >> at.shift & mask
+		residues[i] = at.residue(b, mask)
 	}
 	return residues, nil
 }
@@ -73,7 +78,7 @@ func (p *Params) checkPacked(b []byte, coeffs int) error {
 	count := coeffs * len(primes)
 	for i := range count {
 		at := placeOf(i, width, len(b))
-		if r := binary.LittleEndian.Uint64(b[at.base:]) >> at.shift & mask; r >= primes[i%len(primes)] {
+		if r := at.residue(b, mask); r >= primes[i%len(primes)] {
 			return fmt.Errorf("%w: residue %d of coefficient %d is not below its prime", ErrMalformed, i%len(primes), i/len(primes))
 		}
 	}

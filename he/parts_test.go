@@ -181,6 +181,20 @@ func TestPRFIsKMAC(t *testing.T) {
 	}
 }
 
+// TestTernaryDigitsAreDigits: all 243 values.
+func TestTernaryDigitsAreDigits(t *testing.T) {
+	for v := range uint64(243) {
+		lanes, last := ternaryDigits(v)
+		rest := v
+		for i, got := range []uint64{lanes & 0xffff, lanes >> 16 & 0xffff, lanes >> 32 & 0xffff, lanes >> 48, last} {
+			if got != rest%3 {
+				t.Fatalf("digit %d of %d is %d, want %d", i, v, got, rest%3)
+			}
+			rest /= 3
+		}
+	}
+}
+
 // TestTernaryPiecesAreBalanced: each of -1, 0 and 1 is a third of an expansion.
 func TestTernaryPiecesAreBalanced(t *testing.T) {
 	p := defaultParams(t)
@@ -263,7 +277,7 @@ func TestUnsafeProfilesAreRefused(t *testing.T) {
 		n, t    int
 		says    string
 	}{
-		{"modulus too large for the degree", change(func(p *Profile) { p.LogN = 12 }), 3, 2, "a modulus of 212 bits is above the 109"},
+		{"modulus too large for the degree", change(func(p *Profile) { p.LogN = 12 }), 3, 2, "a modulus of 212 bits is above the 106"},
 		{"flooding too narrow", change(func(p *Profile) { p.FloodBits = 79 }), 3, 2, "leaves a distance of"},
 		{"flooding too wide for the pieces", change(func(p *Profile) { p.FloodBits = 82 }), 3, 2, "the room is 2^83"},
 		{"too many pieces", DefaultProfile(), 4, 2, "the room is 2^83"},
@@ -290,15 +304,9 @@ func TestUnsafeProfilesAreRefused(t *testing.T) {
 
 // TestPrimesAreTheLargestThereAre: nobody chose them for anything else.
 func TestPrimesAreTheLargestThereAre(t *testing.T) {
-	for _, p := range []Profile{DefaultProfile(), WideProfile()} {
-		step := uint64(2) << p.LogN
-		q := uint64(1)<<p.ResidueBits + 1
-		for i, want := range p.Primes {
-			for q -= step; !new(big.Int).SetUint64(q).ProbablyPrime(32); q -= step {
-			}
-			if q != want {
-				t.Errorf("%s: prime %d is %d, the next largest is %d", p.Name, i, want, q)
-			}
+	for _, p := range Profiles() {
+		if largest := largestPrimes(p.LogN, p.ResidueBits, len(p.Primes)); !slices.Equal(p.Primes, largest) {
+			t.Errorf("%s: primes are %d, the largest are %d", p.Name, p.Primes, largest)
 		}
 		if named, ok := ProfileByName(p.Name); !ok || named.LogN != p.LogN {
 			t.Errorf("%s is not found by its name", p.Name)
@@ -307,6 +315,18 @@ func TestPrimesAreTheLargestThereAre(t *testing.T) {
 	if _, ok := ProfileByName("n4096"); ok {
 		t.Error("an unknown profile was found")
 	}
+}
+
+// largestPrimes returns the largest primes of so many bits that are 1 modulo 2N.
+func largestPrimes(logN, bits, count int) []uint64 {
+	var primes []uint64
+	step := uint64(2) << logN
+	for q := uint64(1)<<bits + 1 - step; len(primes) < count; q -= step {
+		if new(big.Int).SetUint64(q).ProbablyPrime(32) {
+			primes = append(primes, q)
+		}
+	}
+	return primes
 }
 
 // TestSharingNeedsTheThreshold: any t members hold all pieces, any t-1 lack one.

@@ -2,8 +2,8 @@ package he
 
 // Profile fixes the ring and the budget of a sealed coefficient. Its name is part
 // of every hash and every expansion, so that nothing made under one profile means
-// anything under another. Use DefaultProfile or WideProfile; New refuses a
-// profile that is not safe.
+// anything under another. Use one of Profiles; New refuses a profile
+// that is not safe.
 type Profile struct {
 	Name string
 	// LogN is the binary logarithm of the ring degree.
@@ -30,6 +30,15 @@ func DefaultProfile() Profile {
 	}
 }
 
+// TightProfile is "n8192-q212-t128-f80": DefaultProfile with one bit less of
+// flooding, so that up to seven pieces fit (2 of 4 to 2 of 7, 3 of 4, and n of n).
+// The distance that flooding leaves is still below the limit, with less to spare.
+func TightProfile() Profile {
+	p := DefaultProfile()
+	p.Name, p.FloodBits = "n8192-q212-t128-f80", 80
+	return p
+}
+
 // WideProfile is "n16384-q224-t128": N = 16384, four primes of 56 bits. It costs
 // 6 % more bytes and twice the work, has far more than 128-bit security and room
 // for the pieces of larger consortia.
@@ -41,10 +50,16 @@ func WideProfile() Profile {
 	}
 }
 
+// Profiles returns the profiles of this package, the cheapest first. Of those that
+// New accepts for a sharing the first is the one to take.
+func Profiles() []Profile {
+	return []Profile{DefaultProfile(), TightProfile(), WideProfile()}
+}
+
 // ProfileByName finds a profile of this package by the name that a network's
 // genesis gives.
 func ProfileByName(name string) (Profile, bool) {
-	for _, p := range []Profile{DefaultProfile(), WideProfile()} {
+	for _, p := range Profiles() {
 		if p.Name == name {
 			return p, true
 		}

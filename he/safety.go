@@ -16,17 +16,6 @@ const ReleasedCoefficients = 20_000_000
 // all released coefficients.
 const maxDistanceLog2 = -40
 
-// standardLimit is the largest log2 Q for 128-bit classical security with a
-// uniform ternary secret and errors of standard deviation 3.2, by log2 N:
-// Albrecht et al., Homomorphic Encryption Security Standard,
-// HomomorphicEncryption.org, November 2018, table 1. Newer estimates are a little
-// lower (214 bits for N = 8192 in Bossuat et al., IACR ePrint 2024/463);
-// DefaultProfile satisfies both.
-var standardLimit = map[int]int{10: 27, 11: 54, 12: 109, 13: 218, 14: 438, 15: 881}
-
-// SecuritySource names where the limit of the modulus comes from.
-const SecuritySource = "Homomorphic Encryption Security Standard (2018), table 1: 128 bits, classical, ternary secret"
-
 // Report is what New computed about the safety of a profile with a schema and a
 // sharing. Sizes are in bytes.
 type Report struct {
@@ -37,8 +26,10 @@ type Report struct {
 	Threshold int `json:"threshold"`
 	Pieces    int `json:"pieces"`
 
-	Degree         int    `json:"degree"`
-	ModulusBits    int    `json:"modulus_bits"`
+	Degree      int `json:"degree"`
+	ModulusBits int `json:"modulus_bits"`
+	// ModulusLimit is the lowest limit of the tables for 128 bits of security;
+	// SecurityBits is the highest level of the tables that the modulus reaches.
 	ModulusLimit   int    `json:"modulus_limit_bits"`
 	SecurityBits   int    `json:"security_bits"`
 	SecuritySource string `json:"security_source"`
@@ -69,11 +60,12 @@ type Report struct {
 func assess(p Profile, s *privacy.Schema, sh Sharing) (Report, error) {
 	r := Report{
 		Profile: p.Name, Schema: s.Name, Members: sh.Members, Threshold: sh.Threshold, Pieces: sh.Pieces(),
-		Degree: 1 << p.LogN, ModulusBits: product(p.Primes).BitLen(), ModulusLimit: standardLimit[p.LogN],
-		SecurityBits: 128, SecuritySource: SecuritySource,
+		Degree: 1 << p.LogN, ModulusBits: product(p.Primes).BitLen(),
+		ModulusLimit: modulusLimit(requiredSecurity, p.LogN), SecuritySource: SecuritySource,
 		MaxRows: p.MaxRows, FloodBits: p.FloodBits,
 	}
-	if r.ModulusBits > r.ModulusLimit {
+	r.SecurityBits = securityLevel(r.ModulusBits, p.LogN)
+	if r.SecurityBits < requiredSecurity {
 		return r, fmt.Errorf("a modulus of %d bits is above the %d bits for degree %d (%s)", r.ModulusBits, r.ModulusLimit, r.Degree, SecuritySource)
 	}
 	if err := p.assessFlood(&r); err != nil {

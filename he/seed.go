@@ -46,19 +46,28 @@ func (p *Params) Expand(c Context, device record.ID, piece int, s Seed) Ternary 
 			if b >= 243 {
 				continue // says nothing about the bytes that count
 			}
+			digits, last := ternaryDigits(uint64(b))
 			d := t[n : n+5 : n+5]
-			v := uint32(b)
-			for i := range d {
-				third := v * 171 >> 9 // v/3 for v < 512
-				d[i] = int8(v-3*third) - 1
-				v = third
-			}
+			d[0] = int8(digits) - 1
+			d[1] = int8(digits>>16) - 1
+			d[2] = int8(digits>>32) - 1
+			d[3] = int8(digits>>48) - 1
+			d[4] = int8(last) - 1
 			if n += 5; n >= p.n {
 				break
 			}
 		}
 	}
 	return t[:p.n:p.n]
+}
+
+// ternaryDigits splits v < 243 into its five digits to the base 3: the four lowest
+// in lanes of 16 bits, the highest apart. Quotients by 3, 9 and 27 are one product,
+// in such lanes; a test goes through all v.
+func ternaryDigits(v uint64) (lanes, last uint64) {
+	quotients := v * (171 | 57<<16 | 19<<32) >> 9 & 0x007f_007f_007f
+	last = v * 203 >> 14 // v/81
+	return v + quotients<<16 - 3*(quotients+last<<48), last
 }
 
 // KeySum is a sum of expanded pieces: of one piece over the devices of a cohort.

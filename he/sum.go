@@ -1,7 +1,6 @@
 package he
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 )
@@ -66,7 +65,7 @@ func (s *Sum) Add(row []byte) error {
 	mask := uint64(1)<<s.params.profile.ResidueBits - 1
 	var bad uint64
 	for i, at := range s.places {
-		r := binary.LittleEndian.Uint64(row[at.base:]) >> (at.shift & 63) & mask
+		r := at.residue(row, mask)
 		bad |= s.primes[i] - 1 - r
 		s.row[i] = r
 	}

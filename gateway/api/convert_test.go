@@ -52,7 +52,7 @@ func compare(t *testing.T, doc reflect.Type, msg protoreflect.MessageDescriptor)
 			continue
 		}
 		inner := f.Type
-		for inner.Kind() == reflect.Slice {
+		for inner.Kind() == reflect.Slice || inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}
 		if field.Kind() == protoreflect.MessageKind {
@@ -101,6 +101,11 @@ func fill(t *rapid.T, v reflect.Value) {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			fill(t, v.Field(i))
+		}
+	case reflect.Pointer: // an optional document
+		if rapid.Bool().Draw(t, "there") {
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(t, v.Elem())
 		}
 	case reflect.Array: // an identifier
 		reflect.Copy(v, reflect.ValueOf(rapid.SliceOfN(rapid.Byte(), v.Len(), v.Len()).Draw(t, "id")))

@@ -5,7 +5,8 @@
 // grid into HourStats, Schema.Row packs them into the coefficients that package
 // he seals, Schema.Decode reads opened sums back. Schema.Plan sizes the privacy
 // noise of a query, SampleDiscreteGaussian draws it, Schema.Release turns the
-// totals into figures with honest intervals.
+// totals into figures with honest intervals; Release.Quantile reads percentiles,
+// minimum and maximum off the histogram, to one bucket.
 //
 // Trust: nothing here is secret and nothing here is random; noise is drawn from
 // the stream that the caller brings. Everything that ledger code relies on

@@ -12,7 +12,6 @@ import (
 type Payload [2]uint64
 
 var (
-	two64  = new(big.Int).Lsh(big.NewInt(1), 64)
 	two128 = new(big.Int).Lsh(big.NewInt(1), PayloadBits)
 	max128 = new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), PayloadBits-1), big.NewInt(1))
 )

@@ -210,6 +210,16 @@ func (r Release) Text() string {
 	}
 	figure("mean", r.Mean, r.MeanSD, " "+r.Unit, r.MeanTooNoisy)
 	figure("variance", r.Variance, r.VarianceSD, "", r.VarianceTooNoisy)
+	for _, at := range []struct {
+		name string
+		q    float64
+	}{{"minimum", 0}, {"5 %", 0.05}, {"median", 0.5}, {"95 %", 0.95}, {"maximum", 1}} {
+		if low, high, ok := r.Quantile(at.q); ok {
+			fmt.Fprintf(&b, "%-9s %s..%s %s\n", at.name, low, high, r.Unit)
+		} else {
+			fmt.Fprintf(&b, "%-9s unknown%s\n", at.name, note(!r.Exact))
+		}
+	}
 	for i, c := range r.Counts {
 		figure(r.Edges[i]+"..", float64(c), r.CountsSD[i], "", r.CountsTooNoisy)
 	}

@@ -11,7 +11,6 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -36,7 +35,7 @@ type Command struct {
 	Replay string `help:"Replay the *.csv and *.csv.gz files below this directory (columns subject,t_seconds,metric,value,unit) instead of synthetic patients." type:"path" placeholder:"DIR"`
 	Noise  string `help:"Privacy noise in the answers: on, or off for an exact study." enum:"on,off" default:"on"`
 	Report string `help:"Also write the answers and costs to this file, as JSON." type:"path" placeholder:"FILE"`
-	Ledger string `help:"The ledger: embedded, or fabric (not built yet)." enum:"embedded,fabric" default:"embedded"`
+	Ledger string `help:"The ledger: embedded in this process, or fabric: a real Hyperledger Fabric network of native processes, built on first use." enum:"embedded,fabric" default:"embedded"`
 	Listen string `help:"Where gateway and page listen. Default: 127.0.0.1:8080, or a free port with --once." placeholder:"ADDR"`
 	State  string `help:"Directory for everything that is kept, new or empty. Default: a fresh temporary one." type:"path" placeholder:"DIR"`
 }
@@ -58,11 +57,17 @@ type Options struct {
 	Ledger string
 	Listen string
 	State  string
-	Keys   string // directory of the proving keys; default below State, or the user's cache
+	// Chaincode is the command that serves the contracts to Fabric; default: this
+	// program with the argument "chaincode".
+	Chaincode []string
+	Keys      string // directory of the proving keys; default below State, or the user's cache
 	// People and Hours size the synthetic source; 0 stands for 200 and 24.
 	People, Hours int
 	Out           io.Writer
 }
+
+// LedgerFabric is the value of Options.Ledger for Hyperledger Fabric.
+const LedgerFabric = "fabric"
 
 // stateVersion is the layout of the state directory. A newer one is refused.
 const stateVersion = 1
@@ -85,9 +90,6 @@ func Run(ctx context.Context, o Options) error {
 func execute(ctx context.Context, o Options) (*world, *View, error) {
 	p := newProgress(o.Out)
 	w := &world{progress: p}
-	if o.Ledger == "fabric" {
-		return w, nil, errors.New("the Fabric ledger is not built yet; run without --ledger fabric to use the embedded one, which runs the same contracts")
-	}
 	logger.Disable() // gnark's, which would print between our lines
 	src, err := source(o)
 	if err != nil {
@@ -207,7 +209,7 @@ func (w *world) run(ctx context.Context, o Options, src *Source, l net.Listener,
 	first, last := src.Span()
 	w.firstHour, w.untilHour = first, (floorDiv(last, 24)+1)*24
 	w.refuser, w.revoker = extras(src)
-	if err := newWorld(ctx, w, o.Exact, l, page); err != nil {
+	if err := newWorld(ctx, w, o, l, page); err != nil {
 		return nil, err
 	}
 	w.progress.line("three institutions, gateway and ledger are up; the gateway listens on %s", w.url)

@@ -2,12 +2,16 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
+	"github.com/vitalveil/vitalveil/network/fabric"
 )
 
 // ledger is what the demo needs of a ledger, of either kind.
@@ -17,6 +21,14 @@ type ledger struct {
 	height   func(ctx context.Context, msp string) (uint64, error)
 	describe func() string
 	close    func() error
+}
+
+// openLedger opens the ledger that was asked for.
+func (w *world) openLedger(ctx context.Context, o Options) (*ledger, error) {
+	if o.Ledger == LedgerFabric {
+		return w.openFabric(ctx, o.Chaincode)
+	}
+	return w.openEmbedded()
 }
 
 // openEmbedded opens the ledger that runs in this process.
@@ -45,4 +57,68 @@ func (w *world) openEmbedded() (*ledger, error) {
 			return fmt.Sprintf("embedded, one operator; newest block %s", tip)
 		},
 	}, nil
+}
+
+// openFabric starts a Fabric network of three organisations beside this process
+// and connects to it. Its processes end with the demo.
+func (w *world) openFabric(ctx context.Context, chaincodeCommand []string) (*ledger, error) {
+	n, err := fabric.Up(ctx, fabric.Options{
+		Dir: filepath.Join(w.dir, "fabric"), Attached: true, Chaincode: chaincodeCommand, Log: lines{w.progress},
+	})
+	if err != nil {
+		return nil, err
+	}
+	l := &ledger{clients: map[string]network.Client{}, describe: func() string {
+		return "Hyperledger Fabric " + fabric.Version + ", three organisations, two of which endorse every write"
+	}}
+	var open []*fabric.Client
+	l.close = func() error {
+		var errs []error
+		for _, c := range open {
+			errs = append(errs, c.Close())
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		return errors.Join(append(errs, n.Down(ctx))...)
+	}
+	p, err := n.Profile()
+	if err != nil {
+		return l, err
+	}
+	w.genesis.Network = p.Channel // a network is named like its channel
+	connect := func(msp string) (*fabric.Client, error) {
+		org, err := p.Org(msp)
+		if err != nil {
+			return nil, err
+		}
+		id, err := network.LoadIdentity(org.IdentityDir)
+		if err != nil {
+			return nil, err
+		}
+		c, err := fabric.Connect(p, id, fabric.WithPeers(msp), fabric.WithLog(w.log))
+		if err == nil {
+			open = append(open, c)
+		}
+		return c, err
+	}
+	own := map[string]*fabric.Client{}
+	for _, o := range w.orgs {
+		if own[o.msp], err = connect(o.msp); err != nil {
+			return l, err
+		}
+		l.clients[o.msp] = own[o.msp]
+	}
+	l.height = func(ctx context.Context, msp string) (uint64, error) { return own[msp].Height(ctx) }
+	l.gateway, err = connect(w.registrar.msp)
+	return l, err
+}
+
+// lines writes what the launcher says as lines of the demo's progress.
+type lines struct{ p *progress }
+
+func (l lines) Write(b []byte) (int, error) {
+	for _, s := range strings.Split(strings.TrimRight(string(b), "\n"), "\n") {
+		l.p.line("%s", s)
+	}
+	return len(b), nil
 }

@@ -98,7 +98,7 @@ func (w *world) noteEnrolment(n int) {
 
 // newWorld makes the organisations and their network, and starts every part.
 // page is what the gateway shows at /.
-func newWorld(ctx context.Context, w *world, exact bool, listener net.Listener, page http.Handler) error {
+func newWorld(ctx context.Context, w *world, o Options, listener net.Listener, page http.Handler) error {
 	sharing, err := he.NewSharing(3, 2)
 	if err != nil {
 		return err
@@ -113,11 +113,11 @@ func newWorld(ctx context.Context, w *world, exact bool, listener net.Listener, 
 	if err := w.makeOrgs(); err != nil {
 		return err
 	}
-	w.makeGenesis(exact)
-	if err := w.writeDescriptor(); err != nil {
+	w.makeGenesis(o.Exact)
+	if w.ledger, err = w.openLedger(ctx, o); err != nil {
 		return err
 	}
-	if w.ledger, err = w.openEmbedded(); err != nil {
+	if err := w.writeDescriptor(); err != nil {
 		return err
 	}
 	ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))

@@ -31,6 +31,16 @@ type Genesis struct {
 	// PredicateLife the time within which, a predicate is answered.
 	PredicateSlot int64 `json:"predicate_slot"`
 	PredicateLife int64 `json:"predicate_life"`
+	// RelyingParties are the portals on which patients may sign with WebAuthn.
+	// With none, every consent is signed with plain ES256.
+	RelyingParties []RelyingParty `json:"relying_parties,omitempty"`
+}
+
+// RelyingParty is who a WebAuthn authenticator signs for, and the web origins
+// from which it may be asked, such as "https://portal.example.org".
+type RelyingParty struct {
+	ID      string   `json:"id"` // a domain, such as "example.org"
+	Origins []string `json:"origins"`
 }
 
 // Member is one organisation of the consortium. Members are numbered by their

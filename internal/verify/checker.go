@@ -144,7 +144,7 @@ func (c *checker) consents(context.Context) int {
 	last := map[record.ID]consent.Document{}
 	for _, s := range c.versions {
 		d := s.Document
-		if err := s.Verify(c.genesis.Network, c.patients[d.Patient].Inception); err != nil {
+		if err := s.Verify(c.genesis.Network, c.genesis.RelyingParties, c.patients[d.Patient].Inception); err != nil {
 			c.wrong("consent %s version %d: %v", d.ID, d.Version, err)
 		}
 		before, ok := last[d.ID]

@@ -57,6 +57,9 @@ func Check(ctx context.Context, dir string, out io.Writer) error {
 		return err
 	}
 	defer c.blobs.Close()
+	if _, err := os.Stat(filepath.Join(dir, "fabric")); err == nil {
+		return fmt.Errorf("%s has a Fabric ledger, which its peers hold; verify reads the embedded ledger only", dir)
+	}
 	rep, err := embedded.Verify(ctx, embedded.Config{Dir: filepath.Join(dir, "ledger"), Channel: c.genesis.Network, Roots: c.roots})
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)

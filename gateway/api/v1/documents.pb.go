@@ -40,8 +40,10 @@ type Genesis struct {
 	Circuits      []*Circuit `protobuf:"bytes,12,rep,name=circuits,proto3" json:"circuits,omitempty"`
 	PredicateSlot int64      `protobuf:"varint,13,opt,name=predicate_slot,json=predicateSlot,proto3" json:"predicate_slot,omitempty"`
 	PredicateLife int64      `protobuf:"varint,14,opt,name=predicate_life,json=predicateLife,proto3" json:"predicate_life,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Portals on which patients may sign with WebAuthn.
+	RelyingParties []*RelyingParty `protobuf:"bytes,15,rep,name=relying_parties,json=relyingParties,proto3" json:"relying_parties,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Genesis) Reset() {
@@ -172,6 +174,67 @@ func (x *Genesis) GetPredicateLife() int64 {
 	return 0
 }
 
+func (x *Genesis) GetRelyingParties() []*RelyingParty {
+	if x != nil {
+		return x.RelyingParties
+	}
+	return nil
+}
+
+// RelyingParty is who a WebAuthn authenticator signs for, and the web origins
+// from which it may be asked.
+type RelyingParty struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Origins       []string               `protobuf:"bytes,2,rep,name=origins,proto3" json:"origins,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RelyingParty) Reset() {
+	*x = RelyingParty{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RelyingParty) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RelyingParty) ProtoMessage() {}
+
+func (x *RelyingParty) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RelyingParty.ProtoReflect.Descriptor instead.
+func (*RelyingParty) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RelyingParty) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RelyingParty) GetOrigins() []string {
+	if x != nil {
+		return x.Origins
+	}
+	return nil
+}
+
 // Member is one organisation of the consortium.
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -185,7 +248,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[1]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -197,7 +260,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[1]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -210,7 +273,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{1}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Member) GetMsp() string {
@@ -255,7 +318,7 @@ type Circuit struct {
 
 func (x *Circuit) Reset() {
 	*x = Circuit{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[2]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +330,7 @@ func (x *Circuit) String() string {
 func (*Circuit) ProtoMessage() {}
 
 func (x *Circuit) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[2]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +343,7 @@ func (x *Circuit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Circuit.ProtoReflect.Descriptor instead.
 func (*Circuit) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{2}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Circuit) GetClass() string {
@@ -323,7 +386,7 @@ type Inception struct {
 
 func (x *Inception) Reset() {
 	*x = Inception{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[3]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +398,7 @@ func (x *Inception) String() string {
 func (*Inception) ProtoMessage() {}
 
 func (x *Inception) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[3]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +411,7 @@ func (x *Inception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inception.ProtoReflect.Descriptor instead.
 func (*Inception) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{3}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Inception) GetConsentKeys() [][]byte {
@@ -383,7 +446,7 @@ type Voucher struct {
 
 func (x *Voucher) Reset() {
 	*x = Voucher{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[4]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +458,7 @@ func (x *Voucher) String() string {
 func (*Voucher) ProtoMessage() {}
 
 func (x *Voucher) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[4]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +471,7 @@ func (x *Voucher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Voucher.ProtoReflect.Descriptor instead.
 func (*Voucher) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{4}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Voucher) GetPatient() string {
@@ -440,7 +503,7 @@ type EnrolPatient struct {
 
 func (x *EnrolPatient) Reset() {
 	*x = EnrolPatient{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[5]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +515,7 @@ func (x *EnrolPatient) String() string {
 func (*EnrolPatient) ProtoMessage() {}
 
 func (x *EnrolPatient) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[5]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +528,7 @@ func (x *EnrolPatient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolPatient.ProtoReflect.Descriptor instead.
 func (*EnrolPatient) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{5}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EnrolPatient) GetInception() *Inception {
@@ -520,7 +583,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[6]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +595,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[6]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +608,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{6}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Device) GetKey() []byte {
@@ -616,7 +679,7 @@ type EnrolDevice struct {
 
 func (x *EnrolDevice) Reset() {
 	*x = EnrolDevice{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[7]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +691,7 @@ func (x *EnrolDevice) String() string {
 func (*EnrolDevice) ProtoMessage() {}
 
 func (x *EnrolDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[7]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +704,7 @@ func (x *EnrolDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolDevice.ProtoReflect.Descriptor instead.
 func (*EnrolDevice) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{7}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EnrolDevice) GetDevice() *Device {
@@ -679,7 +742,7 @@ type DeviceState struct {
 
 func (x *DeviceState) Reset() {
 	*x = DeviceState{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[8]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +754,7 @@ func (x *DeviceState) String() string {
 func (*DeviceState) ProtoMessage() {}
 
 func (x *DeviceState) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[8]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +767,7 @@ func (x *DeviceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceState.ProtoReflect.Descriptor instead.
 func (*DeviceState) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{8}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeviceState) GetId() string {
@@ -759,7 +822,7 @@ type Pointer struct {
 
 func (x *Pointer) Reset() {
 	*x = Pointer{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[9]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +834,7 @@ func (x *Pointer) String() string {
 func (*Pointer) ProtoMessage() {}
 
 func (x *Pointer) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[9]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +847,7 @@ func (x *Pointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pointer.ProtoReflect.Descriptor instead.
 func (*Pointer) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{9}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Pointer) GetDevice() string {
@@ -840,7 +903,7 @@ type SignedPointer struct {
 
 func (x *SignedPointer) Reset() {
 	*x = SignedPointer{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[10]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +915,7 @@ func (x *SignedPointer) String() string {
 func (*SignedPointer) ProtoMessage() {}
 
 func (x *SignedPointer) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[10]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +928,7 @@ func (x *SignedPointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedPointer.ProtoReflect.Descriptor instead.
 func (*SignedPointer) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{10}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SignedPointer) GetPointer() *Pointer {
@@ -896,7 +959,7 @@ type AvailablePost struct {
 
 func (x *AvailablePost) Reset() {
 	*x = AvailablePost{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[11]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +971,7 @@ func (x *AvailablePost) String() string {
 func (*AvailablePost) ProtoMessage() {}
 
 func (x *AvailablePost) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[11]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +984,7 @@ func (x *AvailablePost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AvailablePost.ProtoReflect.Descriptor instead.
 func (*AvailablePost) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{11}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AvailablePost) GetBatch() string {
@@ -957,7 +1020,7 @@ type SignedAvailable struct {
 
 func (x *SignedAvailable) Reset() {
 	*x = SignedAvailable{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[12]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1032,7 @@ func (x *SignedAvailable) String() string {
 func (*SignedAvailable) ProtoMessage() {}
 
 func (x *SignedAvailable) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[12]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1045,7 @@ func (x *SignedAvailable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedAvailable.ProtoReflect.Descriptor instead.
 func (*SignedAvailable) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{12}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SignedAvailable) GetPost() *AvailablePost {
@@ -1022,7 +1085,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[13]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1097,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[13]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1110,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{13}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Receipt) GetPointer() *SignedPointer {
@@ -1113,7 +1176,7 @@ type Bounds struct {
 
 func (x *Bounds) Reset() {
 	*x = Bounds{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1188,7 @@ func (x *Bounds) String() string {
 func (*Bounds) ProtoMessage() {}
 
 func (x *Bounds) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1201,7 @@ func (x *Bounds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bounds.ProtoReflect.Descriptor instead.
 func (*Bounds) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{14}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Bounds) GetHourMask() uint32 {
@@ -1242,7 +1305,7 @@ type AskPredicate struct {
 
 func (x *AskPredicate) Reset() {
 	*x = AskPredicate{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1317,7 @@ func (x *AskPredicate) String() string {
 func (*AskPredicate) ProtoMessage() {}
 
 func (x *AskPredicate) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1330,7 @@ func (x *AskPredicate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskPredicate.ProtoReflect.Descriptor instead.
 func (*AskPredicate) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{15}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AskPredicate) GetPatient() string {
@@ -1351,7 +1414,7 @@ type PredicateState struct {
 
 func (x *PredicateState) Reset() {
 	*x = PredicateState{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1426,7 @@ func (x *PredicateState) String() string {
 func (*PredicateState) ProtoMessage() {}
 
 func (x *PredicateState) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1439,7 @@ func (x *PredicateState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PredicateState.ProtoReflect.Descriptor instead.
 func (*PredicateState) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{16}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PredicateState) GetId() string {
@@ -1502,7 +1565,7 @@ type Attest struct {
 
 func (x *Attest) Reset() {
 	*x = Attest{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1514,7 +1577,7 @@ func (x *Attest) String() string {
 func (*Attest) ProtoMessage() {}
 
 func (x *Attest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1527,7 +1590,7 @@ func (x *Attest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attest.ProtoReflect.Descriptor instead.
 func (*Attest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{17}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Attest) GetRequest() string {
@@ -1558,7 +1621,7 @@ type Terms struct {
 
 func (x *Terms) Reset() {
 	*x = Terms{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1633,7 @@ func (x *Terms) String() string {
 func (*Terms) ProtoMessage() {}
 
 func (x *Terms) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1646,7 @@ func (x *Terms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terms.ProtoReflect.Descriptor instead.
 func (*Terms) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{18}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Terms) GetTemplate() string {
@@ -1646,7 +1709,7 @@ type Consent struct {
 
 func (x *Consent) Reset() {
 	*x = Consent{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1658,7 +1721,7 @@ func (x *Consent) String() string {
 func (*Consent) ProtoMessage() {}
 
 func (x *Consent) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1671,7 +1734,7 @@ func (x *Consent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consent.ProtoReflect.Descriptor instead.
 func (*Consent) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{19}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Consent) GetId() string {
@@ -1786,19 +1849,22 @@ func (x *Consent) GetPredicates() []*Terms {
 	return nil
 }
 
-// SignedConsent is a document with the patient's signature over its digest.
+// SignedConsent is a document with the patient's signature: ES256 (r || s) over
+// its digest or, with an assertion, a WebAuthn authenticator's with the digest as
+// its challenge.
 type SignedConsent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Document      *Consent               `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
 	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Signature     []byte                 `protobuf:"bytes,3,opt,name=signature,proto3" json:"signature,omitempty"`
+	Assertion     *Assertion             `protobuf:"bytes,4,opt,name=assertion,proto3" json:"assertion,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SignedConsent) Reset() {
 	*x = SignedConsent{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +1876,7 @@ func (x *SignedConsent) String() string {
 func (*SignedConsent) ProtoMessage() {}
 
 func (x *SignedConsent) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +1889,7 @@ func (x *SignedConsent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedConsent.ProtoReflect.Descriptor instead.
 func (*SignedConsent) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{20}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SignedConsent) GetDocument() *Consent {
@@ -1847,11 +1913,72 @@ func (x *SignedConsent) GetSignature() []byte {
 	return nil
 }
 
+func (x *SignedConsent) GetAssertion() *Assertion {
+	if x != nil {
+		return x.Assertion
+	}
+	return nil
+}
+
+// Assertion is what a WebAuthn authenticator signed besides the document, as the
+// browser returned it.
+type Assertion struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	AuthenticatorData []byte                 `protobuf:"bytes,1,opt,name=authenticator_data,json=authenticatorData,proto3" json:"authenticator_data,omitempty"`
+	ClientDataJson    []byte                 `protobuf:"bytes,2,opt,name=client_data_json,json=clientDataJson,proto3" json:"client_data_json,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Assertion) Reset() {
+	*x = Assertion{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Assertion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Assertion) ProtoMessage() {}
+
+func (x *Assertion) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Assertion.ProtoReflect.Descriptor instead.
+func (*Assertion) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Assertion) GetAuthenticatorData() []byte {
+	if x != nil {
+		return x.AuthenticatorData
+	}
+	return nil
+}
+
+func (x *Assertion) GetClientDataJson() []byte {
+	if x != nil {
+		return x.ClientDataJson
+	}
+	return nil
+}
+
 var File_vitalveil_v1_documents_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\n" +
-	"\x1cvitalveil/v1/documents.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\"\xc6\x03\n" +
+	"\x1cvitalveil/v1/documents.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\"\x8b\x04\n" +
 	"\aGenesis\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\tR\x05clock\x12\x1c\n" +
@@ -1868,7 +1995,11 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\tcap_micro\x18\v \x01(\x04R\bcapMicro\x121\n" +
 	"\bcircuits\x18\f \x03(\v2\x15.vitalveil.v1.CircuitR\bcircuits\x12%\n" +
 	"\x0epredicate_slot\x18\r \x01(\x03R\rpredicateSlot\x12%\n" +
-	"\x0epredicate_life\x18\x0e \x01(\x03R\rpredicateLife\"d\n" +
+	"\x0epredicate_life\x18\x0e \x01(\x03R\rpredicateLife\x12C\n" +
+	"\x0frelying_parties\x18\x0f \x03(\v2\x1a.vitalveil.v1.RelyingPartyR\x0erelyingParties\"8\n" +
+	"\fRelyingParty\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aorigins\x18\x02 \x03(\tR\aorigins\"d\n" +
 	"\x06Member\x12\x10\n" +
 	"\x03msp\x18\x01 \x01(\tR\x03msp\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n" +
@@ -2021,11 +2152,18 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\tcap_micro\x18\x0f \x01(\x04R\bcapMicro\x12=\n" +
 	"\n" +
 	"predicates\x18\x10 \x03(\v2\x13.vitalveil.v1.TermsB\b\xbaH\x05\x92\x01\x02\x10@R\n" +
-	"predicates\"\x8c\x01\n" +
+	"predicates\"\x88\x03\n" +
 	"\rSignedConsent\x129\n" +
 	"\bdocument\x18\x01 \x01(\v2\x15.vitalveil.v1.ConsentB\x06\xbaH\x03\xc8\x01\x01R\bdocument\x12\x19\n" +
-	"\x03key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12%\n" +
-	"\tsignature\x18\x03 \x01(\fB\a\xbaH\x04z\x02h@R\tsignatureB5Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"
+	"\x03key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12'\n" +
+	"\tsignature\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x10\b\x18HR\tsignature\x125\n" +
+	"\tassertion\x18\x04 \x01(\v2\x17.vitalveil.v1.AssertionR\tassertion:\xc0\x01\xbaH\xbc\x01\x1a\xb9\x01\n" +
+	"\x18signed_consent.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"|\n" +
+	"\tAssertion\x129\n" +
+	"\x12authenticator_data\x18\x01 \x01(\fB\n" +
+	"\xbaH\az\x05\x10%\x18\x80\bR\x11authenticatorData\x124\n" +
+	"\x10client_data_json\x18\x02 \x01(\fB\n" +
+	"\xbaH\az\x05\x10\x02\x18\x80\x10R\x0eclientDataJsonB5Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"
 
 var (
 	file_vitalveil_v1_documents_proto_rawDescOnce sync.Once
@@ -2039,50 +2177,54 @@ func file_vitalveil_v1_documents_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_documents_proto_rawDescData
 }
 
-var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_vitalveil_v1_documents_proto_goTypes = []any{
 	(*Genesis)(nil),         // 0: vitalveil.v1.Genesis
-	(*Member)(nil),          // 1: vitalveil.v1.Member
-	(*Circuit)(nil),         // 2: vitalveil.v1.Circuit
-	(*Inception)(nil),       // 3: vitalveil.v1.Inception
-	(*Voucher)(nil),         // 4: vitalveil.v1.Voucher
-	(*EnrolPatient)(nil),    // 5: vitalveil.v1.EnrolPatient
-	(*Device)(nil),          // 6: vitalveil.v1.Device
-	(*EnrolDevice)(nil),     // 7: vitalveil.v1.EnrolDevice
-	(*DeviceState)(nil),     // 8: vitalveil.v1.DeviceState
-	(*Pointer)(nil),         // 9: vitalveil.v1.Pointer
-	(*SignedPointer)(nil),   // 10: vitalveil.v1.SignedPointer
-	(*AvailablePost)(nil),   // 11: vitalveil.v1.AvailablePost
-	(*SignedAvailable)(nil), // 12: vitalveil.v1.SignedAvailable
-	(*Receipt)(nil),         // 13: vitalveil.v1.Receipt
-	(*Bounds)(nil),          // 14: vitalveil.v1.Bounds
-	(*AskPredicate)(nil),    // 15: vitalveil.v1.AskPredicate
-	(*PredicateState)(nil),  // 16: vitalveil.v1.PredicateState
-	(*Attest)(nil),          // 17: vitalveil.v1.Attest
-	(*Terms)(nil),           // 18: vitalveil.v1.Terms
-	(*Consent)(nil),         // 19: vitalveil.v1.Consent
-	(*SignedConsent)(nil),   // 20: vitalveil.v1.SignedConsent
+	(*RelyingParty)(nil),    // 1: vitalveil.v1.RelyingParty
+	(*Member)(nil),          // 2: vitalveil.v1.Member
+	(*Circuit)(nil),         // 3: vitalveil.v1.Circuit
+	(*Inception)(nil),       // 4: vitalveil.v1.Inception
+	(*Voucher)(nil),         // 5: vitalveil.v1.Voucher
+	(*EnrolPatient)(nil),    // 6: vitalveil.v1.EnrolPatient
+	(*Device)(nil),          // 7: vitalveil.v1.Device
+	(*EnrolDevice)(nil),     // 8: vitalveil.v1.EnrolDevice
+	(*DeviceState)(nil),     // 9: vitalveil.v1.DeviceState
+	(*Pointer)(nil),         // 10: vitalveil.v1.Pointer
+	(*SignedPointer)(nil),   // 11: vitalveil.v1.SignedPointer
+	(*AvailablePost)(nil),   // 12: vitalveil.v1.AvailablePost
+	(*SignedAvailable)(nil), // 13: vitalveil.v1.SignedAvailable
+	(*Receipt)(nil),         // 14: vitalveil.v1.Receipt
+	(*Bounds)(nil),          // 15: vitalveil.v1.Bounds
+	(*AskPredicate)(nil),    // 16: vitalveil.v1.AskPredicate
+	(*PredicateState)(nil),  // 17: vitalveil.v1.PredicateState
+	(*Attest)(nil),          // 18: vitalveil.v1.Attest
+	(*Terms)(nil),           // 19: vitalveil.v1.Terms
+	(*Consent)(nil),         // 20: vitalveil.v1.Consent
+	(*SignedConsent)(nil),   // 21: vitalveil.v1.SignedConsent
+	(*Assertion)(nil),       // 22: vitalveil.v1.Assertion
 }
 var file_vitalveil_v1_documents_proto_depIdxs = []int32{
-	1,  // 0: vitalveil.v1.Genesis.members:type_name -> vitalveil.v1.Member
-	2,  // 1: vitalveil.v1.Genesis.circuits:type_name -> vitalveil.v1.Circuit
-	3,  // 2: vitalveil.v1.EnrolPatient.inception:type_name -> vitalveil.v1.Inception
-	4,  // 3: vitalveil.v1.EnrolPatient.voucher:type_name -> vitalveil.v1.Voucher
-	6,  // 4: vitalveil.v1.EnrolDevice.device:type_name -> vitalveil.v1.Device
-	6,  // 5: vitalveil.v1.DeviceState.device:type_name -> vitalveil.v1.Device
-	9,  // 6: vitalveil.v1.SignedPointer.pointer:type_name -> vitalveil.v1.Pointer
-	11, // 7: vitalveil.v1.SignedAvailable.post:type_name -> vitalveil.v1.AvailablePost
-	10, // 8: vitalveil.v1.Receipt.pointer:type_name -> vitalveil.v1.SignedPointer
-	12, // 9: vitalveil.v1.Receipt.posts:type_name -> vitalveil.v1.SignedAvailable
-	14, // 10: vitalveil.v1.AskPredicate.bounds:type_name -> vitalveil.v1.Bounds
-	15, // 11: vitalveil.v1.PredicateState.ask:type_name -> vitalveil.v1.AskPredicate
-	18, // 12: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
-	19, // 13: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	2,  // 0: vitalveil.v1.Genesis.members:type_name -> vitalveil.v1.Member
+	3,  // 1: vitalveil.v1.Genesis.circuits:type_name -> vitalveil.v1.Circuit
+	1,  // 2: vitalveil.v1.Genesis.relying_parties:type_name -> vitalveil.v1.RelyingParty
+	4,  // 3: vitalveil.v1.EnrolPatient.inception:type_name -> vitalveil.v1.Inception
+	5,  // 4: vitalveil.v1.EnrolPatient.voucher:type_name -> vitalveil.v1.Voucher
+	7,  // 5: vitalveil.v1.EnrolDevice.device:type_name -> vitalveil.v1.Device
+	7,  // 6: vitalveil.v1.DeviceState.device:type_name -> vitalveil.v1.Device
+	10, // 7: vitalveil.v1.SignedPointer.pointer:type_name -> vitalveil.v1.Pointer
+	12, // 8: vitalveil.v1.SignedAvailable.post:type_name -> vitalveil.v1.AvailablePost
+	11, // 9: vitalveil.v1.Receipt.pointer:type_name -> vitalveil.v1.SignedPointer
+	13, // 10: vitalveil.v1.Receipt.posts:type_name -> vitalveil.v1.SignedAvailable
+	15, // 11: vitalveil.v1.AskPredicate.bounds:type_name -> vitalveil.v1.Bounds
+	16, // 12: vitalveil.v1.PredicateState.ask:type_name -> vitalveil.v1.AskPredicate
+	19, // 13: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
+	20, // 14: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
+	22, // 15: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_documents_proto_init() }
@@ -2096,7 +2238,7 @@ func file_vitalveil_v1_documents_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_documents_proto_rawDesc), len(file_vitalveil_v1_documents_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,31 @@
+module github.com/vitalveil/vitalveil/he/peers
+
+go 1.26.0
+
+require (
+	github.com/cloudflare/circl v1.6.1
+	github.com/coinbase/kryptology v1.8.0
+	github.com/tuneinsight/lattigo/v5 v5.0.7
+	github.com/vitalveil/vitalveil v0.0.0
+)
+
+require (
+	filippo.io/edwards25519 v1.0.0-rc.1 // indirect
+	github.com/ALTree/bigfloat v0.0.0-20220102081255-38c8b72a9924 // indirect
+	github.com/btcsuite/btcd v0.21.0-beta.0.20201114000516-e9c7a5ac6401 // indirect
+	github.com/bwesterb/go-ristretto v1.2.3 // indirect
+	github.com/consensys/gnark-crypto v0.21.0 // indirect
+	github.com/fxamacker/cbor/v2 v2.9.2 // indirect
+	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/pkg/errors v0.9.1 // indirect
+	github.com/stretchr/testify v1.12.1 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/crypto v0.57.0 // indirect
+	golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace github.com/vitalveil/vitalveil => ../..
+
+replace github.com/consensys/gnark-crypto => github.com/consensys/gnark-crypto v0.5.3

@@ -1,0 +1,128 @@
+package he
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/vitalveil/vitalveil/he/privacy"
+)
+
+// Refusal is a sharing that a profile is not safe for, and why.
+type Refusal struct {
+	Members   int    `json:"members"`
+	Threshold int    `json:"threshold"`
+	Pieces    int    `json:"pieces"`
+	Reason    string `json:"reason"`
+}
+
+// ProfileSafety is what New computes about a profile for every sharing.
+type ProfileSafety struct {
+	Profile     string    `json:"profile"`
+	Primes      []uint64  `json:"primes"`
+	PayloadBits int       `json:"payload_bits"`
+	Safe        []Report  `json:"safe"`
+	Refused     []Refusal `json:"refused"`
+}
+
+// Safety computes the margins of every profile of this package with a schema, for
+// every sharing that NewSharing can make.
+func Safety(s *privacy.Schema) []ProfileSafety {
+	var all []ProfileSafety
+	for _, p := range Profiles() {
+		entry := ProfileSafety{Profile: p.Name, Primes: p.Primes, PayloadBits: p.PayloadBits, Safe: []Report{}, Refused: []Refusal{}}
+		for n := 2; n <= maxMembers; n++ {
+			for t := 2; t <= n; t++ {
+				sharing, err := NewSharing(n, t)
+				if err != nil {
+					continue // more pieces than any profile is for
+				}
+				report, err := assess(p, s, sharing)
+				if err != nil {
+					entry.Refused = append(entry.Refused, Refusal{n, t, sharing.Pieces(), err.Error()})
+					continue
+				}
+				entry.Safe = append(entry.Safe, report)
+			}
+		}
+		all = append(all, entry)
+	}
+	return all
+}
+
+// WriteProfiles prints Safety of the schema "vitals-v1", as JSON (a list of
+// ProfileSafety) or as text for people. It returns the writer's error.
+func WriteProfiles(w io.Writer, asJSON bool) error {
+	all := Safety(privacy.V1())
+	if asJSON {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(all)
+	}
+	var b strings.Builder
+	for i, p := range all {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		p.text(&b)
+	}
+	fmt.Fprintf(&b, "\nLimits of the modulus (classical attacks, ternary secret):\n")
+	for _, t := range securityTables {
+		fmt.Fprintf(&b, "  %s\n", t.source)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// text prints what all sharings have in common, then a line for each number of
+// pieces.
+func (p ProfileSafety) text(b *strings.Builder) {
+	fmt.Fprintf(b, "%s: %d primes, payload of %d bits, schema %s\n", p.Profile, len(p.Primes), p.PayloadBits, privacy.V1().Name)
+	if len(p.Safe) == 0 {
+		fmt.Fprintf(b, "  not safe for any sharing: %s\n", p.Refused[0].Reason)
+		return
+	}
+	r := p.Safe[0]
+	fields := privacy.V1().Slots() * (privacy.Buckets + 3)
+	fmt.Fprintf(b, "  security      %d bits: modulus of %d bits at degree %d; 128 bits of security allow %d\n", r.SecurityBits, r.ModulusBits, r.Degree, r.ModulusLimit)
+	fmt.Fprintf(b, "  noise         2^%.1f in a sum of %d rows, the most (standard deviation)\n", r.ErrorBits, r.MaxRows)
+	fmt.Fprintf(b, "  flooding      uniform in +-2^%d per piece; distance 2^%.1f over %d released coefficients, limit 2^%d\n", r.FloodBits, r.FloodDistanceLog2, ReleasedCoefficients, maxDistanceLog2)
+	fmt.Fprintf(b, "  fields        %.2f bits of room above the largest sum, for privacy noise; no overflow\n", r.FieldMarginBits)
+	fmt.Fprintf(b, "  sizes         row %d bytes (%.1f a value), share of a metric %d bytes\n", r.RowBytes, float64(r.RowBytes)/float64(fields), r.ShareBytes)
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "  PIECES\tROOM LEFT\tWRONG OPENING\tSHARINGS (ENROLMENT BYTES)\n")
+	for pieces := 1; pieces <= maxPieces; pieces++ {
+		var sharings []string
+		var last Report
+		for _, r := range p.Safe {
+			if r.Pieces == pieces {
+				sharings = append(sharings, fmt.Sprintf("%d of %d (%d)", r.Threshold, r.Members, r.SeedBlobBytes))
+				last = r
+			}
+		}
+		if sharings != nil {
+			fmt.Fprintf(tw, "  %d\t%.2f bits\t%s\t%s\n", pieces, last.OpeningMarginBits, failureText(last.FailureLog2), strings.Join(sharings, ", "))
+		}
+	}
+	tw.Flush() // a strings.Builder takes everything
+	if len(p.Refused) > 0 {
+		fmt.Fprintf(b, "  refused for %d other sharings, from %d pieces on\n", len(p.Refused), fewestPieces(p.Refused))
+	}
+}
+
+func failureText(log2 float64) string {
+	if log2 <= -1000 {
+		return "below 2^-1000"
+	}
+	return fmt.Sprintf("below 2^%.0f", log2)
+}
+
+func fewestPieces(refused []Refusal) int {
+	fewest := maxPieces
+	for _, r := range refused {
+		fewest = min(fewest, r.Pieces)
+	}
+	return fewest
+}

@@ -1,0 +1,52 @@
+package demo
+
+import (
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/network/fabric"
+)
+
+// TestFabricGivesTheSameAnswers runs the demo on both ledgers.
+func TestFabricGivesTheSameAnswers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: runs a Fabric network")
+	}
+	_, err := fabric.Build(t.Context(), testLog{t})
+	if errors.Is(err, fabric.ErrModules) || errors.Is(err, fabric.ErrNoGo) {
+		t.Skipf("SKIPPED: Fabric cannot be built here: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The chaincode is served by the program itself, not by this test.
+	program := filepath.Join(t.TempDir(), "vitalveil")
+	if out, err := exec.Command("go", "build", "-o", program, "../..").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	dir := madeUp(t)
+	on, _, _ := runDemo(t, Options{Replay: dir, Exact: true, Ledger: LedgerFabric, Chaincode: []string{program, "chaincode"}})
+	off, _, _ := runDemo(t, Options{Replay: dir, Exact: true})
+	compareExact(t, on, fromCSV(t, dir))
+	checkPredicates(t, on)
+	for _, r := range []*Report{on, off} {
+		for key, m := range r.Metrics {
+			m.Query, m.Millis = "", 0
+			r.Metrics[key] = m
+		}
+	}
+	if !reflect.DeepEqual(on.Metrics, off.Metrics) || !reflect.DeepEqual(on.Refused, off.Refused) {
+		t.Errorf("on Fabric %+v, embedded %+v", on.Metrics, off.Metrics)
+	}
+}
+
+// testLog writes progress to the test's log.
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(b []byte) (int, error) {
+	l.t.Logf("%s", b)
+	return len(b), nil
+}

@@ -1,0 +1,82 @@
+package fabric
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/conformance"
+)
+
+// harness is a network of two organisations with the suite's chaincode.
+type harness struct {
+	options Options
+	network *Network
+
+	mu      sync.Mutex
+	clients []*Client
+}
+
+func newHarness(t *testing.T) *harness {
+	h := &harness{options: Options{Dir: t.TempDir(), Orgs: []string{conformance.OrgA, conformance.OrgB},
+		Collections: secrets, Attached: true}}
+	h.network = launchNetwork(t, h.options)
+	return h
+}
+
+func (h *harness) Client(t *testing.T, msp string) network.Client {
+	t.Helper()
+	p, err := LoadProfile(h.options.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, p, issue(t, h.options.Dir, msp, "client"))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.clients = append(h.clients, c)
+	return caughtUp{c, h}
+}
+
+func (h *harness) Restart(t *testing.T) {
+	t.Helper()
+	h.mu.Lock()
+	old := h.clients
+	h.clients = nil
+	h.mu.Unlock()
+	for _, c := range old {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	takeDown(t, h.network)
+	h.network = launchNetwork(t, h.options)
+}
+
+// caughtUp is a client whose reads come after every other client's commits: the
+// suite is about one ledger, and two peers are a moment apart.
+type caughtUp struct {
+	*Client
+	h *harness
+}
+
+func (c caughtUp) Submit(ctx context.Context, call network.Call) (network.Result, error) {
+	res, err := c.Client.Submit(ctx, call)
+	if err != nil {
+		return res, err
+	}
+	c.h.mu.Lock()
+	others := append([]*Client(nil), c.h.clients...)
+	c.h.mu.Unlock()
+	for _, o := range others {
+		if err := o.Await(ctx, res.Block); err != nil {
+			return res, err
+		}
+	}
+	return res, nil
+}
+
+func TestConformance(t *testing.T) {
+	fabricBinaries(t)
+	conformance.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
+}

@@ -1,0 +1,204 @@
+package fabric
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+	"github.com/hyperledger/fabric-protos-go-apiv2/gateway"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+)
+
+// What Fabric's gateway says that has no code of its own.
+const (
+	chaincodeMark = "chaincode response "                   // then the status, ", " and what the chaincode said
+	firstRefused  = "failed to endorse transaction"         // by the gateway's own organisation
+	mismatchMark  = "ProposalResponsePayloads do not match" // endorsers saw different states
+	accessMark    = "access denied"
+	duplicateMark = "duplicate transaction found"
+	ordererMark   = "received unsuccessful response from orderer: status="
+)
+
+// maxDetail bounds what is kept of a peer's words, in bytes.
+const maxDetail = 4 << 10
+
+// disagreement says that endorsers did not come to the same result, which peers
+// at different heights do. Nothing was submitted; once they have caught up the
+// same proposal may pass. The cause is what the caller gets if it does not.
+type disagreement struct{ err error }
+
+func (d *disagreement) Error() string { return d.err.Error() }
+func (d *disagreement) Unwrap() error { return d.err }
+
+// answer is what a peer said instead of serving a call.
+type answer struct {
+	code    codes.Code
+	message string
+	details []string
+}
+
+func readAnswer(err error) answer {
+	var s interface{ GRPCStatus() *status.Status }
+	if !errors.As(err, &s) {
+		st := status.FromContextError(err)
+		return answer{code: st.Code(), message: clip(st.Message())}
+	}
+	st := s.GRPCStatus()
+	a := answer{code: st.Code(), message: clip(st.Message())}
+	for _, d := range st.Details() {
+		if e, ok := d.(*gateway.ErrorDetail); ok {
+			a.details = append(a.details, clip(fmt.Sprintf("%s: %s", e.GetMspId(), e.GetMessage())))
+		}
+	}
+	return a
+}
+
+func clip(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) > maxDetail {
+		return strings.ToValidUTF8(s[:maxDetail], "") + " ..."
+	}
+	return s
+}
+
+// String returns all that was said.
+func (a answer) String() string {
+	return strings.Join(append([]string{a.code.String() + ": " + a.message}, a.details...), "; ")
+}
+
+// saying returns the first thing said that has the mark in it.
+func (a answer) saying(mark string) (string, bool) {
+	for _, s := range append([]string{a.message}, a.details...) {
+		if strings.Contains(s, mark) {
+			return s, true
+		}
+	}
+	return "", false
+}
+
+// chaincodeFault returns what the chaincode said, if it was the chaincode.
+func (a answer) chaincodeFault() *fault.Error {
+	s, ok := a.saying(chaincodeMark)
+	if !ok {
+		return nil
+	}
+	_, s, _ = strings.Cut(s, chaincodeMark)
+	_, said, _ := strings.Cut(s, ", ")
+	return fault.Parse(said)
+}
+
+// refusal returns why the peer will not serve this call whoever is asked, or nil.
+func (a answer) refusal() error {
+	if _, ok := a.saying(accessMark); ok || a.code == codes.PermissionDenied {
+		return fault.New(fault.Forbidden, "the channel's policy does not allow it: %s", a)
+	}
+	if _, ok := a.saying(duplicateMark); ok {
+		return fault.New(fault.Conflict, "the transaction is on the ledger already: %s", a)
+	}
+	if a.code == codes.ResourceExhausted && strings.Contains(a.message, "larger than max") {
+		return fault.New(fault.TooLarge, "%s", a)
+	}
+	if a.code == codes.InvalidArgument {
+		return fault.New(fault.Invalid, "%s", a)
+	}
+	return nil
+}
+
+func (a answer) elsewhere() error {
+	return &elsewhere{fault.New(fault.Unavailable, "%s", a)}
+}
+
+// evaluationError turns the error of an evaluation into a fault or an elsewhere.
+func evaluationError(err error) error {
+	if err == nil {
+		return nil
+	}
+	a := readAnswer(err)
+	if f := a.chaincodeFault(); f != nil {
+		return f
+	}
+	if err := a.refusal(); err != nil {
+		return err
+	}
+	return a.elsewhere()
+}
+
+// endorsementError does so for an endorsement, or says that the endorsers
+// disagree: the first one, of the peer's own organisation, endorsed and another
+// refused or came to another result.
+func endorsementError(err error) error {
+	if err == nil {
+		return nil
+	}
+	a := readAnswer(err)
+	if _, ok := a.saying(mismatchMark); ok {
+		return &disagreement{fault.New(fault.Contention, "peers are at different blocks: %s", a)}
+	}
+	if f := a.chaincodeFault(); f != nil {
+		if strings.Contains(a.message, firstRefused) {
+			return f
+		}
+		return &disagreement{f}
+	}
+	if err := a.refusal(); err != nil {
+		return err
+	}
+	return a.elsewhere()
+}
+
+// orderingRefusal returns the fault of a transaction that an orderer refused for
+// what it is, or nil when it may have got through or may get through later.
+func orderingRefusal(err error) error {
+	a := readAnswer(err)
+	s, ok := a.saying(ordererMark)
+	if !ok || a.code != codes.Aborted {
+		return a.refusal()
+	}
+	switch {
+	case strings.Contains(s, ordererMark+common.Status_FORBIDDEN.String()):
+		return fault.New(fault.Forbidden, "%s", a)
+	case strings.Contains(s, ordererMark+common.Status_REQUEST_ENTITY_TOO_LARGE.String()),
+		strings.Contains(s, "exceeds maximum"), strings.Contains(s, "larger than"):
+		return fault.New(fault.TooLarge, "%s", a)
+	default:
+		return fault.New(fault.Invalid, "%s", a)
+	}
+}
+
+// validationFaults are the codes of transactions that were ordered and then
+// found invalid: none of them changed anything.
+var validationFaults = map[peer.TxValidationCode]fault.Code{
+	peer.TxValidationCode_MVCC_READ_CONFLICT:    fault.Contention,
+	peer.TxValidationCode_PHANTOM_READ_CONFLICT: fault.Contention,
+	// The chaincode's definition changed between endorsement and commit.
+	peer.TxValidationCode_EXPIRED_CHAINCODE:          fault.Contention,
+	peer.TxValidationCode_CHAINCODE_VERSION_CONFLICT: fault.Contention,
+	peer.TxValidationCode_DUPLICATE_TXID:             fault.Conflict,
+	peer.TxValidationCode_BAD_CREATOR_SIGNATURE:      fault.BadSignature,
+	peer.TxValidationCode_ENDORSEMENT_POLICY_FAILURE: fault.Forbidden,
+	peer.TxValidationCode_INVALID_CHAINCODE:          fault.Forbidden,
+	peer.TxValidationCode_ILLEGAL_WRITESET:           fault.Forbidden,
+}
+
+// validationFault returns the error of a transaction that was committed as
+// invalid.
+func validationFault(id string, code peer.TxValidationCode) error {
+	f, ok := validationFaults[code]
+	if !ok {
+		f = fault.Internal
+	}
+	return fault.New(f, "transaction %s changed nothing (%s)", id, code)
+}
+
+// ended says whether a context's end, not a peer, made an attempt fail.
+func ended(err error) bool {
+	c := readAnswer(err).code
+	return c == codes.DeadlineExceeded || c == codes.Canceled ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}

@@ -1,0 +1,56 @@
+package fabric
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+	"go.uber.org/goleak"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/network/conformance"
+)
+
+// The words by which the test program serves chaincode instead of running
+// tests: networks under test start it once for each organisation.
+const (
+	serveContracts   = "serve-contracts"
+	serveConformance = "serve-conformance"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "serve-") {
+		if err := serveChaincode(os.Args[1], os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func serveChaincode(which string, args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var command ServiceCommand
+	parser, err := kong.New(&command)
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(args); err != nil {
+		return err
+	}
+	var cc shim.Chaincode = conformance.Chaincode{}
+	if which == serveContracts {
+		if cc, err = chaincode.New(); err != nil {
+			return err
+		}
+	}
+	return command.Serve(ctx, cc)
+}

@@ -1,0 +1,149 @@
+package fabric
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+)
+
+// Command is "vitalveil network".
+type Command struct {
+	Up      upCommand      `cmd:"" help:"Build Fabric if needed and start a network of native processes on loopback, or resume one."`
+	Status  statusCommand  `cmd:"" help:"Show the network's processes, heights and memory."`
+	Upgrade upgradeCommand `cmd:"" help:"Put this program's chaincode into service as the next sequence."`
+	Down    downCommand    `cmd:"" help:"End the network's processes; its data stay."`
+}
+
+// dirFlag names a network's directory.
+type dirFlag struct {
+	Dir string `help:"The network's directory. Default: network in the user's configuration directory for vitalveil." type:"path" placeholder:"DIR"`
+}
+
+func (f dirFlag) path() (string, error) {
+	if f.Dir != "" {
+		return f.Dir, nil
+	}
+	config, err := os.UserConfigDir()
+	if err != nil {
+		return "", fmt.Errorf("no directory for the network (%w); name one with --dir", err)
+	}
+	return filepath.Join(config, "vitalveil", "network"), nil
+}
+
+type upCommand struct {
+	dirFlag
+	Orderers   string `help:"Ordering service: raft1, raft3 or bft4. Default: raft1, or what the network has."`
+	Ports      int    `help:"Where the network's ports begin; 0 takes free ones." default:"0"`
+	Foreground bool   `help:"Stay, start again what dies, and take the network down when interrupted."`
+}
+
+// Run runs the command.
+func (c upCommand) Run(ctx context.Context) error {
+	dir, err := c.path()
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	n, err := Up(ctx, Options{Dir: dir, Orderers: c.Orderers, BasePort: c.Ports, Attached: c.Foreground, Log: os.Stderr})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "started in %s\n", time.Since(start).Round(100*time.Millisecond))
+	if !c.Foreground {
+		return printStatus(ctx, n, false)
+	}
+	err = printStatus(ctx, n, false)
+	if err == nil {
+		<-ctx.Done()
+	}
+	return errors.Join(err, n.Down(context.WithoutCancel(ctx)))
+}
+
+type statusCommand struct {
+	dirFlag
+	JSON bool `help:"Print JSON."`
+}
+
+// Run runs the command.
+func (c statusCommand) Run(ctx context.Context) error {
+	dir, err := c.path()
+	if err != nil {
+		return err
+	}
+	n, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	return printStatus(ctx, n, c.JSON)
+}
+
+func printStatus(ctx context.Context, n *Network, asJSON bool) error {
+	s, err := n.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		e := json.NewEncoder(os.Stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(s)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "PROCESS\tPID\tMIB\t")
+	for _, p := range s.Processes {
+		pid := "down"
+		if p.PID != 0 {
+			pid = fmt.Sprint(p.PID)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", p.Name, pid, p.Memory>>20, p.Detail)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err = fmt.Printf("%s, chaincode sequence %d, %d MiB in all, in %s\n", s.Orderers, s.Sequence, s.Memory()>>20, s.Dir)
+	return err
+}
+
+type upgradeCommand struct{ dirFlag }
+
+// Run runs the command.
+func (c upgradeCommand) Run(ctx context.Context) error {
+	dir, err := c.path()
+	if err != nil {
+		return err
+	}
+	if _, err := Open(dir); err != nil {
+		return err
+	}
+	n, err := Up(ctx, Options{Dir: dir, Log: os.Stderr})
+	if err != nil {
+		return err
+	}
+	if err := n.Upgrade(ctx, nil); err != nil {
+		return err
+	}
+	return printStatus(ctx, n, false)
+}
+
+type downCommand struct{ dirFlag }
+
+// Run runs the command.
+func (c downCommand) Run(ctx context.Context) error {
+	dir, err := c.path()
+	if err != nil {
+		return err
+	}
+	n, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := n.Down(ctx); err != nil {
+		return err
+	}
+	_, err = fmt.Printf("the network in %s is down; its data stay\n", dir)
+	return err
+}

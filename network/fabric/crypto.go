@@ -1,0 +1,226 @@
+package fabric
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// Crypto material is made by this program's own authorities (network.CA), two
+// for each organisation: one issues members, the other TLS certificates, under
+// another organisation name so that neither can stand in for the other.
+//
+//	crypto/ORG/ca, tlsca            the authorities (keys: keep them offline in earnest)
+//	crypto/ORG/admin, client        identities, for network.LoadIdentity, and as msp/
+//	crypto/ORG/NODE/msp, tls        a peer or an orderer
+//	crypto/ORG/chaincode            the TLS identity of the chaincode process
+//	crypto/ORG/dialer               the TLS identity of the peer towards it
+//	crypto/ORG/msp                  the public part: what the channel knows of ORG
+
+const (
+	certFile = "cert.pem"
+	keyFile  = "key.pem"
+	rootFile = "root.pem"
+)
+
+// tlsSuffix makes the name of an organisation's TLS authority.
+const tlsSuffix = "-TLS"
+
+// material finds crypto material below a network's directory.
+type material struct{ dir string }
+
+func (m material) org(msp string) string { return filepath.Join(m.dir, msp) }
+
+func (m material) node(msp, name string) string { return filepath.Join(m.dir, msp, name) }
+
+func (m material) tls(msp, node, file string) string {
+	return filepath.Join(m.node(msp, node), "tls", file)
+}
+
+func (m material) root(msp string) string {
+	return filepath.Join(m.org(msp), "msp", "cacerts", rootFile)
+}
+
+func (m material) tlsRoot(msp string) string {
+	return filepath.Join(m.org(msp), "msp", "tlscacerts", rootFile)
+}
+
+// peerName is the directory of an organisation's one peer.
+const peerName = "peer"
+
+// makeCrypto makes all of a network's material, or none of it: it becomes
+// visible in dir when it is complete.
+func makeCrypto(dir string, t topology) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	unfinished := dir + ".new"
+	if err := os.RemoveAll(unfinished); err != nil {
+		return err
+	}
+	m := material{unfinished}
+	var names []string
+	for _, n := range t.Nodes {
+		names = append(names, n.Name)
+	}
+	if err := m.makeOrg(ordererMSP, "orderer", names); err != nil {
+		return err
+	}
+	for _, o := range t.Orgs {
+		if err := m.makeOrg(o.MSP, "peer", []string{peerName}); err != nil {
+			return err
+		}
+	}
+	return os.Rename(unfinished, dir)
+}
+
+// authorities are an organisation's two.
+type authorities struct{ members, tls *network.CA }
+
+func (m material) makeOrg(msp, role string, nodes []string) error {
+	members, err := network.NewCA(msp)
+	if err != nil {
+		return err
+	}
+	tls, err := network.NewCA(msp + tlsSuffix)
+	if err != nil {
+		return err
+	}
+	a := authorities{members, tls}
+	if err := members.Save(filepath.Join(m.org(msp), "ca")); err != nil {
+		return err
+	}
+	if err := tls.Save(filepath.Join(m.org(msp), "tlsca")); err != nil {
+		return err
+	}
+	if err := a.writeMSP(filepath.Join(m.org(msp), "msp"), nil); err != nil {
+		return err
+	}
+	for _, node := range nodes {
+		if err := m.makeNode(a, msp, node, role); err != nil {
+			return err
+		}
+	}
+	for _, user := range []string{"admin", "client"} {
+		if err := m.makeUser(a, msp, user); err != nil {
+			return err
+		}
+	}
+	for _, side := range []string{"chaincode", "dialer"} {
+		id, err := tls.Issue(side+"."+msp, "")
+		if err != nil {
+			return err
+		}
+		if err := id.Save(m.node(msp, side)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m material) makeNode(a authorities, msp, node, role string) error {
+	id, err := a.members.Issue(node+"."+msp, role)
+	if err != nil {
+		return err
+	}
+	if err := a.writeMSP(filepath.Join(m.node(msp, node), "msp"), &id); err != nil {
+		return err
+	}
+	t, err := a.tls.Issue(node+"."+msp, "")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(m.node(msp, node), "tls")
+	if err := t.Save(dir); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, rootFile), a.tls.RootPEM())
+}
+
+func (m material) makeUser(a authorities, msp, user string) error {
+	id, err := a.members.Issue(user+"."+msp, user)
+	if err != nil {
+		return err
+	}
+	if err := id.Save(m.node(msp, user)); err != nil {
+		return err
+	}
+	return a.writeMSP(filepath.Join(m.node(msp, user), "msp"), &id)
+}
+
+// mspConfig makes the role in a certificate (its OU) count: who is a client, a
+// peer, an administrator or an orderer.
+const mspConfig = `NodeOUs:
+  Enable: true
+  ClientOUIdentifier: {Certificate: cacerts/root.pem, OrganizationalUnitIdentifier: client}
+  PeerOUIdentifier: {Certificate: cacerts/root.pem, OrganizationalUnitIdentifier: peer}
+  AdminOUIdentifier: {Certificate: cacerts/root.pem, OrganizationalUnitIdentifier: admin}
+  OrdererOUIdentifier: {Certificate: cacerts/root.pem, OrganizationalUnitIdentifier: orderer}
+`
+
+// writeMSP writes the directory form of an MSP that Fabric reads: the public
+// part and, if id is given, one member with its key.
+func (a authorities) writeMSP(dir string, id *network.Identity) error {
+	files := map[string][]byte{
+		"config.yaml":                         []byte(mspConfig),
+		filepath.Join("cacerts", rootFile):    a.members.RootPEM(),
+		filepath.Join("tlscacerts", rootFile): a.tls.RootPEM(),
+	}
+	if id != nil {
+		der, err := x509.MarshalPKCS8PrivateKey(id.Key)
+		if err != nil {
+			return err
+		}
+		files[filepath.Join("signcerts", certFile)] = id.Certificate
+		files[filepath.Join("keystore", keyFile)] = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	}
+	for name, data := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		if err := writeFile(path, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// profile describes the network to clients.
+func (m material) profile(t topology) (Profile, error) {
+	p := Profile{Channel: channelName, Chaincode: chaincodeName}
+	for _, o := range t.Orgs {
+		root, err := os.ReadFile(m.root(o.MSP))
+		if err != nil {
+			return Profile{}, err
+		}
+		tlsRoot, err := os.ReadFile(m.tlsRoot(o.MSP))
+		if err != nil {
+			return Profile{}, err
+		}
+		p.Orgs = append(p.Orgs, OrgProfile{
+			MSP: o.MSP, PeerEndpoint: address(o.Port), PeerHostname: "localhost",
+			PeerTLSRoot: tlsRoot, Root: root,
+			IdentityDir: m.node(o.MSP, "client"), AdminDir: m.node(o.MSP, "admin"),
+		})
+	}
+	return p, nil
+}
+
+// check makes sure that the material of an existing network is there.
+func (m material) check(t topology) error {
+	for _, o := range t.Orgs {
+		if _, err := network.LoadIdentity(m.node(o.MSP, "admin")); err != nil {
+			return fmt.Errorf("crypto material of %s: %w", o.MSP, err)
+		}
+	}
+	if _, err := os.Stat(m.root(ordererMSP)); err != nil {
+		return errors.New("crypto material of the orderers is missing")
+	}
+	return nil
+}

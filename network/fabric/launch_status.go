@@ -1,0 +1,183 @@
+package fabric
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Status is what runs of a network.
+type Status struct {
+	Dir       string          `json:"dir"`
+	Orderers  string          `json:"orderers"` // raft1, raft3 or bft4
+	Sequence  int             `json:"sequence"` // of the chaincode, as last wanted
+	Processes []ProcessStatus `json:"processes"`
+}
+
+// ProcessStatus is one process of a network.
+type ProcessStatus struct {
+	Name   string `json:"name"`
+	PID    int    `json:"pid"`    // 0: not running
+	Memory int64  `json:"memory"` // resident, in bytes
+	Detail string `json:"detail"` // what it says of itself; why not, if it does not
+}
+
+// Running says whether every process runs.
+func (s Status) Running() bool {
+	for _, p := range s.Processes {
+		if p.PID == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Memory is the resident memory of all processes in bytes. Pages that several
+// share are counted for each.
+func (s Status) Memory() int64 {
+	var sum int64
+	for _, p := range s.Processes {
+		sum += p.Memory
+	}
+	return sum
+}
+
+// statusTimeout bounds the questions to each process.
+const statusTimeout = 3 * time.Second
+
+// Status looks at the processes and asks orderers and peers for their height.
+func (n *Network) Status(ctx context.Context) (Status, error) {
+	s := Status{Dir: n.dir, Orderers: n.topology.Orderers, Sequence: n.topology.Sequence}
+	add := func(name string, ask func(context.Context) string) error {
+		pid, err := n.processes.find(name)
+		if err != nil {
+			return err
+		}
+		p := ProcessStatus{Name: name, PID: pid}
+		if pid != 0 {
+			p.Memory = processMemory(pid)
+			ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+			defer cancel()
+			p.Detail = ask(ctx)
+		}
+		s.Processes = append(s.Processes, p)
+		return nil
+	}
+	var errs []error
+	for _, o := range n.topology.Nodes {
+		errs = append(errs, add(ordererProcess(o), func(ctx context.Context) string { return n.describeOrderer(ctx, o) }))
+	}
+	for _, o := range n.topology.Orgs {
+		errs = append(errs, add(peerProcess(o), func(ctx context.Context) string { return n.describePeer(ctx, o) }))
+	}
+	for _, o := range n.topology.Orgs {
+		where := address(o.service(n.topology.Sequence))
+		errs = append(errs, add(chaincodeProcess(o, n.topology.Sequence), func(context.Context) string { return where }))
+	}
+	return s, errors.Join(errs...)
+}
+
+// runningNames lists the processes that run, in order of name.
+func (n *Network) runningNames() ([]string, error) {
+	names, err := n.processes.names()
+	if err != nil {
+		return nil, err
+	}
+	var running []string
+	for _, name := range names {
+		pid, err := n.processes.find(name)
+		if err != nil {
+			return nil, err
+		}
+		if pid != 0 {
+			running = append(running, name)
+		}
+	}
+	sort.Strings(running)
+	return running, nil
+}
+
+func (n *Network) describeOrderer(ctx context.Context, o ordererNode) string {
+	c, err := n.ordererChannel(ctx, o)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s, %s %s, height %d", address(o.Port), c.Status, c.Relation, c.Height)
+}
+
+// Names of the metrics that peers export for a channel.
+const (
+	heightMetric = "ledger_blockchain_height"
+	peersMetric  = "gossip_membership_total_peers_known"
+)
+
+func (n *Network) describePeer(ctx context.Context, o peerNode) string {
+	m, err := peerMetrics(ctx, o, heightMetric, peersMetric)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s, height %.0f, knows %.0f other peers", address(o.Port), m[heightMetric], m[peersMetric])
+}
+
+// maxMetrics bounds a peer's metrics page, in bytes.
+const maxMetrics = 4 << 20
+
+// peerMetrics reads the channel's metrics of those names from a peer.
+func peerMetrics(ctx context.Context, o peerNode, names ...string) (map[string]float64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address(o.Operations)+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("metrics: status %d", resp.StatusCode)
+	}
+	values := map[string]float64{}
+	lines := bufio.NewScanner(io.LimitReader(resp.Body, maxMetrics))
+	for lines.Scan() {
+		for _, name := range names {
+			rest, ok := strings.CutPrefix(lines.Text(), name+`{channel="`+channelName+`"} `)
+			if !ok {
+				continue
+			}
+			v, err := strconv.ParseFloat(rest, 64)
+			if err != nil {
+				return nil, fmt.Errorf("metric %s: %w", name, err)
+			}
+			values[name] = v
+		}
+	}
+	return values, lines.Err()
+}
+
+// gossips waits until every peer knows the others: before, its gateway service
+// finds nobody else to endorse.
+func (n *Network) gossips(ctx context.Context) error {
+	others := float64(len(n.topology.Orgs) - 1)
+	err := n.eachOrg(ctx, func(ctx context.Context, o peerNode) error {
+		m, err := peerMetrics(ctx, o, peersMetric)
+		if err != nil {
+			return err
+		}
+		if m[peersMetric] < others {
+			return fmt.Errorf("knows %.0f of %.0f other peers", m[peersMetric], others)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("the peers do not find each other: %w", err)
+	}
+	return nil
+}
