@@ -19,6 +19,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/demo"
 	"github.com/vitalveil/vitalveil/internal/verify"
 	"github.com/vitalveil/vitalveil/network/fabric"
@@ -33,6 +34,7 @@ type commands struct {
 	Chaincode fabric.ServiceCommand `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`
 	Metrics   metricsCommand        `cmd:"" help:"List the metrics: units, ranges, resolutions, codes."`
 	Circuits  circuitsCommand       `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
+	Profiles  profilesCommand       `cmd:"" help:"Show the sealing profiles with their computed safety: margins, security level, sizes."`
 	Wearable  wearableCommand       `cmd:"" help:"Look into what wearables send."`
 	Version   versionCommand        `cmd:"" help:"Print the version."`
 }
@@ -120,6 +122,12 @@ func (c circuitsCommand) Run() error {
 	}
 	return nil
 }
+
+type profilesCommand struct {
+	JSON bool `help:"Print JSON."`
+}
+
+func (c profilesCommand) Run() error { return he.WriteProfiles(os.Stdout, c.JSON) }
 
 type wearableCommand struct {
 	Decode decodeCommand `cmd:"" help:"Decode one GATT payload as JSON, or a whole capture as CSV."`

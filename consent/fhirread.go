@@ -69,7 +69,7 @@ func (r *reading) passedOver(o object) {
 	}
 	if text := o.at["text"]; text != nil {
 		status := r.need(r.object(text, "status", "div"), "status")
-		if s := r.text(status); s != "" && s != "generated" && s != "extensions" {
+		if s := r.text(status); s != "" && s != "generated" && s != "extensions" && s != "empty" {
 			r.fail(status.path(), "is %q: the narrative says more than the elements do", clip(s))
 		}
 	}
@@ -162,13 +162,18 @@ func (r *reading) rule(e *element, d *Document) {
 		m := r.metric(r.concept(c, sysLOINC))
 		d.Metrics = append(d.Metrics, m.Key)
 	}
-	data := r.need(o, "dataPeriod")
-	from, until := r.period(data)
-	if from%hourSeconds != 0 || until%hourSeconds != 0 {
-		r.fail(data.path(), "does not begin and end with a full hour of UTC")
-	}
-	d.DataFrom, d.DataUntil = floorDiv(from, hourSeconds), floorDiv(until, hourSeconds)
+	d.DataFrom, d.DataUntil = r.hours(r.need(o, "dataPeriod"))
 	r.modifiers(r.need(o, "modifierExtension"), d)
+}
+
+// hours returns the hours [from, until) of a Period, which has no part of one.
+func (r *reading) hours(e *element) (int64, int64) {
+	before := len(r.problems)
+	from, until := r.period(e)
+	if e != nil && before == len(r.problems) && (from%hourSeconds != 0 || until%hourSeconds != 0) {
+		r.fail(e.path(), "does not begin and end with a full hour of UTC")
+	}
+	return floorDiv(from, hourSeconds), floorDiv(until, hourSeconds)
 }
 
 func (r *reading) actor(e *element) string {

@@ -125,11 +125,12 @@ func open(dir string) (*checker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network.json: %w", err)
 	}
-	if c.params, err = he.New(he.DefaultProfile(), privacy.V1(), sharing); err != nil {
-		return nil, err
+	profile, ok := he.ProfileByName(c.genesis.Profile)
+	if !ok || privacy.V1().Digest() != c.genesis.Schema {
+		return nil, fmt.Errorf("the network uses sealing profile %q and row schema %s, which this version does not know", c.genesis.Profile, c.genesis.Schema.Short())
 	}
-	if p := c.params.Profile().Name; p != c.genesis.Profile || privacy.V1().Digest() != c.genesis.Schema {
-		return nil, fmt.Errorf("the network uses sealing profile %s and another schema than this version knows", c.genesis.Profile)
+	if c.params, err = he.New(profile, privacy.V1(), sharing); err != nil {
+		return nil, err
 	}
 	blobs := filepath.Join(dir, "gateway", "blobs")
 	if _, err := os.Stat(blobs); err != nil {

@@ -124,12 +124,11 @@ func parameters(g record.Genesis) (*he.Params, error) {
 	if g.Schema != schema.Digest() {
 		return nil, fmt.Errorf("the network uses row schema %s, this program knows %s (%s)", g.Schema.Short(), schema.Name, schema.Digest().Short())
 	}
-	for _, p := range []he.Profile{he.DefaultProfile(), he.WideProfile()} {
-		if p.Name == g.Profile {
-			return he.New(p, schema, sharing)
-		}
+	profile, ok := he.ProfileByName(g.Profile)
+	if !ok {
+		return nil, fmt.Errorf("the network uses sealing profile %q, which this program does not know", g.Profile)
 	}
-	return nil, fmt.Errorf("the network uses sealing profile %q, which this program does not know", g.Profile)
+	return he.New(profile, schema, sharing)
 }
 
 func (c *Config) check() error {
@@ -141,7 +140,7 @@ func (c *Config) check() error {
 	case c.Identity.MSP != self.MSP:
 		return fmt.Errorf("the identity is of %q, member %d is %q", c.Identity.MSP, c.Member, self.MSP)
 	case c.Client == nil || c.Height == nil || c.Blobs == nil || c.Dir == "":
-		return errors.New("Client, Height, Blobs and Dir are needed")
+		return errors.New("the fields Client, Height, Blobs and Dir are needed")
 	case c.HPKE == nil || !bytes.Equal(c.HPKE.Public(), self.HPKEKey):
 		return fmt.Errorf("the HPKE key is not the one that the genesis has for %s", self.MSP)
 	case c.SignKey == nil || !bytes.Equal(record.PublicKeyBytes(&c.SignKey.PublicKey), self.SignKey):
