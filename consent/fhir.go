@@ -250,7 +250,7 @@ func narrative(d Document, p fhirProvision) string {
 	}
 	for _, t := range d.Predicates {
 		m, _ := wearable.ByKey(t.Metric)
-		fmt.Fprintf(&b, " Claims about the %s of %s within %s and %s %s, at most %d times.", t.Template, m.Name,
+		fmt.Fprintf(&b, " Claims that the %s of %s is within %s and %s %s, %d at most.", t.Template, m.Name,
 			boundValue(t.Template, m, t.Lo), boundValue(t.Template, m, t.Hi), m.UCUM, t.Times)
 	}
 	return b.String() + "</p></div>"

@@ -187,7 +187,7 @@ func TestNothingInFHIRIsDropped(t *testing.T) {
 	root := tree(t, raw)
 	visit(root, "Consent", nil, func(path string, v any, put func(any)) {
 		if put != nil && says(path) {
-			others := []any{nil, "", "other", json.Number("7"), true, []any{}, map[string]any{}, []any{"other"}, map[string]any{"a": "b"}}
+			others := []any{nil, "", "other", json.Number("77"), true, []any{}, map[string]any{}, []any{"other"}, map[string]any{"a": "b"}}
 			if !strings.HasSuffix(path, "]") {
 				others = append(others, remove)
 			}

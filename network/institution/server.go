@@ -76,6 +76,7 @@ func (in *Institution) serve(ctx context.Context) error {
 	}
 	srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(in.server)), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
 		grpc.MaxConcurrentStreams(maxCalls), grpc.ConnectionTimeout(10*time.Second),
+		grpc.WaitForHandlers(true), // an answer that is being made needs the vault, which is closed next
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}))
 	apiv1.RegisterInstitutionsServer(srv, shareServer{in: in})
 	stopped := make(chan struct{})
