@@ -128,6 +128,9 @@ func finish(ctx context.Context, o Options, w *world, v *View) error {
 	if err := v.Text(o.Out); err != nil {
 		return err
 	}
+	if o.State == "" {
+		w.progress.line("everything is kept in %s, for you to look at and delete", w.dir)
+	}
 	if o.Once {
 		return nil
 	}

@@ -212,13 +212,13 @@ func histogram(m wearable.Metric, a answer) string {
 }
 
 func claimsSection(claims []*claim) web.Section {
-	t := web.Table{Caption: "Claims", Columns: []string{"claim", "patient", "outcome", "transaction"}}
+	t := web.Table{Caption: "Claims", Columns: []string{"outcome", "patient", "transaction", "claim"}}
 	for _, c := range claims {
 		outcome := "attested: proven, and nothing else learned"
 		if c.state.Status != record.PredicateAttested {
 			outcome = "declined: no proof came, the request expired"
 		}
-		t.Rows = append(t.Rows, []string{c.state.Text, c.person.ID, outcome, c.state.AttestTx})
+		t.Rows = append(t.Rows, []string{outcome, c.person.ID, c.state.AttestTx[:8], c.state.Text})
 	}
 	return web.Section{
 		Title:      "Claims about one patient",
@@ -256,7 +256,7 @@ func (w *world) historyOf(ctx context.Context, p *person, title string) (web.Sec
 	if err != nil {
 		return web.Section{}, fmt.Errorf("history of %s: %w", p.ID, err)
 	}
-	t := web.Table{Caption: title, Columns: []string{"ledger time", "what", "by", "about", "status", "in the answer"}}
+	t := web.Table{Caption: title, Columns: []string{"ledger time", "in the answer", "what happened"}}
 	included := 0
 	for _, e := range entries {
 		in := ""
@@ -267,22 +267,13 @@ func (w *world) historyOf(ctx context.Context, p *person, title string) (web.Sec
 				included++
 			}
 		}
-		t.Rows = append(t.Rows, []string{
-			time.Unix(e.Time, 0).UTC().Format("2006-01-02 15:04"), e.Kind, e.Institution, aboutText(e.Metrics), e.Status, in,
-		})
+		t.Rows = append(t.Rows, []string{time.Unix(e.Time, 0).UTC().Format("2006-01-02 15:04"), in, e.Text})
 	}
 	s := web.Section{Title: title, Paragraphs: []string{fmt.Sprintf("In %d answers.", included)}}
 	if len(t.Rows) > 0 {
 		s.Tables = []web.Table{t}
 	}
 	return s, nil
-}
-
-func aboutText(metrics []string) string {
-	if len(metrics) > 2 {
-		return fmt.Sprintf("%d metrics", len(metrics))
-	}
-	return strings.Join(metrics, ", ")
 }
 
 func costSection(r *Report, people []*person) web.Section {
