@@ -3,12 +3,13 @@
 // store of sealed blobs.
 //
 // Entry points: New makes a gateway, Handler is its HTTP interface, Serve runs
-// it on a listener, Close ends it.
+// it on a listener, Close ends it. Under /fhir it shows consents as FHIR R4, for
+// reading.
 //
 // Trust: the gateway decides nothing and holds nothing secret about patients.
 // Documents carry the signatures of those who made them and chaincode verifies
 // these; blobs are sealed and named by their hash. The gateway alone renders
-// errors as RFC 9457 problems, and logs neither bodies nor keys. What is asked
+// errors, as RFC 9457 problems or FHIR OperationOutcomes, and logs neither bodies nor keys. What is asked
 // of it and refused here is refused to spare the ledger and the patients'
 // metadata, not because anything would be believed otherwise.
 //

@@ -27,12 +27,12 @@ type caller struct {
 
 type callerKey struct{}
 
-// front stands before the REST mux: one spelling of each path, bounded and
+// front stands before the handler of a table of routes: one spelling of each path, bounded and
 // strictly parsed bodies, verified signatures. What it passes on has none of
 // the caller's headers.
-func (g *Gateway) front(next http.Handler) http.Handler {
+func (g *Gateway) front(table []route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, allow, err := findRoute(r)
+		c, allow, err := findRoute(table, r)
 		if err != nil {
 			p := newProblem(asFault(err))
 			if allow != nil {

@@ -158,13 +158,18 @@ func (g *Gateway) routesOf(page http.Handler) http.Handler {
 	if page == nil {
 		page = g.plainPage()
 	}
-	rest := g.front(g.rest.mux)
+	rest := g.front(routes, g.rest.mux)
+	fhir := g.front(fhirRoutes, http.HandlerFunc(g.serveFHIR))
 	pages := g.pages(page)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		web.SetHeaders(w.Header())
 		w.Header().Set("Cache-Control", "no-store")
 		if isAPI(r.URL.Path) {
 			rest.ServeHTTP(w, r)
+			return
+		}
+		if isFHIR(r.URL.Path) {
+			fhir.ServeHTTP(w, r)
 			return
 		}
 		pages.ServeHTTP(w, r)

@@ -132,16 +132,22 @@ func newProblem(f *fault.Error) api.Problem {
 	}
 }
 
-// writeProblem is where every error of the gateway is rendered.
+// writeProblem is where every error of the gateway is rendered: as an RFC 9457
+// problem, or under /fhir as an OperationOutcome.
 func writeProblem(w http.ResponseWriter, r *http.Request, p api.Problem) {
 	p.Instance = r.URL.Path
-	b, err := json.Marshal(p)
+	var document any = p
+	kind := "application/problem+json"
+	if isFHIR(r.URL.Path) {
+		document, kind = outcomeOf(p), fhirJSON
+	}
+	b, err := json.Marshal(document)
 	if err != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
 	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
+	h.Set("Content-Type", kind)
 	h.Del("Content-Length")
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", "Vitalveil")

@@ -57,12 +57,12 @@ var routes = []route{
 // isAPI reports whether a path belongs to the REST interface.
 func isAPI(path string) bool { return path == "/v1" || strings.HasPrefix(path, "/v1/") }
 
-// findRoute returns the route of a request. Only one spelling of a path exists:
+// findRoute returns the route of a request in a table. Only one spelling of a path exists:
 // what is percent-encoded, doubled or relative matches no pattern.
-func findRoute(r *http.Request) (route, []string, error) {
+func findRoute(table []route, r *http.Request) (route, []string, error) {
 	path := r.URL.EscapedPath()
 	var allow []string
-	for _, c := range routes {
+	for _, c := range table {
 		if !c.path.MatchString(path) {
 			continue
 		}

@@ -103,15 +103,16 @@ type Client interface {
 }
 
 // Retry bounds: the waits are uniform in [0, d) with d doubling from retryFirst
-// to retryMost, so that rivals for one key spread out (about 4 s in all).
+// to retryMost, so that rivals for one key spread out (about 15 s in all, as Fabric takes a
+// second where an embedded ledger takes milliseconds).
 const (
-	retryAttempts = 16
+	retryAttempts = 40
 	retryFirst    = 4 * time.Millisecond
-	retryMost     = 500 * time.Millisecond
+	retryMost     = time.Second
 )
 
 // SubmitRetry submits call, again after a random wait where it lost a race for
-// a key (fault.Contention), at most 16 times. Every attempt is a transaction of
+// a key (fault.Contention), at most 40 times. Every attempt is a transaction of
 // its own. Any other error, and the last Contention, is the caller's.
 func SubmitRetry(ctx context.Context, c Client, call Call) (Result, error) {
 	wait := retryFirst

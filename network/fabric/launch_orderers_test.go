@@ -67,7 +67,14 @@ func TestNetworkRestartsWhatDies(t *testing.T) {
 		put(t, c, "patient", name)
 	}
 	whole(t, n)
+	have, err := c.Height(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := connectAs(t, n, "HospitalB")
+	if err := b.Await(t.Context(), have-1); err != nil { // its peer was away
+		t.Fatal(err)
+	}
 	expect(t, b, "patient", "chaincode-HospitalB-1")
 }
 
