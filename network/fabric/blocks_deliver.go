@@ -46,13 +46,17 @@ func (c *Client) seek(from, until uint64) (*common.Envelope, error) {
 	position := func(n uint64) *orderer.SeekPosition {
 		return &orderer.SeekPosition{Type: &orderer.SeekPosition_Specified{Specified: &orderer.SeekSpecified{Number: n}}}
 	}
-	info, err := proto.Marshal(&orderer.SeekInfo{Start: position(from), Stop: position(until),
-		Behavior: orderer.SeekInfo_BLOCK_UNTIL_READY})
+	info, err := proto.Marshal(&orderer.SeekInfo{
+		Start: position(from), Stop: position(until),
+		Behavior: orderer.SeekInfo_BLOCK_UNTIL_READY,
+	})
 	if err != nil {
 		return nil, err
 	}
-	channel, err := proto.Marshal(&common.ChannelHeader{Type: int32(common.HeaderType_DELIVER_SEEK_INFO),
-		Timestamp: timestamppb.New(time.Now()), ChannelId: c.reader.channel})
+	channel, err := proto.Marshal(&common.ChannelHeader{
+		Type:      int32(common.HeaderType_DELIVER_SEEK_INFO),
+		Timestamp: timestamppb.New(time.Now()), ChannelId: c.reader.channel,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +66,10 @@ func (c *Client) seek(from, until uint64) (*common.Envelope, error) {
 	if err != nil {
 		return nil, err
 	}
-	payload, err := proto.Marshal(&common.Payload{Data: info,
-		Header: &common.Header{ChannelHeader: channel, SignatureHeader: signer}})
+	payload, err := proto.Marshal(&common.Payload{
+		Data:   info,
+		Header: &common.Header{ChannelHeader: channel, SignatureHeader: signer},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +91,7 @@ func receive(s delivery) (*peer.DeliverResponse, error) {
 	case common.Status_FORBIDDEN:
 		return nil, fault.New(fault.Forbidden, "the channel's policy does not allow this identity to read blocks")
 	default:
-		return nil, &elsewhere{&deliverError{end.Status}}
+		return nil, &elsewhere{err: &deliverError{end.Status}}
 	}
 }
 
@@ -127,7 +133,7 @@ func (c *Client) filteredIDs(ctx context.Context, e *endpoint, block uint64) ([]
 	}
 	f := r.GetFilteredBlock()
 	if f.GetNumber() != block || f.GetFilteredTransactions() == nil {
-		return nil, &elsewhere{fmt.Errorf("the peer of %q sent something else than block %d", e.msp, block)}
+		return nil, &elsewhere{err: fmt.Errorf("the peer of %q sent something else than block %d", e.msp, block)}
 	}
 	ids := make([]string, len(f.GetFilteredTransactions()))
 	for i, tx := range f.GetFilteredTransactions() {
@@ -147,7 +153,7 @@ func (c *Client) fullIDs(ctx context.Context, e *endpoint, block uint64) ([]stri
 	}
 	b, err := c.reader.block(r.GetBlock(), nil)
 	if err != nil || b.Number != block {
-		return nil, &elsewhere{fmt.Errorf("the peer of %q sent something else than block %d: %w", e.msp, block, err)}
+		return nil, &elsewhere{err: fmt.Errorf("the peer of %q sent something else than block %d: %w", e.msp, block, err)}
 	}
 	ids := make([]string, len(b.Txs))
 	for i, tx := range b.Txs {

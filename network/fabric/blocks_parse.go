@@ -187,9 +187,11 @@ func parseEnvelope(raw *common.Envelope) (*envelope, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &envelope{header: header, channel: &common.ChannelHeader{}, signer: &common.SignatureHeader{},
+	e := &envelope{
+		header: header, channel: &common.ChannelHeader{}, signer: &common.SignatureHeader{},
 		channelBytes: payload.GetHeader().GetChannelHeader(), signerBytes: payload.GetHeader().GetSignatureHeader(),
-		data: payload.GetData()}
+		data: payload.GetData(),
+	}
 	if err := proto.Unmarshal(e.channelBytes, e.channel); err != nil {
 		return nil, err
 	}

@@ -85,8 +85,10 @@ type draft struct {
 }
 
 func (w *wire) draft() draft {
-	return draft{signer: w.member, channel: testChannel, nonce: "a nonce", chaincode: testChaincode,
-		args: []string{"Clock:Tick", "one"}, at: time.Now()}
+	return draft{
+		signer: w.member, channel: testChannel, nonce: "a nonce", chaincode: testChaincode,
+		args: []string{"Clock:Tick", "one"}, at: time.Now(),
+	}
 }
 
 func (w *wire) tx(d draft) []byte {
@@ -97,8 +99,10 @@ func (w *wire) tx(d draft) []byte {
 		d.id = hex.EncodeToString(id[:])
 	}
 	head := &common.Header{
-		ChannelHeader: w.bytes(&common.ChannelHeader{Type: int32(common.HeaderType_ENDORSER_TRANSACTION),
-			ChannelId: d.channel, TxId: d.id, Timestamp: timestamppb.New(d.at)}),
+		ChannelHeader: w.bytes(&common.ChannelHeader{
+			Type:      int32(common.HeaderType_ENDORSER_TRANSACTION),
+			ChannelId: d.channel, TxId: d.id, Timestamp: timestamppb.New(d.at),
+		}),
 		SignatureHeader: w.bytes(&common.SignatureHeader{Creator: creator, Nonce: []byte(d.nonce)}),
 	}
 	if d.endorsed == nil {
@@ -114,8 +118,10 @@ func (w *wire) tx(d draft) []byte {
 	}
 	endorsed := w.bytes(&peer.ProposalResponsePayload{ProposalHash: hash[:], Extension: w.bytes(action)})
 	payload := w.bytes(&common.Payload{Header: head, Data: w.bytes(&peer.Transaction{Actions: []*peer.TransactionAction{{
-		Payload: w.bytes(&peer.ChaincodeActionPayload{ChaincodeProposalPayload: w.proposal(d.chaincode, d.args),
-			Action: &peer.ChaincodeEndorsedAction{ProposalResponsePayload: endorsed}}),
+		Payload: w.bytes(&peer.ChaincodeActionPayload{
+			ChaincodeProposalPayload: w.proposal(d.chaincode, d.args),
+			Action:                   &peer.ChaincodeEndorsedAction{ProposalResponsePayload: endorsed},
+		}),
 	}}})})
 	sig, err := d.signer.Sign(payload)
 	w.ok(err)
@@ -131,7 +137,8 @@ func (w *wire) proposal(chaincode string, args []string) []byte {
 		raw = append(raw, []byte(a))
 	}
 	return w.bytes(&peer.ChaincodeProposalPayload{Input: w.bytes(&peer.ChaincodeInvocationSpec{ChaincodeSpec: &peer.ChaincodeSpec{
-		ChaincodeId: &peer.ChaincodeID{Name: chaincode}, Input: &peer.ChaincodeInput{Args: raw}}})})
+		ChaincodeId: &peer.ChaincodeID{Name: chaincode}, Input: &peer.ChaincodeInput{Args: raw},
+	}})})
 }
 
 // config is a transaction of the channel's own administration.
@@ -146,8 +153,10 @@ func (w *wire) block(code peer.TxValidationCode, txs ...[]byte) *common.Block {
 	return &common.Block{
 		Header: &common.BlockHeader{Number: 7, PreviousHash: bytes.Repeat([]byte{9}, 32), DataHash: sum[:]},
 		Data:   &common.BlockData{Data: txs},
-		Metadata: &common.BlockMetadata{Metadata: [][]byte{nil, nil,
-			bytes.Repeat([]byte{byte(code)}, len(txs)), nil, nil}},
+		Metadata: &common.BlockMetadata{Metadata: [][]byte{
+			nil, nil,
+			bytes.Repeat([]byte{byte(code)}, len(txs)), nil, nil,
+		}},
 	}
 }
 
@@ -231,8 +240,10 @@ func TestAnotherChaincodesTransactionShowsOnlyWhatItChangesInOurs(t *testing.T) 
 	w := newWire(t)
 	d := w.draft()
 	d.chaincode = "another"
-	d.sets = []*rwset.NsReadWriteSet{w.public("another", &kvrwset.KVWrite{Key: "x", Value: []byte("1")}),
-		w.public(testChaincode, &kvrwset.KVWrite{Key: "y", Value: []byte("2")})}
+	d.sets = []*rwset.NsReadWriteSet{
+		w.public("another", &kvrwset.KVWrite{Key: "x", Value: []byte("1")}),
+		w.public(testChaincode, &kvrwset.KVWrite{Key: "y", Value: []byte("2")}),
+	}
 	d.event = &peer.ChaincodeEvent{ChaincodeId: "another", EventName: "theirs"}
 	tx := w.read(w.block(peer.TxValidationCode_VALID, w.tx(d))).Txs[0]
 	if tx.Function != "" || tx.Args != nil || tx.Event.Name != "" || len(tx.Writes) != 1 || tx.Writes[0].Key != "y" {
@@ -300,14 +311,19 @@ func (w *wire) secret(key, value string) (*kvrwset.KVWriteHash, *kvrwset.KVWrite
 func (w *wire) private(hashes []*kvrwset.KVWriteHash, values []*kvrwset.KVWrite) ([]byte, *rwset.TxPvtReadWriteSet) {
 	d := w.draft()
 	d.results = w.privateResults(hashes)
-	return w.tx(d), &rwset.TxPvtReadWriteSet{NsPvtRwset: []*rwset.NsPvtReadWriteSet{{Namespace: testChaincode,
-		CollectionPvtRwset: []*rwset.CollectionPvtReadWriteSet{{CollectionName: "secrets", Rwset: w.bytes(&kvrwset.KVRWSet{Writes: values})}}}}}
+	return w.tx(d), &rwset.TxPvtReadWriteSet{NsPvtRwset: []*rwset.NsPvtReadWriteSet{{
+		Namespace:          testChaincode,
+		CollectionPvtRwset: []*rwset.CollectionPvtReadWriteSet{{CollectionName: "secrets", Rwset: w.bytes(&kvrwset.KVRWSet{Writes: values})}},
+	}}}
 }
 
 func (w *wire) privateResults(hashes []*kvrwset.KVWriteHash) []byte {
-	return w.bytes(&rwset.TxReadWriteSet{NsRwset: []*rwset.NsReadWriteSet{{Namespace: testChaincode,
+	return w.bytes(&rwset.TxReadWriteSet{NsRwset: []*rwset.NsReadWriteSet{{
+		Namespace: testChaincode,
 		CollectionHashedRwset: []*rwset.CollectionHashedReadWriteSet{
-			{CollectionName: "secrets", HashedRwset: w.bytes(&kvrwset.HashedRWSet{HashedWrites: hashes})}}}}})
+			{CollectionName: "secrets", HashedRwset: w.bytes(&kvrwset.HashedRWSet{HashedWrites: hashes})},
+		},
+	}}})
 }
 
 func TestPrivateValuesCountOnlyUnderTheirHashes(t *testing.T) {
@@ -343,8 +359,10 @@ func FuzzBlock(f *testing.F) {
 	hashes, values := []*kvrwset.KVWriteHash{h}, []*kvrwset.KVWrite{v}
 	tx, private := w.private(hashes, values)
 	for _, code := range []peer.TxValidationCode{peer.TxValidationCode_VALID, peer.TxValidationCode_MVCC_READ_CONFLICT} {
-		f.Add(w.bytes(&peer.BlockAndPrivateData{Block: w.block(code, tx, w.config()),
-			PrivateDataMap: map[uint64]*rwset.TxPvtReadWriteSet{0: private}}), tx, w.privateResults(hashes))
+		f.Add(w.bytes(&peer.BlockAndPrivateData{
+			Block:          w.block(code, tx, w.config()),
+			PrivateDataMap: map[uint64]*rwset.TxPvtReadWriteSet{0: private},
+		}), tx, w.privateResults(hashes))
 	}
 	f.Fuzz(func(t *testing.T, data, tx, results []byte) {
 		w := &wire{t: t, reader: w.reader, member: w.member}
@@ -381,4 +399,9 @@ func checkRead(t *testing.T, w *wire, b *common.Block, private map[uint64]*rwset
 			}
 		}
 	}
+}
+
+func sum256(b []byte) []byte {
+	sum := sha256.Sum256(b)
+	return sum[:]
 }

@@ -19,8 +19,10 @@ type harness struct {
 }
 
 func newHarness(t *testing.T) *harness {
-	h := &harness{options: Options{Dir: t.TempDir(), Orgs: []string{conformance.OrgA, conformance.OrgB},
-		Collections: secrets, Attached: true}}
+	h := &harness{options: Options{
+		Dir: t.TempDir(), Orgs: []string{conformance.OrgA, conformance.OrgB},
+		Collections: secrets, Attached: true,
+	}}
 	h.network = launchNetwork(t, h.options)
 	return h
 }

@@ -22,6 +22,8 @@ const (
 	mismatchMark  = "ProposalResponsePayloads do not match" // endorsers saw different states
 	accessMark    = "access denied"
 	duplicateMark = "duplicate transaction found"
+	othersFailed  = "failed to collect enough" // endorsements, beyond the first one
+	noOrderer     = "no orderer"
 	ordererMark   = "received unsuccessful response from orderer: status="
 )
 
@@ -111,7 +113,8 @@ func (a answer) refusal() error {
 }
 
 func (a answer) elsewhere() error {
-	return &elsewhere{fault.New(fault.Unavailable, "%s", a)}
+	innocent := strings.Contains(a.message, othersFailed) || strings.Contains(a.message, noOrderer)
+	return &elsewhere{err: fault.New(fault.Unavailable, "%s", a), innocent: innocent}
 }
 
 // evaluationError turns the error of an evaluation into a fault or an elsewhere.

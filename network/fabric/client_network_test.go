@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -38,3 +39,13 @@ func connect(t testing.TB, p Profile, id network.Identity, opts ...Option) *Clie
 }
 
 var secrets = []Collection{{Name: conformance.Collection, MaxPeers: 1}}
+
+// serves is the command by which this test program serves chaincode.
+func serves(t testing.TB, which string) []string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{self, which}
+}

@@ -64,7 +64,7 @@ func (c *Client) place(ctx context.Context, block uint64, id string) (int, error
 				return err
 			}
 			if _, ok := indexOf(ids)[id]; !ok {
-				return &elsewhere{fmt.Errorf("the peer of %q does not have %s in block %d", e.msp, id, block)}
+				return &elsewhere{err: fmt.Errorf("the peer of %q does not have %s in block %d", e.msp, id, block)}
 			}
 			b.index = indexOf(ids)
 			return nil

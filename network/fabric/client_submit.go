@@ -104,7 +104,7 @@ func (c *Client) endorseAt(ctx context.Context, e *endpoint, proposal []byte) (*
 		return nil, fault.New(fault.Internal, "cannot keep an endorsed transaction: %w", err)
 	}
 	if err := c.checkPrepared(proposal, b); err != nil {
-		return nil, &elsewhere{fault.New(fault.Internal, "the peer of %q prepared another transaction than the one asked for: %w", e.msp, err)}
+		return nil, &elsewhere{err: fault.New(fault.Internal, "the peer of %q prepared another transaction than the one asked for: %w", e.msp, err)}
 	}
 	return &prepared{id: p.TransactionID(), bytes: b, payload: tx.Result()}, nil
 }

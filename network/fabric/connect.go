@@ -85,8 +85,10 @@ func Connect(p Profile, id network.Identity, opts ...Option) (*Client, error) {
 	if _, err := trust.Creator(creator, time.Now()); err != nil {
 		return nil, fmt.Errorf("the identity: %w", err)
 	}
-	c := &Client{id: id, creator: creator, log: o.log,
-		reader: reader{channel: p.Channel, chaincode: p.Chaincode, trust: trust}, places: newPlaces()}
+	c := &Client{
+		id: id, creator: creator, log: o.log,
+		reader: reader{channel: p.Channel, chaincode: p.Chaincode, trust: trust}, places: newPlaces(),
+	}
 	c.life, c.end = context.WithCancel(context.Background())
 	for _, msp := range preference(p, id.MSP, o.peers) {
 		if err := c.addPeer(p, msp); err != nil {
@@ -121,8 +123,10 @@ type endpoint struct {
 	deliver  peer.DeliverClient
 	// height is how many blocks the peer is known to have; it may have more.
 	height atomic.Uint64
-	// rest is until when others are tried first, in Unix nanoseconds.
-	rest atomic.Int64
+	// rest is until when others are tried first, in Unix nanoseconds, and fails
+	// how many rests there were since the peer last served.
+	rest  atomic.Int64
+	fails atomic.Int32
 }
 
 func (c *Client) addPeer(p Profile, msp string) error {

@@ -11,17 +11,24 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
 
-// How long a peer that failed is not the first choice, and the waits between
-// rounds in which no peer answered. A dead peer on a living host costs nothing
-// (the connection is refused at once), a dead host one dialTime for each rest.
+// How long a peer that failed is not the first choice, doubling while it fails
+// again, and the waits between rounds in which no peer answered. A peer whose
+// process is dead costs nothing (the connection is refused at once); one that
+// hangs costs one call in each rest some of its time.
 const (
 	restTime   = 2 * time.Second
+	restMost   = 32 * time.Second
 	roundFirst = 50 * time.Millisecond
 	roundMost  = time.Second
 )
 
-// elsewhere is a failure of one peer, after which another may do better.
-type elsewhere struct{ err error }
+// elsewhere is a failure with one peer, after which another may do better. It
+// need not be the peer's own: orderers and other organisations' peers, which it
+// depends on, fail as well.
+type elsewhere struct {
+	err      error
+	innocent bool
+}
 
 func (e *elsewhere) Error() string { return e.err.Error() }
 func (e *elsewhere) Unwrap() error { return e.err }
@@ -39,18 +46,32 @@ func (c *Client) byPreference() []*endpoint {
 
 // failed notes that the peer did not serve.
 func (c *Client) failed(e *endpoint, err error) {
-	rested := e.rest.Swap(time.Now().Add(restTime).UnixNano())
-	if time.Since(time.Unix(0, rested)) > restTime { // else it has been said already
-		c.log.Warn("a peer does not serve; trying others", "peer", e.msp, "address", e.address, "error", err)
+	now := time.Now()
+	rested := e.rest.Load()
+	if rested > now.UnixNano() {
+		return // calls that failed together count once
 	}
+	rest := min(restTime<<min(e.fails.Load(), 8), restMost)
+	if !e.rest.CompareAndSwap(rested, now.Add(rest).UnixNano()) {
+		return
+	}
+	e.fails.Add(1)
+	c.log.Warn("a peer does not serve; trying others", "peer", e.msp, "address", e.address, "error", err)
 }
 
 // served notes that the peer did serve.
-func (e *endpoint) served() { e.rest.Store(0) }
+func (e *endpoint) served() {
+	e.rest.Store(0)
+	e.fails.Store(0)
+}
+
+// leastTime is what an attempt has at least, unless the call has less.
+const leastTime = time.Second
 
 // try runs do with one peer after the other until one serves it, again after a
-// wait when none did, until ctx ends. Each attempt has the given time. An error
-// of do that is not an elsewhere is final.
+// wait when none did, until ctx ends. Each attempt has the given time or half of
+// what is left, so that a peer that hangs leaves some for the next. An error of
+// do that is not an elsewhere is final.
 func (c *Client) try(ctx context.Context, each time.Duration, do func(context.Context, *endpoint) error) error {
 	for wait := roundFirst; ; wait = min(2*wait, roundMost) {
 		var last error
@@ -64,7 +85,9 @@ func (c *Client) try(ctx context.Context, each time.Duration, do func(context.Co
 			if ctx.Err() != nil {
 				return unreachable(ctx, last)
 			}
-			c.failed(e, last)
+			if !other.innocent {
+				c.failed(e, last)
+			}
 		}
 		if err := pause(ctx, wait/2+rand.N(wait/2)); err != nil {
 			return unreachable(ctx, last)
@@ -73,6 +96,9 @@ func (c *Client) try(ctx context.Context, each time.Duration, do func(context.Co
 }
 
 func (c *Client) attempt(ctx context.Context, each time.Duration, e *endpoint, do func(context.Context, *endpoint) error) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		each = min(each, max(time.Until(deadline)/2, leastTime))
+	}
 	ctx, cancel := context.WithTimeout(ctx, each)
 	defer cancel()
 	err := do(ctx, e)

@@ -116,7 +116,9 @@ func TestFailoverWhenOnesOwnPeerIsKilled(t *testing.T) {
 	n.kill(t, peerProcess(n.topology.Orgs[0]), true)
 	at := l.count()
 	awaitCount(t, l, at+200)
-	launchNetwork(t, Options{Dir: n.Dir(), Attached: true})
+	if err := n.startNodes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	awaitCount(t, l, l.count()+100)
 	done := l.end(t)
 	checkAcknowledged(t, connect(t, p, id, WithPeers(ownOrg)), done)

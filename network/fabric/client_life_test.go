@@ -1,0 +1,169 @@
+package fabric
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+const association = "PatientsAssociation"
+
+// life is the real contracts on a real network, with a client of each member.
+type life struct {
+	*testing.T
+	genesis record.Genesis
+	keys    map[string]*ecdsa.PrivateKey
+	clients map[string]*Client
+	last    uint64
+}
+
+func newLife(t *testing.T) *life {
+	n := launchNetwork(t, Options{Attached: true, Chaincode: serves(t, serveContracts)})
+	p, err := n.Profile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &life{T: t, keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]*Client{}}
+	l.genesis = record.Genesis{
+		Network: p.Channel, Clock: record.ClockSimulated, Threshold: 2, Registrar: association,
+		Gateways: []string{otherOrg}, MinCohort: 11, Profile: "n8192-q212-t128", Schema: privacy.V1().Digest(),
+		CapMicro: 5_000_000, PredicateSlot: 300, PredicateLife: 3600,
+	}
+	for _, org := range p.Orgs {
+		l.keys[org.MSP] = l.key()
+		l.clients[org.MSP] = connect(t, p, issue(t, n.Dir(), org.MSP, "client"))
+		hpke := record.RandomID()
+		l.genesis.Members = append(l.genesis.Members, record.Member{
+			MSP: org.MSP, Name: org.MSP,
+			HPKEKey: hpke[:], SignKey: record.PublicKeyBytes(&l.keys[org.MSP].PublicKey),
+		})
+	}
+	return l
+}
+
+func (l *life) key() *ecdsa.PrivateKey {
+	l.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return k
+}
+
+func (l *life) sign(k *ecdsa.PrivateKey, digest record.ID) []byte {
+	l.Helper()
+	sig, err := record.Sign(k, digest)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return sig
+}
+
+func (l *life) submit(msp, function string, document any) error {
+	l.Helper()
+	arg, err := json.Marshal(document)
+	if err != nil {
+		l.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
+	defer cancel()
+	res, err := network.SubmitRetry(ctx, l.clients[msp], network.Call{Function: function, Args: []string{string(arg)}})
+	l.last = max(l.last, res.Block)
+	return err
+}
+
+func (l *life) must(msp, function string, document any) {
+	l.Helper()
+	if err := l.submit(msp, function, document); err != nil {
+		l.Fatalf("%s calls %s: %v", msp, function, err)
+	}
+}
+
+// patient enrols a patient.
+func (l *life) patient() (record.ID, *ecdsa.PrivateKey) {
+	l.Helper()
+	key := l.key()
+	e := record.EnrolPatient{Inception: record.Inception{
+		ConsentKeys:  [][]byte{record.PublicKeyBytes(&key.PublicKey)},
+		RecoveryHash: record.RandomID(), Salt: record.RandomID(),
+	}}
+	id := e.Inception.PatientID(l.genesis.Network)
+	e.Signature = l.sign(key, id)
+	e.Voucher = record.Voucher{Patient: id, Person: record.RandomID()}
+	e.VoucherBy = association
+	e.VoucherSg = l.sign(l.keys[association], record.Digest(record.DomainVoucher, l.genesis.Network, e.Voucher))
+	l.must(otherOrg, "Registry:EnrolPatient", e)
+	return id, key
+}
+
+// The real contracts on a real network: it begins, time passes, a patient is
+// enrolled and consents, a forged consent is refused with its code, and an
+// index that follows one member's peer sees what happened.
+func TestAShortLifeOnFabric(t *testing.T) {
+	l := newLife(t)
+	now := int64(20089) * 86400
+	l.must(ownOrg, "Registry:Init", l.genesis)
+	for _, m := range l.genesis.Members {
+		l.must(m.MSP, "Clock:Tick", record.Tick{Time: now})
+	}
+	patient, key := l.patient()
+	d := consent.Document{
+		ID: record.RandomID(), Version: 1, Patient: patient, Grantee: ownOrg, Purpose: "HRESCH",
+		Status: consent.StatusActive, Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate},
+		Metrics: []string{"heart_rate"}, DataFrom: now / 3600, DataUntil: now/3600 + 720, NotBefore: now, Expires: now + 86400*60,
+		CapMicro: 1_000_000,
+	}
+	signed := consent.Signed{Document: d, Key: record.PublicKeyBytes(&key.PublicKey), Signature: l.sign(l.key(), d.Digest(l.genesis.Network))}
+	if err := l.submit(otherOrg, "Consent:Put", signed); fault.Of(err) != fault.BadSignature {
+		t.Fatalf("a consent that the patient did not sign: %v", err)
+	}
+	signed.Signature = l.sign(key, d.Digest(l.genesis.Network))
+	l.must(otherOrg, "Consent:Put", signed)
+
+	for msp, c := range l.clients {
+		l.sees(msp, c, patient, d.ID)
+	}
+}
+
+// sees follows the chain into an index and reads the state: both have the consent.
+func (l *life) sees(msp string, c *Client, patient, id record.ID) {
+	l.Helper()
+	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
+	defer cancel()
+	ix := index.New()
+	for b, err := range c.Blocks(ctx, 0) {
+		if err == nil {
+			err = ix.Apply(b)
+		}
+		if err != nil {
+			l.Fatalf("%s follows: %v", msp, err)
+		}
+		if b.Number == l.last {
+			break
+		}
+	}
+	got, err := ix.Consents(patient)
+	if err != nil || len(got) != 1 || got[0].Document.ID != id {
+		l.Errorf("%s's index has %v, %v", msp, got, err)
+	}
+	raw, err := c.Evaluate(ctx, network.Call{Function: "Consent:Get", Args: []string{id.String()}})
+	if err != nil {
+		l.Fatalf("%s reads: %v", msp, err)
+	}
+	var state chaincode.ConsentState
+	if err := json.Unmarshal(raw, &state); err != nil || state.Signed.Document.ID != id {
+		l.Errorf("%s reads %s (%v)", msp, raw, err)
+	}
+}

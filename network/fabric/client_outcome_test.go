@@ -1,0 +1,122 @@
+package fabric
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// What the suite for all ledgers cannot see, on one network.
+func TestClientOnFabric(t *testing.T) {
+	n := launchNetwork(t, Options{Attached: true, Collections: secrets})
+	p, err := n.Profile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, p, issue(t, n.Dir(), ownOrg, "client"))
+	put(t, c, "warm", "up")
+	t.Run("an unknown outcome keeps its transaction", func(t *testing.T) { unknownOutcome(t, c) })
+	t.Run("large values pass and arrive whole", func(t *testing.T) { largeValue(t, c) })
+	t.Run("reads come after the client's own writes at any peer", func(t *testing.T) { readsAnywhere(t, p, c) })
+	t.Run("a peer that hangs is passed over", func(t *testing.T) { hangingPeer(t, n, c) })
+}
+
+// unknownOutcome ends the context after the transaction was handed in and
+// before its block is cut.
+func unknownOutcome(t *testing.T, c *Client) {
+	var res network.Result
+	err := error(nil)
+	for range 5 { // on a loaded machine the time may be up before that
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		res, err = c.Submit(ctx, network.Call{Function: "put", Args: []string{"late", "1"}})
+		cancel()
+		if res.TxID != "" {
+			break
+		}
+	}
+	if fault.Of(err) != fault.Unavailable || res.TxID == "" {
+		t.Fatalf("got %+v, %v", res, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for b, err := range c.Blocks(ctx, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tx := range b.Txs {
+			if tx.ID == res.TxID && tx.Valid {
+				return
+			}
+		}
+	}
+	t.Fatal("the transaction is not on the chain")
+}
+
+func largeValue(t *testing.T, c *Client) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	value := strings.Repeat("0123456789abcdef", (maxArguments-100)/16)
+	res, err := c.Submit(ctx, network.Call{Function: "put", Args: []string{"large", value}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, c, "large", value)
+	for b, err := range c.Blocks(ctx, res.Block) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Txs[res.Index].Writes[0].Value; string(got) != value {
+			t.Fatalf("the block shows %d bytes", len(got))
+		}
+		return
+	}
+}
+
+// readsAnywhere makes another peer serve a client that has just written.
+func readsAnywhere(t *testing.T, p Profile, c *Client) {
+	elsewhere := connect(t, p, c.id, WithPeers(otherOrg))
+	for range 20 {
+		key := time.Now().String()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		res, err := c.Submit(ctx, network.Call{Function: "put", Args: []string{"k", key}})
+		if err == nil {
+			err = elsewhere.Await(ctx, res.Block)
+		}
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, elsewhere, "k", key)
+	}
+}
+
+func hangingPeer(t *testing.T, n *Network, c *Client) {
+	pid, err := n.processes.find(peerProcess(n.topology.Orgs[0]))
+	if err != nil || pid == 0 {
+		t.Fatalf("the peer does not run (%v)", err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	begin := time.Now()
+	got, err := c.Evaluate(ctx, network.Call{Function: "get", Args: []string{"warm"}})
+	if err != nil || string(got) != "up" {
+		t.Fatalf("got %q, %v", got, err)
+	}
+	first := time.Since(begin)
+	begin = time.Now()
+	expect(t, c, "warm", "up")
+	t.Logf("the first read took %v, the next %v", first.Round(time.Millisecond), time.Since(begin).Round(time.Millisecond))
+}
