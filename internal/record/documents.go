@@ -358,7 +358,7 @@ type CohortMember struct {
 }
 
 // Bounds are the parameters of a predicate, in codes of the metric (package
-// wearable) and readings; design section 6. They mirror the public inputs.
+// wearable) and readings. They mirror the public inputs of the circuit (package zk).
 type Bounds struct {
 	HourMask uint32 `json:"hour_mask"` // bit h: hour h UTC counts
 	Lo       uint32 `json:"lo"`
