@@ -19,6 +19,36 @@ type Call struct {
 	Transient map[string][]byte
 }
 
+// Bounds of a call, the same on every ledger.
+const (
+	// MaxArguments bounds function name, arguments and transient data together,
+	// in bytes.
+	MaxArguments = 4 << 20
+	// MaxArgCount bounds their number.
+	MaxArgCount = 1 << 12
+)
+
+// Check bounds a call before anything is built from it.
+func (c Call) Check() error {
+	if c.Function == "" {
+		return fault.New(fault.Invalid, "the call names no function")
+	}
+	if len(c.Args) > MaxArgCount || len(c.Transient) > MaxArgCount {
+		return fault.New(fault.TooLarge, "a call has at most %d arguments and as many transient values", MaxArgCount)
+	}
+	size := len(c.Function)
+	for _, a := range c.Args {
+		size += len(a)
+	}
+	for k, v := range c.Transient {
+		size += len(k) + len(v)
+	}
+	if size > MaxArguments {
+		return fault.New(fault.TooLarge, "the arguments have %d bytes, the limit is %d; split the call", size, MaxArguments)
+	}
+	return nil
+}
+
 // Result is a committed, valid transaction.
 type Result struct {
 	TxID    string

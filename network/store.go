@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // File names of a stored identity or authority.
@@ -52,10 +54,10 @@ func (id Identity) save(dir, cert, key string) error {
 		return err
 	}
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	if err := writeFile(filepath.Join(dir, key), keyPEM); err != nil {
+	if err := state.WriteFile(filepath.Join(dir, key), keyPEM); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, cert), id.Certificate)
+	return state.WriteFile(filepath.Join(dir, cert), id.Certificate)
 }
 
 func loadIdentity(dir, cert, key string) (Identity, error) {
@@ -100,28 +102,6 @@ func parseKey(keyPEM []byte) (*ecdsa.PrivateKey, error) {
 		return nil, errors.New("not an ECDSA key")
 	}
 	return key, nil
-}
-
-// writeFile writes a whole new file of mode 0600 and puts it in place at once.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }
 
 func readFile(path string, secret bool) ([]byte, error) {

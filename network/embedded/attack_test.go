@@ -269,7 +269,7 @@ func TestAttackOversize(t *testing.T) {
 		"arguments": {Function: "put", Args: []string{"k", big}},
 		"function":  {Function: big},
 		"transient": {Function: "put", Args: []string{"k", "v"}, Transient: map[string][]byte{"t": []byte(big)}},
-		"many":      {Function: "bulk", Args: make([]string, maxArgCount+1)},
+		"many":      {Function: "bulk", Args: make([]string, network.MaxArgCount+1)},
 		"key":       {Function: "put", Args: []string{strings.Repeat("k", MaxKey+1), "v"}},
 	} {
 		t.Run(name, func(t *testing.T) {

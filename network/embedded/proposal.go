@@ -22,9 +22,8 @@ import (
 const (
 	// MaxArguments bounds function name, arguments and transient data together,
 	// in bytes.
-	MaxArguments = 4 << 20
+	MaxArguments = network.MaxArguments
 	maxProposal  = MaxArguments + 64<<10
-	maxArgCount  = 1 << 12
 	nonceBytes   = 24
 	// chaincodeName is the one chaincode's name in proposals and events.
 	chaincodeName = "vitalveil"
@@ -64,27 +63,6 @@ func (p *proposal) binding() []byte {
 
 func txID(nonce, creator []byte) record.ID {
 	return record.SumID(append(append([]byte{}, nonce...), creator...))
-}
-
-// checkCall bounds a call before anything is built from it.
-func checkCall(c network.Call) error {
-	if c.Function == "" {
-		return fault.New(fault.Invalid, "the call names no function")
-	}
-	if len(c.Args) > maxArgCount || len(c.Transient) > maxArgCount {
-		return fault.New(fault.TooLarge, "a call has at most %d arguments and as many transient values", maxArgCount)
-	}
-	size := len(c.Function)
-	for _, a := range c.Args {
-		size += len(a)
-	}
-	for k, v := range c.Transient {
-		size += len(k) + len(v)
-	}
-	if size > MaxArguments {
-		return fault.New(fault.TooLarge, "the arguments have %d bytes, the limit is %d; split the call", size, MaxArguments)
-	}
-	return nil
 }
 
 // signCall builds and signs the proposal of a call.
@@ -273,7 +251,7 @@ func (p *proposal) parsePayload(data []byte) error {
 		return err
 	}
 	args := spec.GetChaincodeSpec().GetInput().GetArgs()
-	if len(args) == 0 || len(args) > maxArgCount+1 {
+	if len(args) == 0 || len(args) > network.MaxArgCount+1 {
 		return fmt.Errorf("%d arguments", len(args))
 	}
 	p.input, p.args, p.transient = payload.Input, args, payload.TransientMap

@@ -53,7 +53,7 @@ func (c *Client) Blocks(ctx context.Context, from uint64) iter.Seq2[*network.Blo
 }
 
 func (c *Client) sign(call network.Call) (*signedCall, error) {
-	if err := checkCall(call); err != nil {
+	if err := call.Check(); err != nil {
 		return nil, err
 	}
 	s, err := signCall(c.id, c.ledger.Channel(), call, time.Now())

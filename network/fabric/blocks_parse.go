@@ -24,7 +24,7 @@ import (
 const (
 	maxTxs     = 1 << 16 // of a block
 	maxTxID    = 64      // hexadecimal SHA-256
-	maxInvoked = maxArgCount + 1
+	maxInvoked = network.MaxArgCount + 1
 )
 
 // reader turns what peers send into blocks of one channel and chaincode.

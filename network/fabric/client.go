@@ -22,12 +22,6 @@ const (
 	endorseTime  = 20 * time.Second
 )
 
-// Bounds of a call, as on the embedded ledger.
-const (
-	maxArguments = 4 << 20 // bytes of function, arguments and transient data
-	maxArgCount  = 1 << 12
-)
-
 // Client is one identity's access to a channel and its chaincode.
 //
 // Reads through one client never go back in time: whatever Submit has returned
@@ -97,7 +91,7 @@ func (c *Client) within(ctx context.Context) (context.Context, func()) {
 // Evaluate implements network.Client. It runs on the peer that serves it, which
 // has at least all blocks that this client has been told of.
 func (c *Client) Evaluate(ctx context.Context, call network.Call) ([]byte, error) {
-	if err := checkCall(call); err != nil {
+	if err := call.Check(); err != nil {
 		return nil, err
 	}
 	ctx, done, err := c.begin(ctx, evaluateLimit)
@@ -159,25 +153,4 @@ func proposalOptions(call network.Call) []client.ProposalOption {
 		opts = append(opts, client.WithTransient(call.Transient))
 	}
 	return opts
-}
-
-// checkCall bounds a call before anything is built from it.
-func checkCall(c network.Call) error {
-	if c.Function == "" {
-		return fault.New(fault.Invalid, "the call names no function")
-	}
-	if len(c.Args) > maxArgCount || len(c.Transient) > maxArgCount {
-		return fault.New(fault.TooLarge, "a call has at most %d arguments and as many transient values", maxArgCount)
-	}
-	size := len(c.Function)
-	for _, a := range c.Args {
-		size += len(a)
-	}
-	for k, v := range c.Transient {
-		size += len(k) + len(v)
-	}
-	if size > maxArguments {
-		return fault.New(fault.TooLarge, "the arguments have %d bytes, the limit is %d; split the call", size, maxArguments)
-	}
-	return nil
 }

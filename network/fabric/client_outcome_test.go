@@ -60,7 +60,7 @@ func unknownOutcome(t *testing.T, c *Client) {
 func largeValue(t *testing.T, c *Client) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	value := strings.Repeat("0123456789abcdef", (maxArguments-100)/16)
+	value := strings.Repeat("0123456789abcdef", (network.MaxArguments-100)/16)
 	res, err := c.Submit(ctx, network.Call{Function: "put", Args: []string{"large", value}})
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ const (
 // another; the transaction is the same one all along, so it is committed once
 // or not at all.
 func (c *Client) Submit(ctx context.Context, call network.Call) (network.Result, error) {
-	if err := checkCall(call); err != nil {
+	if err := call.Check(); err != nil {
 		return network.Result{}, err
 	}
 	ctx, done, err := c.begin(ctx, submitLimit)

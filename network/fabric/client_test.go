@@ -112,9 +112,9 @@ func TestCallsAreBounded(t *testing.T) {
 	p, id := nowhere(t)
 	c := connect(t, p, id, quiet)
 	for name, call := range map[string]network.Call{
-		"bytes":     {Function: "f", Args: []string{strings.Repeat("x", maxArguments)}},
-		"arguments": {Function: "f", Args: make([]string, maxArgCount+1)},
-		"transient": {Function: "f", Transient: map[string][]byte{"k": make([]byte, maxArguments)}},
+		"bytes":     {Function: "f", Args: []string{strings.Repeat("x", network.MaxArguments)}},
+		"arguments": {Function: "f", Args: make([]string, network.MaxArgCount+1)},
+		"transient": {Function: "f", Transient: map[string][]byte{"k": make([]byte, network.MaxArguments)}},
 	} {
 		if _, err := c.Submit(t.Context(), call); fault.Of(err) != fault.TooLarge {
 			t.Errorf("%s: %v", name, err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/network"
 )
 
@@ -139,7 +140,7 @@ func (m material) makeNode(a authorities, msp, node, role string) error {
 	if err := t.Save(dir); err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, rootFile), a.tls.RootPEM())
+	return state.WriteFile(filepath.Join(dir, rootFile), a.tls.RootPEM())
 }
 
 func (m material) makeUser(a authorities, msp, user string) error {
@@ -184,7 +185,7 @@ func (a authorities) writeMSP(dir string, id *network.Identity) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
-		if err := writeFile(path, data); err != nil {
+		if err := state.WriteFile(path, data); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // Bounds in time, each far above what is usual on two busy cores.
@@ -215,7 +217,7 @@ func (n *Network) files(ctx context.Context) error {
 		return err
 	}
 	for name, data := range map[string][]byte{coreFile: core, ordererFile: orderer, configtxFile: channel} {
-		if err := writeFile(filepath.Join(n.dir, "config", name), data); err != nil {
+		if err := state.WriteFile(filepath.Join(n.dir, "config", name), data); err != nil {
 			return err
 		}
 	}

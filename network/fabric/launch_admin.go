@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"strconv"
+
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // writeAdminConfig writes what network/admin needs: a connection profile in
@@ -48,7 +50,7 @@ func (n *Network) writeAdminConfig() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(n.adminConfigPath(), append(data, '\n'))
+	return state.WriteFile(n.adminConfigPath(), append(data, '\n'))
 }
 
 func (n *Network) adminConfigPath() string { return filepath.Join(n.dir, "config", "admin.json") }

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/network"
 )
 
@@ -92,7 +93,7 @@ func (n *Network) define(sequence int) (definition, error) {
 	sum := sha256.Sum256(pkg)
 	path := filepath.Join(n.dir, "config", label(sequence)+".tar.gz")
 	d := definition{sequence, label(sequence) + ":" + hex.EncodeToString(sum[:]), path}
-	return d, writeFile(path, pkg)
+	return d, state.WriteFile(path, pkg)
 }
 
 type archiveFile struct {
@@ -188,7 +189,7 @@ func (n *Network) writeConnection(o peerNode, sequence int) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(connectionPath(n.dir, o.MSP), data)
+	return state.WriteFile(connectionPath(n.dir, o.MSP), data)
 }
 
 // serve starts one chaincode process for each organisation.
@@ -392,7 +393,7 @@ func (n *Network) writeCollections() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(n.collectionsPath(), append(data, '\n'))
+	return state.WriteFile(n.collectionsPath(), append(data, '\n'))
 }
 
 // ordererFlags point the peer command at an orderer that answers.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // Times for ending processes. Fabric stores what it needs before it answers, so
@@ -131,7 +132,7 @@ func (p *processes) remember(name string, f pidFile) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(p.pidPath(name), data)
+	return state.WriteFile(p.pidPath(name), data)
 }
 
 // Restarts of a process that keeps dying are spread out between these.

@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // profileFile is the name of a network's profile in its directory.
@@ -40,15 +40,10 @@ type OrgProfile struct {
 // LoadProfile reads the profile of the network in dir.
 func LoadProfile(dir string) (Profile, error) {
 	path := filepath.Join(dir, profileFile)
-	f, err := os.Open(path)
-	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return Profile{}, fmt.Errorf("no network in %s: start one with \"vitalveil network up --dir %s\"", dir, dir)
-		}
-		return Profile{}, err
+	data, err := state.ReadFile(path, maxProfile)
+	if errors.Is(err, os.ErrNotExist) {
+		return Profile{}, fmt.Errorf("no network in %s: start one with \"vitalveil network up --dir %s\"", dir, dir)
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxProfile+1))
 	if err != nil {
 		return Profile{}, err
 	}
@@ -97,5 +92,5 @@ func (p Profile) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, profileFile), append(data, '\n'))
+	return state.WriteFile(filepath.Join(dir, profileFile), append(data, '\n'))
 }

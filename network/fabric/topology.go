@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // Names that every network has. The channel's name is part of what patients
@@ -265,19 +265,14 @@ func (t topology) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, topologyFile), append(data, '\n'))
+	return state.WriteFile(filepath.Join(dir, topologyFile), append(data, '\n'))
 }
 
 // loadTopology reads the record of the network in dir; os.ErrNotExist means
 // that there is none.
 func loadTopology(dir string) (topology, error) {
 	path := filepath.Join(dir, topologyFile)
-	f, err := os.Open(path)
-	if err != nil {
-		return topology{}, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxTopology+1))
+	data, err := state.ReadFile(path, maxTopology)
 	if err != nil {
 		return topology{}, err
 	}
@@ -289,26 +284,4 @@ func loadTopology(dir string) (topology, error) {
 		return topology{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return t, nil
-}
-
-// writeFile writes a whole new file of mode 0600 and puts it in place at once.
-func writeFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }
