@@ -24,6 +24,7 @@ import (
 
 	"github.com/consensys/gnark/logger"
 
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
@@ -94,6 +95,9 @@ func execute(ctx context.Context, o Options) (*world, *View, error) {
 	src, err := source(o)
 	if err != nil {
 		return w, nil, err
+	}
+	if first, last := src.Span(); last-first >= privacy.MaxHours-24 {
+		return w, nil, fmt.Errorf("%s spans %d days, and one query covers at most %d: replay a part of it", src.Name, (last-first)/24+1, privacy.MaxHours/24-1)
 	}
 	p.line("%s: %d subjects, %d readings", src.Name, len(src.Subjects), readings(src))
 	if len(src.Ignored) > 0 {
