@@ -3,6 +3,7 @@ package chaincode
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -132,7 +133,7 @@ func begin(tx transaction, who role, when timing) (*call, error) {
 func (c *call) admit(who role) error {
 	isMember := c.member(c.msp) != nil
 	switch {
-	case who == submitter && (isMember || contains(c.genesis.Gateways, c.msp)):
+	case who == submitter && (isMember || slices.Contains(c.genesis.Gateways, c.msp)):
 		return nil
 	case who == submitter:
 		return fault.New(fault.Forbidden, "%s is neither a member nor a gateway of this network", clip(c.msp))
@@ -233,18 +234,9 @@ func (c *call) scan(kind Kind, attrs []string, most int, each func(key string, r
 	return nil
 }
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
 func repeats(list []string) bool {
 	for i, s := range list {
-		if contains(list[:i], s) {
+		if slices.Contains(list[:i], s) {
 			return true
 		}
 	}

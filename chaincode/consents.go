@@ -2,6 +2,7 @@ package chaincode
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/vitalveil/vitalveil/consent"
@@ -103,7 +104,7 @@ func (c *call) checkMoment(previous *consent.Document, d consent.Document) error
 	if d.Expires <= now {
 		return fault.New(fault.Expired, "the consent expires at %d and it is %d", d.Expires, now)
 	}
-	if !contains(c.institutions(), d.Grantee) {
+	if !slices.Contains(c.institutions(), d.Grantee) {
 		return fault.New(fault.Invalid, "%s is not an institution that may ask on this network", d.Grantee)
 	}
 	heads, err := c.heads(d.Patient)

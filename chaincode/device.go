@@ -27,7 +27,7 @@ type Designation struct {
 func Designated(list []Designation, metric string, day int64) (record.ID, bool) {
 	best := -1
 	for i, d := range list {
-		if d.FromDay <= day && contains(d.Metrics, metric) && (best < 0 || d.FromDay >= list[best].FromDay) {
+		if d.FromDay <= day && slices.Contains(d.Metrics, metric) && (best < 0 || d.FromDay >= list[best].FromDay) {
 			best = i
 		}
 	}

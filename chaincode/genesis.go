@@ -120,7 +120,7 @@ func checkMembers(g record.Genesis) error {
 	if repeats(names) || repeats(hpke) || repeats(sign) {
 		return errors.New("two members share an MSP ID or a key")
 	}
-	if !contains(names, g.Registrar) {
+	if !slices.Contains(names, g.Registrar) {
 		return errors.New("registrar is not a member")
 	}
 	if len(g.Gateways) > maxMembers || repeats(g.Gateways) {

@@ -1,6 +1,8 @@
 package chaincode
 
 import (
+	"slices"
+
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -59,7 +61,7 @@ func ask(c *call, a record.Ask) (*record.QueryState, error) {
 }
 
 func checkAsk(a record.Ask, s record.Study, now int64) error {
-	if !contains(s.Metrics, a.Metric) {
+	if !slices.Contains(s.Metrics, a.Metric) {
 		return fault.New(fault.Invalid, "metric %q is not one of the study's", clip(a.Metric))
 	}
 	if err := checkHours(a.From, a.Until); err != nil {

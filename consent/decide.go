@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -145,9 +146,9 @@ func objection(d *Document, r Request) string {
 		return "is for another institution"
 	case d.Purpose != r.Purpose && !(deny && deniedBy(r.Purpose, d.Purpose)):
 		return "is for another purpose (" + clip(d.Purpose) + ")"
-	case !contains(d.Operations, r.Operation):
+	case !slices.Contains(d.Operations, r.Operation):
 		return "does not name the operation " + clip(r.Operation)
-	case !contains(d.Metrics, r.Metric):
+	case !slices.Contains(d.Metrics, r.Metric):
 		return "does not name the metric " + clip(r.Metric)
 	case d.DataUntil <= r.From || d.DataFrom >= r.Until || !deny && d.DataFrom >= d.DataUntil:
 		return "is for another data period"

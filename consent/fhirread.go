@@ -3,6 +3,7 @@ package consent
 import (
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/vitalveil/vitalveil/wearable"
 )
@@ -121,7 +122,7 @@ func (r *reading) parts(e *element, names ...string) object {
 	for _, p := range r.items(o.of) {
 		switch name := r.url(p); {
 		case name == "": // noted
-		case !contains(names, name) || o.at[name] != nil:
+		case !slices.Contains(names, name) || o.at[name] != nil:
 			r.fail(p.path(), "is %q, which is unknown here or there twice", clip(name))
 		default:
 			o.at[name] = p

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -136,7 +137,7 @@ func (r *reading) object(e *element, known ...string) object {
 		return o
 	}
 	for _, m := range e.list {
-		if contains(known, m.name) {
+		if slices.Contains(known, m.name) {
 			o.at[m.name] = m
 		} else {
 			r.fail(m.path(), "is nothing that a consent here can honour")

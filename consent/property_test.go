@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -47,7 +48,7 @@ func anyDocument(t *rapid.T) Document {
 	} else {
 		d.Status = StatusActive
 	}
-	if d.Effect == EffectPermit && contains(d.Operations, OpPredicate) {
+	if d.Effect == EffectPermit && slices.Contains(d.Operations, OpPredicate) {
 		lo := rapid.Uint32Range(1, 5).Draw(t, "lo")
 		d.Predicates = []Terms{{
 			Template: TemplateRange, Metric: d.Metrics[0], Lo: lo, Hi: lo + rapid.Uint32Range(0, 5).Draw(t, "width"),

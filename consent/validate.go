@@ -3,6 +3,7 @@ package consent
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -114,7 +115,7 @@ func validateTerms(d Document) error {
 	if len(d.Predicates) == 0 {
 		return nil
 	}
-	if d.Effect != EffectPermit || !contains(d.Operations, OpPredicate) {
+	if d.Effect != EffectPermit || !slices.Contains(d.Operations, OpPredicate) {
 		return errors.New("predicates belong to a permission that names the operation predicate")
 	}
 	if len(d.Predicates) > MaxTerms {
@@ -135,7 +136,7 @@ func validateTerms(d Document) error {
 
 func (t Terms) validate(metrics []string) error {
 	m, ok := wearable.ByKey(t.Metric)
-	if !ok || !contains(metrics, t.Metric) {
+	if !ok || !slices.Contains(metrics, t.Metric) {
 		return fmt.Errorf("metric %q is not one of this consent", clip(t.Metric))
 	}
 	lo, hi, ok := templateSpan(t.Template, m)
@@ -218,25 +219,16 @@ func termsWithin(inner, outer []Terms) bool {
 
 func within(inner, outer []string) bool {
 	for _, s := range inner {
-		if !contains(outer, s) {
+		if !slices.Contains(outer, s) {
 			return false
 		}
 	}
 	return true
 }
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
 func repeats(list []string) bool {
 	for i, s := range list {
-		if contains(list[:i], s) {
+		if slices.Contains(list[:i], s) {
 			return true
 		}
 	}

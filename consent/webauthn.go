@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -85,7 +86,7 @@ func checkParty(parties []record.RelyingParty, origin string, hash record.ID) er
 		if record.SumID([]byte(p.ID)) != hash {
 			continue
 		}
-		if contains(p.Origins, origin) {
+		if slices.Contains(p.Origins, origin) {
 			return nil
 		}
 		return fmt.Errorf("origin %q is not one on which patients of this network sign", clip(origin))

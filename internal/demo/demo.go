@@ -302,9 +302,15 @@ func (w *world) settleOutbox(ctx context.Context) error {
 
 // metricsOf returns the metrics that anybody in the source has samples of.
 func metricsOf(src *Source) []string {
+	has := map[string]bool{}
+	for _, s := range src.Subjects {
+		for _, key := range s.Metrics() {
+			has[key] = true
+		}
+	}
 	var keys []string
 	for _, m := range wearable.Metrics() {
-		if slices.ContainsFunc(src.Subjects, func(s *Subject) bool { return slices.Contains(s.Metrics(), m.Key) }) {
+		if has[m.Key] {
 			keys = append(keys, m.Key)
 		}
 	}

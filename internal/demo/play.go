@@ -23,12 +23,11 @@ const (
 // kit is the sensors that one subject wears, each linked to the bridge, and what
 // is on its way to the push source because no sensor carries it.
 type kit struct {
-	sensors []*virtual.Sensor
-	bySlot  [wearable.Slots]*virtual.Sensor
-	close   []func() error
-	next    int // first sample that is not measured yet
-	push    []bridge.Reading
-	sealed  bool // to the end of the recording
+	bySlot [wearable.Slots]*virtual.Sensor
+	close  []func() error
+	next   int // first sample that is not measured yet
+	push   []bridge.Reading
+	sealed bool // to the end of the recording
 
 	emitted, pushed int
 }
@@ -59,7 +58,6 @@ func (w *world) wear(ctx context.Context, p *person) error {
 			return fmt.Errorf("connecting the %s of %s: %w", s.Name(), p.ID, err)
 		}
 		k.close = append(k.close, session.Close)
-		k.sensors = append(k.sensors, s)
 		for _, key := range s.Metrics() {
 			m, _ := wearable.ByKey(key)
 			k.bySlot[m.Slot] = s
@@ -91,7 +89,7 @@ func (w *world) play(ctx context.Context, people []*person) error {
 	s := w.progress.step("readings measured, gridded, sealed and anchored", total)
 	for from := w.firstHour; from < w.untilHour; {
 		until := min(floorDiv(from, 24)*24+chunkHours, w.untilHour) // days end with a chunk
-		if err := w.measure(ctx, people, from, until, s); err != nil {
+		if err := w.measure(ctx, people, until, s); err != nil {
 			return err
 		}
 		if err := w.tick(ctx, until*3600); err != nil {
@@ -109,9 +107,9 @@ func (w *world) play(ctx context.Context, people []*person) error {
 	return nil
 }
 
-// measure replays the samples of the hours [from, until), minute by minute: all
-// sensors share one clock, and a minute is as fine as the grid is.
-func (w *world) measure(ctx context.Context, people []*person, from, until int64, s *step) error {
+// measure replays what is left of the samples before the hour until, minute by
+// minute: all sensors share one clock, and a minute is as fine as the grid is.
+func (w *world) measure(ctx context.Context, people []*person, until int64, s *step) error {
 	for {
 		minute, any := int64(0), false
 		for _, p := range people {

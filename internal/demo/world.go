@@ -51,7 +51,6 @@ type org struct {
 	hpke      *he.HPKEPrivate
 	signKey   *ecdsa.PrivateKey
 	inst      *institution.Institution
-	address   string
 }
 
 // world is a running network: ledger, gateway, institutions and one hub with
@@ -244,8 +243,7 @@ func (w *world) startInstitutions(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		o.address = l.Addr().String()
-		peers[o.msp], listeners[o.msp] = o.address, l
+		peers[o.msp], listeners[o.msp] = l.Addr().String(), l
 	}
 	for i, o := range w.orgs {
 		blobs := remoteBlobs{api.NewClient(w.url, w.genesis.Network, &api.Signer{Party: api.MemberParty(o.msp), Key: o.signKey})}
