@@ -119,6 +119,9 @@ func (r *anchoring) check(s record.SignedPointer) (*fault.Error, error) {
 	if f := r.checkWindow(p, device); f != nil {
 		return f, nil
 	}
+	if f, err := r.checkCorrection(p); f != nil || err != nil {
+		return f, err
+	}
 	if err := record.Verify(device.Device.Key, p.Digest(r.genesis.Network), s.Signature); err != nil {
 		return fault.New(fault.BadSignature, "the device's signature: %w", err), nil
 	}
@@ -129,8 +132,10 @@ func checkPointer(p record.Pointer) *fault.Error {
 	switch {
 	case p.Kind != record.KindRow && p.Kind != record.KindDay:
 		return fault.New(fault.Invalid, "kind is %q, it can be %q or %q", clip(p.Kind), record.KindRow, record.KindDay)
-	case p.Correction != 0:
-		return fault.New(fault.Invalid, "corrections are not accepted yet")
+	case p.Correction > record.MaxCorrection:
+		return fault.New(fault.Invalid, "correction %d: an hour has at most %d", p.Correction, record.MaxCorrection)
+	case p.Correction != 0 && p.Kind == record.KindDay:
+		return fault.New(fault.Invalid, "a day root has no corrections")
 	case p.Index < -maxIndex || p.Index > maxIndex:
 		return fault.New(fault.Invalid, "index %d is out of bounds", p.Index)
 	case p.Commitment.IsZero():

@@ -107,7 +107,8 @@ func (c *call) checkNoise(a record.Ask, cohort int) error {
 	if err != nil {
 		return err
 	}
-	rows := (a.Until - a.From) * int64(cohort)
+	// As many rows as the smallest cohort can have, corrections counted.
+	rows := (a.Until - a.From) * int64(cohort) * (1 + record.MaxCorrection)
 	return privacy.V1().Safe(rows, plan, pieces(len(c.genesis.Members), c.genesis.Threshold))
 }
 

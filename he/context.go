@@ -25,7 +25,7 @@ func (c Context) check() error {
 }
 
 // MaxCorrection is the largest correction number of a window.
-const MaxCorrection = 3
+const MaxCorrection = record.MaxCorrection
 
 // Window is a Unix hour (floor of seconds/3600) and the number of the sealing
 // within it: 0 is the first, 1 to MaxCorrection add late data.

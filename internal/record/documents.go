@@ -171,7 +171,7 @@ type Pointer struct {
 	Device     ID     `json:"device"`
 	Kind       string `json:"kind"`
 	Index      int64  `json:"index"`
-	Correction uint8  `json:"correction"` // 0, the first sealing
+	Correction uint8  `json:"correction"` // 0 is the first sealing; see MaxCorrection
 	Blob       ID     `json:"blob"`
 	Commitment ID     `json:"commitment"`
 }
@@ -351,10 +351,13 @@ type PostRelease struct {
 }
 
 // CohortMember is one leaf of a cohort: a device and the hours of its rows that
-// count, as sorted disjoint ranges [from, until).
+// count, as sorted disjoint ranges [from, until). Corrections lists the late rows
+// of these hours that count with them, as {hour, number} in ascending order; with
+// none it is no part of the digest.
 type CohortMember struct {
-	Device ID         `json:"device"`
-	Ranges [][2]int64 `json:"ranges"`
+	Device      ID         `json:"device"`
+	Ranges      [][2]int64 `json:"ranges"`
+	Corrections [][2]int64 `json:"corrections,omitempty"`
 }
 
 // Bounds are the parameters of a predicate, in codes of the metric (package

@@ -36,7 +36,7 @@ type checker struct {
 	posted     map[string]record.SignedAvailable
 	derived    []record.CohortState
 	predicates map[string]record.PredicateState
-	rows       map[record.ID]map[int64]record.ID // rows of the blob read last, by hour
+	rows       map[record.ID]map[he.Window]record.ID // rows of the blob read last
 
 	failures []string
 }
@@ -178,7 +178,7 @@ func (c *checker) pointers(ctx context.Context) int {
 			c.wrong("%s: %v", name, err)
 			continue
 		}
-		if got, ok := rows[ptr.Index]; !ok || got != ptr.Commitment {
+		if got, ok := rows[he.Window{Hour: ptr.Index, Correction: ptr.Correction}]; !ok || got != ptr.Commitment {
 			c.wrong("%s: the blob %s does not carry this row", name, ptr.Blob)
 		}
 	}
@@ -187,7 +187,7 @@ func (c *checker) pointers(ctx context.Context) int {
 
 // blob reads a rows blob and checks every row in it. The last one is kept, as
 // pointers into one blob stand together.
-func (c *checker) blob(ctx context.Context, device, id record.ID) (map[int64]record.ID, error) {
+func (c *checker) blob(ctx context.Context, device, id record.ID) (map[he.Window]record.ID, error) {
 	if rows, ok := c.rows[id]; ok {
 		return rows, nil
 	}
@@ -202,14 +202,14 @@ func (c *checker) blob(ctx context.Context, device, id record.ID) (map[int64]rec
 	if owner != device {
 		return nil, fmt.Errorf("blob %s is another device's", id)
 	}
-	rows := map[int64]record.ID{}
+	rows := map[he.Window]record.ID{}
 	for _, r := range list {
 		if err := c.params.CheckRow(r.Row); err != nil {
 			return nil, fmt.Errorf("blob %s, hour %d: %w", id, r.Hour, err)
 		}
-		rows[r.Hour] = record.SumID(r.Row)
+		rows[he.Window{Hour: r.Hour, Correction: r.Correction}] = record.SumID(r.Row)
 	}
-	c.rows = map[record.ID]map[int64]record.ID{id: rows}
+	c.rows = map[record.ID]map[he.Window]record.ID{id: rows}
 	return rows, nil
 }
 

@@ -159,7 +159,7 @@ func (ix *Index) putDevice(w write) error {
 		d.state = s
 		return nil
 	}
-	ix.devices[s.ID] = &device{state: s, acks: map[string]bool{}, rows: map[int64]*pointer{}, days: map[int64]*pointer{}}
+	ix.devices[s.ID] = &device{state: s, acks: map[string]bool{}, rows: map[window]*pointer{}, days: map[int64]*pointer{}}
 	ix.deviceOrder = append(ix.deviceOrder, s.ID)
 	return nil
 }

@@ -19,7 +19,7 @@ type Cohort struct {
 	Members  []record.CohortMember // sorted by device
 	Root     record.ID
 	Size     int   // patients
-	Rows     int64 // device hours
+	Rows     int64 // device hours, and the corrections of these hours
 }
 
 // question is what decides a cohort, apart from the ledger's state.
@@ -85,7 +85,9 @@ func (ix *Index) rowsOf(p *patient, q question) []record.CohortMember {
 		if q.exact && opened != nil && opened.Touches(h.ranges) {
 			return nil
 		}
-		out = append(out, record.CohortMember{Device: id, Ranges: h.Ranges()})
+		out = append(out, record.CohortMember{
+			Device: id, Ranges: h.Ranges(), Corrections: ix.devices[id].corrected.within(h.ranges),
+		})
 	}
 	return out
 }
@@ -174,9 +176,7 @@ func (ix *Index) seal(q *query, attempt int, position uint64, members []record.C
 	patients := map[record.ID]bool{}
 	for _, m := range members {
 		patients[ix.devices[m.Device].state.Device.Patient] = true
-		for _, r := range m.Ranges {
-			c.Rows += r[1] - r[0]
-		}
+		c.Rows += m.Rows()
 	}
 	c.Size = len(patients)
 	return c
@@ -283,9 +283,7 @@ func (ix *Index) Eligible(asker, purpose, metric string, from, until int64, rho 
 		c.Position = ix.height - 1
 	}
 	for _, m := range members {
-		for _, r := range m.Ranges {
-			c.Rows += r[1] - r[0]
-		}
+		c.Rows += m.Rows()
 	}
 	return c, nil
 }

@@ -83,9 +83,7 @@ func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
 		if ix.devices[m.Device].state.Device.Patient != patientID {
 			continue
 		}
-		for _, r := range m.Ranges {
-			e.Hours += r[1] - r[0]
-		}
+		e.Hours += m.Hours()
 		if err == nil && q.state.Status != record.QueryRefused {
 			_, found := sort.Find(len(reached), func(i int) int { return compareID(m.Device, reached[i].Device) })
 			e.Included = e.Included || found

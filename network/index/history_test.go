@@ -146,11 +146,14 @@ func (l *ledger) permit(patient record.ID, grantee string, from, until int64) co
 	}
 }
 
-func (l *ledger) anchor(device record.ID, hours ...int64) record.ID {
+func (l *ledger) anchor(device record.ID, hours ...int64) record.ID { return l.correct(device, 0, hours...) }
+
+// correct anchors rows of one correction number.
+func (l *ledger) correct(device record.ID, number uint8, hours ...int64) record.ID {
 	var pointers []record.Pointer
 	var leaves []record.ID
 	for _, h := range hours {
-		p := record.Pointer{Device: device, Kind: record.KindRow, Index: h, Blob: record.SumID([]byte("blob")), Commitment: l.id()}
+		p := record.Pointer{Device: device, Kind: record.KindRow, Index: h, Correction: number, Blob: record.SumID([]byte("blob")), Commitment: l.id()}
 		if key := chaincode.PointerKey(p); !l.anchored[key] {
 			l.anchored[key] = true
 			pointers = append(pointers, p)
@@ -276,7 +279,8 @@ func (l *ledger) random(t *rapid.T) {
 			for h := range int64(pick("count", 20)) {
 				hours = append(hours, from+h)
 			}
-			if !l.anchor(d, hours...).IsZero() {
+			number := uint8(max(0, pick("correction", 8)-4))
+			if !l.correct(d, number, hours...).IsZero() {
 				for _, m := range members[:pick("posts", 4)] {
 					l.available(len(l.batches)-1, m, rapid.Uint64().Draw(t, "bits"))
 				}

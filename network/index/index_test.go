@@ -125,6 +125,121 @@ func TestWhatComesAfterAQueryDoesNotChangeItsCohort(t *testing.T) {
 	}
 }
 
+// late anchors one correction that threshold members find.
+func (l *ledger) late(device record.ID, hour int64, number uint8) {
+	l.correct(device, number, hour)
+	for _, m := range members[:2] {
+		l.available(len(l.batches)-1, m, 1)
+	}
+}
+
+func TestCorrectionsCountWithTheirHourOnceTheyAreAvailable(t *testing.T) {
+	l := newLedger()
+	devices := l.ready(2)
+	d := devices[0].ID
+	l.late(d, hour0+3, 2) // found before number 1 is
+	l.late(d, hour0+1, 1)
+	l.late(d, hour0+30, 1)  // beyond the hours asked
+	l.late(d, hour0+100, 1) // its hour has no row
+	l.correct(d, 3, hour0+3)
+	l.available(len(l.batches)-1, members[0], 1) // found by one member alone
+	id := l.ask(members[0], hour0, hour0+24, 100)
+	l.late(d, hour0+1, 2) // after the query
+	l.cut()
+	ix := apply(t, l.blocks)
+	c, err := ix.Cohort(id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range c.Members {
+		var want [][2]int64
+		if m.Device == d {
+			want = [][2]int64{{hour0 + 1, 1}, {hour0 + 3, 2}}
+		}
+		if !reflect.DeepEqual(m.Corrections, want) {
+			t.Errorf("device %s has corrections %v, want %v", m.Device.Short(), m.Corrections, want)
+		}
+		rows, err := ix.Rows(m)
+		if err != nil || int64(len(rows)) != m.Rows() {
+			t.Errorf("%d rows, want %d: %v", len(rows), m.Rows(), err)
+		}
+	}
+	if c.Rows != 50 {
+		t.Errorf("%d rows, want 48 and two corrections", c.Rows)
+	}
+	bare := slices.Clone(c.Members)
+	for i := range bare {
+		bare[i].Corrections = nil
+	}
+	if ix.root(bare) == c.Root {
+		t.Error("the cohort's root does not cover corrections")
+	}
+}
+
+// An hour that an exact query has opened is closed with all its corrections,
+// those that come later too: asking before and after one would open it alone.
+func TestAttackDifferencingByACorrection(t *testing.T) {
+	l := newLedger()
+	devices := l.ready(3)
+	before := l.ask(members[0], hour0, hour0+24, 0)
+	l.late(devices[0].ID, hour0+5, 1)
+	after := []string{l.ask(members[0], hour0, hour0+24, 0), l.ask(members[1], hour0+5, hour0+6, 0)}
+	l.late(devices[1].ID, hour0+24, 1)
+	together := l.ask(members[0], hour0+24, hour0+30, 0)
+	l.late(devices[1].ID, hour0+24, 2)
+	again := l.ask(members[0], hour0+24, hour0+30, 0)
+	l.cut()
+	ix := apply(t, l.blocks)
+	for query, want := range map[string]int{before: 3, after[0]: 0, after[1]: 0, together: 3, again: 0} {
+		if got := size(t, ix, query); got != want {
+			t.Errorf("query %s has %d patients, want %d", query[:8], got, want)
+		}
+	}
+}
+
+// A reader that goes on from the last index plus one misses no receipt.
+func TestPagesOfReceiptsDoNotTearAnHourApart(t *testing.T) {
+	l := newLedger()
+	d := l.ready(1)[0].ID
+	for n := uint8(0); n <= record.MaxCorrection; n++ {
+		for from := int64(hour0); from < hour0+180; from += 60 {
+			var hours []int64
+			for h := from; h < from+60; h++ {
+				if h > hour0 || n == 0 { // the first hour has no corrections
+					hours = append(hours, h)
+				}
+			}
+			if !l.correct(d, n, hours...).IsZero() {
+				for _, m := range members[:2] {
+					l.available(len(l.batches)-1, m, ^uint64(0))
+				}
+			}
+		}
+	}
+	l.cut()
+	ix := apply(t, l.blocks)
+	seen := 0
+	for from := int64(hour0); ; {
+		page, err := ix.Receipts(d, record.KindRow, from, hour0+200)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, r := range page {
+			if p := r.Pointer.Pointer; seen > 0 && (p.Index != hour0+int64(seen+3)/4 || int(p.Correction) != (seen+3)%4) {
+				t.Fatalf("receipt %d is of hour %d, correction %d", seen, p.Index-hour0, p.Correction)
+			}
+			seen++
+		}
+		from = page[len(page)-1].Pointer.Pointer.Index + 1
+	}
+	if seen != 717 {
+		t.Errorf("%d receipts, want 717", seen)
+	}
+}
+
 func TestANewDeviceTakesOverOnItsFirstDay(t *testing.T) {
 	l := newLedger()
 	old := l.ready(2)[0]

@@ -130,10 +130,10 @@ func (o oracle) documents(patient record.ID, until Position) []consent.Document 
 	return docs
 }
 
-// available reports whether threshold members found the row before until.
-func (o oracle) available(device record.ID, hour int64, until Position) bool {
+// available reports whether threshold members found a row before until.
+func (o oracle) available(device record.ID, hour int64, correction uint8, until Position) bool {
 	for _, s := range values[record.PointerState](o, chaincode.KindPointer, until) {
-		if p := s.Signed.Pointer; p.Device != device || p.Index != hour {
+		if p := s.Signed.Pointer; p.Device != device || p.Index != hour || p.Correction != correction {
 			continue
 		}
 		found := map[string]bool{}
@@ -160,15 +160,21 @@ func (o oracle) ready(device record.ID, until Position) bool {
 // hours is what a query covers: hours by device by patient.
 type covered map[record.ID]map[record.ID][]int64
 
-func (c covered) members() []record.CohortMember {
+func (c covered) members(o oracle, at Position) []record.CohortMember {
 	var out []record.CohortMember
 	for _, devices := range c {
 		for d, hours := range devices {
 			h := &Hours{}
+			var late [][2]int64
 			for _, x := range hours {
 				h.Add(x, x+1)
+				for n := uint8(1); n <= record.MaxCorrection; n++ {
+					if o.available(d, x, n, at) {
+						late = append(late, [2]int64{x, int64(n)})
+					}
+				}
 			}
-			out = append(out, record.CohortMember{Device: d, Ranges: h.Ranges()})
+			out = append(out, record.CohortMember{Device: d, Ranges: h.Ranges(), Corrections: late})
 		}
 	}
 	sortMembers(out)
@@ -210,7 +216,7 @@ func (o oracle) hours(patient record.ID, q record.QueryState, d consent.Decision
 	out := map[record.ID][]int64{}
 	for h := d.From; h < d.Until; h++ {
 		device, ok := chaincode.Designated(list, q.Ask.Metric, h/24)
-		if ok && o.ready(device, at) && o.available(device, h, at) {
+		if ok && o.ready(device, at) && o.available(device, h, 0, at) {
 			out[device] = append(out[device], h)
 		}
 	}
@@ -294,7 +300,8 @@ func TestIndexAgreesWithRecomputingEverything(t *testing.T) {
 func compare(t *rapid.T, ix *Index, o oracle, id string) {
 	t.Helper()
 	want := o.cohort(id)
-	members := want.members()
+	_, at := o.query(id)
+	members := want.members(o, at)
 	for attempt := 0; attempt < MaxAttempts; attempt++ {
 		c, err := ix.Cohort(id, attempt)
 		if err != nil {

@@ -29,15 +29,10 @@ func (ix *Index) putPointer(w write) error {
 	if s.Leaf < 0 || s.Leaf >= record.MaxBatch {
 		return fmt.Errorf("leaf %d is beyond a batch of %d", s.Leaf, record.MaxBatch)
 	}
-	byIndex := d.rows
-	if ref.Kind == record.KindDay {
-		byIndex = d.days
-	}
-	if byIndex[ref.Index] != nil {
-		return fmt.Errorf("%s %d of device %s was anchored before", ref.Kind, ref.Index, ref.Device.Short())
-	}
 	p := &pointer{state: s}
-	byIndex[ref.Index] = p
+	if !d.keep(p) {
+		return fmt.Errorf("%s %d (correction %d) of device %s was anchored before", ref.Kind, ref.Index, ref.Correction, ref.Device.Short())
+	}
 	b := ix.batch(s.Batch)
 	for len(b.pointers) <= s.Leaf {
 		b.pointers = append(b.pointers, nil)
@@ -85,7 +80,7 @@ func (ix *Index) putAvailable(w write) error {
 		ix.available++
 		ref := p.state.Signed.Pointer
 		if ref.Kind == record.KindRow {
-			ix.devices[ref.Device].countable.Add(ref.Index, ref.Index+1)
+			ix.devices[ref.Device].count(windowOf(ref))
 		}
 	}
 	return nil

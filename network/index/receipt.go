@@ -16,18 +16,19 @@ type Row struct {
 	Commitment record.ID // SHA-256 of the row
 }
 
-func (ix *Index) rowOf(deviceID record.ID, hour int64) (Row, bool) {
+func (ix *Index) rowOf(deviceID record.ID, w window) (Row, bool) {
 	d := ix.devices[deviceID]
-	if d == nil || d.rows[hour] == nil {
+	if d == nil || d.rows[w] == nil {
 		return Row{}, false
 	}
-	p := d.rows[hour].state.Signed.Pointer
+	p := d.rows[w].state.Signed.Pointer
 	return Row{p.Blob, p.Commitment}, true
 }
 
 // Receipts returns the receipts of a device's pointers of one kind with index
-// in [from, until), in ascending order, that at least threshold members have
-// found available; at most MaxPage of them.
+// in [from, until), in ascending order of index and correction, that at least
+// threshold members have found available; at most MaxPage of them, and all or
+// none of an index.
 func (ix *Index) Receipts(deviceID record.ID, kind string, from, until int64) ([]record.Receipt, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -35,32 +36,47 @@ func (ix *Index) Receipts(deviceID record.ID, kind string, from, until int64) ([
 	if d == nil {
 		return nil, fault.New(fault.NotFound, "no device %s", deviceID)
 	}
-	var byIndex map[int64]*pointer
-	switch kind {
-	case record.KindRow:
-		byIndex = d.rows
-	case record.KindDay:
-		byIndex = d.days
-	default:
-		return nil, fault.New(fault.Invalid, "kinds of pointers are %q and %q, not %q", record.KindRow, record.KindDay, kind)
-	}
 	var found []*pointer
-	for i, p := range byIndex { // sorted below
+	take := func(i int64, p *pointer) { // sorted below
 		if i >= from && i < until && p.posts >= ix.genesis.Threshold {
 			found = append(found, p)
 		}
 	}
-	sort.Slice(found, func(i, j int) bool {
-		return found[i].state.Signed.Pointer.Index < found[j].state.Signed.Pointer.Index
-	})
-	if len(found) > MaxPage {
-		found = found[:MaxPage]
+	switch kind {
+	case record.KindRow:
+		for w, p := range d.rows {
+			take(w.hour, p)
+		}
+	case record.KindDay:
+		for i, p := range d.days {
+			take(i, p)
+		}
+	default:
+		return nil, fault.New(fault.Invalid, "kinds of pointers are %q and %q, not %q", record.KindRow, record.KindDay, kind)
 	}
+	sort.Slice(found, func(i, j int) bool {
+		return windowOf(found[i].state.Signed.Pointer).compare(windowOf(found[j].state.Signed.Pointer)) < 0
+	})
+	found = page(found)
 	out := make([]record.Receipt, len(found))
 	for i, p := range found {
 		out[i] = ix.receipt(p)
 	}
 	return out, nil
+}
+
+// page cuts a sorted list at MaxPage, before the index that would be torn apart:
+// who reads on does so from the last index plus one.
+func page(list []*pointer) []*pointer {
+	n := MaxPage
+	if len(list) <= n {
+		return list
+	}
+	torn := list[n].state.Signed.Pointer.Index
+	for list[n-1].state.Signed.Pointer.Index == torn {
+		n--
+	}
+	return list[:n]
 }
 
 func (ix *Index) receipt(p *pointer) record.Receipt {
@@ -92,22 +108,35 @@ func bit(bitmap []byte, i int) bool {
 // HourRow is a row of a cohort member.
 type HourRow struct {
 	Row
-	Hour int64
+	Hour       int64
+	Correction uint8
 }
 
-// Rows returns the anchored rows of a cohort member, by hour. One that is missing
-// is fault.Internal: a member's rows were anchored when the cohort was derived.
+// Rows returns the anchored rows of a cohort member: those of its hours, then
+// its corrections. One that is missing is fault.Internal: a member's rows were
+// anchored when the cohort was derived.
 func (ix *Index) Rows(m record.CohortMember) ([]HourRow, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	var out []HourRow
+	out := make([]HourRow, 0, m.Rows())
+	take := func(w window) error {
+		row, ok := ix.rowOf(m.Device, w)
+		if !ok {
+			return fault.New(fault.Internal, "device %s has no row for hour %d, correction %d", m.Device.Short(), w.hour, w.number)
+		}
+		out = append(out, HourRow{row, w.hour, w.number})
+		return nil
+	}
 	for _, r := range m.Ranges {
 		for h := r[0]; h < r[1]; h++ {
-			row, ok := ix.rowOf(m.Device, h)
-			if !ok {
-				return nil, fault.New(fault.Internal, "device %s has no row for hour %d", m.Device.Short(), h)
+			if err := take(window{hour: h}); err != nil {
+				return nil, err
 			}
-			out = append(out, HourRow{row, h})
+		}
+	}
+	for _, c := range m.Corrections {
+		if err := take(window{c[0], uint8(c[1])}); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil

@@ -78,9 +78,10 @@ type designation struct {
 type device struct {
 	state     record.DeviceState
 	acks      map[string]bool
-	rows      map[int64]*pointer // by hour
+	rows      map[window]*pointer
 	days      map[int64]*pointer // by day
 	countable Hours
+	corrected windows // corrections that are available
 }
 
 // pointer is one anchored pointer.

@@ -1,0 +1,30 @@
+package chaincode
+
+import (
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// checkCorrection holds a correction against ledger time and the rows of its
+// hour: it comes within record.CorrectionDays of the end of the hour's day, when
+// the day's root is due too, and after the one before it, on the ledger or
+// earlier in this call. So an hour has at most record.MaxCorrection of them.
+func (r *anchoring) checkCorrection(p record.Pointer) (*fault.Error, error) {
+	if p.Correction == 0 {
+		return nil, nil
+	}
+	due := (floorDiv(p.Index, 24) + 1 + record.CorrectionDays) * daySeconds
+	if r.now > due {
+		return fault.New(fault.Expired, "corrections of hour %d were due within %d days of the end of its day", p.Index, record.CorrectionDays), nil
+	}
+	before := p
+	before.Correction--
+	_, known, err := r.lookup(before)
+	if err != nil {
+		return nil, err
+	}
+	if known == nil {
+		return fault.New(fault.TooEarly, "correction %d of hour %d comes after number %d, which is not recorded", p.Correction, p.Index, before.Correction), nil
+	}
+	return nil, nil
+}

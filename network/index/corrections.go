@@ -1,0 +1,75 @@
+package index
+
+import (
+	"slices"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// window is one row of a device: the Unix hour and the number of the correction,
+// 0 for the first sealing.
+type window struct {
+	hour   int64
+	number uint8
+}
+
+func windowOf(p record.Pointer) window { return window{p.Index, p.Correction} }
+
+func (w window) compare(o window) int {
+	switch {
+	case w.hour < o.hour:
+		return -1
+	case w.hour > o.hour:
+		return 1
+	}
+	return int(w.number) - int(o.number)
+}
+
+// windows is a set, in ascending order.
+type windows []window
+
+func (s *windows) add(w window) {
+	if i, found := slices.BinarySearchFunc(*s, w, window.compare); !found {
+		*s = slices.Insert(*s, i, w)
+	}
+}
+
+// within lists the windows of the set in ranges, as they go into a cohort member.
+func (s windows) within(ranges [][2]int64) [][2]int64 {
+	var out [][2]int64
+	for _, r := range ranges {
+		i, _ := slices.BinarySearchFunc(s, window{hour: r[0]}, window.compare)
+		for ; i < len(s) && s[i].hour < r[1]; i++ {
+			out = append(out, [2]int64{s[i].hour, int64(s[i].number)})
+		}
+	}
+	return out
+}
+
+// keep notes an anchored pointer of the device; false if there is one in its
+// place.
+func (d *device) keep(p *pointer) bool {
+	ref := p.state.Signed.Pointer
+	if ref.Kind == record.KindDay {
+		if d.days[ref.Index] != nil {
+			return false
+		}
+		d.days[ref.Index] = p
+		return true
+	}
+	if d.rows[windowOf(ref)] != nil {
+		return false
+	}
+	d.rows[windowOf(ref)] = p
+	return true
+}
+
+// count notes a row that threshold members have found. An hour counts once its
+// first row does; corrections that are available by then count with it.
+func (d *device) count(w window) {
+	if w.number == 0 {
+		d.countable.Add(w.hour, w.hour+1)
+		return
+	}
+	d.corrected.add(w)
+}
