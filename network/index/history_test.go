@@ -146,7 +146,9 @@ func (l *ledger) permit(patient record.ID, grantee string, from, until int64) co
 	}
 }
 
-func (l *ledger) anchor(device record.ID, hours ...int64) record.ID { return l.correct(device, 0, hours...) }
+func (l *ledger) anchor(device record.ID, hours ...int64) record.ID {
+	return l.correct(device, 0, hours...)
+}
 
 // correct anchors rows of one correction number.
 func (l *ledger) correct(device record.ID, number uint8, hours ...int64) record.ID {

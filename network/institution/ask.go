@@ -23,7 +23,7 @@ type Answer struct {
 	Attempt int             `json:"attempt"`
 	Root    record.ID       `json:"root"`
 	Cohort  int             `json:"cohort"` // patients
-	Rows    int64           `json:"rows"`   // device hours
+	Rows    int64           `json:"rows"`   // device hours and corrections
 	Release privacy.Release `json:"release"`
 	Hash    record.ID       `json:"hash"` // as posted on the ledger
 	// Missing names the members that gave no share; the others sufficed.

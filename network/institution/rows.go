@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
 )
@@ -105,8 +106,8 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch) ([]byte, bool
 			if err != nil {
 				in.log.Debug("blob is not there yet", "blob", p.Blob.Short(), "err", err)
 				missing, found = true, false
-			} else if found = rows[p.Index] == p.Commitment; !found {
-				in.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "hour", p.Index)
+			} else if found = rows[windowOf(p)] == p.Commitment; !found {
+				in.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "hour", p.Index, "correction", p.Correction)
 			}
 		}
 		if found {
@@ -116,10 +117,10 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch) ([]byte, bool
 	return bitmap, missing
 }
 
-// rowsOf returns the hashes of the well-formed rows in a pointer's blob by hour:
+// rowsOf returns the hashes of the well-formed rows in a pointer's blob by window:
 // none if the blob is not one of the pointer's device. An error means that the
 // blob could not be fetched.
-func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[int64]record.ID, error) {
+func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[he.Window]record.ID, error) {
 	if rows, ok := in.checked.get(p); ok {
 		return rows, nil
 	}
@@ -127,12 +128,12 @@ func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[int64]
 	if err != nil {
 		return nil, err
 	}
-	rows := map[int64]record.ID{}
+	rows := map[he.Window]record.ID{}
 	device, list, err := record.DecodeRows(blob)
 	if err == nil && device == p.Device {
 		for _, r := range list {
-			if r.Correction == 0 && in.params.CheckRow(r.Row) == nil {
-				rows[r.Hour] = record.SumID(r.Row)
+			if r.Correction <= record.MaxCorrection && in.params.CheckRow(r.Row) == nil {
+				rows[he.Window{Hour: r.Hour, Correction: r.Correction}] = record.SumID(r.Row)
 			}
 		}
 	}
@@ -144,7 +145,7 @@ func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[int64]
 // may be anchored in several batches.
 type verdicts struct {
 	mu   sync.Mutex
-	rows map[verdictKey]map[int64]record.ID
+	rows map[verdictKey]map[he.Window]record.ID
 }
 
 type verdictKey struct{ blob, device record.ID }
@@ -153,16 +154,16 @@ type verdictKey struct{ blob, device record.ID }
 // when there are more.
 const maxVerdicts = 256
 
-func newVerdicts() *verdicts { return &verdicts{rows: map[verdictKey]map[int64]record.ID{}} }
+func newVerdicts() *verdicts { return &verdicts{rows: map[verdictKey]map[he.Window]record.ID{}} }
 
-func (v *verdicts) get(p record.Pointer) (map[int64]record.ID, bool) {
+func (v *verdicts) get(p record.Pointer) (map[he.Window]record.ID, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	rows, ok := v.rows[verdictKey{p.Blob, p.Device}]
 	return rows, ok
 }
 
-func (v *verdicts) put(p record.Pointer, rows map[int64]record.ID) {
+func (v *verdicts) put(p record.Pointer, rows map[he.Window]record.ID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.rows) >= maxVerdicts {

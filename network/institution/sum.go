@@ -18,7 +18,7 @@ import (
 type piecework struct {
 	device record.ID
 	blob   record.ID
-	rows   []index.HourRow // by hour
+	rows   []index.HourRow
 }
 
 // work lists the blobs of a cohort, each once, in a fixed order.
@@ -95,18 +95,13 @@ func (in *Institution) addBlob(ctx context.Context, sum *he.Sum, p piecework) (i
 	if device != p.device {
 		return 0, fault.New(fault.Invalid, "blob %s carries rows of device %s, not %s", p.blob.Short(), device.Short(), p.device.Short())
 	}
-	for _, want := range p.rows { // rows of one blob are by hour, as rows are
-		i, found := slices.BinarySearchFunc(rows, want.Hour, func(r record.BlobRow, hour int64) int {
-			if r.Hour != hour {
-				return int(min(max(r.Hour-hour, -1), 1))
-			}
-			return int(r.Correction)
-		})
+	for _, want := range p.rows {
+		i, found := slices.BinarySearchFunc(rows, want, compareRow)
 		if !found || record.SumID(rows[i].Row) != want.Commitment {
-			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d is not the one that it has signed", p.device.Short(), want.Hour)
+			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d, correction %d, is not the one that it has signed", p.device.Short(), want.Hour, want.Correction)
 		}
 		if err := sum.Add(rows[i].Row); err != nil {
-			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d: %w", p.device.Short(), want.Hour, err)
+			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d, correction %d: %w", p.device.Short(), want.Hour, want.Correction, err)
 		}
 	}
 	return len(blob), nil
