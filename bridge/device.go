@@ -45,13 +45,17 @@ type deviceState struct {
 	PackedRows  int64 // hours before it belong to an upload
 	DaysUntil   int64 // days before it are committed
 	PackedDays  int64 // days before it belong to an upload
-	NextUpload  uint64
-	FinishAt    int64 // no hour from here on is ever sealed; if Finished
-	Finished    bool
-	Marked      bool   // the mark file has this device
-	Retired     string // why, or empty
+	// Corrected is how many corrections are sealed, PackedLate how many of them
+	// belong to an upload.
+	Corrected  int64
+	PackedLate int64
+	NextUpload uint64
+	FinishAt   int64 // no hour from here on is ever sealed; if Finished
+	Finished   bool
+	Marked     bool   // the mark file has this device
+	Retired    string // why, or empty
 	// ReceiptsFrom is, per pointer kind, the index below which no receipt is
-	// awaited any more.
+	// awaited any more; for lateKind, the sequence number of a correction.
 	ReceiptsFrom map[string]int64
 	Sensors      map[string]string // designated sensor by metric key
 	Counts       Counts
@@ -61,7 +65,8 @@ type deviceState struct {
 type Counts struct {
 	Gridded       uint64 // entered the minute grid
 	OutOfRange    uint64 // outside the metric's range
-	Late          uint64 // for an hour that is sealed, or before the first
+	Late          uint64 // for an hour that can be corrected no more, or before the first
+	Counted       uint64 // late, for a minute that a sealed row counts already
 	Early         uint64 // from the future
 	NotDesignated uint64 // from a sensor that is not the designated one
 	NotEnrolled   uint64 // of a metric that the device is not enrolled for
@@ -143,7 +148,7 @@ func (h *Hub) loadDevice(id record.ID) (*Device, error) {
 	mark, marked := h.marks[id]
 	switch {
 	case d.state.Retired != "":
-	case marked && d.state.SealedUntil < mark:
+	case marked && (d.state.SealedUntil < mark.Hour || d.state.Corrected < mark.Corrected):
 		err = d.retire("the store is older than the mark file: it was restored from a copy")
 	case d.state.Marked && !marked:
 		err = d.retire("the mark file was lost, so the store may be an old copy")

@@ -48,7 +48,7 @@ type world struct {
 	seeds    map[record.ID][]byte
 	ready    bool
 	blobs    map[record.ID][]byte
-	pointers map[pointerName]*anchored
+	pointers map[ledgerName]*anchored
 	batches  map[record.ID]*batch
 	requests []record.PredicateState
 	proofs   map[string][]byte
@@ -59,10 +59,11 @@ type world struct {
 	mangle   func(*record.Receipt)       // may spoil a receipt
 }
 
-type pointerName struct {
+type ledgerName struct {
 	device record.ID
 	kind   string
 	index  int64
+	number uint8
 }
 
 type anchored struct {
@@ -73,7 +74,7 @@ type anchored struct {
 
 type batch struct {
 	leaves []record.ID
-	names  []pointerName
+	names  []ledgerName
 	posts  []record.SignedAvailable
 }
 
@@ -106,7 +107,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{
 		t: t, params: params, time: epochStart, patient: newKey(t), ready: true,
 		devices: map[record.ID]record.EnrolDevice{}, seeds: map[record.ID][]byte{}, blobs: map[record.ID][]byte{},
-		pointers: map[pointerName]*anchored{}, batches: map[record.ID]*batch{}, proofs: map[string][]byte{},
+		pointers: map[ledgerName]*anchored{}, batches: map[record.ID]*batch{}, proofs: map[string][]byte{},
 		uploads: map[record.ID]*apiv1.Operation{},
 	}
 	w.genesis = record.Genesis{
@@ -286,7 +287,7 @@ func (w *world) upload(r *http.Request, body []byte) (proto.Message, error) {
 // anchor applies the ledger's rules to one pointer.
 func (w *world) anchor(id record.ID, s record.SignedPointer, b *batch) *apiv1.AnchorItem {
 	p := s.Pointer
-	name := pointerName{p.Device, p.Kind, p.Index}
+	name := ledgerName{p.Device, p.Kind, p.Index, p.Correction}
 	refuse := func(c fault.Code) *apiv1.AnchorItem {
 		return &apiv1.AnchorItem{Outcome: record.Refused, Code: string(c), Detail: "by the test ledger"}
 	}
@@ -305,6 +306,12 @@ func (w *world) anchor(id record.ID, s record.SignedPointer, b *batch) *apiv1.An
 		return refuse(fault.TooEarly)
 	case p.Kind == record.KindDay && w.time > (p.Index+8)*length:
 		return refuse(fault.Expired)
+	case p.Correction > record.MaxCorrection || p.Correction > 0 && p.Kind == record.KindDay:
+		return refuse(fault.Invalid)
+	case p.Correction > 0 && w.time > (dayOfHour(p.Index)+8)*86400:
+		return refuse(fault.Expired)
+	case p.Correction > 0 && w.pointers[ledgerName{p.Device, p.Kind, p.Index, p.Correction - 1}] == nil:
+		return refuse(fault.TooEarly)
 	}
 	w.pointers[name] = &anchored{signed: s}
 	b.leaves = append(b.leaves, p.Digest(w.genesis.Network))
@@ -374,8 +381,12 @@ func (w *world) receipts(r *http.Request) (proto.Message, error) {
 			found = append(found, p)
 		}
 	}
-	slices.SortFunc(found, func(a, b *anchored) int { return int(a.signed.Pointer.Index - b.signed.Pointer.Index) })
-	for _, p := range found[:min(len(found), api.MaxReceipts)] {
+	slices.SortFunc(found, func(a, b *anchored) int { return placeOf(a.signed.Pointer).compare(placeOf(b.signed.Pointer)) })
+	n := min(len(found), api.MaxReceipts)
+	for n < len(found) && found[n].signed.Pointer.Index == found[n-1].signed.Pointer.Index {
+		n--
+	}
+	for _, p := range found[:n] {
 		b := w.batches[p.batch]
 		receipt := record.Receipt{
 			Pointer: p.signed, Batch: p.batch, Leaf: p.leaf, Count: len(b.leaves),

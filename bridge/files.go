@@ -13,7 +13,8 @@ import (
 )
 
 // storeVersion is the version of the store's schema that this package writes.
-const storeVersion = 1
+// Version 1 had no corrections; hours that it sealed take none.
+const storeVersion = 2
 
 // ErrNewer says that the store was written by a newer version of this program.
 // Upgrade; an older program cannot know what the newer one has sealed.
@@ -46,18 +47,22 @@ func loadKey(path string, fresh bool) ([]byte, error) {
 	return key, nil
 }
 
-// marks is the content of the mark file: per device, the Unix hour before which
-// rows may have left this installation.
+// mark says how much of a device may have left this installation: rows of the
+// Unix hours before Hour, and the first Corrected corrections that it sealed.
+type mark struct{ Hour, Corrected int64 }
+
+// marks is the content of the mark file.
 type marks struct {
-	Version int              `json:"version"`
-	Sealed  map[string]int64 `json:"sealed"`
+	Version   int              `json:"version"`
+	Sealed    map[string]int64 `json:"sealed"`
+	Corrected map[string]int64 `json:"corrected,omitempty"`
 }
 
 const maxMarkFile = 16 << 20
 
 // loadMarks reads the mark file; a missing one has no marks.
-func loadMarks(path string) (map[record.ID]int64, error) {
-	sealed := map[record.ID]int64{}
+func loadMarks(path string) (map[record.ID]mark, error) {
+	sealed := map[record.ID]mark{}
 	data, err := state.ReadFile(path, maxMarkFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return sealed, nil
@@ -77,16 +82,19 @@ func loadMarks(path string) (map[record.ID]int64, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: mark file %s: %v", ErrDamaged, path, err)
 		}
-		sealed[id] = hour
+		sealed[id] = mark{hour, m.Corrected[text]}
 	}
 	return sealed, nil
 }
 
 // saveMarks replaces the mark file; it is durable on return.
-func saveMarks(path string, sealed map[record.ID]int64) error {
-	m := marks{Version: storeVersion, Sealed: make(map[string]int64, len(sealed))}
-	for id, hour := range sealed {
-		m.Sealed[id.String()] = hour
+func saveMarks(path string, sealed map[record.ID]mark) error {
+	m := marks{Version: storeVersion, Sealed: make(map[string]int64, len(sealed)), Corrected: map[string]int64{}}
+	for id, k := range sealed {
+		m.Sealed[id.String()] = k.Hour
+		if k.Corrected > 0 {
+			m.Corrected[id.String()] = k.Corrected
+		}
 	}
 	data, err := json.Marshal(m)
 	if err != nil {

@@ -192,21 +192,6 @@ func TestPushRefusesAsAWhole(t *testing.T) {
 	}
 }
 
-func TestLateReadingsAreCountedAndRefused(t *testing.T) {
-	w := newWorld(t)
-	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")
-	if err := d.Advance(t.Context(), epochStart+2*3600); err != nil {
-		t.Fatal(err)
-	}
-	o := push(t, d,
-		reading(t, "heart_rate", epochStart+2*3600-1, "60"), // sealed
-		reading(t, "heart_rate", epochStart-1, "60"),        // before the first hour
-		reading(t, "heart_rate", epochStart+2*3600, "60"))
-	if o.Late != 2 || o.Gridded != 1 {
-		t.Errorf("outcome %+v", o)
-	}
-}
-
 func TestPushIsDurableWhenItReturns(t *testing.T) {
 	w := newWorld(t)
 	dir := filepath.Join(t.TempDir(), "hub")

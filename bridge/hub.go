@@ -11,6 +11,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -72,7 +73,7 @@ type Hub struct {
 	closed  bool
 
 	markMu sync.Mutex
-	marks  map[record.ID]int64
+	marks  map[record.ID]mark
 
 	flusher *flusher
 }
@@ -150,6 +151,11 @@ func (h *Hub) openFiles() error {
 		return err
 	}
 	if _, err := state.Claim(h.cfg.Dir, storeVersion); err != nil {
+		return err
+	}
+	// A store of an older version is taken up; from here on it is of this one, and
+	// an older program refuses it.
+	if err := state.WriteFile(filepath.Join(h.cfg.Dir, state.VersionFile), []byte(strconv.Itoa(storeVersion)+"\n")); err != nil {
 		return err
 	}
 	h.marks, err = loadMarks(h.cfg.MarkFile)
@@ -335,15 +341,19 @@ func (h *Hub) addDevice(id record.ID, rec deviceRecord) (*Device, error) {
 	return d, nil
 }
 
-// raiseMarks records that rows up to these hours may leave; it is durable on
+// raiseMarks records that rows up to these marks may leave; it is durable on
 // return. Marks never fall.
-func (h *Hub) raiseMarks(sealed map[record.ID]int64) error {
+func (h *Hub) raiseMarks(sealed map[record.ID]mark) error {
 	h.markMu.Lock()
 	defer h.markMu.Unlock()
 	next, changed := maps.Clone(h.marks), false
-	for id, hour := range sealed {
-		if old, ok := next[id]; !ok || hour > old {
-			next[id], changed = hour, true
+	for id, m := range sealed {
+		old, ok := next[id]
+		if ok {
+			m.Hour, m.Corrected = max(m.Hour, old.Hour), max(m.Corrected, old.Corrected)
+		}
+		if !ok || m != old {
+			next[id], changed = m, true
 		}
 	}
 	if !changed {

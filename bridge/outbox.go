@@ -1,11 +1,13 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,12 +31,13 @@ const (
 )
 
 // uploadRecord is one upload of the outbox: the rows of hours [RowsFrom,
-// RowsUntil) in one blob and the roots of days [DaysFrom, DaysUntil). Its
-// pointers are in their own records. It is deleted when every pointer is on the
+// RowsUntil) and the corrections [LateFrom, LateUntil), by sequence number, in one
+// blob, and the roots of days [DaysFrom, DaysUntil). Its pointers are in their own records. It is deleted when every pointer is on the
 // ledger or refused for good.
 type uploadRecord struct {
 	RowsFrom, RowsUntil int64
 	DaysFrom, DaysUntil int64
+	LateFrom, LateUntil int64
 }
 
 // pointerRecord is a signed pointer and what became of it.
@@ -47,11 +50,12 @@ type pointerRecord struct {
 
 // Refusal is a pointer that the ledger will not take.
 type Refusal struct {
-	Device record.ID
-	Kind   string
-	Index  int64
-	Code   fault.Code
-	Detail string
+	Device     record.ID
+	Kind       string
+	Index      int64
+	Correction uint8
+	Code       fault.Code
+	Detail     string
 }
 
 // Report says what one Sync did and what is left.
@@ -81,17 +85,17 @@ func (r *Report) add(o Report) {
 // The error joins those of all devices; the report counts what worked.
 func (h *Hub) Sync(ctx context.Context) (Report, error) {
 	var devices []*Device
-	mark := map[record.ID]int64{}
+	marked := map[record.ID]mark{}
 	for _, d := range h.Devices() {
 		d.mu.Lock()
 		if d.usable() == nil && d.rec.Enrolled {
 			devices = append(devices, d)
-			mark[d.id] = d.state.SealedUntil
+			marked[d.id] = mark{d.state.SealedUntil, d.state.Corrected}
 		}
 		d.mu.Unlock()
 	}
 	// Nothing leaves before the mark covers it.
-	if err := h.raiseMarks(mark); err != nil {
+	if err := h.raiseMarks(marked); err != nil {
 		return Report{}, err
 	}
 	var total Report
@@ -101,7 +105,7 @@ func (h *Hub) Sync(ctx context.Context) (Report, error) {
 	g.SetLimit(atOnce)
 	for _, d := range devices {
 		g.Go(func() error {
-			r, err := d.syncUntil(ctx, mark[d.id])
+			r, err := d.syncUntil(ctx, marked[d.id])
 			mu.Lock()
 			defer mu.Unlock()
 			total.add(r)
@@ -115,8 +119,8 @@ func (h *Hub) Sync(ctx context.Context) (Report, error) {
 	return total, errors.Join(errs...)
 }
 
-// syncUntil is Sync for one device, with hours before marked.
-func (d *Device) syncUntil(ctx context.Context, marked int64) (Report, error) {
+// syncUntil is Sync for one device, with what the mark covers.
+func (d *Device) syncUntil(ctx context.Context, marked mark) (Report, error) {
 	d.sync.Lock()
 	defer d.sync.Unlock()
 	defer d.client.Close()
@@ -159,18 +163,20 @@ func (d *Device) retiredIn(r Report) Report {
 
 // pack makes uploads of what is sealed and committed. From here on it is fixed
 // which rows share a blob and what is signed: a retry sends the same bytes.
-func (d *Device) pack(marked int64) error {
+func (d *Device) pack(marked mark) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.usable(); err != nil {
 		return err
 	}
-	for d.state.PackedRows < marked || d.state.PackedDays < d.state.DaysUntil {
+	for d.state.PackedRows < marked.Hour || d.state.PackedLate < marked.Corrected || d.state.PackedDays < d.state.DaysUntil {
 		next := d.state
-		u := uploadRecord{RowsFrom: next.PackedRows, DaysFrom: next.PackedDays}
-		u.RowsUntil = min(marked, u.RowsFrom+rowsPerUpload)
+		u := uploadRecord{RowsFrom: next.PackedRows, DaysFrom: next.PackedDays, LateFrom: next.PackedLate}
+		u.RowsUntil = min(marked.Hour, u.RowsFrom+rowsPerUpload)
+		// Corrections follow the rows of their hours.
+		u.LateUntil = min(marked.Corrected, u.LateFrom+rowsPerUpload-(u.RowsUntil-u.RowsFrom))
 		u.DaysUntil = min(next.DaysUntil, u.DaysFrom+daysPerUpload)
-		next.PackedRows, next.PackedDays, next.Marked = u.RowsUntil, u.DaysUntil, true
+		next.PackedRows, next.PackedDays, next.PackedLate, next.Marked = u.RowsUntil, u.DaysUntil, u.LateUntil, true
 		next.NextUpload++
 		err := d.vault.update(true, func(b *pebble.Batch) error {
 			if err := d.sign(b, u); err != nil {
@@ -192,8 +198,18 @@ func (d *Device) uploadKey(n uint64) []byte {
 	return d.vault.key(kindUpload, binary.BigEndian.AppendUint64(nil, n)...)
 }
 
-func (d *Device) pointerKey(kind string, index int64) []byte {
-	return d.vault.key(kindPointer, append([]byte{kind[0]}, ordered(index)...)...)
+func (d *Device) pointerKey(kind string, index int64, correction uint8) []byte {
+	return d.vault.key(kindPointer, pointerName(kind, index, correction)...)
+}
+
+// pointerName is the end of a key that names a pointer. First sealings have the
+// names from before there were corrections.
+func pointerName(kind string, index int64, correction uint8) []byte {
+	name := append([]byte{kind[0]}, ordered(index)...)
+	if correction > 0 {
+		name = append(name, correction)
+	}
+	return name
 }
 
 // sign puts the signed pointers of an upload into the batch.
@@ -205,7 +221,7 @@ func (d *Device) sign(b *pebble.Batch, u uploadRecord) error {
 	name := record.SumID(blob)
 	for _, row := range rows {
 		if err := d.signOne(b, record.Pointer{
-			Device: d.id, Kind: record.KindRow, Index: row.Hour, Blob: name, Commitment: record.SumID(row.Row),
+			Device: d.id, Kind: record.KindRow, Index: row.Hour, Correction: row.Correction, Blob: name, Commitment: record.SumID(row.Row),
 		}); err != nil {
 			return err
 		}
@@ -228,16 +244,17 @@ func (d *Device) signOne(b *pebble.Batch, p record.Pointer) error {
 	if err != nil {
 		return err
 	}
-	return d.vault.store(b, d.pointerKey(p.Kind, p.Index), pointerRecord{Signed: record.SignedPointer{Pointer: p, Signature: sig}})
+	return d.vault.store(b, d.pointerKey(p.Kind, p.Index, p.Correction), pointerRecord{Signed: record.SignedPointer{Pointer: p, Signature: sig}})
 }
 
 // blob rebuilds the rows blob of an upload from the stored rows; it is nil when
 // the upload has no rows.
 func (d *Device) blob(u uploadRecord) ([]byte, []record.BlobRow, error) {
-	if u.RowsFrom >= u.RowsUntil {
+	count := u.RowsUntil - u.RowsFrom + u.LateUntil - u.LateFrom
+	if count == 0 {
 		return nil, nil, nil
 	}
-	rows := make([]record.BlobRow, 0, u.RowsUntil-u.RowsFrom)
+	rows := make([]record.BlobRow, 0, count)
 	for hour := u.RowsFrom; hour < u.RowsUntil; hour++ {
 		row, err := d.vault.get(d.vault.key(kindRow, ordered(hour)...))
 		if err != nil || row == nil {
@@ -245,6 +262,16 @@ func (d *Device) blob(u uploadRecord) ([]byte, []record.BlobRow, error) {
 		}
 		rows = append(rows, record.BlobRow{Hour: hour, Row: row})
 	}
+	for n := u.LateFrom; n < u.LateUntil; n++ {
+		late, err := d.late(n)
+		if err != nil {
+			return nil, nil, err
+		}
+		rows = append(rows, record.BlobRow{Hour: late.Hour, Correction: late.Number, Row: late.Row})
+	}
+	slices.SortFunc(rows, func(a, b record.BlobRow) int {
+		return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Correction, b.Correction))
+	})
 	blob, err := record.EncodeRows(d.id, rows)
 	return blob, rows, err
 }
@@ -310,27 +337,47 @@ func (d *Device) upload(ctx context.Context, u numbered, r *Report) error {
 	return d.settle(u, pointers, op.Items, r)
 }
 
-// pointers lists the pointers of an upload whose outcome is open.
+// pointer loads the record of a pointer that was signed.
+func (d *Device) pointer(kind string, index int64, correction uint8) (pointerRecord, error) {
+	var p pointerRecord
+	found, err := d.vault.load(d.pointerKey(kind, index, correction), &p)
+	if err != nil || !found {
+		return p, errors.Join(fmt.Errorf("%w: no pointer for %s %d, correction %d", ErrDamaged, kind, index, correction), err)
+	}
+	return p, nil
+}
+
+// pointers lists the pointers of an upload whose outcome is open: rows, then
+// corrections in the order in which they were sealed, then days.
 func (d *Device) pointers(u uploadRecord) ([]pointerRecord, error) {
 	var list []pointerRecord
-	collect := func(kind string, from, until int64) error {
-		for i := from; i < until; i++ {
-			var p pointerRecord
-			found, err := d.vault.load(d.pointerKey(kind, i), &p)
-			if err != nil || !found {
-				return errors.Join(fmt.Errorf("%w: no pointer for %s %d", ErrDamaged, kind, i), err)
-			}
-			if p.Outcome == "" {
-				list = append(list, p)
-			}
+	collect := func(kind string, index int64, correction uint8) error {
+		p, err := d.pointer(kind, index, correction)
+		if err == nil && p.Outcome == "" {
+			list = append(list, p)
 		}
-		return nil
+		return err
 	}
-	err := collect(record.KindRow, u.RowsFrom, u.RowsUntil)
-	if err == nil {
-		err = collect(record.KindDay, u.DaysFrom, u.DaysUntil)
+	for hour := u.RowsFrom; hour < u.RowsUntil; hour++ {
+		if err := collect(record.KindRow, hour, 0); err != nil {
+			return nil, err
+		}
 	}
-	return list, err
+	for n := u.LateFrom; n < u.LateUntil; n++ {
+		late, err := d.late(n)
+		if err == nil {
+			err = collect(record.KindRow, late.Hour, late.Number)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for day := u.DaysFrom; day < u.DaysUntil; day++ {
+		if err := collect(record.KindDay, day, 0); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // settle records what became of the pointers of an upload, and takes the upload
@@ -362,7 +409,8 @@ func (d *Device) settle(u numbered, pointers []pointerRecord, items []api.Item, 
 				conflict = conflict || code == fault.Conflict
 			}
 			p.Outcome, p.Code, p.Detail = item.Outcome, item.Code, clip(item.Detail)
-			if err := d.vault.store(b, d.pointerKey(p.Signed.Pointer.Kind, p.Signed.Pointer.Index), p); err != nil {
+			ptr := p.Signed.Pointer
+			if err := d.vault.store(b, d.pointerKey(ptr.Kind, ptr.Index, ptr.Correction), p); err != nil {
 				return err
 			}
 		}
@@ -383,7 +431,7 @@ func (d *Device) settle(u numbered, pointers []pointerRecord, items []api.Item, 
 
 func refusal(p pointerRecord, code fault.Code, detail string) Refusal {
 	s := p.Signed.Pointer
-	return Refusal{Device: s.Device, Kind: s.Kind, Index: s.Index, Code: code, Detail: clip(detail)}
+	return Refusal{Device: s.Device, Kind: s.Kind, Index: s.Index, Correction: s.Correction, Code: code, Detail: clip(detail)}
 }
 
 // clip bounds a text of the gateway before it is stored.

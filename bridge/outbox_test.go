@@ -398,7 +398,7 @@ func TestSyncResumesAfterACrashAtEveryRequest(t *testing.T) {
 			break
 		}
 		// The next point begins with an empty ledger.
-		w.pointers, w.batches, w.blobs = map[pointerName]*anchored{}, map[record.ID]*batch{}, map[record.ID][]byte{}
+		w.pointers, w.batches, w.blobs = map[ledgerName]*anchored{}, map[record.ID]*batch{}, map[record.ID][]byte{}
 		clear(w.uploads)
 	}
 }

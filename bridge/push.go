@@ -22,7 +22,8 @@ type Reading struct {
 type Outcome struct {
 	Gridded    int // are part of the minute grid, durably
 	OutOfRange int // outside the metric's range: dropped
-	Late       int // for a sealed hour, or before the device's first: refused
+	Counted    int // late, for a minute that a sealed row counts already: dropped
+	Late       int // for an hour that can be corrected no more, or before the device's first: dropped
 }
 
 // MaxPush is the most readings in one Push.
@@ -43,8 +44,9 @@ var ErrReading = errors.New("reading refused")
 
 // Push takes readings with explicit times, in any order. It is durable when it
 // returns without error: all of it or, with an error, nothing. Readings for
-// sealed hours are counted and left out; they are no error, as a source cannot
-// know what is sealed.
+// hours that are sealed go into a correction (see SealLate) where there is one to
+// come and the minute was missing; the others are counted and left out, which is
+// no error, as a source cannot know what is sealed.
 //
 // The push source is the patient's own app and stands beside the designated
 // sensor: what both report for a minute is averaged.
@@ -77,6 +79,7 @@ func (d *Device) Push(ctx context.Context, readings []Reading) (Outcome, error) 
 	return Outcome{
 		Gridded:    int(after.Gridded - before.Gridded),
 		OutOfRange: int(after.OutOfRange - before.OutOfRange),
+		Counted:    int(after.Counted - before.Counted),
 		Late:       int(after.Late - before.Late),
 	}, nil
 }
@@ -119,12 +122,17 @@ func (d *Device) latestMinute() int64 {
 	return latest
 }
 
-// take grids one sample unless its hour is sealed. It is called with mu held.
+// take grids one sample: of an hour that is sealed for its next correction, if
+// there is one to come. It is called with mu held.
 func (d *Device) take(m wearable.Metric, minute int64, v wearable.Decimal) error {
-	if hourOfMinute(minute) < d.state.SealedUntil || d.beyondFinish(hourOfMinute(minute)) {
+	hour := hourOfMinute(minute)
+	if d.beyondFinish(hour) {
 		d.state.Counts.Late++
 		d.changed = true
 		return nil
+	}
+	if hour < d.state.SealedUntil {
+		return d.takeLate(m, minute, v)
 	}
 	return d.add(m, minute, v)
 }

@@ -1,9 +1,11 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -103,31 +105,89 @@ func (c *receiptChecker) checkSignature(m record.Member, s record.SignedAvailabl
 }
 
 // compare looks, once after the hub was opened and before anything is sent,
-// whether the ledger is ahead of the store: receipts of rows that this store has
-// never sent. Such a store was rolled back, together with its mark file, and may
-// never seal again.
+// whether the ledger is ahead of the store: receipts of rows, or of corrections,
+// that this store has never sent. Such a store was rolled back, together with its
+// mark file, and may never seal again.
 func (d *Device) compare(ctx context.Context) error {
 	d.mu.Lock()
-	checked, from := d.checked, d.state.PackedRows
+	checked, packed := d.checked, d.state.PackedRows
 	d.mu.Unlock()
 	if checked {
 		return nil
 	}
-	list, err := retried(ctx, func() ([]record.Receipt, error) {
-		return d.client.Receipts(ctx, d.id, record.KindRow, from, maxHour)
+	from := packed - (record.CorrectionDays+1)*24 // no hour before it can have a correction that is new to us
+	err := d.pages(ctx, record.KindRow, from, maxHour, func(list []record.Receipt) (bool, error) {
+		for _, r := range list {
+			ours, err := d.sent(r.Pointer.Pointer, packed)
+			if err != nil {
+				return false, err
+			}
+			if !ours && d.signedByUs(r.Pointer) {
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				return false, errors.Join(ErrRetired, d.retire("the ledger is ahead of the store: the store was restored from a copy"))
+			}
+		}
+		return true, nil
 	})
-	if err != nil && fault.Of(err) != fault.NotFound {
+	if err != nil {
 		return fmt.Errorf("compare with the ledger: %w", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, r := range list {
-		if p := r.Pointer.Pointer; p.Index >= from && d.signedByUs(r.Pointer) {
-			return errors.Join(ErrRetired, d.retire("the ledger is ahead of the store: the store was restored from a copy"))
-		}
-	}
 	d.checked = true
 	return nil
+}
+
+// sent tells whether this store has made the pointer to a row: hours before
+// packed belong to an upload.
+func (d *Device) sent(p record.Pointer, packed int64) (bool, error) {
+	if p.Correction == 0 {
+		return p.Index < packed, nil
+	}
+	return d.has(d.pointerKey(record.KindRow, p.Index, p.Correction))
+}
+
+// pages fetches receipts page by page, in strict order of index and correction,
+// and hands them to take until it wants no more. A gateway that has only just
+// heard of the device may not find it; then there are none.
+func (d *Device) pages(ctx context.Context, kind string, from, until int64, take func([]record.Receipt) (bool, error)) error {
+	for from < until {
+		list, err := retried(ctx, func() ([]record.Receipt, error) { return d.client.Receipts(ctx, d.id, kind, from, until) })
+		if err != nil && fault.Of(err) != fault.NotFound {
+			return err
+		}
+		last := place{index: from - 1, correction: math.MaxUint8}
+		for _, receipt := range list {
+			p := placeOf(receipt.Pointer.Pointer)
+			if p.compare(last) <= 0 || p.index >= until {
+				return fmt.Errorf("%w: index %d, correction %d is out of order", ErrReceipt, p.index, p.correction)
+			}
+			last = p
+		}
+		if len(list) == 0 {
+			return nil
+		}
+		// A page ends with an index, so it may be short of the most by corrections.
+		more, err := take(list)
+		if err != nil || !more || len(list) < api.MaxReceipts-record.MaxCorrection {
+			return err
+		}
+		from = last.index + 1
+	}
+	return nil
+}
+
+// place is where a pointer of a kind stands.
+type place struct {
+	index      int64
+	correction uint8
+}
+
+func placeOf(p record.Pointer) place { return place{p.Index, p.Correction} }
+
+func (p place) compare(o place) int {
+	return cmp.Or(cmp.Compare(p.index, o.index), cmp.Compare(p.correction, o.correction))
 }
 
 func (d *Device) signedByUs(s record.SignedPointer) bool {
@@ -135,9 +195,12 @@ func (d *Device) signedByUs(s record.SignedPointer) bool {
 		record.Verify(d.document.Key, s.Pointer.Digest(d.hub.network), s.Signature) == nil
 }
 
+// lateKind names corrections in ReceiptsFrom; on the ledger they are rows.
+const lateKind = "correction"
+
 // receipts fetches, verifies and stores what receipts there are.
 func (d *Device) receipts(ctx context.Context, r *Report) error {
-	for _, kind := range []string{record.KindRow, record.KindDay} {
+	for _, kind := range []string{record.KindRow, lateKind, record.KindDay} {
 		if err := d.receiptsOf(ctx, kind, r); err != nil {
 			return fmt.Errorf("receipts of %ss: %w", kind, err)
 		}
@@ -146,92 +209,96 @@ func (d *Device) receipts(ctx context.Context, r *Report) error {
 }
 
 func (d *Device) receiptsOf(ctx context.Context, kind string, r *Report) error {
-	awaited, from, until, err := d.awaited(kind)
+	a, err := d.awaited(kind)
 	if err != nil {
 		return err
 	}
-	if len(awaited) == 0 {
-		return d.settled(kind, until)
-	}
 	checker := &receiptChecker{genesis: &d.hub.cfg.Genesis}
-	for next := from; len(awaited) > 0 && next < until; {
-		list, err := retried(ctx, func() ([]record.Receipt, error) {
-			return d.client.Receipts(ctx, d.id, kind, next, until)
-		})
-		// A gateway that has only just heard of the device may not find it.
-		if err != nil && fault.Of(err) != fault.NotFound {
-			return err
-		}
-		if len(list) == 0 {
-			break
-		}
-		last := next - 1
-		for _, receipt := range list {
-			i := receipt.Pointer.Pointer.Index
-			if i <= last || i >= until {
-				return fmt.Errorf("%w: index %d is out of order", ErrReceipt, i)
-			}
-			last = i
-		}
-		if err := d.keep(checker, list, awaited, r); err != nil {
-			return err
-		}
-		if len(list) < api.MaxReceipts {
-			break
-		}
-		next = last + 1
+	on := kind
+	if kind == lateKind {
+		on = record.KindRow
 	}
-	r.Awaited += len(awaited)
-	first := until
-	for i := range awaited {
-		first = min(first, i)
+	if len(a.pointers) > 0 {
+		err = d.pages(ctx, on, a.from, a.until, func(list []record.Receipt) (bool, error) {
+			err := d.keep(checker, list, a.pointers, r)
+			return len(a.pointers) > 0, err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	r.Awaited += len(a.pointers)
+	first := a.end
+	for p := range a.pointers {
+		first = min(first, a.positions[p])
 	}
 	return d.settled(kind, first)
 }
 
-// awaited lists the pointers on the ledger without a receipt, and the range of
-// indices in which there may be such.
-func (d *Device) awaited(kind string) (map[int64]record.SignedPointer, int64, int64, error) {
+// awaiting is pointers on the ledger without a receipt.
+type awaiting struct {
+	pointers  map[place]record.SignedPointer
+	positions map[place]int64 // index, or sequence number of a correction
+	end       int64           // position before which every outcome is known
+	// from and until are the indices in which they lie, if there are any.
+	from, until int64
+}
+
+// awaited lists the pointers of a kind that are on the ledger without a receipt.
+func (d *Device) awaited(kind string) (awaiting, error) {
 	d.mu.Lock()
-	until := d.state.PackedRows
-	if kind == record.KindDay {
-		until = d.state.PackedDays
+	from, known := d.state.ReceiptsFrom[kind]
+	end, first := d.state.PackedRows, d.document.FirstHour
+	switch kind {
+	case record.KindDay:
+		end, first = d.state.PackedDays, dayOfHour(first)
+	case lateKind:
+		end, first = d.state.PackedLate, 0
 	}
-	from, ok := d.state.ReceiptsFrom[kind]
 	d.mu.Unlock()
-	if !ok {
-		from = d.document.FirstHour
-		if kind == record.KindDay {
-			from = dayOfHour(from)
-		}
+	if !known {
+		from = first
 	}
-	awaited := map[int64]record.SignedPointer{}
-	for i := from; i < until; i++ {
-		var p pointerRecord
-		if found, err := d.vault.load(d.pointerKey(kind, i), &p); err != nil || !found {
-			return nil, 0, 0, errors.Join(fmt.Errorf("%w: no pointer for %s %d", ErrDamaged, kind, i), err)
+	a := awaiting{pointers: map[place]record.SignedPointer{}, positions: map[place]int64{}, end: end, from: maxHour, until: -maxHour}
+	for i := from; i < end; i++ {
+		p, err := d.packed(kind, i)
+		if err != nil {
+			return a, err
 		}
 		if p.Outcome == "" {
 			// Not on the ledger yet, so neither is anything after it settled.
-			until = i
+			a.end = i
 			break
 		}
-		if p.Outcome == record.Refused {
+		ptr := p.Signed.Pointer
+		has, err := d.has(d.receiptKey(ptr.Kind, ptr.Index, ptr.Correction))
+		if err != nil {
+			return a, err
+		}
+		if p.Outcome == record.Refused || has {
 			continue
 		}
-		has, err := d.has(d.receiptKey(kind, i))
-		if err != nil {
-			return nil, 0, 0, err
-		}
-		if !has {
-			awaited[i] = p.Signed
-		}
+		at := placeOf(ptr)
+		a.pointers[at], a.positions[at] = p.Signed, i
+		a.from, a.until = min(a.from, ptr.Index), max(a.until, ptr.Index+1)
 	}
-	return awaited, from, until, nil
+	return a, nil
 }
 
-func (d *Device) receiptKey(kind string, index int64) []byte {
-	return d.vault.key(kindReceipt, append([]byte{kind[0]}, ordered(index)...)...)
+// packed loads the pointer of a kind at a position.
+func (d *Device) packed(kind string, position int64) (pointerRecord, error) {
+	if kind != lateKind {
+		return d.pointer(kind, position, 0)
+	}
+	late, err := d.late(position)
+	if err != nil {
+		return pointerRecord{}, err
+	}
+	return d.pointer(record.KindRow, late.Hour, late.Number)
+}
+
+func (d *Device) receiptKey(kind string, index int64, correction uint8) []byte {
+	return d.vault.key(kindReceipt, pointerName(kind, index, correction)...)
 }
 
 func (d *Device) has(key []byte) (bool, error) {
@@ -246,12 +313,12 @@ func (d *Device) has(key []byte) (bool, error) {
 }
 
 // keep verifies receipts and stores them, all of the list or none.
-func (d *Device) keep(checker *receiptChecker, list []record.Receipt, awaited map[int64]record.SignedPointer, r *Report) error {
-	var kept []int64
+func (d *Device) keep(checker *receiptChecker, list []record.Receipt, awaited map[place]record.SignedPointer, r *Report) error {
+	var kept []place
 	err := d.vault.update(true, func(b *pebble.Batch) error {
 		for _, receipt := range list {
 			p := receipt.Pointer.Pointer
-			ours, ok := awaited[p.Index]
+			ours, ok := awaited[placeOf(p)]
 			if !ok {
 				continue
 			}
@@ -259,21 +326,21 @@ func (d *Device) keep(checker *receiptChecker, list []record.Receipt, awaited ma
 				return d.foreign(receipt.Pointer)
 			}
 			if err := checker.check(receipt); err != nil {
-				return fmt.Errorf("%s %d: %w", p.Kind, p.Index, err)
+				return fmt.Errorf("%s %d, correction %d: %w", p.Kind, p.Index, p.Correction, err)
 			}
 			receipt.Pointer = ours
-			if err := d.vault.store(b, d.receiptKey(p.Kind, p.Index), receipt); err != nil {
+			if err := d.vault.store(b, d.receiptKey(p.Kind, p.Index, p.Correction), receipt); err != nil {
 				return err
 			}
-			kept = append(kept, p.Index)
+			kept = append(kept, placeOf(p))
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, i := range kept {
-		delete(awaited, i)
+	for _, p := range kept {
+		delete(awaited, p)
 	}
 	r.Receipts += len(kept)
 	return nil
@@ -311,14 +378,8 @@ func (d *Device) settled(kind string, from int64) error {
 		}
 	}
 	err = d.vault.update(false, func(b *pebble.Batch) error {
-		if kind == record.KindRow {
-			for _, u := range uploads {
-				from = min(from, u.RowsFrom)
-			}
-			begin := ordered(d.document.FirstHour)
-			if err := b.DeleteRange(d.vault.key(kindRow, begin...), d.vault.key(kindRow, ordered(from)...), nil); err != nil {
-				return err
-			}
+		if err := d.forgetRows(b, kind, from, uploads); err != nil {
+			return err
 		}
 		return d.vault.store(b, d.vault.key(kindState), next)
 	})
@@ -329,9 +390,37 @@ func (d *Device) settled(kind string, from int64) error {
 	return nil
 }
 
-// Receipt returns the stored receipt of a pointer (record.KindRow or KindDay),
-// and false while there is none.
+// forgetRows deletes rows, or corrections, before from.
+func (d *Device) forgetRows(b *pebble.Batch, kind string, from int64, uploads []numbered) error {
+	switch kind {
+	case record.KindRow:
+		for _, u := range uploads {
+			from = min(from, u.RowsFrom)
+		}
+		begin := ordered(d.document.FirstHour)
+		return b.DeleteRange(d.vault.key(kindRow, begin...), d.vault.key(kindRow, ordered(from)...), nil)
+	case lateKind:
+		for _, u := range uploads {
+			from = min(from, u.LateFrom)
+		}
+		return b.DeleteRange(d.lateKey(0), d.lateKey(from), nil)
+	}
+	return nil
+}
+
+// Receipt returns the stored receipt of a pointer (record.KindRow or KindDay) of
+// a first sealing, and false while there is none.
 func (d *Device) Receipt(kind string, index int64) (record.Receipt, bool, error) {
+	return d.receipt(kind, index, 0)
+}
+
+// CorrectionReceipt returns the stored receipt of a correction, 1 to
+// record.MaxCorrection, of an hour, and false while there is none.
+func (d *Device) CorrectionReceipt(hour int64, number uint8) (record.Receipt, bool, error) {
+	return d.receipt(record.KindRow, hour, number)
+}
+
+func (d *Device) receipt(kind string, index int64, correction uint8) (record.Receipt, bool, error) {
 	var r record.Receipt
 	if kind != record.KindRow && kind != record.KindDay {
 		return r, false, fmt.Errorf("bridge: no pointers of kind %q", kind)
@@ -341,6 +430,6 @@ func (d *Device) Receipt(kind string, index int64) (record.Receipt, bool, error)
 	if d.failed != nil {
 		return r, false, d.failed
 	}
-	found, err := d.vault.load(d.receiptKey(kind, index), &r)
+	found, err := d.vault.load(d.receiptKey(kind, index, correction), &r)
 	return r, found, err
 }

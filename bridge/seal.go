@@ -78,7 +78,8 @@ func (h *Hub) behind(now int64) ([]*Device, int64) {
 }
 
 // Finish is for data that ends, such as a replay: hours before untilHour are
-// sealed and none after it ever, whatever is pushed later. The last day is
+// sealed and none after it ever, whatever is pushed later; SealLate seals what
+// comes late for the hours before. The last day is
 // committed by a later Advance (or Finish) once it is over by now.
 func (d *Device) Finish(ctx context.Context, untilHour, now int64) error {
 	return d.advance(ctx, now, func(s *deviceState) error {
@@ -137,13 +138,19 @@ func (d *Device) step(now int64) (bool, error) {
 	if err := d.fail(d.vault.update(true, d.writeGrid)); err != nil {
 		return false, err
 	}
+	err := d.seal(func(w *sealing) error { return w.run(until, floor(now, 86400)) })
+	return until < end, err
+}
+
+// seal does some sealing in one synced commit.
+func (d *Device) seal(work func(*sealing) error) error {
 	w := &sealing{device: d, state: d.state, day: wearable.Day{Number: dayOfHour(d.state.SealedUntil)}}
 	err := d.vault.update(true, func(b *pebble.Batch) error {
 		w.batch = b
-		return w.run(until, floor(now, 86400))
+		return work(w)
 	})
 	if err != nil {
-		return false, d.fail(err)
+		return d.fail(err)
 	}
 	d.state = w.state
 	for hour := range d.grid {
@@ -151,7 +158,7 @@ func (d *Device) step(now int64) (bool, error) {
 			delete(d.grid, hour)
 		}
 	}
-	return until < end, nil
+	return nil
 }
 
 // sealing is the work of one step. It changes nothing outside its batch, so that
@@ -161,6 +168,9 @@ type sealing struct {
 	batch  *pebble.Batch
 	state  deviceState
 	day    wearable.Day // the day that is being sealed
+	// corrected says that late data were looked through: what this commit deletes
+	// is still to be seen in the store until it is made.
+	corrected bool
 }
 
 // run seals hours before until, and commits days before today that are sealed.
@@ -232,8 +242,12 @@ func (w *sealing) endDay(today int64) error {
 	return w.loadDay(w.day.Number + 1)
 }
 
-// commitDay makes the day root.
+// commitDay seals what is late, so that it is part of the day if it is the day's,
+// and makes the day root.
 func (w *sealing) commitDay() error {
+	if err := w.correct(w.day.Number, false); err != nil {
+		return err
+	}
 	root, opening, err := zk.CommitDay(&w.day)
 	if err != nil {
 		return fmt.Errorf("commit day %d: %w", w.day.Number, err)
@@ -263,6 +277,7 @@ func (w *sealing) hour(hour int64) error {
 		return errors.Join(fmt.Errorf("%w: hour %d has a row already", ErrDamaged, hour), err)
 	}
 	stats := map[int]privacy.HourStats{}
+	counted := newCounted()
 	for _, m := range d.metrics {
 		codes, present, err := d.codes(hour, m.Slot)
 		if err != nil {
@@ -274,20 +289,32 @@ func (w *sealing) hour(hour int64) error {
 		if stats[m.Slot], err = d.hub.schema.Stats(m, codes[:]); err != nil {
 			return err
 		}
-		for i, code := range codes {
-			if err := w.day.Set(m.Slot, int(hour-w.day.Number*24)*60+i, code); err != nil {
-				return err
-			}
+		counted.add(m.Slot, codes)
+		if err := w.setDay(hour, m.Slot, codes); err != nil {
+			return err
 		}
 		if err := w.batch.Delete(d.gridKey(hour, m.Slot), nil); err != nil {
 			return err
 		}
 	}
-	row, err := d.sealRow(hour, stats)
+	row, err := d.sealRow(he.Window{Hour: hour}, stats)
 	if err != nil {
 		return err
 	}
-	return d.vault.put(w.batch, rowKey, row)
+	return errors.Join(d.vault.put(w.batch, rowKey, row), d.vault.store(w.batch, d.countedKey(hour), counted))
+}
+
+// setDay puts the codes of an hour that are not missing into the day at hand.
+func (w *sealing) setDay(hour int64, slot int, codes [wearable.MinutesPerHour]uint16) error {
+	for i, code := range codes {
+		if code == 0 {
+			continue
+		}
+		if err := w.day.Set(slot, int(hour-w.day.Number*24)*60+i, code); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetKey drops the expanded key, which is large.
@@ -298,7 +325,7 @@ func (d *Device) forgetKey() {
 	}
 }
 
-func (d *Device) sealRow(hour int64, stats map[int]privacy.HourStats) ([]byte, error) {
+func (d *Device) sealRow(win he.Window, stats map[int]privacy.HourStats) ([]byte, error) {
 	payloads, err := d.hub.schema.Row(stats)
 	if err != nil {
 		return nil, err
@@ -308,7 +335,7 @@ func (d *Device) sealRow(hour int64, stats map[int]privacy.HourStats) ([]byte, e
 			return nil, err
 		}
 	}
-	return d.hub.cfg.Params.Seal(d.hub.context(), d.key, he.Window{Hour: hour}, payloads)
+	return d.hub.cfg.Params.Seal(d.hub.context(), d.key, win, payloads)
 }
 
 // sealingKey expands the device's seeds.

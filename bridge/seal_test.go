@@ -56,15 +56,29 @@ func TestSealedRowsOpenToTheGridsStatistics(t *testing.T) {
 	if err := d.Advance(t.Context(), epochStart+2*3600); err != nil {
 		t.Fatal(err)
 	}
+	rows := map[he.Window][]byte{}
+	for hour := epochStart / 3600; hour < epochStart/3600+2; hour++ {
+		rows[he.Window{Hour: int64(hour)}] = sealedRow(t, d, int64(hour))
+	}
+	r := reveal(t, w, d, 0, rows)
+	if r.N != 4 || r.Sum != 300 || r.SumSq != 2*(3600+8100) {
+		t.Errorf("opened to n %v, sum %v, sum of squares %v", r.N, r.Sum, r.SumSq)
+	}
+}
+
+// reveal opens the sum of rows of one metric with the shares of all pieces.
+func reveal(t *testing.T, w *world, d *Device, slot int, rows map[he.Window][]byte) privacy.Release {
+	t.Helper()
 	schema, p := privacy.V1(), w.params
-	coeffs := schema.MetricCoefficients(0)
+	coeffs := schema.MetricCoefficients(slot)
 	sum, err := p.NewSum(coeffs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	windows := []he.Window{{Hour: epochStart / 3600}, {Hour: epochStart/3600 + 1}}
-	for _, win := range windows {
-		if err := sum.Add(sealedRow(t, d, win.Hour)); err != nil {
+	var windows []he.Window
+	for win, row := range rows {
+		windows = append(windows, win)
+		if err := sum.Add(row); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -85,7 +99,7 @@ func TestSealedRowsOpenToTheGridsStatistics(t *testing.T) {
 				t.Fatal(err)
 			}
 			shares[piece], err = p.Share(he.NewPieceKey(), he.ShareRequest{
-				Network: ctx.Network, Query: "q", Piece: piece, CohortRoot: record.ID{1}, Coeffs: coeffs, Rows: 2,
+				Network: ctx.Network, Query: "q", Piece: piece, CohortRoot: record.ID{1}, Slot: slot, Coeffs: coeffs, Rows: sum.Rows(),
 			}, v)
 			if err != nil {
 				t.Fatal(err)
@@ -96,17 +110,15 @@ func TestSealedRowsOpenToTheGridsStatistics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	totals, err := schema.Decode(0, opened)
+	totals, err := schema.Decode(slot, opened)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := schema.Release(0, totals, nil, p.Sharing().Pieces())
+	r, err := schema.Release(slot, totals, nil, p.Sharing().Pieces())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.N != 4 || r.Sum != 300 || r.SumSq != 2*(3600+8100) {
-		t.Errorf("opened to n %v, sum %v, sum of squares %v", r.N, r.Sum, r.SumSq)
-	}
+	return r
 }
 
 func TestFinishEndsAReplay(t *testing.T) {

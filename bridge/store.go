@@ -25,13 +25,16 @@ const (
 	kindDevice  byte = 'd' // deviceRecord
 	kindState   byte = 's' // deviceState
 	kindConsent byte = 'c' // consent.Document, by consent id
-	kindGrid    byte = 'g' // accumulators of one metric, by hour and slot
+	kindGrid    byte = 'g' // accumulators of one metric, by hour and slot; of a sealed hour: late data
+	kindCounted byte = 'h' // countedRecord of a sealed hour, by hour
 	kindDay     byte = 'k' // wearable.Day of a day not yet committed, by day
 	kindOpening byte = 'o' // dayRecord, by day
 	kindRow     byte = 'r' // sealed row, by hour
-	kindPointer byte = 'p' // pointerRecord, by pointer kind and index
+	kindLate    byte = 'l' // lateRecord, by sequence number
+	kindWindow  byte = 'w' // sequence number of a sealed correction, by hour and number
+	kindPointer byte = 'p' // pointerRecord, by pointer kind, index and correction
 	kindUpload  byte = 'u' // uploadRecord, by sequence number
-	kindReceipt byte = 't' // record.Receipt, by pointer kind and index
+	kindReceipt byte = 't' // record.Receipt, by pointer kind, index and correction
 	kindAnswer  byte = 'q' // answerRecord, by request
 )
 

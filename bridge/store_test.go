@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,7 +21,7 @@ func TestStoreOfANewerVersionIsRefused(t *testing.T) {
 	if err := w.hub(dir).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, state.VersionFile), []byte("2\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, state.VersionFile), []byte(strconv.Itoa(storeVersion+1)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(w.config(dir)); !errors.Is(err, ErrNewer) {
@@ -187,14 +188,14 @@ func TestMarksOnlyRise(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "hub")
 	h := w.hub(dir)
 	id := record.SumID([]byte("device"))
-	for _, hour := range []int64{5, 9, 3} {
-		if err := h.raiseMarks(map[record.ID]int64{id: hour}); err != nil {
+	for _, m := range []mark{{5, 0}, {9, 2}, {3, 4}, {4, 1}} {
+		if err := h.raiseMarks(map[record.ID]mark{id: m}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := loadMarks(dir + ".mark")
-	if err != nil || got[id] != 9 {
-		t.Errorf("mark %d, %v", got[id], err)
+	if err != nil || got[id] != (mark{9, 4}) {
+		t.Errorf("mark %v, %v", got[id], err)
 	}
 	if err := os.WriteFile(dir+".mark", []byte(`{"version":1,"sealed":{"x":1}}`), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,239 @@
+package bridge
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+// lateDays is for how many days after its own an hour takes late data; on the
+// day after that its corrections are still due on the ledger.
+const lateDays = record.CorrectionDays - 1
+
+// countedRecord says what rows of a sealed hour count. It is kept while the hour
+// takes late data; without it the hour takes none.
+type countedRecord struct {
+	Minutes     map[int]uint64 // by slot: bit i is minute i of the hour
+	Corrections uint8
+}
+
+func newCounted() countedRecord { return countedRecord{Minutes: map[int]uint64{}} }
+
+func (c *countedRecord) add(slot int, codes [wearable.MinutesPerHour]uint16) {
+	for i, code := range codes {
+		if code != 0 {
+			c.Minutes[slot] |= 1 << i
+		}
+	}
+}
+
+// lateRecord is a sealed correction.
+type lateRecord struct {
+	Hour   int64
+	Number uint8
+	Row    []byte
+}
+
+func (d *Device) countedKey(hour int64) []byte { return d.vault.key(kindCounted, ordered(hour)...) }
+
+func (d *Device) lateKey(n int64) []byte { return d.vault.key(kindLate, ordered(n)...) }
+
+// late loads a sealed correction by its sequence number.
+func (d *Device) late(n int64) (lateRecord, error) {
+	var l lateRecord
+	found, err := d.vault.load(d.lateKey(n), &l)
+	if err != nil || !found {
+		return l, errors.Join(fmt.Errorf("%w: no row for sealed correction number %d", ErrDamaged, n), err)
+	}
+	return l, nil
+}
+
+// takesLate tells whether there may be another correction of an hour of this
+// day: until is the hour before which everything is sealed.
+func takesLate(hour, until int64) bool { return dayOfHour(until)-dayOfHour(hour) <= lateDays }
+
+// takeLate grids a sample of a sealed hour. A minute that a row counts is never
+// counted again: the sample is dropped, though it would have changed the mean.
+func (d *Device) takeLate(m wearable.Metric, minute int64, v wearable.Decimal) error {
+	hour := hourOfMinute(minute)
+	var counted countedRecord
+	found, err := d.vault.load(d.countedKey(hour), &counted)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !found || counted.Corrections >= record.MaxCorrection || !takesLate(hour, d.state.SealedUntil):
+		d.state.Counts.Late++
+	case counted.Minutes[m.Slot]>>(minute-hour*wearable.MinutesPerHour)&1 == 1:
+		d.state.Counts.Counted++
+	default:
+		return d.add(m, minute, v)
+	}
+	d.changed = true
+	return nil
+}
+
+// SealLate seals what has come late so far as corrections, for a source that has
+// delivered all that it had. Otherwise Advance does so when a day ends: an hour
+// has record.MaxCorrection corrections, and the last is kept for the last day on
+// which late data are taken. It is durable on return.
+func (d *Device) SealLate(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	defer d.forgetKey()
+	if err := d.fail(d.vault.update(true, d.writeGrid)); err != nil {
+		return err
+	}
+	return d.seal(func(w *sealing) error {
+		if err := w.loadDay(w.day.Number); err != nil {
+			return err
+		}
+		if err := w.correct(w.day.Number, true); err != nil {
+			return err
+		}
+		store := w.storeDay
+		if w.state.DaysUntil > w.day.Number { // the last day of a device that finished
+			store = func() error { return nil }
+		}
+		return errors.Join(store(), w.device.vault.store(w.batch, w.device.vault.key(kindState), w.state))
+	})
+}
+
+// correct seals the late data of every hour for which it is time at the end of
+// the day, or of all hours, and forgets what comes too late for that.
+func (w *sealing) correct(day int64, all bool) error {
+	if w.corrected {
+		return nil
+	}
+	w.corrected = true
+	d := w.device
+	hours, err := d.lateHours()
+	if err != nil {
+		return err
+	}
+	for _, hour := range hours {
+		var counted countedRecord
+		found, err := d.vault.load(d.countedKey(hour), &counted)
+		if err != nil {
+			return err
+		}
+		last := day-dayOfHour(hour) >= lateDays
+		switch {
+		case !found || day-dayOfHour(hour) > lateDays || counted.Corrections >= record.MaxCorrection:
+			err = w.forget(hour)
+		case all || last || counted.Corrections < record.MaxCorrection-1:
+			err = w.correction(hour, counted)
+		}
+		if err != nil {
+			return fmt.Errorf("correct hour %d: %w", hour, err)
+		}
+	}
+	oldest := (day - lateDays) * 24
+	return w.batch.DeleteRange(d.countedKey(d.document.FirstHour), d.countedKey(max(oldest, d.document.FirstHour)), nil)
+}
+
+// lateHours lists the sealed hours with late data that are not sealed, in order.
+func (d *Device) lateHours() ([]int64, error) {
+	var hours []int64
+	for e, err := range d.vault.each(kindGrid, nil) {
+		if err != nil {
+			return nil, err
+		}
+		if len(e.name) != 9 {
+			return nil, fmt.Errorf("%w: grid key", ErrDamaged)
+		}
+		hour := int64(binary.BigEndian.Uint64(e.name) ^ 1<<63)
+		if hour >= d.state.SealedUntil {
+			break
+		}
+		if n := len(hours); n == 0 || hours[n-1] != hour {
+			hours = append(hours, hour)
+		}
+	}
+	return hours, nil
+}
+
+// forget drops late data that can be sealed no more.
+func (w *sealing) forget(hour int64) error {
+	d := w.device
+	for _, m := range d.metrics {
+		codes, present, err := d.codes(hour, m.Slot)
+		if err != nil {
+			return err
+		}
+		if !present {
+			continue
+		}
+		for _, code := range codes {
+			if code != 0 {
+				w.state.Counts.Late++
+			}
+		}
+		if err := w.batch.Delete(d.gridKey(hour, m.Slot), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// correction seals the late data of one hour as its next correction.
+func (w *sealing) correction(hour int64, counted countedRecord) error {
+	d := w.device
+	win := he.Window{Hour: hour, Correction: counted.Corrections + 1}
+	// One message per window, ever: the hour's record says which is the next, and
+	// the store has no sequence number for it either.
+	key := d.vault.key(kindWindow, append(ordered(hour), win.Correction)...)
+	if old, err := d.vault.get(key); err != nil || old != nil {
+		return errors.Join(fmt.Errorf("%w: correction %d has a row already", ErrDamaged, win.Correction), err)
+	}
+	stats := map[int]privacy.HourStats{}
+	for _, m := range d.metrics {
+		codes, present, err := d.codes(hour, m.Slot)
+		if err != nil {
+			return err
+		}
+		if !present {
+			continue
+		}
+		for i, code := range codes {
+			if code != 0 && counted.Minutes[m.Slot]>>i&1 == 1 {
+				return fmt.Errorf("%w: minute %d is counted already", ErrDamaged, i)
+			}
+		}
+		if stats[m.Slot], err = d.hub.schema.Stats(m, codes[:]); err != nil {
+			return err
+		}
+		counted.add(m.Slot, codes)
+		if dayOfHour(hour) == w.day.Number && w.state.DaysUntil <= w.day.Number {
+			if err := w.setDay(hour, m.Slot, codes); err != nil {
+				return err
+			}
+		}
+		if err := w.batch.Delete(d.gridKey(hour, m.Slot), nil); err != nil {
+			return err
+		}
+	}
+	row, err := d.sealRow(win, stats)
+	if err != nil {
+		return err
+	}
+	counted.Corrections++
+	n := w.state.Corrected
+	w.state.Corrected++
+	return errors.Join(
+		d.vault.store(w.batch, d.lateKey(n), lateRecord{Hour: hour, Number: win.Correction, Row: row}),
+		d.vault.store(w.batch, d.countedKey(hour), counted),
+		d.vault.store(w.batch, key, n))
+}
