@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
@@ -32,6 +33,16 @@ const crashMinutes = 2000
 // crashValue is the reading of a minute: pushing it twice does not change the
 // mean.
 func crashValue(minute int64) wearable.Decimal { return wearable.Int(60 + minute%100) }
+
+// lateness is by how many minutes every tenth reading is late: its hour is sealed
+// by then.
+const lateness = 200
+
+func isLate(minute int64) bool { return minute%10 == 7 }
+
+func crashReading(minute int64) Reading {
+	return Reading{Metric: "heart_rate", Time: wearable.Int(epochStart + minute*60), Value: crashValue(minute)}
+}
 
 // child pushes reading after reading, says so for each, and seals and syncs on
 // the way, until it is done or killed.
@@ -64,7 +75,14 @@ func live() error {
 	ctx := context.Background()
 	for i := from; i < crashMinutes; i++ {
 		at := epochStart + i*60
-		if _, err := d.Push(ctx, []Reading{{Metric: "heart_rate", Time: wearable.Int(at), Value: crashValue(i)}}); err != nil {
+		var readings []Reading
+		if !isLate(i) {
+			readings = append(readings, crashReading(i))
+		}
+		if i >= lateness && isLate(i-lateness) {
+			readings = append(readings, crashReading(i-lateness))
+		}
+		if _, err := d.Push(ctx, readings); err != nil {
 			return err
 		}
 		fmt.Println("ack", i)
@@ -82,7 +100,8 @@ func live() error {
 }
 
 // A bridge is killed (SIGKILL) again and again. What it had acknowledged is in
-// the grid, and the ledger has one row for each hour.
+// the grid or, if it came late, in a correction; the ledger has one row for each
+// hour, and its rows open to all readings.
 func TestKilledBridgeLosesNothingItAcknowledged(t *testing.T) {
 	w := newWorld(t)
 	dir := filepath.Join(t.TempDir(), "hub")
@@ -106,6 +125,11 @@ func TestKilledBridgeLosesNothingItAcknowledged(t *testing.T) {
 	t.Logf("killed %d times", kills)
 	again := w.hub(dir)
 	d, _ = again.Device(d.ID())
+	for i := int64(crashMinutes - lateness); i < crashMinutes; i++ {
+		if isLate(i) {
+			push(t, d, crashReading(i))
+		}
+	}
 	if err := d.Advance(t.Context(), epochStart+2*86400); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +146,8 @@ func TestKilledBridgeLosesNothingItAcknowledged(t *testing.T) {
 		for i, code := range grid.Codes(0) {
 			minute := day*1440 + int64(i)
 			want := uint16(0)
-			if minute < crashMinutes {
+			inTime := !isLate(minute) || minute+lateness < 1440 || minute >= 1440
+			if minute < crashMinutes && inTime {
 				want, _ = m.Code(60 + minute%100)
 			}
 			if code != want {
@@ -134,6 +159,27 @@ func TestKilledBridgeLosesNothingItAcknowledged(t *testing.T) {
 		if _, ok, err := d.Receipt(record.KindRow, epochStart/3600+hour); err != nil || !ok {
 			t.Errorf("no receipt for hour %d: %v", hour, err)
 		}
+	}
+	w.holdsEveryReading(d)
+}
+
+// holdsEveryReading opens what the ledger has of a device.
+func (w *world) holdsEveryReading(d *Device) {
+	t := w.t.(*testing.T)
+	t.Helper()
+	rows, corrections := map[he.Window][]byte{}, 0
+	for name, p := range w.pointers {
+		if name.kind == record.KindRow {
+			rows[he.Window{Hour: name.index, Correction: name.number}] = w.row(p.signed.Pointer)
+			corrections += int(min(name.number, 1))
+		}
+	}
+	sum := int64(0)
+	for i := range int64(crashMinutes) {
+		sum += 60 + i%100
+	}
+	if r := reveal(t, w, d, 0, rows); r.N != crashMinutes || r.Sum != sum || corrections == 0 {
+		t.Errorf("%d corrections; n = %d, sum %d, want %d and %d", corrections, r.N, r.Sum, crashMinutes, sum)
 	}
 }
 
