@@ -64,7 +64,10 @@ type Options struct {
 	Keys      string // directory of the proving keys; default below State, or the user's cache
 	// People and Hours size the synthetic source; 0 stands for 200 and 24.
 	People, Hours int
-	Out           io.Writer
+	// Stored lets sensors keep the readings of every third minute to themselves and
+	// deliver them when the hours they belong to are sealed.
+	Stored bool
+	Out    io.Writer
 }
 
 // LedgerFabric is the value of Options.Ledger for Hyperledger Fabric.
@@ -216,6 +219,7 @@ func (w *world) run(ctx context.Context, o Options, src *Source, l net.Listener,
 	first, last := src.Span()
 	w.firstHour, w.untilHour = first, (floorDiv(last, 24)+1)*24
 	w.refuser, w.revoker = extras(src)
+	w.stored = o.Stored
 	if err := newWorld(ctx, w, o, l, page); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/verify"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -312,6 +314,35 @@ func TestExactAnswersEqualAnIndependentComputation(t *testing.T) {
 	checkParties(t, out)
 	checkNoLeak(t, w)
 	checkVerifies(t, w.dir)
+}
+
+// Readings that reach the bridge when their hours are sealed are in the answers
+// all the same, each once.
+func TestExactAnswersHaveWhatCameLate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a whole demo")
+	}
+	dir := madeUp(t)
+	r, _, w := runDemo(t, Options{Replay: dir, Exact: true, Stored: true})
+	compareExact(t, r, fromCSV(t, dir))
+	corrections := 0
+	for _, d := range w.index.Devices(0) {
+		receipts, err := w.index.Receipts(d.ID, record.KindRow, -1<<40, 1<<40)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range receipts {
+			corrections += int(min(r.Pointer.Pointer.Correction, 1))
+		}
+	}
+	if corrections < 12 {
+		t.Errorf("%d corrections are available, want some of each subject", corrections)
+	}
+	// Claims are about day roots, which were made before: what is late is not in them.
+	var out bytes.Buffer
+	if err := verify.Check(t.Context(), w.dir, &out); err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
 }
 
 func TestExactAnswersOnRecordedVitals(t *testing.T) {

@@ -27,6 +27,8 @@ type kit struct {
 	close  []func() error
 	next   int // first sample that is not measured yet
 	push   []bridge.Reading
+	late   []bridge.Reading // stored by a sensor until their hours are sealed
+	stores bool
 	sealed bool // to the end of the recording
 
 	emitted, pushed int
@@ -34,7 +36,7 @@ type kit struct {
 
 // wear gives a subject the sensors for its metrics and connects them.
 func (w *world) wear(ctx context.Context, p *person) error {
-	k := &kit{}
+	k := &kit{stores: w.stored}
 	p.kit = k
 	has := p.Metrics()
 	for _, s := range []*virtual.Sensor{
@@ -98,6 +100,9 @@ func (w *world) play(ctx context.Context, people []*person) error {
 		if err := w.seal(ctx, people, until); err != nil {
 			return err
 		}
+		if err := w.each(ctx, people, (*person).deliver); err != nil {
+			return err
+		}
 		if _, err := w.hub.Sync(ctx); err != nil {
 			return err
 		}
@@ -158,6 +163,10 @@ func (p *person) live(ctx context.Context, minute int64) (int, error) {
 		for k.next < len(p.Samples) && p.Samples[k.next].Unix == p.Samples[second].Unix {
 			k.next++
 		}
+		if k.stores && minute%3 == 0 {
+			k.store(p.Samples[second:k.next])
+			continue
+		}
 		if err := k.send(ctx, p.Samples[second:k.next]); err != nil {
 			return 0, fmt.Errorf("measuring %s: %w", p.ID, err)
 		}
@@ -215,6 +224,30 @@ func (p *person) flush(ctx context.Context) error {
 	}
 	p.kit.push = p.kit.push[:0]
 	return nil
+}
+
+// store keeps samples in the sensor.
+func (k *kit) store(samples []Sample) {
+	for _, s := range samples {
+		m, _ := wearable.BySlot(s.Slot)
+		k.late = append(k.late, bridge.Reading{Metric: m.Key, Time: wearable.Int(s.Unix), Value: s.Value})
+		k.pushed++
+	}
+}
+
+// deliver hands over what sensors have stored: their hours are sealed, so it
+// becomes corrections.
+func (p *person) deliver(ctx context.Context) error {
+	if p.kit == nil || len(p.kit.late) == 0 {
+		return nil
+	}
+	for part := range slices.Chunk(p.kit.late, bridge.MaxPush) {
+		if _, err := p.device.Push(ctx, part); err != nil {
+			return fmt.Errorf("delivering stored readings of %s: %w", p.ID, err)
+		}
+	}
+	p.kit.late = p.kit.late[:0]
+	return p.device.SealLate(ctx)
 }
 
 // seal lets every bridge seal the hours that are over, but none after its

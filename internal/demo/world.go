@@ -62,6 +62,7 @@ type world struct {
 	untilHour int64
 	refuser   *Subject
 	revoker   *Subject
+	stored    bool // Options.Stored
 	people    []*person
 
 	genesis         record.Genesis
