@@ -18,10 +18,12 @@
 //     confirmed to the sensor only after it is gridded, and Push returns only
 //     then.
 //   - gridded: the sample is part of its minute's exact sum, synced to disk.
-//     From here on a crash loses nothing.
+//     From here on a crash loses nothing. A sample of an hour that is sealed
+//     already waits for the hour's next correction, if its minute was missing.
 //   - sealed: the hour's row and the mark "sealed up to" were written by one
 //     synced commit. A crash before it leaves the hour gridded; the row that
-//     was lost never left.
+//     was lost never left. A correction is sealed in the same way, together with
+//     its number and the minutes that it counts.
 //   - stored: the gateway has the blob that carries the row. Which rows share a
 //     blob, and the signed pointers to them, are synced before the first byte is
 //     sent; a retry after a crash sends the same bytes.
@@ -50,9 +52,16 @@
 // Two rows sealed under one window open their difference to everyone. So the
 // store must never be rolled back: keep the directory, its key file and its
 // mark file out of backups. The mark file lies outside the directory and holds,
-// per device, the hour up to which rows may have left. A device whose store is
-// behind its mark, or behind the ledger, is retired for good (ErrRetired) and
-// its patient enrols a new one with new seeds.
+// per device, the hour up to which rows may have left, and how many corrections
+// may have. A device whose store is behind its mark, or behind the ledger, is
+// retired for good (ErrRetired) and its patient enrols a new one with new seeds.
+//
+// # Late data
+//
+// What comes when its hour is sealed becomes a correction: a row of its own for
+// the minutes that were missing, up to three for an hour and for six days after
+// its day (docs/life-of-a-reading.md). Advance seals them when a day ends,
+// Device.SealLate at once.
 //
 // # Promise
 //

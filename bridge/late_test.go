@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 const hour0 = int64(epochStart / 3600)
@@ -177,13 +178,27 @@ func TestLateReadingsAfterTheEndOfARecording(t *testing.T) {
 // no late data, as it does not say which minutes count.
 func TestHoursSealedBeforeThereWereCorrectionsTakeNone(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")
+	dir := filepath.Join(t.TempDir(), "hub")
+	h := w.hub(dir)
+	d := w.enrolled(h, "heart_rate")
 	advance(t, w, d, 1)
 	if err := d.vault.db.Delete(d.countedKey(hour0), nil); err != nil {
 		t.Fatal(err)
 	}
-	if o := push(t, d, at(t, 5, "60")); o.Late != 1 {
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	version := filepath.Join(dir, state.VersionFile)
+	if err := os.WriteFile(version, []byte("1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, _ = w.hub(dir).Device(d.ID())
+	if o := push(t, d, at(t, 5, "60"), at(t, 65, "60")); o.Late != 1 || o.Gridded != 1 {
 		t.Errorf("outcome %+v", o)
+	}
+	// The program of then would not know what this one has sealed.
+	if err := state.Check(dir, 1); !errors.Is(err, ErrNewer) {
+		t.Errorf("the old program is not kept off: %v", err)
 	}
 }
 
@@ -261,6 +276,9 @@ func TestAttackRollBackACorrection(t *testing.T) {
 			again := w.hub(old)
 			d2, _ := again.Device(d.ID())
 			uploaded := len(w.blobs)
+			if marked := name == "mark file kept"; marked != (d2.Retired() != "") {
+				t.Fatalf("retired when opened: %q", d2.Retired())
+			}
 			if d2.Retired() == "" {
 				push(t, d2, at(t, 6, "99"))
 				if err := d2.SealLate(t.Context()); err != nil {
