@@ -1,6 +1,7 @@
 package chaincode_test
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -111,4 +112,20 @@ func TestCorrectionsAreDueWhenTheDayRootIs(t *testing.T) {
 	w.refusesPointer(fault.Expired, d.correction(w, startHour, 2))
 	// A first sealing may come as late as it likes.
 	wantOutcomes(t, w.anchor(d.row(w, startHour+1)), record.Anchored)
+}
+
+// A query that could not be answered is refused before it costs anything: its
+// hours may all have been corrected.
+func TestAskCountsTheCorrectionsThatItsHoursMayHave(t *testing.T) {
+	w := newWorld(t)
+	w.tick(start + 30*86400)
+	for cohort, fits := range map[int]bool{250_000: true, 400_000: false} {
+		s := w.study(func(s *record.Study) { s.ID, s.MinCohort = "of-"+strconv.Itoa(cohort), cohort })
+		ask := record.Ask{Study: s.ID, Metric: "heart_rate", From: s.From, Until: s.Until, Rho: 100_000}
+		if fits {
+			w.must(hospitalA, "Query:Ask", ask, nil)
+			continue
+		}
+		w.refuses(fault.Invalid, "rows", hospitalA, "Query:Ask", ask)
+	}
 }
