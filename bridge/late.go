@@ -54,9 +54,18 @@ func (d *Device) late(n int64) (lateRecord, error) {
 	return l, nil
 }
 
-// takesLate tells whether there may be another correction of an hour of this
-// day: until is the hour before which everything is sealed.
-func takesLate(hour, until int64) bool { return dayOfHour(until)-dayOfHour(hour) <= lateDays }
+// takesLate tells whether there may be another correction of an hour: now is the
+// hour at hand.
+func takesLate(hour, now int64) bool { return dayOfHour(now)-dayOfHour(hour) <= lateDays }
+
+// hourAtHand is the hour that is open. The bridge may have been off since it
+// sealed the last one, and the ledger's time goes on.
+func (d *Device) hourAtHand() int64 {
+	if d.hub.cfg.Genesis.Clock == record.ClockSimulated {
+		return d.state.SealedUntil
+	}
+	return max(d.state.SealedUntil, floor(d.hub.cfg.Clock().Unix(), 3600))
+}
 
 // takeLate grids a sample of a sealed hour. A minute that a row counts is never
 // counted again: the sample is dropped, though it would have changed the mean.
@@ -68,7 +77,7 @@ func (d *Device) takeLate(m wearable.Metric, minute int64, v wearable.Decimal) e
 		return err
 	}
 	switch {
-	case !found || counted.Corrections >= record.MaxCorrection || !takesLate(hour, d.state.SealedUntil):
+	case !found || counted.Corrections >= record.MaxCorrection || !takesLate(hour, d.hourAtHand()):
 		d.state.Counts.Late++
 	case counted.Minutes[m.Slot]>>(minute-hour*wearable.MinutesPerHour)&1 == 1:
 		d.state.Counts.Counted++
@@ -100,7 +109,7 @@ func (d *Device) SealLate(ctx context.Context) error {
 		if err := w.loadDay(w.day.Number); err != nil {
 			return err
 		}
-		if err := w.correct(w.day.Number, true); err != nil {
+		if err := w.correct(func(int64, uint8) bool { return true }); err != nil {
 			return err
 		}
 		store := w.storeDay
@@ -111,14 +120,24 @@ func (d *Device) SealLate(ctx context.Context) error {
 	})
 }
 
-// correct seals the late data of every hour for which it is time at the end of
-// the day, or of all hours, and forgets what comes too late for that.
-func (w *sealing) correct(day int64, all bool) error {
+// correctUntil returns when it is time for the next correction of an hour that
+// has had so many, as everything before the hour until is being sealed: at once,
+// but that the last waits as long as it can.
+func (w *sealing) correctUntil(until int64) func(int64, uint8) bool {
+	ends := w.state.Finished && until >= w.state.FinishAt // no day will end any more
+	return func(hour int64, had uint8) bool {
+		return ends || had < record.MaxCorrection-1 || !takesLate(hour, until)
+	}
+}
+
+// correct seals the late data of every hour for which it is time, and forgets
+// what comes too late for that.
+func (w *sealing) correct(due func(hour int64, had uint8) bool) error {
 	if w.corrected {
 		return nil
 	}
 	w.corrected = true
-	d := w.device
+	d, today := w.device, w.day.Number*24
 	hours, err := d.lateHours()
 	if err != nil {
 		return err
@@ -129,19 +148,18 @@ func (w *sealing) correct(day int64, all bool) error {
 		if err != nil {
 			return err
 		}
-		last := day-dayOfHour(hour) >= lateDays
 		switch {
-		case !found || day-dayOfHour(hour) > lateDays || counted.Corrections >= record.MaxCorrection:
+		case !found || !takesLate(hour, today) || counted.Corrections >= record.MaxCorrection:
 			err = w.forget(hour)
-		case all || last || counted.Corrections < record.MaxCorrection-1:
+		case due(hour, counted.Corrections):
 			err = w.correction(hour, counted)
 		}
 		if err != nil {
 			return fmt.Errorf("correct hour %d: %w", hour, err)
 		}
 	}
-	oldest := (day - lateDays) * 24
-	return w.batch.DeleteRange(d.countedKey(d.document.FirstHour), d.countedKey(max(oldest, d.document.FirstHour)), nil)
+	first := d.document.FirstHour
+	return w.batch.DeleteRange(d.countedKey(first), d.countedKey(max(first, today-lateDays*24)), nil)
 }
 
 // lateHours lists the sealed hours with late data that are not sealed, in order.

@@ -121,6 +121,39 @@ func TestAnHourHasThreeCorrections(t *testing.T) {
 	}
 }
 
+// The third correction does not wait for a day end that comes too late: a bridge
+// that was off seals many days at once.
+func TestTheLastCorrectionIsSealedAlsoByABridgeThatWasOff(t *testing.T) {
+	for _, jump := range []int64{5, 9, 25} { // days; the last is more than one commit
+		w := newWorld(t)
+		d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")
+		for i := range int64(3) {
+			advance(t, w, d, 1+24*i)
+			push(t, d, at(t, i, "60"))
+		}
+		advance(t, w, d, (2+jump)*24)
+		if n := len(lateRows(t, d)); n != 3 {
+			t.Errorf("%d days: %d corrections", jump, n)
+		}
+	}
+}
+
+// A bridge that was off does not take what the ledger will refuse.
+func TestLateByTheClockAndNotByWhatIsSealed(t *testing.T) {
+	w := newWorld(t)
+	w.genesis.Clock = record.ClockWall
+	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")
+	advance(t, w, d, 1)
+	w.at(epochStart + 7*86400 - 1)
+	if o := push(t, d, at(t, 1, "60")); o.Gridded != 1 {
+		t.Errorf("on the last day: %+v", o)
+	}
+	w.at(epochStart + 7*86400)
+	if o := push(t, d, at(t, 2, "60")); o.Late != 1 {
+		t.Errorf("on the day after: %+v", o)
+	}
+}
+
 func TestSealLateDoesNotWaitForTheEndOfTheDay(t *testing.T) {
 	w := newWorld(t)
 	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "heart_rate")

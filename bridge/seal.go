@@ -168,6 +168,7 @@ type sealing struct {
 	batch  *pebble.Batch
 	state  deviceState
 	day    wearable.Day // the day that is being sealed
+	until  int64        // hours before it are being sealed
 	// corrected says that late data were looked through: what this commit deletes
 	// is still to be seen in the store until it is made.
 	corrected bool
@@ -175,6 +176,7 @@ type sealing struct {
 
 // run seals hours before until, and commits days before today that are sealed.
 func (w *sealing) run(until, today int64) error {
+	w.until = until
 	partial := w.partialDay(until, today)
 	if w.state.SealedUntil >= until && !partial {
 		return nil
@@ -245,7 +247,7 @@ func (w *sealing) endDay(today int64) error {
 // commitDay seals what is late, so that it is part of the day if it is the day's,
 // and makes the day root.
 func (w *sealing) commitDay() error {
-	if err := w.correct(w.day.Number, false); err != nil {
+	if err := w.correct(w.correctUntil(w.until)); err != nil {
 		return err
 	}
 	root, opening, err := zk.CommitDay(&w.day)

@@ -168,8 +168,9 @@ func (c *Client) Upload(ctx context.Context, device record.ID, blobs [][]byte, p
 }
 
 // Receipts returns receipts of the device's pointers of a kind with indices in
-// [from, until), in order and at most MaxReceipts: ask again from the last index
-// plus one. The device or a member signs.
+// [from, until), in order of index and correction and at most MaxReceipts, all of
+// an index or none: ask again from the last index plus one. The device or a member
+// signs.
 func (c *Client) Receipts(ctx context.Context, device record.ID, kind string, from, until int64) ([]record.Receipt, error) {
 	q := url.Values{"kind": {kind}, "from": {strconv.FormatInt(from, 10)}, "until": {strconv.FormatInt(until, 10)}}
 	var m apiv1.ListReceiptsResponse
