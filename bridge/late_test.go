@@ -328,3 +328,17 @@ func TestAttackRollBackACorrection(t *testing.T) {
 		})
 	}
 }
+
+func BenchmarkPushLate(b *testing.B) {
+	w := newWorld(b)
+	d := w.enrolled(w.hub(filepath.Join(b.TempDir(), "hub")), "heart_rate")
+	advance(b, w, d, 48)
+	var readings []Reading
+	for minute := range int64(48 * 60) {
+		readings = append(readings, at(b, minute, "60"))
+	}
+	for b.Loop() {
+		push(b, d, readings...)
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(readings)), "us/reading")
+}
