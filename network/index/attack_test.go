@@ -1,0 +1,90 @@
+package index
+
+import (
+	"testing"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// abandon records that a query was given up after it had been asked.
+func (l *ledger) abandon(id string) {
+	for _, q := range l.queries {
+		if q.ID == id {
+			q.Status = record.QueryAbandoned
+			l.tx(put(chaincode.QueryKey(id), q))
+		}
+	}
+}
+
+// TestAttackWithheldSeeds: a device that gives one holder no seeds, or wrong ones,
+// would make every cohort that it is in impossible to open. It is in none until all
+// holders have acknowledged, however many rows it has and whoever vouches for these.
+func TestAttackWithheldSeeds(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	l.patient()
+	p := l.patients[len(l.patients)-1]
+	d := l.device(p, day0, metric)
+	l.consent(l.permit(p, members[0], hour0, hour0+100))
+	l.rows(d.ID, hour0, hour0+48)
+	var queries []string
+	for _, m := range members {
+		queries = append(queries, l.ask(members[0], hour0, hour0+24, 100))
+		l.ack(d.ID, m)
+	}
+	after := l.ask(members[0], hour0, hour0+24, 100)
+	l.cut()
+	ix := apply(t, l.blocks)
+	for acks, query := range queries {
+		if got := size(t, ix, query); got != 2 {
+			t.Errorf("with %d acknowledgements of %d the cohort has %d patients, want the other 2", acks, len(members), got)
+		}
+	}
+	if got := size(t, ix, after); got != 3 {
+		t.Errorf("with all acknowledgements the cohort has %d patients, want 3", got)
+	}
+}
+
+// TestAttackAbandonAndAskAgain: a query that is given up after a share may have left
+// stays charged to every patient in it, so that abandoning and asking again collects
+// no noise beyond what the cap pays for.
+func TestAttackAbandonAndAskAgain(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	var queries []string
+	for range 5 {
+		id := l.ask(members[0], hour0, hour0+24, 300)
+		l.abandon(id)
+		queries = append(queries, id)
+	}
+	l.cut()
+	ix := apply(t, l.blocks)
+	for i, id := range queries {
+		want := 2
+		if i >= 3 { // 3 x 300 of the 1,000 that the consents allow
+			want = 0
+		}
+		if got := size(t, ix, id); got != want {
+			t.Errorf("query %d after %d abandoned ones has %d patients, want %d", i, i, got, want)
+		}
+	}
+}
+
+// TestAttackExactAbandonAndAskAgain: the same without noise: hours that an abandoned
+// exact query covered are not opened again, neither with nor without one patient.
+func TestAttackExactAbandonAndAskAgain(t *testing.T) {
+	l := newLedger()
+	l.ready(3)
+	first := l.ask(members[0], hour0, hour0+24, 0)
+	l.abandon(first)
+	second := l.ask(members[0], hour0, hour0+24, 0)
+	other := l.ask(members[1], hour0+12, hour0+13, 0)
+	l.cut()
+	ix := apply(t, l.blocks)
+	for id, want := range map[string]int{first: 3, second: 0, other: 0} {
+		if got := size(t, ix, id); got != want {
+			t.Errorf("query %s has %d patients, want %d", id[:8], got, want)
+		}
+	}
+}
