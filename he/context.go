@@ -46,7 +46,7 @@ const (
 	domainTernary  = "he-ternary/v1"
 	domainSeedHash = "he-seed-hash/v1"
 	domainSeedBox  = "he-seed-box/v1"
-	domainWindow   = "he-window/v1"
+	domainWindow   = "he-window/v2"
 	domainKeyCheck = "he-piece-key-check/v1"
 	domainKeyBox   = "he-piece-key-box/v1"
 	domainShare    = "he-share/v1"

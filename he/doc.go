@@ -3,7 +3,7 @@
 // RLWE, homomorphic in the message and in the key.
 //
 //	s_d = sum over pieces p of ternary(XOF(context, device, p, seed))    a device's secret
-//	a_t = XOF(network, profile, window)                                  public, common to all devices
+//	a_t = x^(-hour*N/24) * XOF(network, profile, day, correction)        public, common to all devices
 //	b_d = -a_t*s_d + e + round(Q*m_d/T)   mod Q                          a row, first coefficients only
 //	h_p = [a_T * sum of s_{d,p}] + uniform flood + round(Q*noise_p/T)    a share, asked coefficients only
 //	sum of rows + sum of h_p = (Q/T)*(sum of m + noise) + small

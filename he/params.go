@@ -22,14 +22,16 @@ type Params struct {
 	rings   []*ring.SubRing // by prime
 	scaler  scaler
 	crt     crt
-	windows *lru[*lazyPoly] // a_t by window
+	days    *lru[*lazyPoly] // polynomials of days
+	hours   *lru[*lazyPoly] // rotations, by set of hours of a day
 	sums    *lru[poly]      // a_T by set of windows
 	scratch sync.Pool       // *[]uint64 of n words
 }
 
 const (
-	cachedWindows = 96 // 256 kB each under DefaultProfile
-	cachedSums    = 64
+	cachedDays  = 32 // 256 kB each under DefaultProfile
+	cachedHours = 32
+	cachedSums  = 64
 )
 
 // New checks a profile with a schema and a sharing and prepares it. It refuses
@@ -57,7 +59,7 @@ func New(p Profile, s *privacy.Schema, sh Sharing) (*Params, error) {
 	params := &Params{
 		profile: p, schema: s, sharing: sh, report: report, n: n,
 		rings: r.SubRings, scaler: newScaler(p.Primes), crt: newCRT(p.Primes),
-		windows: newLRU[*lazyPoly](cachedWindows), sums: newLRU[poly](cachedSums),
+		days: newLRU[*lazyPoly](cachedDays), hours: newLRU[*lazyPoly](cachedHours), sums: newLRU[poly](cachedSums),
 	}
 	params.scratch.New = func() any { b := make([]uint64, n); return &b }
 	return params, nil
@@ -90,8 +92,8 @@ func (p Profile) wellFormed(s *privacy.Schema) error {
 	if p.Name == "" || len(p.Name) > 64 {
 		return fmt.Errorf("its name has %d bytes, 1 to 64 are allowed", len(p.Name))
 	}
-	if p.LogN < 10 || p.LogN > 15 || s.Coefficients() > 1<<p.LogN {
-		return fmt.Errorf("ring degree 2^%d is not from 2^10 to 2^15 or below the row's %d coefficients", p.LogN, s.Coefficients())
+	if p.LogN < 10 || p.LogN > 15 || s.Coefficients() > 1<<p.LogN/hoursPerDay {
+		return fmt.Errorf("ring degree 2^%d is not from 2^10 to 2^15, or a day's %d rows of %d coefficients are above it", p.LogN, hoursPerDay, s.Coefficients())
 	}
 	if p.PayloadBits != privacy.PayloadBits {
 		return fmt.Errorf("payloads have %d bits, the schema's have %d", p.PayloadBits, privacy.PayloadBits)

@@ -242,25 +242,60 @@ func TestRowsHaveOneEncoding(t *testing.T) {
 	}
 }
 
-// TestWindowsAreComputedOnceAndForgotten: many goroutines share one polynomial,
+// TestPolynomialsAreComputedOnceAndForgotten: many goroutines share one polynomial,
 // and the cache stays within its bound.
-func TestWindowsAreComputedOnceAndForgotten(t *testing.T) {
+func TestPolynomialsAreComputedOnceAndForgotten(t *testing.T) {
 	p := defaultParams(t)
-	p.windows = newLRU[*lazyPoly](3)
+	p.days, p.hours, p.sums = newLRU[*lazyPoly](3), newLRU[*lazyPoly](3), newLRU[poly](3)
 	var all sync.WaitGroup
 	for i := range 32 {
 		all.Go(func() {
-			w := Window{Hour: int64(i % 8)}
-			a, b := p.window("n", w), p.expandWindow("n", w)
-			p.rings[0].NTT(b[0], b[0])
-			if !slices.Equal(a[0], b[0]) {
-				t.Errorf("window %d is not its expansion", w.Hour)
+			w := Window{Hour: int64(i%8)*23 - 40, Correction: uint8(i % 3)}
+			a, b := p.windowSums("n", [][]Window{{w}})[0], p.expandWindow("n", w)
+			for l, r := range p.rings {
+				r.NTT(b[l], b[l])
+				if !slices.Equal(a[l], b[l]) {
+					t.Errorf("window %d is not its expansion", w.Hour)
+				}
 			}
 		})
 	}
 	all.Wait()
-	if got := p.windows.order.Len(); got != 3 || len(p.windows.entries) != 3 {
-		t.Errorf("the cache keeps %d windows", got)
+	for _, kept := range []int{p.days.order.Len(), len(p.days.entries), p.hours.order.Len(), p.sums.order.Len()} {
+		if kept != 3 {
+			t.Errorf("a cache keeps %d polynomials", kept)
+		}
+	}
+}
+
+// TestHoursOfADayAreDisjoint: an hour's polynomial is its day's, rotated by whole
+// strides, so that hours read different coefficients of one product; days before 1970
+// split alike. No row is longer than a stride.
+func TestHoursOfADayAreDisjoint(t *testing.T) {
+	p := defaultParams(t)
+	if p.schema.Coefficients() > p.stride() || p.stride()*hoursPerDay > p.n {
+		t.Fatalf("24 rows of %d coefficients do not fit strides of %d in %d", p.schema.Coefficients(), p.stride(), p.n)
+	}
+	for hour, want := range map[int64]struct {
+		day  int64
+		hour int
+	}{0: {0, 0}, 23: {0, 23}, 24: {1, 0}, -1: {-1, 23}, -24: {-1, 0}, -25: {-2, 23}} {
+		if d, h := (Window{Hour: hour}).split(); d.number != want.day || h != want.hour {
+			t.Errorf("hour %d is hour %d of day %d", hour, h, d.number)
+		}
+	}
+	of := p.expandDay("n", day{number: -1})
+	for hour := range int64(24) {
+		a := p.expandWindow("n", Window{Hour: hour - 24})
+		from := int(hour) * p.stride()
+		for l, q := range p.profile.Primes {
+			if !slices.Equal(a[l][:p.n-from], of[l][from:]) {
+				t.Fatalf("hour %d does not start at coefficient %d of its day", hour, from)
+			}
+			if from > 0 && a[l][p.n-1] != (q-of[l][from-1])%q {
+				t.Fatalf("hour %d does not go around with the sign changed", hour)
+			}
+		}
 	}
 }
 
@@ -508,6 +543,29 @@ func TestSecretsDoNotPrint(t *testing.T) {
 			t.Errorf("%s: log %s, JSON %s (%v)", name, log.String(), text, err)
 		}
 	}
+}
+
+// TestKeysSealConcurrently: rows of many days sealed at once are those that are
+// sealed one after another.
+func TestKeysSealConcurrently(t *testing.T) {
+	p := defaultParams(t)
+	one, many := fixedDevice(t, p, 1), fixedDevice(t, p, 1)
+	payloads := smallRow(t, p, 60, 7)
+	var all sync.WaitGroup
+	for i := range 40 {
+		w := Window{Hour: int64(i * 13), Correction: uint8(i % 2)}
+		noise := func() *sha3.SHAKE { return prf(testKeys[0][:], record.SumID([]byte{byte(i)}), "test") }
+		want, err := p.seal(one.key, w, payloads, noise())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			if got, err := p.seal(many.key, w, payloads, noise()); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("window %v is sealed differently (%v)", w, err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestKeysRefuseWhatTheyWereNotMadeFor covers the refusals of sealing.

@@ -22,10 +22,20 @@ type DeviceKey struct {
 	redacted
 	context Context
 	profile string
+	schema  record.ID
 	secret  poly // transformed, Montgomery form
 
 	mu     sync.Mutex
 	sealed map[Window]struct{}
+	masks  [2]dayMask // of the days sealed last
+}
+
+// dayMask is a day's polynomial times the secret, on the coefficients of the day's
+// rows: hour by hour, coefficient by coefficient, prime by prime. It is as secret as
+// the key.
+type dayMask struct {
+	day      day
+	residues []uint64
 }
 
 // NewDeviceKey expands a device's seeds, one per piece and all different, into
@@ -44,7 +54,7 @@ func (p *Params) NewDeviceKey(c Context, device record.ID, seeds []Seed) (*Devic
 			return nil, err
 		}
 	}
-	k := &DeviceKey{context: c, profile: p.profile.Name, secret: p.transform(sum), sealed: map[Window]struct{}{}}
+	k := &DeviceKey{context: c, profile: p.profile.Name, schema: p.schema.Digest(), secret: p.transform(sum), sealed: map[Window]struct{}{}}
 	clear(sum)
 	return k, nil
 }
@@ -70,6 +80,10 @@ func (k *DeviceKey) Wipe() {
 		clear(limb)
 	}
 	k.secret = nil
+	for _, m := range k.masks {
+		clear(m.residues)
+	}
+	k.masks = [2]dayMask{}
 }
 
 // Seal makes the row of a window from the schema's payloads (privacy.Schema.Row).
@@ -95,8 +109,8 @@ func (p *Params) checkSeal(c Context, k *DeviceKey, w Window, payloads []privacy
 	switch {
 	case k == nil || k.secret == nil:
 		return errors.New("there is no device key")
-	case k.context != c || k.profile != p.profile.Name:
-		return errors.New("the device key was made for another network, epoch or profile")
+	case k.context != c || k.profile != p.profile.Name || k.schema != p.schema.Digest():
+		return errors.New("the device key was made for another network, epoch, profile or schema")
 	case len(payloads) != p.schema.Coefficients():
 		return fmt.Errorf("a row has %d coefficients, not %d", p.schema.Coefficients(), len(payloads))
 	}
@@ -113,13 +127,51 @@ func (p *Params) seal(k *DeviceKey, w Window, payloads []privacy.Payload, random
 	if _, err := io.ReadFull(random, noise); err != nil {
 		return nil, fmt.Errorf("read randomness: %w", err)
 	}
-	residues := p.encrypt(k.secret, p.window(k.context.Network, w), payloads, noise)
+	k.mu.Lock()
+	residues := p.encrypt(p.mask(k, w), payloads, noise)
+	k.mu.Unlock()
 	clear(noise)
 	return p.pack(residues), nil
 }
 
-// encrypt computes -a*s + e + round(Q*m/T) on the first coefficients.
-func (p *Params) encrypt(secret, a poly, payloads []privacy.Payload, noise []byte) []uint64 {
+// mask returns a_t*s on the coefficients of a row, to be read while k.mu is held. It
+// keeps those of the last two days, so that a day costs one product.
+func (p *Params) mask(k *DeviceKey, w Window) []uint64 {
+	d, hour := w.split()
+	size := p.schema.Coefficients() * len(p.rings)
+	if k.masks[0].day != d || k.masks[0].residues == nil {
+		k.masks[0], k.masks[1] = k.masks[1], k.masks[0]
+	}
+	if m := &k.masks[0]; m.day != d || m.residues == nil {
+		if m.residues == nil {
+			m.residues = make([]uint64, hoursPerDay*size)
+		}
+		m.day = d
+		p.maskDay(p.day(k.context.Network, d), k.secret, m.residues)
+	}
+	return k.masks[0].residues[hour*size : (hour+1)*size]
+}
+
+func (p *Params) maskDay(a, secret poly, residues []uint64) {
+	buf := p.scratch.Get().(*[]uint64)
+	coeffs, primes := p.schema.Coefficients(), len(p.rings)
+	for l, r := range p.rings {
+		product := *buf
+		r.MulCoeffsMontgomery(a[l], secret[l], product)
+		r.INTT(product, product)
+		for hour := range hoursPerDay {
+			for j := range coeffs {
+				residues[(hour*coeffs+j)*primes+l] = product[hour*p.stride()+j]
+			}
+		}
+	}
+	clear(*buf) // a*s gives s away
+	p.scratch.Put(buf)
+}
+
+// encrypt computes -a*s + e + round(Q*m/T) on the coefficients of a row, where mask
+// is a*s.
+func (p *Params) encrypt(mask []uint64, payloads []privacy.Payload, noise []byte) []uint64 {
 	primes := len(p.rings)
 	residues := make([]uint64, len(payloads)*primes)
 	for j, m := range payloads {
@@ -130,20 +182,9 @@ func (p *Params) encrypt(secret, a poly, payloads []privacy.Payload, noise []byt
 		for l := range p.scaler.primes {
 			prime := &p.scaler.primes[l]
 			x := prime.residue(lo, hi, borrow) + uint64(e) + uint64(e>>63)&prime.q
+			x = reduceOnce(x, prime.q) + prime.q - mask[j*primes+l]
 			residues[j*primes+l] = reduceOnce(x, prime.q)
 		}
 	}
-	buf := p.scratch.Get().(*[]uint64)
-	for l, r := range p.rings {
-		product := *buf
-		r.MulCoeffsMontgomery(a[l], secret[l], product)
-		r.INTT(product, product)
-		for j := range payloads {
-			x := &residues[j*primes+l]
-			*x = reduceOnce(*x+r.Modulus-product[j], r.Modulus)
-		}
-	}
-	clear(*buf) // a*s gives s away
-	p.scratch.Put(buf)
 	return residues
 }

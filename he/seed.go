@@ -34,12 +34,15 @@ func (p *Params) SeedHash(c Context, device record.ID, piece int, s Seed) record
 // "[secret]".
 type Ternary []int8
 
+// shakeRate is the number of bytes that one permutation of cSHAKE128 gives.
+const shakeRate = 168
+
 // Expand derives a piece's ternary polynomial from its seed. Each byte of the
 // stream below 243 = 3^5 makes five coefficients, lowest digit first.
 func (p *Params) Expand(c Context, device record.ID, piece int, s Seed) Ternary {
 	x := xof128("ternary", p.seedID(domainTernary, c, device, piece), s[:])
 	t := make(Ternary, p.n+4)
-	var buf [840]byte // five blocks of cSHAKE128
+	var buf [shakeRate]byte
 	for n := 0; n < p.n; {
 		x.Read(buf[:])
 		for _, b := range buf {

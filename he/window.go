@@ -42,20 +42,61 @@ func (p *Params) WindowDigest(network string, w Window) (record.ID, error) {
 	return record.ID(h.Sum(nil)), nil
 }
 
-// expandWindow derives a_t, as coefficients. Each prime has a stream of its own:
-// 7 bytes make a candidate of ResidueBits bits, which counts if it is below the
-// prime.
+// hoursPerDay windows share one polynomial: that of their day and correction. An
+// hour's is that polynomial divided by x^(hour of the day * stride), which brings
+// the hour's own coefficients to the front. So the rows of a day are different
+// coefficients of one RLWE sample, and a day costs one expansion and one product.
+const hoursPerDay = 24
+
+// day is what the polynomial of a window is derived from.
+type day struct {
+	number     int64 // Unix day, rounded down
+	correction uint8
+}
+
+// split returns the window's day and its hour in it.
+func (w Window) split() (day, int) {
+	number := w.Hour / hoursPerDay
+	if w.Hour%hoursPerDay < 0 {
+		number--
+	}
+	return day{number, w.Correction}, int(w.Hour - number*hoursPerDay)
+}
+
+// stride is the number of a day polynomial's coefficients that an hour has to
+// itself. It follows from the ring alone, so that no change of schema makes two
+// hours overlap.
+func (p *Params) stride() int { return p.n / hoursPerDay }
+
+// expandWindow derives a_t, as coefficients: a rotation of the day's, with the sign
+// of what goes around changed.
 func (p *Params) expandWindow(network string, w Window) poly {
+	d, hour := w.split()
+	a, of := p.newPoly(), p.expandDay(network, d)
+	shift := hour * p.stride()
+	for l, q := range p.profile.Primes {
+		copy(a[l], of[l][shift:])
+		for i, c := range of[l][:shift] {
+			a[l][p.n-shift+i] = reduceOnce(q-c, q)
+		}
+	}
+	return a
+}
+
+// expandDay derives a day's polynomial, as coefficients. Each prime has a stream of
+// its own: 7 bytes make a candidate of ResidueBits bits, which counts if it is below
+// the prime.
+func (p *Params) expandDay(network string, d day) poly {
 	a := p.newPoly()
 	for l, q := range p.profile.Primes {
-		x := xof128("window", p.windowID(network, w, l), nil)
+		x := xof128("window", p.dayID(network, d, l), nil)
 		fillUniform(x.Read, a[l], q, p.profile.ResidueBits)
 	}
 	return a
 }
 
-func (p *Params) windowID(network string, w Window, prime int) record.ID {
-	return record.Digest(domainWindow, network, []any{p.profile.Name, w.Hour, w.Correction, prime})
+func (p *Params) dayID(network string, d day, prime int) record.ID {
+	return record.Digest(domainWindow, network, []any{p.profile.Name, d.number, d.correction, prime})
 }
 
 func fillUniform(read func([]byte) (int, error), out []uint64, q uint64, bits int) {
@@ -79,11 +120,11 @@ type lazyPoly struct {
 	poly poly
 }
 
-// window returns a_t, transformed, from the cache if it is there.
-func (p *Params) window(network string, w Window) poly {
-	shared := p.windows.getOrPut(p.windowID(network, w, 0), new(lazyPoly))
+// day returns a day's polynomial, transformed, from the cache if it is there.
+func (p *Params) day(network string, d day) poly {
+	shared := p.days.getOrPut(p.dayID(network, d, 0), new(lazyPoly))
 	shared.once.Do(func() {
-		a := p.expandWindow(network, w)
+		a := p.expandDay(network, d)
 		for l, r := range p.rings {
 			r.NTT(a[l], a[l])
 		}
@@ -92,12 +133,39 @@ func (p *Params) window(network string, w Window) poly {
 	return shared.poly
 }
 
+// hourSet is a set of hours of one day, by bits.
+type hourSet uint32
+
+// rotations returns the sum over a set of hours of x^(-hour*stride), transformed, in
+// Montgomery form: a day's polynomial times it is the sum of the hours' polynomials.
+func (p *Params) rotations(hours hourSet) poly {
+	shared := p.hours.getOrPut(record.Digest(domainWindow, "", []any{"hours", uint32(hours)}), new(lazyPoly))
+	shared.once.Do(func() {
+		u := make([]int32, p.n)
+		for hour := range hoursPerDay {
+			switch {
+			case hours>>hour&1 == 0:
+			case hour == 0:
+				u[0] = 1
+			default:
+				u[p.n-hour*p.stride()] = -1 // x^-k is -x^(n-k)
+			}
+		}
+		shared.poly = p.transform(u)
+	})
+	return shared.poly
+}
+
 // windowSums returns a_T, transformed, for each of some sets of distinct windows:
-// the sum of a_t over the set. It goes through the windows once, however the sets
+// the sum of a_t over the set. It goes through the days once, however the sets
 // overlap.
 func (p *Params) windowSums(network string, sets [][]Window) []poly {
+	type use struct {
+		sum   poly
+		hours hourSet
+	}
 	sums := make([]poly, len(sets))
-	users := map[Window][]poly{}
+	users := map[day][]use{}
 	fresh := map[record.ID]poly{}
 	for i, set := range sets {
 		id := p.windowSetID(network, set)
@@ -111,15 +179,16 @@ func (p *Params) windowSums(network string, sets [][]Window) []poly {
 		}
 		sums[i] = p.newPoly()
 		fresh[id] = sums[i]
-		for _, w := range set {
-			users[w] = append(users[w], sums[i])
+		for d, hours := range byDay(set) {
+			users[d] = append(users[d], use{sums[i], hours})
 		}
 	}
-	for w, waiting := range users { // in any order: sums of residues are exact
-		a := p.window(network, w)
-		for _, sum := range waiting {
+	for d, waiting := range users { // in any order: sums of residues are exact
+		a := p.day(network, d)
+		for _, u := range waiting {
+			rotations := p.rotations(u.hours)
 			for l, r := range p.rings {
-				r.Add(sum[l], a[l], sum[l])
+				r.MulCoeffsMontgomeryThenAdd(a[l], rotations[l], u.sum[l])
 			}
 		}
 	}
@@ -127,6 +196,15 @@ func (p *Params) windowSums(network string, sets [][]Window) []poly {
 		p.sums.getOrPut(id, sum)
 	}
 	return sums
+}
+
+func byDay(windows []Window) map[day]hourSet {
+	days := map[day]hourSet{}
+	for _, w := range windows {
+		d, hour := w.split()
+		days[d] |= 1 << hour
+	}
+	return days
 }
 
 func (p *Params) windowSetID(network string, windows []Window) record.ID {
