@@ -7,6 +7,8 @@ require (
 	github.com/coinbase/kryptology v1.8.0
 	github.com/tuneinsight/lattigo/v5 v5.0.7
 	github.com/vitalveil/vitalveil v0.0.0
+	github.com/zeebo/blake3 v0.2.4
+	golang.org/x/crypto v0.57.0
 )
 
 require (
@@ -17,11 +19,11 @@ require (
 	github.com/consensys/gnark-crypto v0.21.0 // indirect
 	github.com/fxamacker/cbor/v2 v2.9.2 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/klauspost/cpuid/v2 v2.0.12 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/stretchr/testify v1.12.1 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
-	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba // indirect
 	golang.org/x/sys v0.49.0 // indirect
 )
