@@ -50,7 +50,7 @@ func BenchmarkExpand(b *testing.B) {
 	d := newTestDevice(b, p, testContext)
 	sum := p.NewKeySum()
 	for b.Loop() {
-		if err := sum.Add(p.Expand(testContext, d.id, 0, d.seeds[0])); err != nil {
+		if err := p.AddPiece(sum, testContext, d.id, 0, d.seeds[0]); err != nil {
 			b.Fatal(err)
 		}
 	}

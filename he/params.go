@@ -26,6 +26,7 @@ type Params struct {
 	hours   *lru[*lazyPoly] // rotations, by set of hours of a day
 	sums    *lru[poly]      // a_T by set of windows
 	scratch sync.Pool       // *[]uint64 of n words
+	pieces  sync.Pool       // *Ternary, for expanding into
 }
 
 const (
@@ -61,6 +62,7 @@ func New(p Profile, s *privacy.Schema, sh Sharing) (*Params, error) {
 		rings: r.SubRings, scaler: newScaler(p.Primes), crt: newCRT(p.Primes),
 		days: newLRU[*lazyPoly](cachedDays), hours: newLRU[*lazyPoly](cachedHours), sums: newLRU[poly](cachedSums),
 	}
+	params.pieces.New = func() any { t := make(Ternary, n+ternarySpill); return &t }
 	params.scratch.New = func() any { b := make([]uint64, n); return &b }
 	return params, nil
 }

@@ -545,6 +545,28 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 }
 
+// TestAddPieceIsExpandAndAdd: with either way sums come out the same, and a sum of
+// another length is refused.
+func TestAddPieceIsExpandAndAdd(t *testing.T) {
+	p := defaultParams(t)
+	a, b := p.NewKeySum(), p.NewKeySum()
+	for i := range 5 {
+		d := fixedDevice(t, p, i)
+		if err := a.Add(p.Expand(testContext, d.id, 2, d.seeds[2])); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.AddPiece(b, testContext, d.id, 2, d.seeds[2]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(a, b) {
+		t.Error("AddPiece adds something else")
+	}
+	if err := p.AddPiece(a[:100], testContext, record.ID{}, 0, NewSeed()); err == nil {
+		t.Error("a piece was added to a sum of another length")
+	}
+}
+
 // TestKeysSealConcurrently: rows of many days sealed at once are those that are
 // sealed one after another.
 func TestKeysSealConcurrently(t *testing.T) {

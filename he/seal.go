@@ -50,7 +50,7 @@ func (p *Params) NewDeviceKey(c Context, device record.ID, seeds []Seed) (*Devic
 	}
 	sum := p.NewKeySum()
 	for piece, s := range seeds {
-		if err := sum.Add(p.Expand(c, device, piece, s)); err != nil {
+		if err := p.AddPiece(sum, c, device, piece, s); err != nil {
 			return nil, err
 		}
 	}

@@ -40,8 +40,16 @@ const shakeRate = 168
 // Expand derives a piece's ternary polynomial from its seed. Each byte of the
 // stream below 243 = 3^5 makes five coefficients, lowest digit first.
 func (p *Params) Expand(c Context, device record.ID, piece int, s Seed) Ternary {
+	t := make(Ternary, p.n+ternarySpill)
+	p.expand(t, c, device, piece, s)
+	return t[:p.n:p.n]
+}
+
+// ternarySpill is how far the last byte of an expansion may write past its end.
+const ternarySpill = 4
+
+func (p *Params) expand(t Ternary, c Context, device record.ID, piece int, s Seed) {
 	x := xof128("ternary", p.seedID(domainTernary, c, device, piece), s[:])
-	t := make(Ternary, p.n+4)
 	var buf [shakeRate]byte
 	for n := 0; n < p.n; {
 		x.Read(buf[:])
@@ -61,7 +69,6 @@ func (p *Params) Expand(c Context, device record.ID, piece int, s Seed) Ternary 
 			}
 		}
 	}
-	return t[:p.n:p.n]
 }
 
 // ternaryDigits splits v < 243 into its five digits to the base 3: the four lowest
@@ -90,6 +97,17 @@ func (s KeySum) Add(t Ternary) error {
 		s[i] += int32(v)
 	}
 	return nil
+}
+
+// AddPiece expands a device's piece and adds it to a sum, as Add of Expand does,
+// without leaving the expansion in memory.
+func (p *Params) AddPiece(sum KeySum, c Context, device record.ID, piece int, s Seed) error {
+	buf := p.pieces.Get().(*Ternary)
+	p.expand(*buf, c, device, piece, s)
+	err := sum.Add((*buf)[:p.n])
+	clear(*buf)
+	p.pieces.Put(buf)
+	return err
 }
 
 // Sub takes a device's piece out again.

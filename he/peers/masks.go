@@ -64,11 +64,7 @@ func (s *masks) Seal(device, at int, row hour) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	stats := map[int]privacy.HourStats{}
-	for slot, h := range row {
-		stats[slot] = h
-	}
-	payloads, err := privacy.V1().Row(stats)
+	payloads, err := payloadsOf(privacy.V1(), row)
 	if err != nil {
 		return 0, err
 	}

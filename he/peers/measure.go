@@ -68,6 +68,11 @@ func measure(c contender, devices, hours int, limit limits) (reading, error) {
 	if err != nil {
 		return r, err
 	}
+	if l, ok := s.(loner); ok {
+		if r.seal, err = lone(l, data[0][0]); err != nil {
+			return r, err
+		}
+	}
 	stored := heap()
 	ask := func(q query) (time.Duration, error) {
 		var got privacy.HourStats
@@ -103,6 +108,22 @@ func measure(c contender, devices, hours int, limit limits) (reading, error) {
 		}, small, limit.query)
 	}
 	return r, err
+}
+
+// loneDays is how many days a device is timed alone.
+const loneDays = 50
+
+// lone is the time of a device-hour for a device that derives everything itself.
+func lone(l loner, row hour) (time.Duration, error) {
+	took, err := cpu(func() error {
+		for day := range loneDays {
+			if err := l.Alone(day, row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return took / (24 * loneDays), err
 }
 
 // sealSome seals devices x hours, or fewer if that takes too long, and receives

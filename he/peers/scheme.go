@@ -22,6 +22,10 @@ type scheme interface {
 // brings it to where it is after a query about this cohort.
 type warmer interface{ Warm(q query) error }
 
+// A loner's devices share work in this process that each does for itself in earnest.
+// Alone does all that one device does in a day.
+type loner interface{ Alone(day int, row hour) error }
+
 // contender is a scheme and what cannot be measured about it.
 type contender struct {
 	name, trust string

@@ -62,16 +62,40 @@ func (s *sealed) device(number int) (*sealedDevice, error) {
 	return d, nil
 }
 
+// Alone seals the 24 rows of a day that no device has sealed before, so that the
+// day's polynomial is derived as well.
+func (s *sealed) Alone(day int, row hour) error {
+	d, err := s.device(0)
+	if err != nil {
+		return err
+	}
+	const later = 1 << 20
+	for h := range 24 {
+		payloads, err := payloadsOf(s.params.Schema(), row)
+		if err != nil {
+			return err
+		}
+		if _, err := s.params.Seal(s.context, d.key, he.Window{Hour: int64(24*(later+day) + h)}, payloads); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func payloadsOf(schema *privacy.Schema, row hour) ([]privacy.Payload, error) {
+	stats := map[int]privacy.HourStats{}
+	for slot, h := range row {
+		stats[slot] = h
+	}
+	return schema.Row(stats)
+}
+
 func (s *sealed) Seal(device, at int, row hour) (int, error) {
 	d, err := s.device(device)
 	if err != nil {
 		return 0, err
 	}
-	stats := map[int]privacy.HourStats{}
-	for slot, h := range row {
-		stats[slot] = h
-	}
-	payloads, err := s.params.Schema().Row(stats)
+	payloads, err := payloadsOf(s.params.Schema(), row)
 	if err != nil {
 		return 0, err
 	}
@@ -154,7 +178,7 @@ func (s *sealed) sumKeys(q query) error {
 		sum := s.params.NewKeySum()
 		for d := range q.Devices {
 			device := s.devices[d%q.Pool]
-			if err := sum.Add(s.params.Expand(s.context, device.id, piece, device.seeds[piece])); err != nil {
+			if err := s.params.AddPiece(sum, s.context, device.id, piece, device.seeds[piece]); err != nil {
 				return err
 			}
 		}
