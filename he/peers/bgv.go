@@ -153,7 +153,9 @@ func (s *collective) Ask(q query) (privacy.HourStats, error) {
 	combined := protocol.AllocateShare(total.Level())
 	for _, secret := range s.shares {
 		share := protocol.AllocateShare(total.Level())
-		protocol.GenShare(secret, s.askerKey, total, &share)
+		if err := s.genShare(protocol, secret, total, &share); err != nil {
+			return none, err
+		}
 		if err := protocol.AggregateShares(share, combined, &combined); err != nil {
 			return none, err
 		}
@@ -165,4 +167,21 @@ func (s *collective) Ask(q query) (privacy.HourStats, error) {
 		return none, err
 	}
 	return statsOf(slots[:valuesPerMetric], s.halves[0]), nil
+}
+
+// genShare makes a member's share. The library's sampler panics where a sample of the
+// wide Gaussian is below 2^53, once in a few hundred shares; then it is tried again.
+func (s *collective) genShare(protocol mhe.PublicKeySwitchProtocol, secret *rlwe.SecretKey, total *rlwe.Ciphertext, share *mhe.PublicKeySwitchShare) error {
+	var failed any
+	for range 10 {
+		failed = nil
+		func() {
+			defer func() { failed = recover() }()
+			protocol.GenShare(secret, s.askerKey, total, share)
+		}()
+		if failed == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("the library makes no share: %v", failed)
 }
