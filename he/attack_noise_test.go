@@ -130,7 +130,7 @@ func TestReleasedNoiseIsCalibrated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		byPiece, total := releases(t, p, plan, 1500)
+		byPiece, total := releases(t, p, plan, 1000)
 		for piece, noise := range byPiece {
 			checkNoise(t, fmt.Sprintf("rho %d, piece %d", rho, piece), noise, plan, 1)
 		}
@@ -219,7 +219,7 @@ func TestAttackTenMadeUpDevices(t *testing.T) {
 // another charge.
 func TestAttackAveragingRepeatedQueries(t *testing.T) {
 	p := defaultParams(t)
-	const budget, each = 5_000_000, 100_000 // a patient's cap over all askers, micro-zCDP
+	const budget, each = 5_000_000, 200_000 // a patient's cap over all askers, micro-zCDP
 	plan, err := p.Schema().Plan(4, 1, each)
 	if err != nil {
 		t.Fatal(err)

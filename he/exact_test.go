@@ -56,8 +56,8 @@ func TestThousandsOfDevicesOpenExactly(t *testing.T) {
 	if os.Getenv("VITALVEIL_SOAK") == "1" {
 		devices = 20_000
 	}
-	if testing.Short() {
-		devices = 500
+	if testing.Short() || raced {
+		devices = 200
 	}
 	p := defaultParams(t)
 	w := Window{Hour: 482136}
