@@ -17,7 +17,11 @@ func TestVectorsElsewhere(t *testing.T) {
 	if os.Getenv("VITALVEIL_SOAK") != "1" {
 		t.Skip("SKIPPED: golden vectors on arm64 and WebAssembly are checked with VITALVEIL_SOAK=1")
 	}
-	wasm := filepath.Join(runtime.GOROOT(), "lib", "wasm", "wasm_exec_node.js")
+	root, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wasm := filepath.Join(strings.TrimSpace(string(root)), "lib", "wasm", "wasm_exec_node.js")
 	for target, runner := range map[string][]string{
 		"linux/arm64": {"qemu-aarch64-static"},
 		"js/wasm":     {"node", "--stack-size=8192", wasm},
