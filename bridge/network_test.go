@@ -161,13 +161,13 @@ type person struct {
 func (c *consortium) person() person {
 	c.Helper()
 	p := person{key: newKey()}
-	e := record.EnrolPatient{VoucherBy: msps[2], Inception: record.Inception{
+	e := record.EnrolPatient{Inception: record.Inception{
 		ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID(),
 	}}
 	p.id = e.Inception.PatientID(c.genesis.Network)
 	e.Signature = must(record.Sign(p.key, p.id))
 	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
-	e.VoucherSg = must(record.Sign(c.signing[2], record.Digest(record.DomainVoucher, c.genesis.Network, e.Voucher)))
+	e.Vouchers = []record.VoucherSignature{{By: msps[2], Signature: must(record.Sign(c.signing[2], record.Digest(record.DomainVoucher, c.genesis.Network, e.Voucher)))}}
 	client := api.NewClient(c.url, c.genesis.Network, nil)
 	defer client.Close()
 	_, err := client.Wait(c.Context(), must(client.EnrolPatient(c.Context(), e)))

@@ -113,14 +113,9 @@ func TestAttackForeignPatientSubmits(t *testing.T) {
 
 func TestAttackRecoveryKeyGrants(t *testing.T) {
 	w := newWorld(t)
-	p := w.newPerson()
-	recovery := newKey(t)
+	p := w.enrolled()
+	recovery := w.recoveryKey(p.code)
 	public := record.PublicKeyBytes(&recovery.PublicKey)
-	p.enrol.Inception.RecoveryHash = consent.RecoveryHash(public)
-	p.id = p.enrol.Inception.PatientID(w.genesis.Network)
-	p.enrol.Signature = sign(t, p.key, p.id)
-	p.vouch(association, record.RandomID())
-	w.must(gatewayMSP, "Registry:EnrolPatient", p.enrol, nil)
 
 	byRecovery := func(d consent.Document) consent.Signed {
 		return consent.Signed{Document: d, Key: public, Signature: sign(t, recovery, d.Digest(w.genesis.Network))}
@@ -244,6 +239,7 @@ func calls(w *world) map[string]any {
 	return map[string]any{
 		"Registry:EnrolPatient":     p.enrol,
 		"Registry:EnrolDevice":      p.newDevice(startHour, "heart_rate").enrol,
+		"Registry:ChangeKeys":       consent.SignedKeys{},
 		"Registry:AcknowledgeSeeds": record.AcknowledgeSeeds{Devices: []record.ID{record.RandomID()}},
 		"Registry:PostPieceKey":     record.PieceKey{Piece: 0, Check: record.RandomID()},
 		"Clock:Tick":                record.Tick{Time: start + 1},
@@ -280,7 +276,7 @@ func TestAttackOutsiderMSP(t *testing.T) {
 func TestAttackGatewayActsAsMember(t *testing.T) {
 	w := newWorld(t)
 	forPatients := map[string]bool{
-		"Registry:EnrolPatient": true, "Registry:EnrolDevice": true, "Consent:Put": true,
+		"Registry:EnrolPatient": true, "Registry:ChangeKeys": true, "Registry:EnrolDevice": true, "Consent:Put": true,
 		"Pointer:Anchor": true, "Predicate:Attest": true, "Predicate:Expire": true,
 	}
 	for function, arg := range calls(w) {
@@ -303,20 +299,23 @@ func TestAttackRegistrarAsks(t *testing.T) {
 func TestAttackPatientWithoutVoucher(t *testing.T) {
 	w := newWorld(t)
 	p := w.newPerson()
-	p.vouch(hospitalA, record.RandomID())
+	p.vouch(record.RandomID())
+	w.refuses(fault.Forbidden, "0 vouch", hospitalA, "Registry:EnrolPatient", p.enrol)
+
+	p.vouch(record.RandomID(), hospitalA)
 	w.refuses(fault.Forbidden, "only "+association, hospitalA, "Registry:EnrolPatient", p.enrol)
 
-	p.enrol.VoucherBy = association // signed by the hospital
+	p.enrol.Vouchers[0].By = association // signed by the hospital
 	w.refuses(fault.BadSignature, "voucher", hospitalA, "Registry:EnrolPatient", p.enrol)
 
 	other := w.newPerson()
-	p.enrol.Voucher, p.enrol.VoucherSg = other.enrol.Voucher, other.enrol.VoucherSg
+	p.enrol.Voucher, p.enrol.Vouchers = other.enrol.Voucher, other.enrol.Vouchers
 	w.refuses(fault.Invalid, "voucher", hospitalA, "Registry:EnrolPatient", p.enrol)
 
-	p.vouch(association, record.ID{})
+	p.vouch(record.ID{}, association)
 	w.refuses(fault.Invalid, "person", hospitalA, "Registry:EnrolPatient", p.enrol)
 
-	p.vouch(association, record.RandomID())
+	p.vouch(record.RandomID(), association)
 	p.enrol.Signature = other.enrol.Signature
 	w.refuses(fault.BadSignature, "patient", hospitalA, "Registry:EnrolPatient", p.enrol)
 }
@@ -325,9 +324,9 @@ func TestAttackOnePersonManyPatients(t *testing.T) {
 	w := newWorld(t)
 	p, q := w.newPerson(), w.newPerson()
 	w.must(gatewayMSP, "Registry:EnrolPatient", p.enrol, nil)
-	q.vouch(association, p.enrol.Voucher.Person)
+	q.vouch(p.enrol.Voucher.Person, association)
 	w.refuses(fault.Conflict, "person", gatewayMSP, "Registry:EnrolPatient", q.enrol)
-	p.vouch(association, record.RandomID())
+	p.vouch(record.RandomID(), association)
 	w.refuses(fault.Conflict, "another person", gatewayMSP, "Registry:EnrolPatient", p.enrol)
 }
 
@@ -625,6 +624,10 @@ func TestAttackWeakGenesis(t *testing.T) {
 		"a threshold of four":     func(g *record.Genesis) { g.Threshold = 4 },
 		"one member":              func(g *record.Genesis) { g.Members, g.Threshold = g.Members[:1], 1 },
 		"a foreign registrar":     func(g *record.Genesis) { g.Registrar = outsider },
+		"nobody who vouches":      func(g *record.Genesis) { g.Registrar = "" },
+		"one who vouches":         func(g *record.Genesis) { g.Registrar, g.Vouchers = "", 1 },
+		"four of three vouch":     func(g *record.Genesis) { g.Registrar, g.Vouchers = "", 4 },
+		"two who decide vouching": func(g *record.Genesis) { g.Vouchers = 2 },
 		"another schema":          func(g *record.Genesis) { g.Schema = record.RandomID() },
 		"an unknown clock":        func(g *record.Genesis) { g.Clock = "" },
 		"a shared signing key":    func(g *record.Genesis) { g.Members[1].SignKey = g.Members[0].SignKey },

@@ -64,7 +64,7 @@ func putConsent(c *call, s consent.Signed) (*ConsentState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Verify(c.genesis.Network, c.genesis.RelyingParties, patient.Inception); err != nil {
+	if err := s.Verify(c.genesis.Network, c.genesis.RelyingParties, *patient); err != nil {
 		return nil, fault.New(fault.BadSignature, "%w", err)
 	}
 	recorded := new(ConsentState)
@@ -78,11 +78,14 @@ func putConsent(c *call, s consent.Signed) (*ConsentState, error) {
 		if previous.Digest(c.genesis.Network) == d.Digest(c.genesis.Network) {
 			return recorded, nil
 		}
+		if counts(patient, *recorded).Status != previous.Status && d.Status != consent.StatusRevoked {
+			return nil, fault.New(fault.Conflict, "consent %s: its patient has revoked everything since, which is final; make a new one with a new id", d.ID.Short())
+		}
 	}
 	if err := consent.Follows(c.genesis.Network, previous, d); err != nil {
 		return nil, fault.New(fault.Conflict, "consent %s: %w", d.ID.Short(), err)
 	}
-	if err := c.checkMoment(previous, d); err != nil {
+	if err := c.checkMoment(patient, previous, d); err != nil {
 		return nil, err
 	}
 	return c.recordConsent(s)
@@ -90,7 +93,7 @@ func putConsent(c *call, s consent.Signed) (*ConsentState, error) {
 
 // checkMoment applies the rules that depend on time. A revocation is exempt from
 // all of them: nothing keeps a patient from stopping.
-func (c *call) checkMoment(previous *consent.Document, d consent.Document) error {
+func (c *call) checkMoment(patient *record.Patient, previous *consent.Document, d consent.Document) error {
 	if d.Status == consent.StatusRevoked {
 		return nil
 	}
@@ -116,6 +119,9 @@ func (c *call) checkMoment(previous *consent.Document, d consent.Document) error
 	}
 	if d.Effect == consent.EffectDeny || previous != nil && consent.Narrower(*previous, d) {
 		return nil
+	}
+	if all := patient.RevokedAt; all != nil && now < *all+CoolingOff {
+		return fault.New(fault.TooEarly, "everything was revoked at %d; permit again from %d on", *all, *all+CoolingOff)
 	}
 	for _, h := range heads {
 		if h.Grantee == d.Grantee && h.Status == consent.StatusRevoked && now < h.Time+CoolingOff {
@@ -192,9 +198,13 @@ func (c *call) permission(patient, only record.ID, r consent.Request) (consent.D
 	if err != nil {
 		return consent.Decision{}, err
 	}
+	p, err := c.patient(patient)
+	if err != nil {
+		return consent.Decision{}, err
+	}
 	var docs []consent.Document
 	for _, s := range states {
-		d := s.Signed.Document
+		d := counts(p, s)
 		if only.IsZero() || d.ID == only || d.Effect != consent.EffectPermit {
 			docs = append(docs, d)
 		}

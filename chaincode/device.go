@@ -66,8 +66,8 @@ func enrolDevice(c *call, e record.EnrolDevice) (*record.DeviceState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !signedByPatient(patient, digest, e.PatientSignature) {
-		return nil, fault.New(fault.BadSignature, "the patient's signature is not by a key of the inception record")
+	if !patient.SignedBy(digest, e.PatientSignature) {
+		return nil, fault.New(fault.BadSignature, "the patient's signature is not by a key that the patient signs with now")
 	}
 	recorded := new(record.DeviceState)
 	exists, err := c.get(DeviceKey(id), recorded)
@@ -136,12 +136,6 @@ func (c *call) designate(id record.ID, d record.Device, now int64) (int64, error
 	}
 	list = append(list, Designation{Device: id, FromDay: from, Metrics: d.Metrics})
 	return from, c.put(DesignationKey(d.Patient), list)
-}
-
-func signedByPatient(p *record.Patient, digest record.ID, sig []byte) bool {
-	return slices.ContainsFunc(p.Inception.ConsentKeys, func(key []byte) bool {
-		return record.Verify(key, digest, sig) == nil
-	})
 }
 
 func (c *call) checkDevice(d record.Device) error {

@@ -6,7 +6,7 @@
 // has seven contracts, called as "Contract:Method" with one argument of JSON
 // and answering with JSON:
 //
-//	Registry   Init GetGenesis EnrolPatient GetPatient EnrolDevice GetDevice
+//	Registry   Init GetGenesis EnrolPatient GetPatient ChangeKeys EnrolDevice GetDevice
 //	           AcknowledgeSeeds PostPieceKey GetPieceKey
 //	Clock      Tick Now
 //	Consent    Put Get OfPatient
@@ -33,7 +33,8 @@
 // time is the median of the members' latest ticks (the lower one of two; a
 // member that never ticked counts as long ago, so half of the members can not
 // make time begin). With a wall clock, transactions whose timestamp is further
-// than five minutes from ledger time are refused, ticks and revocations apart.
+// than five minutes from ledger time are refused, ticks, revocations and whatever
+// else only takes rights away or recovers a patient apart.
 //
 // # Retries
 //
@@ -50,8 +51,10 @@
 //
 //	genesis                                 record.Genesis      Registry:Init
 //	tick        member                      record.Tick         Clock:Tick
-//	patient     patient                     record.Patient      Registry:EnrolPatient
-//	person      person                      record.ID           the same: the patient enrolled for a person
+//	patient     patient                     record.Patient      Registry:EnrolPatient, ChangeKeys
+//	person      person                      record.ID           Registry:EnrolPatient: the patient enrolled for a person
+//	keys        patient, version            KeysState           Registry:ChangeKeys
+//	recovery    patient, recovery hash      uint32              the same: the change that used the code up
 //	device      device                      record.DeviceState  Registry:EnrolDevice
 //	seedhash    hash                        record.ID           the same: the device that used it, for ever
 //	designation patient                     []Designation       the same: devices in order of enrolment

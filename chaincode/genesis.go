@@ -120,8 +120,8 @@ func checkMembers(g record.Genesis) error {
 	if repeats(names) || repeats(hpke) || repeats(sign) {
 		return errors.New("two members share an MSP ID or a key")
 	}
-	if !slices.Contains(names, g.Registrar) {
-		return errors.New("registrar is not a member")
+	if err := checkVouching(g, names); err != nil {
+		return err
 	}
 	if len(g.Gateways) > maxMembers || repeats(g.Gateways) {
 		return fmt.Errorf("gateways names each MSP once and at most %d", maxMembers)
@@ -130,6 +130,20 @@ func checkMembers(g record.Genesis) error {
 		if !consent.ValidMSP(msp) {
 			return fmt.Errorf("gateways holds %q, which is not an MSP ID", clip(msp))
 		}
+	}
+	return nil
+}
+
+// checkVouching asks for a registrar or for so many vouchers that those who could
+// make up patients could open everything anyway.
+func checkVouching(g record.Genesis, members []string) error {
+	switch {
+	case g.Registrar != "" && g.Vouchers != 0:
+		return errors.New("a network has a registrar or a number of vouchers, not both")
+	case g.Registrar != "" && !slices.Contains(members, g.Registrar):
+		return errors.New("registrar is not a member")
+	case g.Registrar == "" && (g.Vouchers < g.Threshold || g.Vouchers > len(members)):
+		return errors.New("without a registrar, vouchers is between threshold and the number of members")
 	}
 	return nil
 }

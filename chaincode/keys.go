@@ -18,6 +18,8 @@ const (
 	KindTick        Kind = "tick"
 	KindPatient     Kind = "patient"
 	KindPerson      Kind = "person"
+	KindKeys        Kind = "keys"
+	KindRecovery    Kind = "recovery"
 	KindDevice      Kind = "device"
 	KindSeedHash    Kind = "seedhash"
 	KindDesignation Kind = "designation"
@@ -39,7 +41,7 @@ const (
 // Kinds returns every kind.
 func Kinds() []Kind {
 	return []Kind{
-		KindGenesis, KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindDesignation, KindAck,
+		KindGenesis, KindTick, KindPatient, KindPerson, KindKeys, KindRecovery, KindDevice, KindSeedHash, KindDesignation, KindAck,
 		KindPieceKey, KindConsent, KindConsentOf, KindPointer, KindBatch, KindAvailable, KindStudy, KindQuery,
 		KindCohort, KindPredicate, KindPending, KindAsked,
 	}
@@ -54,7 +56,7 @@ func attributes(k Kind) int {
 	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindDesignation,
 		KindPieceKey, KindConsent, KindBatch, KindQuery, KindPredicate:
 		return 1
-	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending:
+	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery:
 		return 2
 	case KindCohort:
 		return 3
@@ -123,6 +125,16 @@ func PatientKey(id record.ID) string { return key(KindPatient, id.String()) }
 
 // PersonKey is the key that says which patient a person is enrolled as.
 func PersonKey(id record.ID) string { return key(KindPerson, id.String()) }
+
+// KeysKey is the key of one change of a patient's keys.
+func KeysKey(patient record.ID, version uint32) string {
+	return key(KindKeys, patient.String(), strconv.FormatUint(uint64(version), 10))
+}
+
+// RecoveryKey is the key that says by which change a recovery hash was used up.
+func RecoveryKey(patient, hash record.ID) string {
+	return key(KindRecovery, patient.String(), hash.String())
+}
 
 // DeviceKey is the key of a device's record.
 func DeviceKey(id record.ID) string { return key(KindDevice, id.String()) }

@@ -23,6 +23,8 @@ func TestKeysAreReadBack(t *testing.T) {
 		{chaincode.TickKey("A"), chaincode.KindTick, []string{"A"}},
 		{chaincode.PatientKey(a), chaincode.KindPatient, []string{a.String()}},
 		{chaincode.PersonKey(a), chaincode.KindPerson, []string{a.String()}},
+		{chaincode.KeysKey(a, 7), chaincode.KindKeys, []string{a.String(), "7"}},
+		{chaincode.RecoveryKey(a, b), chaincode.KindRecovery, []string{a.String(), b.String()}},
 		{chaincode.DeviceKey(a), chaincode.KindDevice, []string{a.String()}},
 		{chaincode.SeedHashKey(a), chaincode.KindSeedHash, []string{a.String()}},
 		{chaincode.DesignationKey(a), chaincode.KindDesignation, []string{a.String()}},

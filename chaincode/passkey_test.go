@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"testing"
 
 	"github.com/vitalveil/vitalveil/chaincode"
@@ -21,17 +22,25 @@ func portals() []record.RelyingParty {
 // passkey signs a document as an authenticator does for a page of this origin.
 func (p *person) passkey(d consent.Document, origin string) consent.Signed {
 	p.w.Helper()
+	s := p.assertion(d.Digest(p.w.genesis.Network), origin)
+	s.Document = d
+	return s
+}
+
+// assertion is an authenticator's signature over a digest, without the document.
+func (p *person) assertion(digest record.ID, origin string) consent.Signed {
+	p.w.Helper()
 	const presentAndVerified = 0x05
-	client := []byte(`{"type":"webauthn.get","challenge":"` + d.Challenge(p.w.genesis.Network) + `","origin":"` + origin + `"}`)
+	client := []byte(`{"type":"webauthn.get","challenge":"` + base64.RawURLEncoding.EncodeToString(digest[:]) + `","origin":"` + origin + `"}`)
 	party, clientHash := sha256.Sum256([]byte("example.org")), sha256.Sum256(client)
 	data := append(party[:], presentAndVerified, 0, 0, 0, 0)
-	digest := sha256.Sum256(append(data[:len(data):len(data)], clientHash[:]...))
-	sig, err := ecdsa.SignASN1(rand.Reader, p.key, digest[:])
+	signed := sha256.Sum256(append(data[:len(data):len(data)], clientHash[:]...))
+	sig, err := ecdsa.SignASN1(rand.Reader, p.key, signed[:])
 	if err != nil {
 		p.w.Fatal(err)
 	}
 	return consent.Signed{
-		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: sig,
+		Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: sig,
 		Assertion: &consent.Assertion{AuthenticatorData: data, ClientDataJSON: client},
 	}
 }
@@ -53,7 +62,7 @@ func TestPatientsConsentWithPasskeys(t *testing.T) {
 	var states []chaincode.ConsentState
 	w.read(gatewayMSP, "Consent:OfPatient", p.id.String(), &states)
 	for _, s := range states {
-		if err := s.Signed.Verify(w.genesis.Network, w.genesis.RelyingParties, p.enrol.Inception); err != nil {
+		if err := s.Signed.Verify(w.genesis.Network, w.genesis.RelyingParties, p.state()); err != nil {
 			t.Errorf("what the ledger returns: %v", err)
 		}
 	}

@@ -2,16 +2,16 @@ package chaincode
 
 import (
 	"errors"
-	"fmt"
+	"slices"
 
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-const maxConsentKeys = 8
-
-// EnrolPatient records a patient (record.EnrolPatient, record.Patient) whom the
-// registrar vouches for. A person is enrolled once.
+// EnrolPatient records a patient (record.EnrolPatient, record.Patient) for whom
+// the registrar vouches or, where there is none, enough members. A person is
+// enrolled once.
 func (*Registry) EnrolPatient(tx transaction, arg string) (string, error) {
 	return serve(tx, submitter, timed, arg, smallArgument, enrolPatient)
 }
@@ -31,7 +31,7 @@ func enrolPatient(c *call, e record.EnrolPatient) (*record.Patient, error) {
 	if err := checkInception(e.Inception); err != nil {
 		return nil, fault.New(fault.Invalid, "inception: %w", err)
 	}
-	if err := c.checkVoucher(id, e); err != nil {
+	if err := c.checkVouchers(id, e); err != nil {
 		return nil, err
 	}
 	if err := record.Verify(e.Inception.ConsentKeys[0], id, e.Signature); err != nil {
@@ -70,35 +70,39 @@ func (c *call) recordPatient(id record.ID, e record.EnrolPatient) (*record.Patie
 }
 
 func checkInception(in record.Inception) error {
-	if len(in.ConsentKeys) < 1 || len(in.ConsentKeys) > maxConsentKeys {
-		return fmt.Errorf("it has %d consent keys, 1 to %d are possible", len(in.ConsentKeys), maxConsentKeys)
+	if in.Salt.IsZero() {
+		return errors.New("the salt cannot be zero")
 	}
-	var keys []string
-	for i, k := range in.ConsentKeys {
-		if _, err := record.ParsePublicKey(k); err != nil {
-			return fmt.Errorf("consent key %d: %w", i, err)
-		}
-		keys = append(keys, string(k))
-	}
-	if repeats(keys) {
-		return errors.New("a consent key is there twice")
-	}
-	if in.RecoveryHash.IsZero() || in.Salt.IsZero() {
-		return errors.New("recovery hash and salt cannot be zero")
-	}
-	return nil
+	return consent.ValidateKeys(in.ConsentKeys, in.RecoveryHash)
 }
 
-func (c *call) checkVoucher(id record.ID, e record.EnrolPatient) error {
-	if e.VoucherBy != c.genesis.Registrar {
-		return fault.New(fault.Forbidden, "only %s vouches for patients here", c.genesis.Registrar)
-	}
+// checkVouchers checks that those vouch for the patient whom the network's policy
+// asks: its registrar or, where it has none, enough members. No member that asks
+// can so make up patients by itself.
+func (c *call) checkVouchers(id record.ID, e record.EnrolPatient) error {
 	if e.Voucher.Patient != id || e.Voucher.Person.IsZero() {
 		return fault.New(fault.Invalid, "the voucher is not for this patient and a person")
 	}
+	if len(e.Vouchers) > len(c.genesis.Members) {
+		return fault.New(fault.Invalid, "there are %d vouchers, and %d members", len(e.Vouchers), len(c.genesis.Members))
+	}
 	digest := record.Digest(record.DomainVoucher, c.genesis.Network, e.Voucher)
-	if err := record.Verify(c.member(c.genesis.Registrar).SignKey, digest, e.VoucherSg); err != nil {
-		return fault.New(fault.BadSignature, "the registrar's voucher: %w", err)
+	for i, v := range e.Vouchers {
+		m := c.member(v.By)
+		switch {
+		case c.genesis.Registrar != "" && v.By != c.genesis.Registrar:
+			return fault.New(fault.Forbidden, "only %s vouches for patients here", c.genesis.Registrar)
+		case m == nil:
+			return fault.New(fault.Forbidden, "%s is not a member that could vouch", clip(v.By))
+		case slices.ContainsFunc(e.Vouchers[:i], func(o record.VoucherSignature) bool { return o.By == v.By }):
+			return fault.New(fault.Invalid, "%s vouches twice and counts once", v.By)
+		}
+		if err := record.Verify(m.SignKey, digest, v.Signature); err != nil {
+			return fault.New(fault.BadSignature, "the voucher of %s: %w", v.By, err)
+		}
+	}
+	if need := max(1, c.genesis.Vouchers); len(e.Vouchers) < need {
+		return fault.New(fault.Forbidden, "%d vouch for this patient, here %d must", len(e.Vouchers), need)
 	}
 	return nil
 }

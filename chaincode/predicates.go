@@ -129,9 +129,6 @@ func (c *call) allow(q *question, now int64) (consent.Decision, error) {
 	if err != nil {
 		return consent.Decision{}, fault.New(fault.Invalid, "%w", err)
 	}
-	if _, err := c.patient(q.ask.Patient); err != nil {
-		return consent.Decision{}, err
-	}
 	heads, err := c.heads(q.ask.Patient)
 	if err != nil {
 		return consent.Decision{}, err

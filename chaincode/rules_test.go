@@ -223,6 +223,7 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 	q := w.query()
 	w.must(hospitalA, "Query:PostCohort", record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 11}, nil)
 	w.must(hospitalA, "Predicate:Request", p.question(), nil)
+	w.must(gatewayMSP, changeKeys, p.recovery(record.NewRecoveryCode(), true, p.key), nil)
 
 	seen := map[chaincode.Kind]bool{}
 	last := w.ledger.Height()

@@ -260,6 +260,7 @@ func (w *world) tick(seconds int64) {
 type person struct {
 	w       *world
 	key     *ecdsa.PrivateKey
+	code    record.RecoveryCode
 	enrol   record.EnrolPatient
 	id      record.ID
 	devices []*device
@@ -273,23 +274,25 @@ type device struct {
 
 func (w *world) newPerson() *person {
 	w.Helper()
-	p := &person{w: w, key: newKey(w)}
+	p := &person{w: w, key: newKey(w), code: record.NewRecoveryCode()}
 	p.enrol.Inception = record.Inception{
 		ConsentKeys:  [][]byte{record.PublicKeyBytes(&p.key.PublicKey)},
-		RecoveryHash: record.RandomID(), Salt: record.RandomID(),
+		RecoveryHash: w.recoveryHash(p.code), Salt: record.RandomID(),
 	}
 	p.id = p.enrol.Inception.PatientID(w.genesis.Network)
 	p.enrol.Signature = sign(w, p.key, p.id)
-	p.vouch(association, record.RandomID())
+	p.vouch(record.RandomID(), association)
 	return p
 }
 
-// vouch has a member vouch for the patient as this person.
-func (p *person) vouch(by string, who record.ID) {
+// vouch has members vouch for the patient as this person.
+func (p *person) vouch(who record.ID, by ...string) {
 	p.w.Helper()
-	p.enrol.Voucher = record.Voucher{Patient: p.id, Person: who}
-	p.enrol.VoucherBy = by
-	p.enrol.VoucherSg = sign(p.w, p.w.keys[by], record.Digest(record.DomainVoucher, p.w.genesis.Network, p.enrol.Voucher))
+	p.enrol.Voucher, p.enrol.Vouchers = record.Voucher{Patient: p.id, Person: who}, nil
+	digest := record.Digest(record.DomainVoucher, p.w.genesis.Network, p.enrol.Voucher)
+	for _, m := range by {
+		p.enrol.Vouchers = append(p.enrol.Vouchers, record.VoucherSignature{By: m, Signature: sign(p.w, p.w.keys[m], digest)})
+	}
 }
 
 // newDevice makes a device of the patient that is not enrolled yet.

@@ -1,7 +1,6 @@
 package consent
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -11,18 +10,18 @@ import (
 // the SHA-256 of its compressed form.
 func RecoveryHash(publicKey []byte) record.ID { return record.SumID(publicKey) }
 
-// Verify checks that the patient behind an inception record signed the document
-// on this network: the document names that patient, the key is one of the
-// record's consent keys and CheckSignature finds the signature to be that key's.
-// The recovery key may sign revocations and nothing else. The relying parties are
-// the genesis's.
+// Verify checks that the patient signed the document on this network: the
+// document names that patient, the key is one that the patient signs with now and
+// CheckSignature finds the signature to be that key's. The recovery key may sign
+// revocations and nothing else. The relying parties are the genesis's.
 //
 // The error wraps record.ErrSignature in every case: refuse the document.
-func (s Signed) Verify(network string, parties []record.RelyingParty, in record.Inception) error {
-	if s.Document.Patient != in.PatientID(network) {
-		return fmt.Errorf("%w: the inception record is another patient's", record.ErrSignature)
+func (s Signed) Verify(network string, parties []record.RelyingParty, p record.Patient) error {
+	if s.Document.Patient != p.ID {
+		return fmt.Errorf("%w: the document is another patient's", record.ErrSignature)
 	}
-	if !s.mayUse(in) {
+	revokes := s.Document.Status == StatusRevoked && RecoveryHash(s.Key) == p.RecoveryHash()
+	if !revokes && !holds(p.ConsentKeys(), s.Key) {
 		return fmt.Errorf("%w: the key is not one that this patient may sign this document with", record.ErrSignature)
 	}
 	return s.CheckSignature(network, parties)
@@ -34,20 +33,19 @@ func (s Signed) Verify(network string, parties []record.RelyingParty, in record.
 //
 // The error wraps record.ErrSignature in every case: refuse the document.
 func (s Signed) CheckSignature(network string, parties []record.RelyingParty) error {
-	if s.Assertion != nil {
-		return s.checkAssertion(network, parties)
-	}
-	if err := record.Verify(s.Key, s.Document.Digest(network), s.Signature); err != nil {
-		return fmt.Errorf("%w: consent %s version %d", record.ErrSignature, s.Document.ID.Short(), s.Document.Version)
+	if err := checkSignature(parties, s.Document.Digest(network), s.Key, s.Signature, s.Assertion); err != nil {
+		return fmt.Errorf("%w (consent %s version %d)", err, s.Document.ID.Short(), s.Document.Version)
 	}
 	return nil
 }
 
-func (s Signed) mayUse(in record.Inception) bool {
-	for _, key := range in.ConsentKeys {
-		if bytes.Equal(key, s.Key) {
-			return true
-		}
+// checkSignature checks a signature in either form over a digest.
+func checkSignature(parties []record.RelyingParty, digest record.ID, key, sig []byte, a *Assertion) error {
+	if a != nil {
+		return a.check(parties, digest, key, sig)
 	}
-	return s.Document.Status == StatusRevoked && RecoveryHash(s.Key) == in.RecoveryHash
+	if err := record.Verify(key, digest, sig); err != nil {
+		return fmt.Errorf("%w: it is not the key's over this document", record.ErrSignature)
+	}
+	return nil
 }

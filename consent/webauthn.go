@@ -32,26 +32,24 @@ const (
 
 // Challenge is the digest in the form in which a browser is asked to have it
 // signed and repeats it in its client data: base64url without padding.
-func (d Document) Challenge(network string) string {
-	digest := d.Digest(network)
-	return base64.RawURLEncoding.EncodeToString(digest[:])
-}
+func (d Document) Challenge(network string) string { return challenge(d.Digest(network)) }
 
-// checkAssertion follows section 7.2 of Web Authentication Level 2, as far as it
-// concerns a single signature. Left out are the signature counter, which needs
-// state, stays zero on synchronised passkeys and protects less than the version
-// of the document does; and the results of extensions, none of which is asked
-// for.
-func (s Signed) checkAssertion(network string, parties []record.RelyingParty) error {
-	client, err := parseClientData(s.Assertion.ClientDataJSON)
+func challenge(digest record.ID) string { return base64.RawURLEncoding.EncodeToString(digest[:]) }
+
+// check follows section 7.2 of Web Authentication Level 2, as far as it concerns
+// a single signature. Left out are the signature counter, which needs state, stays
+// zero on synchronised passkeys and protects less than the version of the document
+// does; and the results of extensions, none of which is asked for.
+func (a *Assertion) check(parties []record.RelyingParty, digest record.ID, publicKey, sig []byte) error {
+	client, err := parseClientData(a.ClientDataJSON)
 	if err != nil {
 		return fmt.Errorf("%w: client data: %w", record.ErrSignature, err)
 	}
-	data, err := parseAuthenticatorData(s.Assertion.AuthenticatorData)
+	data, err := parseAuthenticatorData(a.AuthenticatorData)
 	if err != nil {
 		return fmt.Errorf("%w: authenticator data: %w", record.ErrSignature, err)
 	}
-	if client.challenge != s.Document.Challenge(network) {
+	if client.challenge != challenge(digest) {
 		return fmt.Errorf("%w: the authenticator signed another challenge than this document", record.ErrSignature)
 	}
 	if err := checkParty(parties, client.origin, data.party); err != nil {
@@ -60,12 +58,12 @@ func (s Signed) checkAssertion(network string, parties []record.RelyingParty) er
 	if !data.userPresent || !data.userVerified {
 		return fmt.Errorf("%w: the authenticator did not verify its user", record.ErrSignature)
 	}
-	key, err := record.ParsePublicKey(s.Key)
+	key, err := record.ParsePublicKey(publicKey)
 	if err != nil {
 		return fmt.Errorf("%w: %w", record.ErrSignature, err)
 	}
-	if !ecdsa.VerifyASN1(key, s.Assertion.signed(), s.Signature) {
-		return fmt.Errorf("%w: consent %s version %d, by an authenticator", record.ErrSignature, s.Document.ID.Short(), s.Document.Version)
+	if !ecdsa.VerifyASN1(key, a.signed(), sig) {
+		return fmt.Errorf("%w: it is not by an authenticator with this key over this document", record.ErrSignature)
 	}
 	return nil
 }

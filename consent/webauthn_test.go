@@ -124,7 +124,7 @@ func TestPasskeysAndPlainKeysSignForTheSamePatient(t *testing.T) {
 	}
 	d := changed(permit(), func(d *Document) { d.Patient = in.PatientID(network) })
 	for name, s := range map[string]Signed{"a passkey": a.sign(d), "a plain key": signed(t, d, plain)} {
-		if err := s.Verify(network, parties(), in); err != nil {
+		if err := s.Verify(network, parties(), patient(in)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		raw, err := json.Marshal(s)
@@ -135,12 +135,12 @@ func TestPasskeysAndPlainKeysSignForTheSamePatient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := back.Verify(network, parties(), in); err != nil {
+		if err := back.Verify(network, parties(), patient(in)); err != nil {
 			t.Errorf("%s, after a journey as JSON: %v", name, err)
 		}
 	}
 	stranger := newAuthenticator(t).sign(d)
-	if err := stranger.Verify(network, parties(), in); !errors.Is(err, record.ErrSignature) {
+	if err := stranger.Verify(network, parties(), patient(in)); !errors.Is(err, record.ErrSignature) {
 		t.Errorf("a stranger's passkey: %v", err)
 	}
 }

@@ -320,7 +320,7 @@ func TestAttackForgedDocuments(t *testing.T) {
 	wantFault(t, fault.BadSignature, err)
 
 	unvouched := w.newPatient()
-	unvouched.enrol.VoucherSg = sign(w, newKey(t), record.Digest(record.DomainVoucher, w.genesis.Network, unvouched.enrol.Voucher))
+	unvouched.enrol.Vouchers[0].Signature = sign(w, newKey(t), record.Digest(record.DomainVoucher, w.genesis.Network, unvouched.enrol.Voucher))
 	_, err = c.EnrolPatient(ctx, unvouched.enrol)
 	wantFault(t, fault.BadSignature, err)
 

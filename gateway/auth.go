@@ -63,8 +63,8 @@ func (g *Gateway) verifyRequest(r *http.Request, a api.Authorization, keys [][]b
 }
 
 // Keys are remembered for a while, so that an upload costs no ledger query. A
-// device's key never changes; a patient's may be rotated, and is then refused
-// after keyLife at the latest.
+// device's key never changes; a patient's are forgotten when this gateway changes
+// them, and keyLife after they were changed elsewhere at the latest.
 const (
 	keyLife  = 30 * time.Second
 	maxKeys  = 4096
@@ -138,6 +138,13 @@ func (c *keyCache) remembered(party string) [][]byte {
 		return nil
 	}
 	return k.keys
+}
+
+// forget makes the next request of a party ask the ledger.
+func (c *keyCache) forget(party string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.known, party)
 }
 
 // remember drops what is stale when the cache is full, or else whatever the map

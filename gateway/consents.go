@@ -31,28 +31,28 @@ func (s consentsService) Put(ctx context.Context, r *apiv1.PutConsentRequest) (*
 
 // Get implements apiv1.ConsentsServer.
 func (s consentsService) Get(ctx context.Context, r *apiv1.GetConsentRequest) (*apiv1.SignedConsent, error) {
-	signed, err := s.g.consentFor(ctx, callerOf(ctx), r.Consent)
+	state, err := s.g.consentFor(ctx, callerOf(ctx), r.Consent)
 	if err != nil {
 		return nil, err
 	}
 	out := &apiv1.SignedConsent{}
-	return out, api.ToMessage(signed, out)
+	return out, api.ToMessage(state.Signed, out)
 }
 
 // consentFor returns the newest version of a consent to those who may see it.
-func (g *Gateway) consentFor(ctx context.Context, who caller, id string) (consent.Signed, error) {
+func (g *Gateway) consentFor(ctx context.Context, who caller, id string) (chaincode.ConsentState, error) {
 	var state chaincode.ConsentState
 	err := g.evaluate(ctx, "Consent:Get", id, &state)
 	if who.party.Kind != api.PartyMember {
 		// A stranger does not learn whether the consent exists.
 		if err != nil && fault.Of(err) == fault.NotFound {
-			return consent.Signed{}, fault.New(fault.Forbidden, "only its patient and members may see a consent")
+			return state, fault.New(fault.Forbidden, "only its patient and members may see a consent")
 		}
 		if err == nil && requireParty(who, api.PartyPatient, state.Signed.Document.Patient.String()) != nil {
-			return consent.Signed{}, fault.New(fault.Forbidden, "only its patient and members may see a consent")
+			return state, fault.New(fault.Forbidden, "only its patient and members may see a consent")
 		}
 	}
-	return state.Signed, err
+	return state, err
 }
 
 // consentsOf returns the newest version of each of a patient's consents.

@@ -48,12 +48,10 @@ func (g *Gateway) verifyEnrolment(ctx context.Context, e record.EnrolDevice) err
 	if err != nil {
 		return err
 	}
-	for _, key := range p.Inception.ConsentKeys {
-		if record.Verify(key, digest, e.PatientSignature) == nil {
-			return nil
-		}
+	if !p.SignedBy(digest, e.PatientSignature) {
+		return fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", record.ErrSignature)
 	}
-	return fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", record.ErrSignature)
+	return nil
 }
 
 // storeFault is what a device hears when the blob store fails.

@@ -56,11 +56,15 @@ func (g *Gateway) fhirResource(r *http.Request) ([]byte, error) {
 
 func (g *Gateway) fhirConsent(ctx context.Context, id string) ([]byte, error) {
 	who, _ := ctx.Value(callerKey{}).(caller)
-	signed, err := g.consentFor(ctx, who, id)
+	state, err := g.consentFor(ctx, who, id)
 	if err != nil {
 		return nil, err
 	}
-	resource, err := consent.ToFHIR(signed.Document)
+	document, err := g.counts(ctx, state)
+	if err != nil {
+		return nil, err
+	}
+	resource, err := consent.ToFHIR(document)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "this consent has no form in FHIR, read it at /v1/consents/%s: %w", id, err)
 	}

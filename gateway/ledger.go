@@ -40,7 +40,7 @@ func (g *Gateway) partyKeys(ctx context.Context, kind string, id record.ID) ([][
 		return [][]byte{d.Device.Key}, err
 	}
 	p, err := g.patient(ctx, id)
-	return p.Inception.ConsentKeys, err
+	return p.ConsentKeys(), err
 }
 
 func (g *Gateway) device(ctx context.Context, id record.ID) (record.DeviceState, error) {

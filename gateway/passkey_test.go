@@ -44,7 +44,7 @@ func TestAPatientConsentsWithAPasskey(t *testing.T) {
 	if back.Assertion == nil || !bytes.Equal(back.Assertion.ClientDataJSON, signed.Assertion.ClientDataJSON) {
 		t.Fatalf("came back as %+v", back)
 	}
-	w.ok(back.Verify(w.genesis.Network, w.genesis.RelyingParties, p.enrol.Inception))
+	w.ok(back.Verify(w.genesis.Network, w.genesis.RelyingParties, record.Patient{ID: p.id, Inception: p.enrol.Inception}))
 }
 
 func TestAttackAssertionsTheGatewayRefuses(t *testing.T) {

@@ -29,12 +29,14 @@ func (s patientsService) Enrol(ctx context.Context, r *apiv1.EnrolPatientRequest
 	if err := record.Verify(e.Inception.ConsentKeys[0], id, e.Signature); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", err)
 	}
-	key, ok := s.g.keys.members[e.VoucherBy]
-	if !ok {
-		return nil, fault.New(fault.Forbidden, "%s is not a member that could vouch", e.VoucherBy)
-	}
-	if err := record.Verify(key, record.Digest(record.DomainVoucher, network, e.Voucher), e.VoucherSg); err != nil {
-		return nil, fault.New(fault.BadSignature, "the registrar's signature of the voucher: %w", err)
+	for _, v := range e.Vouchers {
+		key, ok := s.g.keys.members[v.By]
+		if !ok {
+			return nil, fault.New(fault.Forbidden, "%s is not a member that could vouch", v.By)
+		}
+		if err := record.Verify(key, record.Digest(record.DomainVoucher, network, e.Voucher), v.Signature); err != nil {
+			return nil, fault.New(fault.BadSignature, "the signature of %s's voucher: %w", v.By, err)
+		}
 	}
 	return s.g.begin(ctx, kindPatient, id.String(),
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Patient{Patient: r.Enrolment}})
@@ -49,7 +51,15 @@ func (s patientsService) ListConsents(ctx context.Context, r *apiv1.ListConsents
 	if err != nil {
 		return nil, err
 	}
-	out := &apiv1.ListConsentsResponse{}
+	id, err := record.ParseID(r.Patient)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	p, err := s.g.patient(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &apiv1.ListConsentsResponse{RevokedAt: p.RevokedAt}
 	for _, c := range all {
 		m := &apiv1.SignedConsent{}
 		if err := api.ToMessage(c, m); err != nil {
@@ -86,6 +96,8 @@ func historyEntry(e index.Entry) *apiv1.HistoryEntry {
 	switch {
 	case e.Consent != nil:
 		consentEntry(m, e.Consent.Document)
+	case e.Keys != nil:
+		keysEntry(m, e.Keys)
 	case e.Query != nil:
 		queryEntry(m, e.Query)
 	case e.Predicate != nil:

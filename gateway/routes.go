@@ -39,6 +39,8 @@ func newRoute(method, pattern string, maxBody int64, query []string, parties ...
 var routes = []route{
 	newRoute("GET", "/v1/network", 0, nil),
 	newRoute("POST", "/v1/patients", api.MaxBody, nil),
+	newRoute("GET", "/v1/patients/{id}", 0, nil, api.PartyPatient, api.PartyMember),
+	newRoute("POST", "/v1/patients/{id}/keys", api.MaxBody, nil),
 	newRoute("GET", "/v1/patients/{id}/consents", 0, nil, api.PartyPatient),
 	newRoute("GET", "/v1/patients/{id}/history", 0, nil, api.PartyPatient),
 	newRoute("POST", "/v1/consents", api.MaxBody, nil),

@@ -19,6 +19,7 @@ import (
 const (
 	kindPatient = "enrol_patient"
 	kindConsent = "put_consent"
+	kindKeys    = "change_keys"
 	kindDevice  = "enrol_device"
 	kindUpload  = "upload"
 	kindProve   = "prove"

@@ -35,7 +35,7 @@ func (g *Gateway) dispatch(e entry) {
 		g.anchors.uploads <- e
 		return
 	}
-	if e.request.GetConsent() != nil {
+	if e.request.GetConsent() != nil || e.request.GetKeys() != nil {
 		g.ops.urgent <- e // a revocation does not wait behind enrolments
 		return
 	}
@@ -77,6 +77,9 @@ func (g *Gateway) run(ctx context.Context, e entry) {
 	for {
 		res, err := g.submit(ctx, call)
 		if err == nil {
+			if keys := e.request.GetKeys(); keys != nil {
+				g.keys.forget(api.PartyPatient + ":" + keys.Change.Patient)
+			}
 			out := proto.CloneOf(e.state)
 			out.TxId, out.Block = res.TxID, res.Block
 			g.ops.finish(e.id, out)
@@ -128,6 +131,8 @@ func callOf(r *apiv1.StoredRequest) (network.Call, error) {
 		return callWith("Registry:EnrolPatient", d.Patient, &record.EnrolPatient{})
 	case *apiv1.StoredRequest_Consent:
 		return callWith("Consent:Put", d.Consent, &consent.Signed{})
+	case *apiv1.StoredRequest_Keys:
+		return callWith("Registry:ChangeKeys", d.Keys, &consent.SignedKeys{})
 	case *apiv1.StoredRequest_Device:
 		return callWith("Registry:EnrolDevice", d.Device, &record.EnrolDevice{})
 	case *apiv1.StoredRequest_Attest:

@@ -246,8 +246,7 @@ func (w *world) newPatient() *patient {
 	p.id = p.enrol.Inception.PatientID(w.genesis.Network)
 	p.enrol.Signature = sign(w, p.key, p.id)
 	p.enrol.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
-	p.enrol.VoucherBy = association
-	p.enrol.VoucherSg = sign(w, w.signers[association], record.Digest(record.DomainVoucher, w.genesis.Network, p.enrol.Voucher))
+	p.enrol.Vouchers = []record.VoucherSignature{{By: association, Signature: sign(w, w.signers[association], record.Digest(record.DomainVoucher, w.genesis.Network, p.enrol.Voucher))}}
 	return p
 }
 

@@ -92,6 +92,23 @@ func (c *Client) EnrolPatient(ctx context.Context, e record.EnrolPatient) (*Oper
 	return c.post(ctx, "/v1/patients", e, &apiv1.EnrolPatient{})
 }
 
+// Patient returns the ledger's record of a patient, with the keys that count now;
+// the patient or a member signs.
+func (c *Client) Patient(ctx context.Context, id record.ID) (record.Patient, error) {
+	var m apiv1.Patient
+	var p record.Patient
+	if err := c.get(ctx, "/v1/patients/"+id.String(), nil, &m); err != nil {
+		return p, err
+	}
+	return p, fromAnswer(&m, &p)
+}
+
+// ChangeKeys asks to record a change of a patient's keys, which may revoke
+// everything that the patient has permitted.
+func (c *Client) ChangeKeys(ctx context.Context, s consent.SignedKeys) (*Operation, error) {
+	return c.post(ctx, "/v1/patients/"+s.Change.Patient.String()+"/keys", s, &apiv1.SignedKeys{})
+}
+
 // PutConsent asks to record a version of a consent.
 func (c *Client) PutConsent(ctx context.Context, s consent.Signed) (*Operation, error) {
 	return c.post(ctx, "/v1/consents", s, &apiv1.SignedConsent{})

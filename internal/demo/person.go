@@ -66,7 +66,7 @@ func (w *world) enrol(ctx context.Context, sub *Subject) (*person, error) {
 	if err != nil {
 		return nil, err
 	}
-	recovery, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // the demo's patients never need it
+	recovery, err := record.NewRecoveryCode().Key(w.genesis.Network) // the demo's patients never need it
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +109,8 @@ func (w *world) enrolPatient(ctx context.Context, p *person, in record.Inception
 		return err
 	}
 	op, err := p.client.EnrolPatient(ctx, record.EnrolPatient{
-		Inception: in, Signature: sig,
-		Voucher: v, VoucherBy: w.registrar.msp, VoucherSg: vsig,
+		Inception: in, Signature: sig, Voucher: v,
+		Vouchers: []record.VoucherSignature{{By: w.registrar.msp, Signature: vsig}},
 	})
 	if err != nil {
 		return err

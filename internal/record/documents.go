@@ -19,7 +19,7 @@ type Genesis struct {
 	Clock     string    `json:"clock"`
 	Threshold int       `json:"threshold"`
 	Members   []Member  `json:"members"`
-	Registrar string    `json:"registrar"` // MSP that vouches for patients and may never ask
+	Registrar string    `json:"registrar"` // MSP that vouches for patients and may never ask; empty where Vouchers counts
 	Gateways  []string  `json:"gateways"`  // MSPs whose clients may submit for patients and devices
 	MinCohort int       `json:"min_cohort"`
 	Exact     bool      `json:"exact"`   // whether studies without privacy noise are allowed
@@ -34,6 +34,9 @@ type Genesis struct {
 	// RelyingParties are the portals on which patients may sign with WebAuthn.
 	// With none, every consent is signed with plain ES256.
 	RelyingParties []RelyingParty `json:"relying_parties,omitempty"`
+	// Vouchers is how many members must vouch for a patient, each with a signature
+	// of its own, where there is no registrar; otherwise 0.
+	Vouchers int `json:"vouchers,omitempty"`
 }
 
 // RelyingParty is who a WebAuthn authenticator signs for, and the web origins
@@ -70,8 +73,9 @@ type Inception struct {
 // PatientID is the digest of the inception record.
 func (in Inception) PatientID(network string) ID { return Digest(DomainInception, network, in) }
 
-// Voucher says that a registrar has met the person behind a patient. Person is
-// a keyed hash made by the registrar, equal for equal persons.
+// Voucher says that the person behind a patient was met. Person is a keyed hash,
+// equal for equal persons: of the registrar, or of the members that vouch, who
+// agree on its key.
 type Voucher struct {
 	Patient ID `json:"patient"`
 	Person  ID `json:"person"`
@@ -82,16 +86,16 @@ type EnrolPatient struct {
 	Inception Inception `json:"inception"`
 	Signature []byte    `json:"signature"` // by ConsentKeys[0] over the patient id
 	Voucher   Voucher   `json:"voucher"`
-	VoucherBy string    `json:"voucher_by"` // MSP of the registrar
-	VoucherSg []byte    `json:"voucher_signature"`
+	// Vouchers are the signatures of those who vouch: the registrar's, or those of
+	// at least Genesis.Vouchers members, each once.
+	Vouchers []VoucherSignature `json:"vouchers"`
 }
 
-// Patient is the ledger's record of a patient.
-type Patient struct {
-	ID        ID        `json:"id"`
-	Inception Inception `json:"inception"`
-	Person    ID        `json:"person"`
-	Enrolled  int64     `json:"enrolled"`
+// VoucherSignature is a member's signature over the digest of a Voucher in
+// DomainVoucher.
+type VoucherSignature struct {
+	By        string `json:"by"` // MSP
+	Signature []byte `json:"signature"`
 }
 
 // Device is what a bridge enrols: one installation for one patient. Its seeds

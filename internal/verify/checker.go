@@ -29,8 +29,9 @@ type checker struct {
 	index   *index.Index
 
 	patients   map[record.ID]record.Patient
+	changes    int // of patients' keys
 	devices    map[record.ID]record.DeviceState
-	versions   []consent.Signed // in ledger order
+	versions   []placed // in ledger order
 	anchored   []record.PointerState
 	batched    []record.Batch
 	posted     map[string]record.SignedAvailable
@@ -74,11 +75,15 @@ func (c *checker) takeWrite(w network.Write) error {
 	case chaincode.KindGenesis:
 		return c.takeGenesis(w.Value)
 	case chaincode.KindPatient:
-		return into(w.Value, func(p record.Patient) { c.patients[p.ID] = p })
+		return into(w.Value, c.takePatient)
+	case chaincode.KindKeys:
+		return into(w.Value, c.takeKeys)
 	case chaincode.KindDevice:
 		return into(w.Value, func(d record.DeviceState) { c.devices[d.ID] = d })
 	case chaincode.KindConsent:
-		return into(w.Value, func(s chaincode.ConsentState) { c.versions = append(c.versions, s.Signed) })
+		return into(w.Value, func(s chaincode.ConsentState) {
+			c.versions = append(c.versions, placed{s.Signed, c.patients[s.Signed.Document.Patient]})
+		})
 	case chaincode.KindPointer:
 		return into(w.Value, func(p record.PointerState) { c.anchored = append(c.anchored, p) })
 	case chaincode.KindBatch:
@@ -136,15 +141,15 @@ func (c *checker) enrolments(context.Context) int {
 			c.wrong("device %s: its patient is not enrolled", id)
 		}
 	}
-	return len(c.patients) + len(c.devices)
+	return len(c.patients) + c.changes + len(c.devices)
 }
 
 // consents checks every version's signature and its place in its chain.
 func (c *checker) consents(context.Context) int {
 	last := map[record.ID]consent.Document{}
-	for _, s := range c.versions {
-		d := s.Document
-		if err := s.Verify(c.genesis.Network, c.genesis.RelyingParties, c.patients[d.Patient].Inception); err != nil {
+	for _, v := range c.versions {
+		d := v.signed.Document
+		if err := v.signed.Verify(c.genesis.Network, c.genesis.RelyingParties, v.patient); err != nil {
 			c.wrong("consent %s version %d: %v", d.ID, d.Version, err)
 		}
 		before, ok := last[d.ID]

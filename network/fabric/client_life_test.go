@@ -102,8 +102,9 @@ func (l *life) patient() (record.ID, *ecdsa.PrivateKey) {
 	id := e.Inception.PatientID(l.genesis.Network)
 	e.Signature = l.sign(key, id)
 	e.Voucher = record.Voucher{Patient: id, Person: record.RandomID()}
-	e.VoucherBy = association
-	e.VoucherSg = l.sign(l.keys[association], record.Digest(record.DomainVoucher, l.genesis.Network, e.Voucher))
+	e.Vouchers = []record.VoucherSignature{{
+		By: association, Signature: l.sign(l.keys[association], record.Digest(record.DomainVoucher, l.genesis.Network, e.Voucher)),
+	}}
 	l.must(otherOrg, "Registry:EnrolPatient", e)
 	return id, key
 }

@@ -56,6 +56,7 @@ var appliers = map[chaincode.Kind]func(*Index, write) error{
 	chaincode.KindGenesis:     (*Index).putGenesis,
 	chaincode.KindTick:        (*Index).putTick,
 	chaincode.KindPatient:     (*Index).putPatient,
+	chaincode.KindKeys:        (*Index).putKeys,
 	chaincode.KindDevice:      (*Index).putDevice,
 	chaincode.KindAck:         (*Index).putAck,
 	chaincode.KindPieceKey:    (*Index).putPieceKey,

@@ -19,7 +19,7 @@ func (p *patient) documents(block uint64) []consent.Document {
 	for _, versions := range p.consents { // sorted below
 		i := sort.Search(len(versions), func(i int) bool { return versions[i].at.Block > block })
 		if i > 0 {
-			out = append(out, versions[i-1].signed.Document)
+			out = append(out, p.counts(versions[i-1], block))
 		}
 	}
 	slices.SortFunc(out, func(a, b consent.Document) int { return compareID(a.ID, b.ID) })
@@ -63,14 +63,17 @@ func (ix *Index) withdrawn(p *patient, from, until uint64, ask question, ranges 
 }
 
 // changes lists, in order, the blocks in [from, until] at which a decision
-// about the patient may have changed: a consent got a version, or ledger time
-// passed the begin or the end of one.
+// about the patient may have changed: a consent got a version, everything was
+// revoked, or ledger time passed the begin or the end of a consent.
 func (ix *Index) changes(p *patient, from, until uint64, since int64) []uint64 {
 	var out []uint64
 	add := func(block uint64) {
 		if block >= from && block <= until {
 			out = append(out, block)
 		}
+	}
+	for _, c := range p.changes {
+		add(c.at.Block)
 	}
 	for _, versions := range p.consents { // sorted below
 		for _, v := range versions {

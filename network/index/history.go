@@ -11,20 +11,29 @@ import (
 // Kinds of history entries.
 const (
 	EntryConsent   = "consent"
+	EntryKeys      = "keys"
 	EntryQuery     = "query"
 	EntryPredicate = "predicate"
 )
 
 // Entry is one event in the life of a patient's data. Exactly one of Consent,
-// Query and Predicate is set.
+// Keys, Query and Predicate is set.
 type Entry struct {
 	Kind      string          `json:"kind"`
 	Time      int64           `json:"time"` // ledger time
 	At        Position        `json:"at"`
 	Tx        string          `json:"tx"`
 	Consent   *consent.Signed `json:"consent,omitempty"`
+	Keys      *KeysEntry      `json:"keys,omitempty"`
 	Query     *QueryEntry     `json:"query,omitempty"`
 	Predicate *PredicateEntry `json:"predicate,omitempty"`
+}
+
+// KeysEntry is a change of the patient's keys.
+type KeysEntry struct {
+	Signed consent.SignedKeys `json:"signed"`
+	// Recovered is true when the recovery code signed, which names another.
+	Recovered bool `json:"recovered"`
 }
 
 // QueryEntry is a query whose cohort had the patient in it.
@@ -44,8 +53,8 @@ type PredicateEntry struct {
 }
 
 // History returns what happened to a patient's data, oldest first: every
-// consent version, every query whose cohort included the patient and every
-// predicate asked.
+// consent version, every change of the patient's keys, every query whose cohort
+// included the patient and every predicate asked.
 func (ix *Index) History(patientID record.ID) ([]Entry, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -60,6 +69,7 @@ func (ix *Index) History(patientID record.ID) ([]Entry, error) {
 			out = append(out, Entry{Kind: EntryConsent, Time: v.time, At: v.at, Tx: v.tx, Consent: &signed})
 		}
 	}
+	out = append(out, p.keysEntries()...)
 	for _, id := range p.queries {
 		q := ix.queries[id]
 		out = append(out, Entry{Kind: EntryQuery, Time: q.state.Asked, At: q.at, Tx: id, Query: ix.queryEntry(patientID, q)})

@@ -3,6 +3,7 @@ package index
 import (
 	"sync"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -51,6 +52,7 @@ type timeAt struct {
 type patient struct {
 	state    record.Patient
 	consents map[record.ID][]version
+	changes  []keysChange // of the patient's keys, in ledger order
 	// designated: per metric, the devices in order of their first day.
 	designated map[string][]designation
 	spent      uint64            // micro-zCDP over all askers
@@ -66,6 +68,13 @@ type version struct {
 	time   int64
 	tx     string
 	signed consent.Signed
+}
+
+// keysChange is a change of a patient's keys and where it was accepted.
+type keysChange struct {
+	at    Position
+	tx    string
+	state chaincode.KeysState
 }
 
 // designation makes device the patient's device for a metric from a day on.

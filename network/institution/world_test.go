@@ -269,7 +269,9 @@ func (w *world) enrol(n int) {
 		v := record.Voucher{Patient: p.id, Person: record.RandomID()}
 		w.submit(association, "Registry:EnrolPatient", record.EnrolPatient{
 			Inception: p.in, Signature: must(record.Sign(p.key, p.id)), Voucher: v,
-			VoucherBy: msps[association], VoucherSg: must(record.Sign(w.signing[association], record.Digest(record.DomainVoucher, networkName, v))),
+			Vouchers: []record.VoucherSignature{{
+				By: msps[association], Signature: must(record.Sign(w.signing[association], record.Digest(record.DomainVoucher, networkName, v))),
+			}},
 		})
 		w.enrolDevice(p)
 		for _, hospital := range []int{hospitalA, hospitalB} {

@@ -42,8 +42,10 @@ type Genesis struct {
 	PredicateLife int64      `protobuf:"varint,14,opt,name=predicate_life,json=predicateLife,proto3" json:"predicate_life,omitempty"`
 	// Portals on which patients may sign with WebAuthn.
 	RelyingParties []*RelyingParty `protobuf:"bytes,15,rep,name=relying_parties,json=relyingParties,proto3" json:"relying_parties,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Members that must vouch for a patient, where there is no registrar.
+	Vouchers      uint32 `protobuf:"varint,16,opt,name=vouchers,proto3" json:"vouchers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Genesis) Reset() {
@@ -179,6 +181,13 @@ func (x *Genesis) GetRelyingParties() []*RelyingParty {
 		return x.RelyingParties
 	}
 	return nil
+}
+
+func (x *Genesis) GetVouchers() uint32 {
+	if x != nil {
+		return x.Vouchers
+	}
+	return 0
 }
 
 // RelyingParty is who a WebAuthn authenticator signs for, and the web origins
@@ -435,7 +444,7 @@ func (x *Inception) GetSalt() string {
 	return ""
 }
 
-// Voucher says that a registrar has met the person behind a patient.
+// Voucher says that the person behind a patient was met.
 type Voucher struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Patient       string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
@@ -493,12 +502,12 @@ type EnrolPatient struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Inception *Inception             `protobuf:"bytes,1,opt,name=inception,proto3" json:"inception,omitempty"`
 	// By the first consent key, over the patient's identifier.
-	Signature        []byte   `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
-	Voucher          *Voucher `protobuf:"bytes,3,opt,name=voucher,proto3" json:"voucher,omitempty"`
-	VoucherBy        string   `protobuf:"bytes,4,opt,name=voucher_by,json=voucherBy,proto3" json:"voucher_by,omitempty"`
-	VoucherSignature []byte   `protobuf:"bytes,5,opt,name=voucher_signature,json=voucherSignature,proto3" json:"voucher_signature,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	Signature []byte   `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	Voucher   *Voucher `protobuf:"bytes,3,opt,name=voucher,proto3" json:"voucher,omitempty"`
+	// Of the registrar or, where there is none, of enough members.
+	Vouchers      []*VoucherSignature `protobuf:"bytes,6,rep,name=vouchers,proto3" json:"vouchers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EnrolPatient) Reset() {
@@ -552,18 +561,311 @@ func (x *EnrolPatient) GetVoucher() *Voucher {
 	return nil
 }
 
-func (x *EnrolPatient) GetVoucherBy() string {
+func (x *EnrolPatient) GetVouchers() []*VoucherSignature {
 	if x != nil {
-		return x.VoucherBy
+		return x.Vouchers
+	}
+	return nil
+}
+
+// VoucherSignature is a member's signature of a voucher.
+type VoucherSignature struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            string                 `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	Signature     []byte                 `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoucherSignature) Reset() {
+	*x = VoucherSignature{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoucherSignature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoucherSignature) ProtoMessage() {}
+
+func (x *VoucherSignature) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoucherSignature.ProtoReflect.Descriptor instead.
+func (*VoucherSignature) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *VoucherSignature) GetBy() string {
+	if x != nil {
+		return x.By
 	}
 	return ""
 }
 
-func (x *EnrolPatient) GetVoucherSignature() []byte {
+func (x *VoucherSignature) GetSignature() []byte {
 	if x != nil {
-		return x.VoucherSignature
+		return x.Signature
 	}
 	return nil
+}
+
+// PatientKeys is one change of a patient's keys.
+type PatientKeys struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Patient string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
+	Version uint32                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Digest of the change before; zeros for version 1.
+	Previous string `protobuf:"bytes,3,opt,name=previous,proto3" json:"previous,omitempty"`
+	// All that count from now on.
+	ConsentKeys [][]byte `protobuf:"bytes,4,rep,name=consent_keys,json=consentKeys,proto3" json:"consent_keys,omitempty"`
+	// SHA-256 of the recovery key from now on. A consent key leaves it as it is; the
+	// recovery key, which counts once, names another.
+	RecoveryHash string `protobuf:"bytes,5,opt,name=recovery_hash,json=recoveryHash,proto3" json:"recovery_hash,omitempty"`
+	// Revokes everything that the patient has permitted so far.
+	RevokeAll     bool `protobuf:"varint,6,opt,name=revoke_all,json=revokeAll,proto3" json:"revoke_all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PatientKeys) Reset() {
+	*x = PatientKeys{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PatientKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PatientKeys) ProtoMessage() {}
+
+func (x *PatientKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PatientKeys.ProtoReflect.Descriptor instead.
+func (*PatientKeys) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PatientKeys) GetPatient() string {
+	if x != nil {
+		return x.Patient
+	}
+	return ""
+}
+
+func (x *PatientKeys) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *PatientKeys) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *PatientKeys) GetConsentKeys() [][]byte {
+	if x != nil {
+		return x.ConsentKeys
+	}
+	return nil
+}
+
+func (x *PatientKeys) GetRecoveryHash() string {
+	if x != nil {
+		return x.RecoveryHash
+	}
+	return ""
+}
+
+func (x *PatientKeys) GetRevokeAll() bool {
+	if x != nil {
+		return x.RevokeAll
+	}
+	return false
+}
+
+// SignedKeys is a change with the signature of a key before it, in either form of
+// SignedConsent.
+type SignedKeys struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *PatientKeys           `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Signature     []byte                 `protobuf:"bytes,3,opt,name=signature,proto3" json:"signature,omitempty"`
+	Assertion     *Assertion             `protobuf:"bytes,4,opt,name=assertion,proto3" json:"assertion,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignedKeys) Reset() {
+	*x = SignedKeys{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignedKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignedKeys) ProtoMessage() {}
+
+func (x *SignedKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignedKeys.ProtoReflect.Descriptor instead.
+func (*SignedKeys) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SignedKeys) GetChange() *PatientKeys {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *SignedKeys) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *SignedKeys) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *SignedKeys) GetAssertion() *Assertion {
+	if x != nil {
+		return x.Assertion
+	}
+	return nil
+}
+
+// Patient is the ledger's record of a patient.
+type Patient struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Inception *Inception             `protobuf:"bytes,2,opt,name=inception,proto3" json:"inception,omitempty"`
+	Person    string                 `protobuf:"bytes,3,opt,name=person,proto3" json:"person,omitempty"`
+	Enrolled  int64                  `protobuf:"varint,4,opt,name=enrolled,proto3" json:"enrolled,omitempty"`
+	// The latest change of keys; absent while those of the inception record count.
+	Keys *PatientKeys `protobuf:"bytes,5,opt,name=keys,proto3" json:"keys,omitempty"`
+	// Ledger time of the latest revocation of everything.
+	RevokedAt     *int64 `protobuf:"varint,6,opt,name=revoked_at,json=revokedAt,proto3,oneof" json:"revoked_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Patient) Reset() {
+	*x = Patient{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Patient) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Patient) ProtoMessage() {}
+
+func (x *Patient) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Patient.ProtoReflect.Descriptor instead.
+func (*Patient) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Patient) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Patient) GetInception() *Inception {
+	if x != nil {
+		return x.Inception
+	}
+	return nil
+}
+
+func (x *Patient) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *Patient) GetEnrolled() int64 {
+	if x != nil {
+		return x.Enrolled
+	}
+	return 0
+}
+
+func (x *Patient) GetKeys() *PatientKeys {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *Patient) GetRevokedAt() int64 {
+	if x != nil && x.RevokedAt != nil {
+		return *x.RevokedAt
+	}
+	return 0
 }
 
 // Device is what a bridge enrols: one installation for one patient.
@@ -583,7 +885,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[7]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +897,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[7]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +910,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{7}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Device) GetKey() []byte {
@@ -679,7 +981,7 @@ type EnrolDevice struct {
 
 func (x *EnrolDevice) Reset() {
 	*x = EnrolDevice{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[8]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +993,7 @@ func (x *EnrolDevice) String() string {
 func (*EnrolDevice) ProtoMessage() {}
 
 func (x *EnrolDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[8]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +1006,7 @@ func (x *EnrolDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolDevice.ProtoReflect.Descriptor instead.
 func (*EnrolDevice) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{8}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EnrolDevice) GetDevice() *Device {
@@ -742,7 +1044,7 @@ type DeviceState struct {
 
 func (x *DeviceState) Reset() {
 	*x = DeviceState{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[9]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +1056,7 @@ func (x *DeviceState) String() string {
 func (*DeviceState) ProtoMessage() {}
 
 func (x *DeviceState) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[9]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +1069,7 @@ func (x *DeviceState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceState.ProtoReflect.Descriptor instead.
 func (*DeviceState) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{9}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeviceState) GetId() string {
@@ -822,7 +1124,7 @@ type Pointer struct {
 
 func (x *Pointer) Reset() {
 	*x = Pointer{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[10]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +1136,7 @@ func (x *Pointer) String() string {
 func (*Pointer) ProtoMessage() {}
 
 func (x *Pointer) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[10]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +1149,7 @@ func (x *Pointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pointer.ProtoReflect.Descriptor instead.
 func (*Pointer) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{10}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Pointer) GetDevice() string {
@@ -903,7 +1205,7 @@ type SignedPointer struct {
 
 func (x *SignedPointer) Reset() {
 	*x = SignedPointer{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[11]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1217,7 @@ func (x *SignedPointer) String() string {
 func (*SignedPointer) ProtoMessage() {}
 
 func (x *SignedPointer) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[11]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1230,7 @@ func (x *SignedPointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedPointer.ProtoReflect.Descriptor instead.
 func (*SignedPointer) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{11}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SignedPointer) GetPointer() *Pointer {
@@ -959,7 +1261,7 @@ type AvailablePost struct {
 
 func (x *AvailablePost) Reset() {
 	*x = AvailablePost{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[12]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1273,7 @@ func (x *AvailablePost) String() string {
 func (*AvailablePost) ProtoMessage() {}
 
 func (x *AvailablePost) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[12]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1286,7 @@ func (x *AvailablePost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AvailablePost.ProtoReflect.Descriptor instead.
 func (*AvailablePost) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{12}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AvailablePost) GetBatch() string {
@@ -1020,7 +1322,7 @@ type SignedAvailable struct {
 
 func (x *SignedAvailable) Reset() {
 	*x = SignedAvailable{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[13]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1334,7 @@ func (x *SignedAvailable) String() string {
 func (*SignedAvailable) ProtoMessage() {}
 
 func (x *SignedAvailable) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[13]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1347,7 @@ func (x *SignedAvailable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedAvailable.ProtoReflect.Descriptor instead.
 func (*SignedAvailable) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{13}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SignedAvailable) GetPost() *AvailablePost {
@@ -1085,7 +1387,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1399,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1412,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{14}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Receipt) GetPointer() *SignedPointer {
@@ -1176,7 +1478,7 @@ type Bounds struct {
 
 func (x *Bounds) Reset() {
 	*x = Bounds{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1490,7 @@ func (x *Bounds) String() string {
 func (*Bounds) ProtoMessage() {}
 
 func (x *Bounds) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1503,7 @@ func (x *Bounds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bounds.ProtoReflect.Descriptor instead.
 func (*Bounds) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{15}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Bounds) GetHourMask() uint32 {
@@ -1305,7 +1607,7 @@ type AskPredicate struct {
 
 func (x *AskPredicate) Reset() {
 	*x = AskPredicate{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1619,7 @@ func (x *AskPredicate) String() string {
 func (*AskPredicate) ProtoMessage() {}
 
 func (x *AskPredicate) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1632,7 @@ func (x *AskPredicate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskPredicate.ProtoReflect.Descriptor instead.
 func (*AskPredicate) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{16}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AskPredicate) GetPatient() string {
@@ -1414,7 +1716,7 @@ type PredicateState struct {
 
 func (x *PredicateState) Reset() {
 	*x = PredicateState{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1728,7 @@ func (x *PredicateState) String() string {
 func (*PredicateState) ProtoMessage() {}
 
 func (x *PredicateState) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1741,7 @@ func (x *PredicateState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PredicateState.ProtoReflect.Descriptor instead.
 func (*PredicateState) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{17}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PredicateState) GetId() string {
@@ -1565,7 +1867,7 @@ type Attest struct {
 
 func (x *Attest) Reset() {
 	*x = Attest{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1879,7 @@ func (x *Attest) String() string {
 func (*Attest) ProtoMessage() {}
 
 func (x *Attest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1892,7 @@ func (x *Attest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attest.ProtoReflect.Descriptor instead.
 func (*Attest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{18}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Attest) GetRequest() string {
@@ -1621,7 +1923,7 @@ type Terms struct {
 
 func (x *Terms) Reset() {
 	*x = Terms{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1935,7 @@ func (x *Terms) String() string {
 func (*Terms) ProtoMessage() {}
 
 func (x *Terms) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1948,7 @@ func (x *Terms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terms.ProtoReflect.Descriptor instead.
 func (*Terms) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{19}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Terms) GetTemplate() string {
@@ -1709,7 +2011,7 @@ type Consent struct {
 
 func (x *Consent) Reset() {
 	*x = Consent{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +2023,7 @@ func (x *Consent) String() string {
 func (*Consent) ProtoMessage() {}
 
 func (x *Consent) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +2036,7 @@ func (x *Consent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consent.ProtoReflect.Descriptor instead.
 func (*Consent) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{20}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Consent) GetId() string {
@@ -1864,7 +2166,7 @@ type SignedConsent struct {
 
 func (x *SignedConsent) Reset() {
 	*x = SignedConsent{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +2178,7 @@ func (x *SignedConsent) String() string {
 func (*SignedConsent) ProtoMessage() {}
 
 func (x *SignedConsent) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2191,7 @@ func (x *SignedConsent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedConsent.ProtoReflect.Descriptor instead.
 func (*SignedConsent) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{21}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SignedConsent) GetDocument() *Consent {
@@ -1932,7 +2234,7 @@ type Assertion struct {
 
 func (x *Assertion) Reset() {
 	*x = Assertion{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1944,7 +2246,7 @@ func (x *Assertion) String() string {
 func (*Assertion) ProtoMessage() {}
 
 func (x *Assertion) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1957,7 +2259,7 @@ func (x *Assertion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assertion.ProtoReflect.Descriptor instead.
 func (*Assertion) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{22}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Assertion) GetAuthenticatorData() []byte {
@@ -1978,7 +2280,7 @@ var File_vitalveil_v1_documents_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\n" +
-	"\x1cvitalveil/v1/documents.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\"\x8b\x04\n" +
+	"\x1cvitalveil/v1/documents.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\"\xa7\x04\n" +
 	"\aGenesis\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\tR\x05clock\x12\x1c\n" +
@@ -1996,7 +2298,8 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\bcircuits\x18\f \x03(\v2\x15.vitalveil.v1.CircuitR\bcircuits\x12%\n" +
 	"\x0epredicate_slot\x18\r \x01(\x03R\rpredicateSlot\x12%\n" +
 	"\x0epredicate_life\x18\x0e \x01(\x03R\rpredicateLife\x12C\n" +
-	"\x0frelying_parties\x18\x0f \x03(\v2\x1a.vitalveil.v1.RelyingPartyR\x0erelyingParties\"8\n" +
+	"\x0frelying_parties\x18\x0f \x03(\v2\x1a.vitalveil.v1.RelyingPartyR\x0erelyingParties\x12\x1a\n" +
+	"\bvouchers\x18\x10 \x01(\rR\bvouchers\"8\n" +
 	"\fRelyingParty\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aorigins\x18\x02 \x03(\tR\aorigins\"d\n" +
@@ -2017,14 +2320,41 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x04salt\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x04salt\"i\n" +
 	"\aVoucher\x12/\n" +
 	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\x12-\n" +
-	"\x06person\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06person\"\xa1\x02\n" +
+	"\x06person\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06person\"\x81\x02\n" +
 	"\fEnrolPatient\x12=\n" +
 	"\tinception\x18\x01 \x01(\v2\x17.vitalveil.v1.InceptionB\x06\xbaH\x03\xc8\x01\x01R\tinception\x12%\n" +
 	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\x127\n" +
-	"\avoucher\x18\x03 \x01(\v2\x15.vitalveil.v1.VoucherB\x06\xbaH\x03\xc8\x01\x01R\avoucher\x12<\n" +
+	"\avoucher\x18\x03 \x01(\v2\x15.vitalveil.v1.VoucherB\x06\xbaH\x03\xc8\x01\x01R\avoucher\x12F\n" +
+	"\bvouchers\x18\x06 \x03(\v2\x1e.vitalveil.v1.VoucherSignatureB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\bvouchersJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\"h\n" +
+	"\x10VoucherSignature\x12-\n" +
+	"\x02by\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9._-]{1,64}$R\x02by\x12%\n" +
+	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\xa4\x02\n" +
+	"\vPatientKeys\x12/\n" +
+	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\x12!\n" +
+	"\aversion\x18\x02 \x01(\rB\a\xbaH\x04*\x02(\x01R\aversion\x121\n" +
+	"\bprevious\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\bprevious\x123\n" +
+	"\fconsent_keys\x18\x04 \x03(\fB\x10\xbaH\r\x92\x01\n" +
+	"\b\x01\x10\b\"\x04z\x02h!R\vconsentKeys\x12:\n" +
+	"\rrecovery_hash\x18\x05 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\frecoveryHash\x12\x1d\n" +
 	"\n" +
-	"voucher_by\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9._-]{1,64}$R\tvoucherBy\x124\n" +
-	"\x11voucher_signature\x18\x05 \x01(\fB\a\xbaH\x04z\x02h@R\x10voucherSignature\"\xdf\x02\n" +
+	"revoke_all\x18\x06 \x01(\bR\trevokeAll\"\x82\x03\n" +
+	"\n" +
+	"SignedKeys\x129\n" +
+	"\x06change\x18\x01 \x01(\v2\x19.vitalveil.v1.PatientKeysB\x06\xbaH\x03\xc8\x01\x01R\x06change\x12\x19\n" +
+	"\x03key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12'\n" +
+	"\tsignature\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x10\b\x18HR\tsignature\x125\n" +
+	"\tassertion\x18\x04 \x01(\v2\x17.vitalveil.v1.AssertionR\tassertion:\xbd\x01\xbaH\xb9\x01\x1a\xb6\x01\n" +
+	"\x15signed_keys.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\xe6\x01\n" +
+	"\aPatient\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
+	"\tinception\x18\x02 \x01(\v2\x17.vitalveil.v1.InceptionR\tinception\x12\x16\n" +
+	"\x06person\x18\x03 \x01(\tR\x06person\x12\x1a\n" +
+	"\benrolled\x18\x04 \x01(\x03R\benrolled\x12-\n" +
+	"\x04keys\x18\x05 \x01(\v2\x19.vitalveil.v1.PatientKeysR\x04keys\x12\"\n" +
+	"\n" +
+	"revoked_at\x18\x06 \x01(\x03H\x00R\trevokedAt\x88\x01\x01B\r\n" +
+	"\v_revoked_at\"\xdf\x02\n" +
 	"\x06Device\x12\x19\n" +
 	"\x03key\x18\x01 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12/\n" +
 	"\apatient\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\x12\x1d\n" +
@@ -2177,31 +2507,35 @@ func file_vitalveil_v1_documents_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_documents_proto_rawDescData
 }
 
-var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_vitalveil_v1_documents_proto_goTypes = []any{
-	(*Genesis)(nil),         // 0: vitalveil.v1.Genesis
-	(*RelyingParty)(nil),    // 1: vitalveil.v1.RelyingParty
-	(*Member)(nil),          // 2: vitalveil.v1.Member
-	(*Circuit)(nil),         // 3: vitalveil.v1.Circuit
-	(*Inception)(nil),       // 4: vitalveil.v1.Inception
-	(*Voucher)(nil),         // 5: vitalveil.v1.Voucher
-	(*EnrolPatient)(nil),    // 6: vitalveil.v1.EnrolPatient
-	(*Device)(nil),          // 7: vitalveil.v1.Device
-	(*EnrolDevice)(nil),     // 8: vitalveil.v1.EnrolDevice
-	(*DeviceState)(nil),     // 9: vitalveil.v1.DeviceState
-	(*Pointer)(nil),         // 10: vitalveil.v1.Pointer
-	(*SignedPointer)(nil),   // 11: vitalveil.v1.SignedPointer
-	(*AvailablePost)(nil),   // 12: vitalveil.v1.AvailablePost
-	(*SignedAvailable)(nil), // 13: vitalveil.v1.SignedAvailable
-	(*Receipt)(nil),         // 14: vitalveil.v1.Receipt
-	(*Bounds)(nil),          // 15: vitalveil.v1.Bounds
-	(*AskPredicate)(nil),    // 16: vitalveil.v1.AskPredicate
-	(*PredicateState)(nil),  // 17: vitalveil.v1.PredicateState
-	(*Attest)(nil),          // 18: vitalveil.v1.Attest
-	(*Terms)(nil),           // 19: vitalveil.v1.Terms
-	(*Consent)(nil),         // 20: vitalveil.v1.Consent
-	(*SignedConsent)(nil),   // 21: vitalveil.v1.SignedConsent
-	(*Assertion)(nil),       // 22: vitalveil.v1.Assertion
+	(*Genesis)(nil),          // 0: vitalveil.v1.Genesis
+	(*RelyingParty)(nil),     // 1: vitalveil.v1.RelyingParty
+	(*Member)(nil),           // 2: vitalveil.v1.Member
+	(*Circuit)(nil),          // 3: vitalveil.v1.Circuit
+	(*Inception)(nil),        // 4: vitalveil.v1.Inception
+	(*Voucher)(nil),          // 5: vitalveil.v1.Voucher
+	(*EnrolPatient)(nil),     // 6: vitalveil.v1.EnrolPatient
+	(*VoucherSignature)(nil), // 7: vitalveil.v1.VoucherSignature
+	(*PatientKeys)(nil),      // 8: vitalveil.v1.PatientKeys
+	(*SignedKeys)(nil),       // 9: vitalveil.v1.SignedKeys
+	(*Patient)(nil),          // 10: vitalveil.v1.Patient
+	(*Device)(nil),           // 11: vitalveil.v1.Device
+	(*EnrolDevice)(nil),      // 12: vitalveil.v1.EnrolDevice
+	(*DeviceState)(nil),      // 13: vitalveil.v1.DeviceState
+	(*Pointer)(nil),          // 14: vitalveil.v1.Pointer
+	(*SignedPointer)(nil),    // 15: vitalveil.v1.SignedPointer
+	(*AvailablePost)(nil),    // 16: vitalveil.v1.AvailablePost
+	(*SignedAvailable)(nil),  // 17: vitalveil.v1.SignedAvailable
+	(*Receipt)(nil),          // 18: vitalveil.v1.Receipt
+	(*Bounds)(nil),           // 19: vitalveil.v1.Bounds
+	(*AskPredicate)(nil),     // 20: vitalveil.v1.AskPredicate
+	(*PredicateState)(nil),   // 21: vitalveil.v1.PredicateState
+	(*Attest)(nil),           // 22: vitalveil.v1.Attest
+	(*Terms)(nil),            // 23: vitalveil.v1.Terms
+	(*Consent)(nil),          // 24: vitalveil.v1.Consent
+	(*SignedConsent)(nil),    // 25: vitalveil.v1.SignedConsent
+	(*Assertion)(nil),        // 26: vitalveil.v1.Assertion
 }
 var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	2,  // 0: vitalveil.v1.Genesis.members:type_name -> vitalveil.v1.Member
@@ -2209,22 +2543,27 @@ var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	1,  // 2: vitalveil.v1.Genesis.relying_parties:type_name -> vitalveil.v1.RelyingParty
 	4,  // 3: vitalveil.v1.EnrolPatient.inception:type_name -> vitalveil.v1.Inception
 	5,  // 4: vitalveil.v1.EnrolPatient.voucher:type_name -> vitalveil.v1.Voucher
-	7,  // 5: vitalveil.v1.EnrolDevice.device:type_name -> vitalveil.v1.Device
-	7,  // 6: vitalveil.v1.DeviceState.device:type_name -> vitalveil.v1.Device
-	10, // 7: vitalveil.v1.SignedPointer.pointer:type_name -> vitalveil.v1.Pointer
-	12, // 8: vitalveil.v1.SignedAvailable.post:type_name -> vitalveil.v1.AvailablePost
-	11, // 9: vitalveil.v1.Receipt.pointer:type_name -> vitalveil.v1.SignedPointer
-	13, // 10: vitalveil.v1.Receipt.posts:type_name -> vitalveil.v1.SignedAvailable
-	15, // 11: vitalveil.v1.AskPredicate.bounds:type_name -> vitalveil.v1.Bounds
-	16, // 12: vitalveil.v1.PredicateState.ask:type_name -> vitalveil.v1.AskPredicate
-	19, // 13: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
-	20, // 14: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
-	22, // 15: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	7,  // 5: vitalveil.v1.EnrolPatient.vouchers:type_name -> vitalveil.v1.VoucherSignature
+	8,  // 6: vitalveil.v1.SignedKeys.change:type_name -> vitalveil.v1.PatientKeys
+	26, // 7: vitalveil.v1.SignedKeys.assertion:type_name -> vitalveil.v1.Assertion
+	4,  // 8: vitalveil.v1.Patient.inception:type_name -> vitalveil.v1.Inception
+	8,  // 9: vitalveil.v1.Patient.keys:type_name -> vitalveil.v1.PatientKeys
+	11, // 10: vitalveil.v1.EnrolDevice.device:type_name -> vitalveil.v1.Device
+	11, // 11: vitalveil.v1.DeviceState.device:type_name -> vitalveil.v1.Device
+	14, // 12: vitalveil.v1.SignedPointer.pointer:type_name -> vitalveil.v1.Pointer
+	16, // 13: vitalveil.v1.SignedAvailable.post:type_name -> vitalveil.v1.AvailablePost
+	15, // 14: vitalveil.v1.Receipt.pointer:type_name -> vitalveil.v1.SignedPointer
+	17, // 15: vitalveil.v1.Receipt.posts:type_name -> vitalveil.v1.SignedAvailable
+	19, // 16: vitalveil.v1.AskPredicate.bounds:type_name -> vitalveil.v1.Bounds
+	20, // 17: vitalveil.v1.PredicateState.ask:type_name -> vitalveil.v1.AskPredicate
+	23, // 18: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
+	24, // 19: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
+	26, // 20: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_documents_proto_init() }
@@ -2232,13 +2571,14 @@ func file_vitalveil_v1_documents_proto_init() {
 	if File_vitalveil_v1_documents_proto != nil {
 		return
 	}
+	file_vitalveil_v1_documents_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_documents_proto_rawDesc), len(file_vitalveil_v1_documents_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -167,6 +167,102 @@ func (x *EnrolPatientRequest) GetEnrolment() *EnrolPatient {
 	return nil
 }
 
+type GetPatientRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Patient       string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPatientRequest) Reset() {
+	*x = GetPatientRequest{}
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPatientRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPatientRequest) ProtoMessage() {}
+
+func (x *GetPatientRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPatientRequest.ProtoReflect.Descriptor instead.
+func (*GetPatientRequest) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetPatientRequest) GetPatient() string {
+	if x != nil {
+		return x.Patient
+	}
+	return ""
+}
+
+type ChangeKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Patient       string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
+	Keys          *SignedKeys            `protobuf:"bytes,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeKeysRequest) Reset() {
+	*x = ChangeKeysRequest{}
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeKeysRequest) ProtoMessage() {}
+
+func (x *ChangeKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeKeysRequest.ProtoReflect.Descriptor instead.
+func (*ChangeKeysRequest) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ChangeKeysRequest) GetPatient() string {
+	if x != nil {
+		return x.Patient
+	}
+	return ""
+}
+
+func (x *ChangeKeysRequest) GetKeys() *SignedKeys {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 type ListConsentsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Patient       string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
@@ -176,7 +272,7 @@ type ListConsentsRequest struct {
 
 func (x *ListConsentsRequest) Reset() {
 	*x = ListConsentsRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[3]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -188,7 +284,7 @@ func (x *ListConsentsRequest) String() string {
 func (*ListConsentsRequest) ProtoMessage() {}
 
 func (x *ListConsentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[3]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -201,7 +297,7 @@ func (x *ListConsentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConsentsRequest.ProtoReflect.Descriptor instead.
 func (*ListConsentsRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{3}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListConsentsRequest) GetPatient() string {
@@ -212,15 +308,18 @@ func (x *ListConsentsRequest) GetPatient() string {
 }
 
 type ListConsentsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Consents      []*SignedConsent       `protobuf:"bytes,1,rep,name=consents,proto3" json:"consents,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Consents []*SignedConsent       `protobuf:"bytes,1,rep,name=consents,proto3" json:"consents,omitempty"`
+	// Ledger time of the latest revocation of everything: what the patient permitted
+	// until then is revoked, whatever the status of its document says.
+	RevokedAt     *int64 `protobuf:"varint,2,opt,name=revoked_at,json=revokedAt,proto3,oneof" json:"revoked_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListConsentsResponse) Reset() {
 	*x = ListConsentsResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[4]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -232,7 +331,7 @@ func (x *ListConsentsResponse) String() string {
 func (*ListConsentsResponse) ProtoMessage() {}
 
 func (x *ListConsentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[4]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -245,7 +344,7 @@ func (x *ListConsentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConsentsResponse.ProtoReflect.Descriptor instead.
 func (*ListConsentsResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{4}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListConsentsResponse) GetConsents() []*SignedConsent {
@@ -253,6 +352,13 @@ func (x *ListConsentsResponse) GetConsents() []*SignedConsent {
 		return x.Consents
 	}
 	return nil
+}
+
+func (x *ListConsentsResponse) GetRevokedAt() int64 {
+	if x != nil && x.RevokedAt != nil {
+		return *x.RevokedAt
+	}
+	return 0
 }
 
 type GetHistoryRequest struct {
@@ -264,7 +370,7 @@ type GetHistoryRequest struct {
 
 func (x *GetHistoryRequest) Reset() {
 	*x = GetHistoryRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[5]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -276,7 +382,7 @@ func (x *GetHistoryRequest) String() string {
 func (*GetHistoryRequest) ProtoMessage() {}
 
 func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[5]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -289,7 +395,7 @@ func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryRequest.ProtoReflect.Descriptor instead.
 func (*GetHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{5}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetHistoryRequest) GetPatient() string {
@@ -308,7 +414,7 @@ type GetHistoryResponse struct {
 
 func (x *GetHistoryResponse) Reset() {
 	*x = GetHistoryResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[6]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -320,7 +426,7 @@ func (x *GetHistoryResponse) String() string {
 func (*GetHistoryResponse) ProtoMessage() {}
 
 func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[6]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -333,7 +439,7 @@ func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryResponse.ProtoReflect.Descriptor instead.
 func (*GetHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{6}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetHistoryResponse) GetEntries() []*HistoryEntry {
@@ -346,7 +452,7 @@ func (x *GetHistoryResponse) GetEntries() []*HistoryEntry {
 // HistoryEntry is one event in the life of a patient's data.
 type HistoryEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "consent", "query" or "predicate".
+	// "consent", "keys", "query" or "predicate".
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Transaction that recorded it.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
@@ -361,7 +467,7 @@ type HistoryEntry struct {
 	// Hours [from, until) of data that it is about.
 	From  int64 `protobuf:"varint,8,opt,name=from,proto3" json:"from,omitempty"`
 	Until int64 `protobuf:"varint,9,opt,name=until,proto3" json:"until,omitempty"`
-	// Status of the query, the predicate or the consent.
+	// Status of the query, the predicate or the consent; "revoked" or "changed" of keys.
 	Status string `protobuf:"bytes,10,opt,name=status,proto3" json:"status,omitempty"`
 	// Privacy loss that the query was charged for, micro-zCDP.
 	RhoMicro uint64 `protobuf:"varint,11,opt,name=rho_micro,json=rhoMicro,proto3" json:"rho_micro,omitempty"`
@@ -381,7 +487,7 @@ type HistoryEntry struct {
 
 func (x *HistoryEntry) Reset() {
 	*x = HistoryEntry{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[7]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +499,7 @@ func (x *HistoryEntry) String() string {
 func (*HistoryEntry) ProtoMessage() {}
 
 func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[7]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +512,7 @@ func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryEntry.ProtoReflect.Descriptor instead.
 func (*HistoryEntry) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{7}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HistoryEntry) GetKind() string {
@@ -530,7 +636,7 @@ type PutConsentRequest struct {
 
 func (x *PutConsentRequest) Reset() {
 	*x = PutConsentRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[8]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +648,7 @@ func (x *PutConsentRequest) String() string {
 func (*PutConsentRequest) ProtoMessage() {}
 
 func (x *PutConsentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[8]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +661,7 @@ func (x *PutConsentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutConsentRequest.ProtoReflect.Descriptor instead.
 func (*PutConsentRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{8}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PutConsentRequest) GetConsent() *SignedConsent {
@@ -574,7 +680,7 @@ type GetConsentRequest struct {
 
 func (x *GetConsentRequest) Reset() {
 	*x = GetConsentRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[9]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +692,7 @@ func (x *GetConsentRequest) String() string {
 func (*GetConsentRequest) ProtoMessage() {}
 
 func (x *GetConsentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[9]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +705,7 @@ func (x *GetConsentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConsentRequest.ProtoReflect.Descriptor instead.
 func (*GetConsentRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{9}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetConsentRequest) GetConsent() string {
@@ -618,7 +724,7 @@ type EnrolDeviceRequest struct {
 
 func (x *EnrolDeviceRequest) Reset() {
 	*x = EnrolDeviceRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[10]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +736,7 @@ func (x *EnrolDeviceRequest) String() string {
 func (*EnrolDeviceRequest) ProtoMessage() {}
 
 func (x *EnrolDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[10]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +749,7 @@ func (x *EnrolDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolDeviceRequest.ProtoReflect.Descriptor instead.
 func (*EnrolDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{10}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EnrolDeviceRequest) GetEnrolment() *DeviceEnrolment {
@@ -665,7 +771,7 @@ type DeviceEnrolment struct {
 
 func (x *DeviceEnrolment) Reset() {
 	*x = DeviceEnrolment{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +783,7 @@ func (x *DeviceEnrolment) String() string {
 func (*DeviceEnrolment) ProtoMessage() {}
 
 func (x *DeviceEnrolment) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +796,7 @@ func (x *DeviceEnrolment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceEnrolment.ProtoReflect.Descriptor instead.
 func (*DeviceEnrolment) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{11}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeviceEnrolment) GetDocument() *EnrolDevice {
@@ -716,7 +822,7 @@ type GetDeviceRequest struct {
 
 func (x *GetDeviceRequest) Reset() {
 	*x = GetDeviceRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +834,7 @@ func (x *GetDeviceRequest) String() string {
 func (*GetDeviceRequest) ProtoMessage() {}
 
 func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +847,7 @@ func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceRequest.ProtoReflect.Descriptor instead.
 func (*GetDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{12}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetDeviceRequest) GetDevice() string {
@@ -763,7 +869,7 @@ type GetDeviceResponse struct {
 
 func (x *GetDeviceResponse) Reset() {
 	*x = GetDeviceResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +881,7 @@ func (x *GetDeviceResponse) String() string {
 func (*GetDeviceResponse) ProtoMessage() {}
 
 func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +894,7 @@ func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceResponse.ProtoReflect.Descriptor instead.
 func (*GetDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{13}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetDeviceResponse) GetState() *DeviceState {
@@ -822,7 +928,7 @@ type UploadRequest struct {
 
 func (x *UploadRequest) Reset() {
 	*x = UploadRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +940,7 @@ func (x *UploadRequest) String() string {
 func (*UploadRequest) ProtoMessage() {}
 
 func (x *UploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +953,7 @@ func (x *UploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRequest.ProtoReflect.Descriptor instead.
 func (*UploadRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{14}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UploadRequest) GetDevice() string {
@@ -876,7 +982,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +994,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1007,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{15}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Upload) GetBlobs() [][]byte {
@@ -931,7 +1037,7 @@ type ListReceiptsRequest struct {
 
 func (x *ListReceiptsRequest) Reset() {
 	*x = ListReceiptsRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -943,7 +1049,7 @@ func (x *ListReceiptsRequest) String() string {
 func (*ListReceiptsRequest) ProtoMessage() {}
 
 func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -956,7 +1062,7 @@ func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ListReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{16}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListReceiptsRequest) GetDevice() string {
@@ -996,7 +1102,7 @@ type ListReceiptsResponse struct {
 
 func (x *ListReceiptsResponse) Reset() {
 	*x = ListReceiptsResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1114,7 @@ func (x *ListReceiptsResponse) String() string {
 func (*ListReceiptsResponse) ProtoMessage() {}
 
 func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1127,7 @@ func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ListReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{17}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListReceiptsResponse) GetReceipts() []*Receipt {
@@ -1040,7 +1146,7 @@ type ListRequestsRequest struct {
 
 func (x *ListRequestsRequest) Reset() {
 	*x = ListRequestsRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1158,7 @@ func (x *ListRequestsRequest) String() string {
 func (*ListRequestsRequest) ProtoMessage() {}
 
 func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1171,7 @@ func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ListRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{18}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListRequestsRequest) GetDevice() string {
@@ -1084,7 +1190,7 @@ type ListRequestsResponse struct {
 
 func (x *ListRequestsResponse) Reset() {
 	*x = ListRequestsResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1202,7 @@ func (x *ListRequestsResponse) String() string {
 func (*ListRequestsResponse) ProtoMessage() {}
 
 func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1215,7 @@ func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsResponse.ProtoReflect.Descriptor instead.
 func (*ListRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{19}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListRequestsResponse) GetRequests() []*PredicateState {
@@ -1129,7 +1235,7 @@ type ProveRequest struct {
 
 func (x *ProveRequest) Reset() {
 	*x = ProveRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1247,7 @@ func (x *ProveRequest) String() string {
 func (*ProveRequest) ProtoMessage() {}
 
 func (x *ProveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1260,7 @@ func (x *ProveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveRequest.ProtoReflect.Descriptor instead.
 func (*ProveRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{20}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ProveRequest) GetRequest() string {
@@ -1180,7 +1286,7 @@ type GetBlobRequest struct {
 
 func (x *GetBlobRequest) Reset() {
 	*x = GetBlobRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1298,7 @@ func (x *GetBlobRequest) String() string {
 func (*GetBlobRequest) ProtoMessage() {}
 
 func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1311,7 @@ func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobRequest.ProtoReflect.Descriptor instead.
 func (*GetBlobRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{21}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetBlobRequest) GetBlob() string {
@@ -1224,7 +1330,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1342,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1355,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{22}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetOperationRequest) GetOperation() string {
@@ -1268,7 +1374,7 @@ type WatchOperationRequest struct {
 
 func (x *WatchOperationRequest) Reset() {
 	*x = WatchOperationRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1386,7 @@ func (x *WatchOperationRequest) String() string {
 func (*WatchOperationRequest) ProtoMessage() {}
 
 func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1399,7 @@ func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOperationRequest.ProtoReflect.Descriptor instead.
 func (*WatchOperationRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{23}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchOperationRequest) GetOperation() string {
@@ -1329,7 +1435,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1447,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1460,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{24}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Operation) GetId() string {
@@ -1431,7 +1537,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1549,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1562,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{25}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Failure) GetCode() string {
@@ -1491,7 +1597,7 @@ type AnchorItem struct {
 
 func (x *AnchorItem) Reset() {
 	*x = AnchorItem{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1609,7 @@ func (x *AnchorItem) String() string {
 func (*AnchorItem) ProtoMessage() {}
 
 func (x *AnchorItem) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1622,7 @@ func (x *AnchorItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorItem.ProtoReflect.Descriptor instead.
 func (*AnchorItem) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{26}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *AnchorItem) GetOutcome() string {
@@ -1573,11 +1679,19 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"ledgerTime\x12\x16\n" +
 	"\x06height\x18\x03 \x01(\x04R\x06height\"W\n" +
 	"\x13EnrolPatientRequest\x12@\n" +
-	"\tenrolment\x18\x01 \x01(\v2\x1a.vitalveil.v1.EnrolPatientB\x06\xbaH\x03\xc8\x01\x01R\tenrolment\"F\n" +
+	"\tenrolment\x18\x01 \x01(\v2\x1a.vitalveil.v1.EnrolPatientB\x06\xbaH\x03\xc8\x01\x01R\tenrolment\"D\n" +
+	"\x11GetPatientRequest\x12/\n" +
+	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"z\n" +
+	"\x11ChangeKeysRequest\x12/\n" +
+	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\x124\n" +
+	"\x04keys\x18\x02 \x01(\v2\x18.vitalveil.v1.SignedKeysB\x06\xbaH\x03\xc8\x01\x01R\x04keys\"F\n" +
 	"\x13ListConsentsRequest\x12/\n" +
-	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"O\n" +
+	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"\x82\x01\n" +
 	"\x14ListConsentsResponse\x127\n" +
-	"\bconsents\x18\x01 \x03(\v2\x1b.vitalveil.v1.SignedConsentR\bconsents\"D\n" +
+	"\bconsents\x18\x01 \x03(\v2\x1b.vitalveil.v1.SignedConsentR\bconsents\x12\"\n" +
+	"\n" +
+	"revoked_at\x18\x02 \x01(\x03H\x00R\trevokedAt\x88\x01\x01B\r\n" +
+	"\v_revoked_at\"D\n" +
 	"\x11GetHistoryRequest\x12/\n" +
 	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"J\n" +
 	"\x12GetHistoryResponse\x124\n" +
@@ -1665,12 +1779,20 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\x05tx_id\x18\x06 \x01(\tR\x04txId2o\n" +
 	"\aNetwork\x12d\n" +
 	"\n" +
-	"GetNetwork\x12\x1f.vitalveil.v1.GetNetworkRequest\x1a .vitalveil.v1.GetNetworkResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/network2\xde\x03\n" +
+	"GetNetwork\x12\x1f.vitalveil.v1.GetNetworkRequest\x1a .vitalveil.v1.GetNetworkResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/network2\x8f\x06\n" +
 	"\bPatients\x12\xae\x01\n" +
 	"\x05Enrol\x12!.vitalveil.v1.EnrolPatientRequest\x1a\x17.vitalveil.v1.Operation\"i\x92AGJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
-	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x19:\tenrolment\"\f/v1/patients\x12\x92\x01\n" +
+	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x19:\tenrolment\"\f/v1/patients\x12q\n" +
+	"\x03Get\x12\x1f.vitalveil.v1.GetPatientRequest\x1a\x15.vitalveil.v1.Patient\"2\x92A\x11b\x0f\n" +
+	"\r\n" +
+	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/patients/{patient}\x12\xbb\x01\n" +
+	"\n" +
+	"ChangeKeys\x12\x1f.vitalveil.v1.ChangeKeysRequest\x1a\x17.vitalveil.v1.Operation\"s\x92AGJE\n" +
+	"\x03202\x12>\n" +
+	"\x1fAccepted; follow the operation.\x12\x1b\n" +
+	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02#:\x04keys\"\x1b/v1/patients/{patient}/keys\x12\x92\x01\n" +
 	"\fListConsents\x12!.vitalveil.v1.ListConsentsRequest\x1a\".vitalveil.v1.ListConsentsResponse\";\x92A\x11b\x0f\n" +
 	"\r\n" +
 	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02!\x12\x1f/v1/patients/{patient}/consents\x12\x8b\x01\n" +
@@ -1736,97 +1858,106 @@ func file_vitalveil_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_gateway_proto_rawDescData
 }
 
-var file_vitalveil_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_vitalveil_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_vitalveil_v1_gateway_proto_goTypes = []any{
 	(*GetNetworkRequest)(nil),     // 0: vitalveil.v1.GetNetworkRequest
 	(*GetNetworkResponse)(nil),    // 1: vitalveil.v1.GetNetworkResponse
 	(*EnrolPatientRequest)(nil),   // 2: vitalveil.v1.EnrolPatientRequest
-	(*ListConsentsRequest)(nil),   // 3: vitalveil.v1.ListConsentsRequest
-	(*ListConsentsResponse)(nil),  // 4: vitalveil.v1.ListConsentsResponse
-	(*GetHistoryRequest)(nil),     // 5: vitalveil.v1.GetHistoryRequest
-	(*GetHistoryResponse)(nil),    // 6: vitalveil.v1.GetHistoryResponse
-	(*HistoryEntry)(nil),          // 7: vitalveil.v1.HistoryEntry
-	(*PutConsentRequest)(nil),     // 8: vitalveil.v1.PutConsentRequest
-	(*GetConsentRequest)(nil),     // 9: vitalveil.v1.GetConsentRequest
-	(*EnrolDeviceRequest)(nil),    // 10: vitalveil.v1.EnrolDeviceRequest
-	(*DeviceEnrolment)(nil),       // 11: vitalveil.v1.DeviceEnrolment
-	(*GetDeviceRequest)(nil),      // 12: vitalveil.v1.GetDeviceRequest
-	(*GetDeviceResponse)(nil),     // 13: vitalveil.v1.GetDeviceResponse
-	(*UploadRequest)(nil),         // 14: vitalveil.v1.UploadRequest
-	(*Upload)(nil),                // 15: vitalveil.v1.Upload
-	(*ListReceiptsRequest)(nil),   // 16: vitalveil.v1.ListReceiptsRequest
-	(*ListReceiptsResponse)(nil),  // 17: vitalveil.v1.ListReceiptsResponse
-	(*ListRequestsRequest)(nil),   // 18: vitalveil.v1.ListRequestsRequest
-	(*ListRequestsResponse)(nil),  // 19: vitalveil.v1.ListRequestsResponse
-	(*ProveRequest)(nil),          // 20: vitalveil.v1.ProveRequest
-	(*GetBlobRequest)(nil),        // 21: vitalveil.v1.GetBlobRequest
-	(*GetOperationRequest)(nil),   // 22: vitalveil.v1.GetOperationRequest
-	(*WatchOperationRequest)(nil), // 23: vitalveil.v1.WatchOperationRequest
-	(*Operation)(nil),             // 24: vitalveil.v1.Operation
-	(*Failure)(nil),               // 25: vitalveil.v1.Failure
-	(*AnchorItem)(nil),            // 26: vitalveil.v1.AnchorItem
-	(*Genesis)(nil),               // 27: vitalveil.v1.Genesis
-	(*EnrolPatient)(nil),          // 28: vitalveil.v1.EnrolPatient
-	(*SignedConsent)(nil),         // 29: vitalveil.v1.SignedConsent
-	(*EnrolDevice)(nil),           // 30: vitalveil.v1.EnrolDevice
-	(*DeviceState)(nil),           // 31: vitalveil.v1.DeviceState
-	(*SignedPointer)(nil),         // 32: vitalveil.v1.SignedPointer
-	(*Receipt)(nil),               // 33: vitalveil.v1.Receipt
-	(*PredicateState)(nil),        // 34: vitalveil.v1.PredicateState
-	(*Attest)(nil),                // 35: vitalveil.v1.Attest
-	(*httpbody.HttpBody)(nil),     // 36: google.api.HttpBody
+	(*GetPatientRequest)(nil),     // 3: vitalveil.v1.GetPatientRequest
+	(*ChangeKeysRequest)(nil),     // 4: vitalveil.v1.ChangeKeysRequest
+	(*ListConsentsRequest)(nil),   // 5: vitalveil.v1.ListConsentsRequest
+	(*ListConsentsResponse)(nil),  // 6: vitalveil.v1.ListConsentsResponse
+	(*GetHistoryRequest)(nil),     // 7: vitalveil.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),    // 8: vitalveil.v1.GetHistoryResponse
+	(*HistoryEntry)(nil),          // 9: vitalveil.v1.HistoryEntry
+	(*PutConsentRequest)(nil),     // 10: vitalveil.v1.PutConsentRequest
+	(*GetConsentRequest)(nil),     // 11: vitalveil.v1.GetConsentRequest
+	(*EnrolDeviceRequest)(nil),    // 12: vitalveil.v1.EnrolDeviceRequest
+	(*DeviceEnrolment)(nil),       // 13: vitalveil.v1.DeviceEnrolment
+	(*GetDeviceRequest)(nil),      // 14: vitalveil.v1.GetDeviceRequest
+	(*GetDeviceResponse)(nil),     // 15: vitalveil.v1.GetDeviceResponse
+	(*UploadRequest)(nil),         // 16: vitalveil.v1.UploadRequest
+	(*Upload)(nil),                // 17: vitalveil.v1.Upload
+	(*ListReceiptsRequest)(nil),   // 18: vitalveil.v1.ListReceiptsRequest
+	(*ListReceiptsResponse)(nil),  // 19: vitalveil.v1.ListReceiptsResponse
+	(*ListRequestsRequest)(nil),   // 20: vitalveil.v1.ListRequestsRequest
+	(*ListRequestsResponse)(nil),  // 21: vitalveil.v1.ListRequestsResponse
+	(*ProveRequest)(nil),          // 22: vitalveil.v1.ProveRequest
+	(*GetBlobRequest)(nil),        // 23: vitalveil.v1.GetBlobRequest
+	(*GetOperationRequest)(nil),   // 24: vitalveil.v1.GetOperationRequest
+	(*WatchOperationRequest)(nil), // 25: vitalveil.v1.WatchOperationRequest
+	(*Operation)(nil),             // 26: vitalveil.v1.Operation
+	(*Failure)(nil),               // 27: vitalveil.v1.Failure
+	(*AnchorItem)(nil),            // 28: vitalveil.v1.AnchorItem
+	(*Genesis)(nil),               // 29: vitalveil.v1.Genesis
+	(*EnrolPatient)(nil),          // 30: vitalveil.v1.EnrolPatient
+	(*SignedKeys)(nil),            // 31: vitalveil.v1.SignedKeys
+	(*SignedConsent)(nil),         // 32: vitalveil.v1.SignedConsent
+	(*EnrolDevice)(nil),           // 33: vitalveil.v1.EnrolDevice
+	(*DeviceState)(nil),           // 34: vitalveil.v1.DeviceState
+	(*SignedPointer)(nil),         // 35: vitalveil.v1.SignedPointer
+	(*Receipt)(nil),               // 36: vitalveil.v1.Receipt
+	(*PredicateState)(nil),        // 37: vitalveil.v1.PredicateState
+	(*Attest)(nil),                // 38: vitalveil.v1.Attest
+	(*Patient)(nil),               // 39: vitalveil.v1.Patient
+	(*httpbody.HttpBody)(nil),     // 40: google.api.HttpBody
 }
 var file_vitalveil_v1_gateway_proto_depIdxs = []int32{
-	27, // 0: vitalveil.v1.GetNetworkResponse.genesis:type_name -> vitalveil.v1.Genesis
-	28, // 1: vitalveil.v1.EnrolPatientRequest.enrolment:type_name -> vitalveil.v1.EnrolPatient
-	29, // 2: vitalveil.v1.ListConsentsResponse.consents:type_name -> vitalveil.v1.SignedConsent
-	7,  // 3: vitalveil.v1.GetHistoryResponse.entries:type_name -> vitalveil.v1.HistoryEntry
-	29, // 4: vitalveil.v1.PutConsentRequest.consent:type_name -> vitalveil.v1.SignedConsent
-	11, // 5: vitalveil.v1.EnrolDeviceRequest.enrolment:type_name -> vitalveil.v1.DeviceEnrolment
-	30, // 6: vitalveil.v1.DeviceEnrolment.document:type_name -> vitalveil.v1.EnrolDevice
-	31, // 7: vitalveil.v1.GetDeviceResponse.state:type_name -> vitalveil.v1.DeviceState
-	15, // 8: vitalveil.v1.UploadRequest.upload:type_name -> vitalveil.v1.Upload
-	32, // 9: vitalveil.v1.Upload.pointers:type_name -> vitalveil.v1.SignedPointer
-	33, // 10: vitalveil.v1.ListReceiptsResponse.receipts:type_name -> vitalveil.v1.Receipt
-	34, // 11: vitalveil.v1.ListRequestsResponse.requests:type_name -> vitalveil.v1.PredicateState
-	35, // 12: vitalveil.v1.ProveRequest.attest:type_name -> vitalveil.v1.Attest
-	25, // 13: vitalveil.v1.Operation.error:type_name -> vitalveil.v1.Failure
-	26, // 14: vitalveil.v1.Operation.items:type_name -> vitalveil.v1.AnchorItem
-	0,  // 15: vitalveil.v1.Network.GetNetwork:input_type -> vitalveil.v1.GetNetworkRequest
-	2,  // 16: vitalveil.v1.Patients.Enrol:input_type -> vitalveil.v1.EnrolPatientRequest
-	3,  // 17: vitalveil.v1.Patients.ListConsents:input_type -> vitalveil.v1.ListConsentsRequest
-	5,  // 18: vitalveil.v1.Patients.GetHistory:input_type -> vitalveil.v1.GetHistoryRequest
-	8,  // 19: vitalveil.v1.Consents.Put:input_type -> vitalveil.v1.PutConsentRequest
-	9,  // 20: vitalveil.v1.Consents.Get:input_type -> vitalveil.v1.GetConsentRequest
-	10, // 21: vitalveil.v1.Devices.Enrol:input_type -> vitalveil.v1.EnrolDeviceRequest
-	12, // 22: vitalveil.v1.Devices.Get:input_type -> vitalveil.v1.GetDeviceRequest
-	14, // 23: vitalveil.v1.Devices.Upload:input_type -> vitalveil.v1.UploadRequest
-	16, // 24: vitalveil.v1.Devices.ListReceipts:input_type -> vitalveil.v1.ListReceiptsRequest
-	18, // 25: vitalveil.v1.Devices.ListRequests:input_type -> vitalveil.v1.ListRequestsRequest
-	20, // 26: vitalveil.v1.Devices.Prove:input_type -> vitalveil.v1.ProveRequest
-	21, // 27: vitalveil.v1.Blobs.Get:input_type -> vitalveil.v1.GetBlobRequest
-	22, // 28: vitalveil.v1.Operations.Get:input_type -> vitalveil.v1.GetOperationRequest
-	23, // 29: vitalveil.v1.Operations.Watch:input_type -> vitalveil.v1.WatchOperationRequest
-	1,  // 30: vitalveil.v1.Network.GetNetwork:output_type -> vitalveil.v1.GetNetworkResponse
-	24, // 31: vitalveil.v1.Patients.Enrol:output_type -> vitalveil.v1.Operation
-	4,  // 32: vitalveil.v1.Patients.ListConsents:output_type -> vitalveil.v1.ListConsentsResponse
-	6,  // 33: vitalveil.v1.Patients.GetHistory:output_type -> vitalveil.v1.GetHistoryResponse
-	24, // 34: vitalveil.v1.Consents.Put:output_type -> vitalveil.v1.Operation
-	29, // 35: vitalveil.v1.Consents.Get:output_type -> vitalveil.v1.SignedConsent
-	24, // 36: vitalveil.v1.Devices.Enrol:output_type -> vitalveil.v1.Operation
-	13, // 37: vitalveil.v1.Devices.Get:output_type -> vitalveil.v1.GetDeviceResponse
-	24, // 38: vitalveil.v1.Devices.Upload:output_type -> vitalveil.v1.Operation
-	17, // 39: vitalveil.v1.Devices.ListReceipts:output_type -> vitalveil.v1.ListReceiptsResponse
-	19, // 40: vitalveil.v1.Devices.ListRequests:output_type -> vitalveil.v1.ListRequestsResponse
-	24, // 41: vitalveil.v1.Devices.Prove:output_type -> vitalveil.v1.Operation
-	36, // 42: vitalveil.v1.Blobs.Get:output_type -> google.api.HttpBody
-	24, // 43: vitalveil.v1.Operations.Get:output_type -> vitalveil.v1.Operation
-	24, // 44: vitalveil.v1.Operations.Watch:output_type -> vitalveil.v1.Operation
-	30, // [30:45] is the sub-list for method output_type
-	15, // [15:30] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	29, // 0: vitalveil.v1.GetNetworkResponse.genesis:type_name -> vitalveil.v1.Genesis
+	30, // 1: vitalveil.v1.EnrolPatientRequest.enrolment:type_name -> vitalveil.v1.EnrolPatient
+	31, // 2: vitalveil.v1.ChangeKeysRequest.keys:type_name -> vitalveil.v1.SignedKeys
+	32, // 3: vitalveil.v1.ListConsentsResponse.consents:type_name -> vitalveil.v1.SignedConsent
+	9,  // 4: vitalveil.v1.GetHistoryResponse.entries:type_name -> vitalveil.v1.HistoryEntry
+	32, // 5: vitalveil.v1.PutConsentRequest.consent:type_name -> vitalveil.v1.SignedConsent
+	13, // 6: vitalveil.v1.EnrolDeviceRequest.enrolment:type_name -> vitalveil.v1.DeviceEnrolment
+	33, // 7: vitalveil.v1.DeviceEnrolment.document:type_name -> vitalveil.v1.EnrolDevice
+	34, // 8: vitalveil.v1.GetDeviceResponse.state:type_name -> vitalveil.v1.DeviceState
+	17, // 9: vitalveil.v1.UploadRequest.upload:type_name -> vitalveil.v1.Upload
+	35, // 10: vitalveil.v1.Upload.pointers:type_name -> vitalveil.v1.SignedPointer
+	36, // 11: vitalveil.v1.ListReceiptsResponse.receipts:type_name -> vitalveil.v1.Receipt
+	37, // 12: vitalveil.v1.ListRequestsResponse.requests:type_name -> vitalveil.v1.PredicateState
+	38, // 13: vitalveil.v1.ProveRequest.attest:type_name -> vitalveil.v1.Attest
+	27, // 14: vitalveil.v1.Operation.error:type_name -> vitalveil.v1.Failure
+	28, // 15: vitalveil.v1.Operation.items:type_name -> vitalveil.v1.AnchorItem
+	0,  // 16: vitalveil.v1.Network.GetNetwork:input_type -> vitalveil.v1.GetNetworkRequest
+	2,  // 17: vitalveil.v1.Patients.Enrol:input_type -> vitalveil.v1.EnrolPatientRequest
+	3,  // 18: vitalveil.v1.Patients.Get:input_type -> vitalveil.v1.GetPatientRequest
+	4,  // 19: vitalveil.v1.Patients.ChangeKeys:input_type -> vitalveil.v1.ChangeKeysRequest
+	5,  // 20: vitalveil.v1.Patients.ListConsents:input_type -> vitalveil.v1.ListConsentsRequest
+	7,  // 21: vitalveil.v1.Patients.GetHistory:input_type -> vitalveil.v1.GetHistoryRequest
+	10, // 22: vitalveil.v1.Consents.Put:input_type -> vitalveil.v1.PutConsentRequest
+	11, // 23: vitalveil.v1.Consents.Get:input_type -> vitalveil.v1.GetConsentRequest
+	12, // 24: vitalveil.v1.Devices.Enrol:input_type -> vitalveil.v1.EnrolDeviceRequest
+	14, // 25: vitalveil.v1.Devices.Get:input_type -> vitalveil.v1.GetDeviceRequest
+	16, // 26: vitalveil.v1.Devices.Upload:input_type -> vitalveil.v1.UploadRequest
+	18, // 27: vitalveil.v1.Devices.ListReceipts:input_type -> vitalveil.v1.ListReceiptsRequest
+	20, // 28: vitalveil.v1.Devices.ListRequests:input_type -> vitalveil.v1.ListRequestsRequest
+	22, // 29: vitalveil.v1.Devices.Prove:input_type -> vitalveil.v1.ProveRequest
+	23, // 30: vitalveil.v1.Blobs.Get:input_type -> vitalveil.v1.GetBlobRequest
+	24, // 31: vitalveil.v1.Operations.Get:input_type -> vitalveil.v1.GetOperationRequest
+	25, // 32: vitalveil.v1.Operations.Watch:input_type -> vitalveil.v1.WatchOperationRequest
+	1,  // 33: vitalveil.v1.Network.GetNetwork:output_type -> vitalveil.v1.GetNetworkResponse
+	26, // 34: vitalveil.v1.Patients.Enrol:output_type -> vitalveil.v1.Operation
+	39, // 35: vitalveil.v1.Patients.Get:output_type -> vitalveil.v1.Patient
+	26, // 36: vitalveil.v1.Patients.ChangeKeys:output_type -> vitalveil.v1.Operation
+	6,  // 37: vitalveil.v1.Patients.ListConsents:output_type -> vitalveil.v1.ListConsentsResponse
+	8,  // 38: vitalveil.v1.Patients.GetHistory:output_type -> vitalveil.v1.GetHistoryResponse
+	26, // 39: vitalveil.v1.Consents.Put:output_type -> vitalveil.v1.Operation
+	32, // 40: vitalveil.v1.Consents.Get:output_type -> vitalveil.v1.SignedConsent
+	26, // 41: vitalveil.v1.Devices.Enrol:output_type -> vitalveil.v1.Operation
+	15, // 42: vitalveil.v1.Devices.Get:output_type -> vitalveil.v1.GetDeviceResponse
+	26, // 43: vitalveil.v1.Devices.Upload:output_type -> vitalveil.v1.Operation
+	19, // 44: vitalveil.v1.Devices.ListReceipts:output_type -> vitalveil.v1.ListReceiptsResponse
+	21, // 45: vitalveil.v1.Devices.ListRequests:output_type -> vitalveil.v1.ListRequestsResponse
+	26, // 46: vitalveil.v1.Devices.Prove:output_type -> vitalveil.v1.Operation
+	40, // 47: vitalveil.v1.Blobs.Get:output_type -> google.api.HttpBody
+	26, // 48: vitalveil.v1.Operations.Get:output_type -> vitalveil.v1.Operation
+	26, // 49: vitalveil.v1.Operations.Watch:output_type -> vitalveil.v1.Operation
+	33, // [33:50] is the sub-list for method output_type
+	16, // [16:33] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_gateway_proto_init() }
@@ -1835,13 +1966,14 @@ func file_vitalveil_v1_gateway_proto_init() {
 		return
 	}
 	file_vitalveil_v1_documents_proto_init()
+	file_vitalveil_v1_gateway_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_gateway_proto_rawDesc), len(file_vitalveil_v1_gateway_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

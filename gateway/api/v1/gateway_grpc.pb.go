@@ -129,6 +129,8 @@ var Network_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	Patients_Enrol_FullMethodName        = "/vitalveil.v1.Patients/Enrol"
+	Patients_Get_FullMethodName          = "/vitalveil.v1.Patients/Get"
+	Patients_ChangeKeys_FullMethodName   = "/vitalveil.v1.Patients/ChangeKeys"
 	Patients_ListConsents_FullMethodName = "/vitalveil.v1.Patients/ListConsents"
 	Patients_GetHistory_FullMethodName   = "/vitalveil.v1.Patients/GetHistory"
 )
@@ -139,8 +141,14 @@ const (
 //
 // Patients enrols patients and shows them what was learned from their data.
 type PatientsClient interface {
-	// Enrols a patient for whom a registrar vouches.
+	// Enrols a patient for whom the registrar or, without one, enough members vouch.
 	Enrol(ctx context.Context, in *EnrolPatientRequest, opts ...grpc.CallOption) (*Operation, error)
+	// The ledger's record of a patient, with the keys that count now. Signed by the
+	// patient or by a member.
+	Get(ctx context.Context, in *GetPatientRequest, opts ...grpc.CallOption) (*Patient, error)
+	// Changes a patient's keys, by a consent key or the recovery key, and may revoke
+	// everything.
+	ChangeKeys(ctx context.Context, in *ChangeKeysRequest, opts ...grpc.CallOption) (*Operation, error)
 	// The patient's consents, newest version of each. Signed by the patient.
 	ListConsents(ctx context.Context, in *ListConsentsRequest, opts ...grpc.CallOption) (*ListConsentsResponse, error)
 	// Who asked what, and which releases include the patient. Signed by the patient.
@@ -159,6 +167,26 @@ func (c *patientsClient) Enrol(ctx context.Context, in *EnrolPatientRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Operation)
 	err := c.cc.Invoke(ctx, Patients_Enrol_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *patientsClient) Get(ctx context.Context, in *GetPatientRequest, opts ...grpc.CallOption) (*Patient, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Patient)
+	err := c.cc.Invoke(ctx, Patients_Get_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *patientsClient) ChangeKeys(ctx context.Context, in *ChangeKeysRequest, opts ...grpc.CallOption) (*Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operation)
+	err := c.cc.Invoke(ctx, Patients_ChangeKeys_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -191,8 +219,14 @@ func (c *patientsClient) GetHistory(ctx context.Context, in *GetHistoryRequest, 
 //
 // Patients enrols patients and shows them what was learned from their data.
 type PatientsServer interface {
-	// Enrols a patient for whom a registrar vouches.
+	// Enrols a patient for whom the registrar or, without one, enough members vouch.
 	Enrol(context.Context, *EnrolPatientRequest) (*Operation, error)
+	// The ledger's record of a patient, with the keys that count now. Signed by the
+	// patient or by a member.
+	Get(context.Context, *GetPatientRequest) (*Patient, error)
+	// Changes a patient's keys, by a consent key or the recovery key, and may revoke
+	// everything.
+	ChangeKeys(context.Context, *ChangeKeysRequest) (*Operation, error)
 	// The patient's consents, newest version of each. Signed by the patient.
 	ListConsents(context.Context, *ListConsentsRequest) (*ListConsentsResponse, error)
 	// Who asked what, and which releases include the patient. Signed by the patient.
@@ -209,6 +243,12 @@ type UnimplementedPatientsServer struct{}
 
 func (UnimplementedPatientsServer) Enrol(context.Context, *EnrolPatientRequest) (*Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method Enrol not implemented")
+}
+func (UnimplementedPatientsServer) Get(context.Context, *GetPatientRequest) (*Patient, error) {
+	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedPatientsServer) ChangeKeys(context.Context, *ChangeKeysRequest) (*Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangeKeys not implemented")
 }
 func (UnimplementedPatientsServer) ListConsents(context.Context, *ListConsentsRequest) (*ListConsentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListConsents not implemented")
@@ -251,6 +291,42 @@ func _Patients_Enrol_Handler(srv interface{}, ctx context.Context, dec func(inte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PatientsServer).Enrol(ctx, req.(*EnrolPatientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Patients_Get_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetPatientRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PatientsServer).Get(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Patients_Get_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PatientsServer).Get(ctx, req.(*GetPatientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Patients_ChangeKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangeKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PatientsServer).ChangeKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Patients_ChangeKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PatientsServer).ChangeKeys(ctx, req.(*ChangeKeysRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -301,6 +377,14 @@ var Patients_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Enrol",
 			Handler:    _Patients_Enrol_Handler,
+		},
+		{
+			MethodName: "Get",
+			Handler:    _Patients_Get_Handler,
+		},
+		{
+			MethodName: "ChangeKeys",
+			Handler:    _Patients_ChangeKeys_Handler,
 		},
 		{
 			MethodName: "ListConsents",

@@ -32,6 +32,7 @@ type StoredRequest struct {
 	//	*StoredRequest_Device
 	//	*StoredRequest_Anchor
 	//	*StoredRequest_Attest
+	//	*StoredRequest_Keys
 	Document      isStoredRequest_Document `protobuf_oneof:"document"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -119,6 +120,15 @@ func (x *StoredRequest) GetAttest() *Attest {
 	return nil
 }
 
+func (x *StoredRequest) GetKeys() *SignedKeys {
+	if x != nil {
+		if x, ok := x.Document.(*StoredRequest_Keys); ok {
+			return x.Keys
+		}
+	}
+	return nil
+}
+
 type isStoredRequest_Document interface {
 	isStoredRequest_Document()
 }
@@ -143,6 +153,10 @@ type StoredRequest_Attest struct {
 	Attest *Attest `protobuf:"bytes,5,opt,name=attest,proto3,oneof"`
 }
 
+type StoredRequest_Keys struct {
+	Keys *SignedKeys `protobuf:"bytes,6,opt,name=keys,proto3,oneof"`
+}
+
 func (*StoredRequest_Patient) isStoredRequest_Document() {}
 
 func (*StoredRequest_Consent) isStoredRequest_Document() {}
@@ -152,6 +166,8 @@ func (*StoredRequest_Device) isStoredRequest_Document() {}
 func (*StoredRequest_Anchor) isStoredRequest_Document() {}
 
 func (*StoredRequest_Attest) isStoredRequest_Document() {}
+
+func (*StoredRequest_Keys) isStoredRequest_Document() {}
 
 // AnchorRequest is the pointers of one upload.
 type AnchorRequest struct {
@@ -202,13 +218,14 @@ var File_vitalveil_v1_journal_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1avitalveil/v1/journal.proto\x12\fvitalveil.v1\x1a\x1cvitalveil/v1/documents.proto\"\xa8\x02\n" +
+	"\x1avitalveil/v1/journal.proto\x12\fvitalveil.v1\x1a\x1cvitalveil/v1/documents.proto\"\xd8\x02\n" +
 	"\rStoredRequest\x126\n" +
 	"\apatient\x18\x01 \x01(\v2\x1a.vitalveil.v1.EnrolPatientH\x00R\apatient\x127\n" +
 	"\aconsent\x18\x02 \x01(\v2\x1b.vitalveil.v1.SignedConsentH\x00R\aconsent\x123\n" +
 	"\x06device\x18\x03 \x01(\v2\x19.vitalveil.v1.EnrolDeviceH\x00R\x06device\x125\n" +
 	"\x06anchor\x18\x04 \x01(\v2\x1b.vitalveil.v1.AnchorRequestH\x00R\x06anchor\x12.\n" +
-	"\x06attest\x18\x05 \x01(\v2\x14.vitalveil.v1.AttestH\x00R\x06attestB\n" +
+	"\x06attest\x18\x05 \x01(\v2\x14.vitalveil.v1.AttestH\x00R\x06attest\x12.\n" +
+	"\x04keys\x18\x06 \x01(\v2\x18.vitalveil.v1.SignedKeysH\x00R\x04keysB\n" +
 	"\n" +
 	"\bdocument\"H\n" +
 	"\rAnchorRequest\x127\n" +
@@ -234,7 +251,8 @@ var file_vitalveil_v1_journal_proto_goTypes = []any{
 	(*SignedConsent)(nil), // 3: vitalveil.v1.SignedConsent
 	(*EnrolDevice)(nil),   // 4: vitalveil.v1.EnrolDevice
 	(*Attest)(nil),        // 5: vitalveil.v1.Attest
-	(*SignedPointer)(nil), // 6: vitalveil.v1.SignedPointer
+	(*SignedKeys)(nil),    // 6: vitalveil.v1.SignedKeys
+	(*SignedPointer)(nil), // 7: vitalveil.v1.SignedPointer
 }
 var file_vitalveil_v1_journal_proto_depIdxs = []int32{
 	2, // 0: vitalveil.v1.StoredRequest.patient:type_name -> vitalveil.v1.EnrolPatient
@@ -242,12 +260,13 @@ var file_vitalveil_v1_journal_proto_depIdxs = []int32{
 	4, // 2: vitalveil.v1.StoredRequest.device:type_name -> vitalveil.v1.EnrolDevice
 	1, // 3: vitalveil.v1.StoredRequest.anchor:type_name -> vitalveil.v1.AnchorRequest
 	5, // 4: vitalveil.v1.StoredRequest.attest:type_name -> vitalveil.v1.Attest
-	6, // 5: vitalveil.v1.AnchorRequest.pointers:type_name -> vitalveil.v1.SignedPointer
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 5: vitalveil.v1.StoredRequest.keys:type_name -> vitalveil.v1.SignedKeys
+	7, // 6: vitalveil.v1.AnchorRequest.pointers:type_name -> vitalveil.v1.SignedPointer
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_journal_proto_init() }
@@ -262,6 +281,7 @@ func file_vitalveil_v1_journal_proto_init() {
 		(*StoredRequest_Device)(nil),
 		(*StoredRequest_Anchor)(nil),
 		(*StoredRequest_Attest)(nil),
+		(*StoredRequest_Keys)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

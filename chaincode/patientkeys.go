@@ -1,0 +1,90 @@
+package chaincode
+
+import (
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// KeysState is the ledger's record of one change of a patient's keys.
+type KeysState struct {
+	Signed consent.SignedKeys `json:"signed"`
+	Time   int64              `json:"time"` // ledger time when it was recorded
+}
+
+// ChangeKeys records a change of a patient's keys (consent.SignedKeys,
+// record.Patient) that a consent key or the recovery key signed. Nothing keeps a
+// patient from stopping: whatever revokes, takes keys away or recovers is taken
+// whatever the transaction's timestamp; a consent key that only adds keys is not.
+func (*Registry) ChangeKeys(tx transaction, arg string) (string, error) {
+	return serve(tx, submitter, untimed, arg, smallArgument, changeKeys)
+}
+
+func changeKeys(c *call, s consent.SignedKeys) (*record.Patient, error) {
+	if err := consent.ValidateKeys(s.Change.ConsentKeys, s.Change.RecoveryHash); err != nil {
+		return nil, fault.New(fault.Invalid, "keys: %w", err)
+	}
+	p, err := c.patient(s.Change.Patient)
+	if err != nil {
+		return nil, err
+	}
+	network := c.genesis.Network
+	if p.Keys != nil && p.Keys.Digest(network) == s.Change.Digest(network) {
+		return p, nil
+	}
+	if err := s.Verify(network, c.genesis.RelyingParties, *p); err != nil {
+		return nil, fault.New(fault.BadSignature, "%w", err)
+	}
+	if err := consent.FollowsKeys(network, *p, s); err != nil {
+		return nil, fault.New(fault.Conflict, "keys of patient %s: %w", p.ID.Short(), err)
+	}
+	if !s.Change.RevokeAll && !s.ByRecovery(*p) && s.Adds(*p) {
+		if err := c.checkTimestamp(); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.useRecovery(p, s); err != nil {
+		return nil, err
+	}
+	return c.recordKeys(p, s)
+}
+
+// useRecovery notes the recovery hash that a recovery replaces: a code that was
+// written down and used counts never again.
+func (c *call) useRecovery(p *record.Patient, s consent.SignedKeys) error {
+	if !s.ByRecovery(*p) {
+		return nil
+	}
+	used, err := c.get(RecoveryKey(p.ID, s.Change.RecoveryHash), new(uint32))
+	if err != nil {
+		return err
+	}
+	if used {
+		return fault.New(fault.Conflict, "this recovery code was used before; name the hash of a new one")
+	}
+	return c.put(RecoveryKey(p.ID, p.RecoveryHash()), s.Change.Version)
+}
+
+func (c *call) recordKeys(p *record.Patient, s consent.SignedKeys) (*record.Patient, error) {
+	now, err := c.now()
+	if err != nil {
+		return nil, err
+	}
+	p.Keys = &s.Change
+	if s.Change.RevokeAll {
+		p.RevokedAt = &now
+	}
+	if err := c.put(KeysKey(p.ID, s.Change.Version), KeysState{Signed: s, Time: now}); err != nil {
+		return nil, err
+	}
+	return p, c.put(PatientKey(p.ID), p)
+}
+
+// counts is a recorded consent as it counts now: what its patient permitted at or
+// before the latest revocation of everything is revoked.
+func counts(p *record.Patient, s ConsentState) consent.Document {
+	if p.RevokedSince(s.Time) {
+		return consent.Withdrawn(s.Signed.Document)
+	}
+	return s.Signed.Document
+}

@@ -1,0 +1,76 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+// Get implements apiv1.PatientsServer.
+func (s patientsService) Get(ctx context.Context, r *apiv1.GetPatientRequest) (*apiv1.Patient, error) {
+	who := callerOf(ctx)
+	if who.party.Kind != api.PartyMember {
+		if err := requireParty(who, api.PartyPatient, r.Patient); err != nil {
+			return nil, err
+		}
+	}
+	id, err := record.ParseID(r.Patient)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	p, err := s.g.patient(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &apiv1.Patient{}
+	return out, api.ToMessage(p, out)
+}
+
+// ChangeKeys implements apiv1.PatientsServer. The request needs no signature of its
+// own: whoever has nothing left but the recovery code signs the change with it.
+func (s patientsService) ChangeKeys(ctx context.Context, r *apiv1.ChangeKeysRequest) (*apiv1.Operation, error) {
+	var k consent.SignedKeys
+	if err := api.FromMessage(r.Keys, &k); err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	if k.Change.Patient.String() != r.Patient {
+		return nil, fault.New(fault.Invalid, "the change is not for the patient of the path")
+	}
+	if err := k.CheckSignature(s.g.genesis.Network, s.g.genesis.RelyingParties); err != nil {
+		return nil, fault.New(fault.BadSignature, "the patient's signature of the keys: %w", err)
+	}
+	return s.g.begin(ctx, kindKeys, r.Patient,
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Keys{Keys: r.Keys}})
+}
+
+// counts is a recorded consent as it counts now: what its patient has permitted and
+// then revoked with everything else is revoked.
+func (g *Gateway) counts(ctx context.Context, s chaincode.ConsentState) (consent.Document, error) {
+	d := s.Signed.Document
+	p, err := g.patient(ctx, d.Patient)
+	if err == nil && p.RevokedSince(s.Time) {
+		d = consent.Withdrawn(d)
+	}
+	return d, err
+}
+
+func keysEntry(m *apiv1.HistoryEntry, e *index.KeysEntry) {
+	c := e.Signed.Change
+	m.Subject, m.Status = c.Patient.String(), "changed"
+	by := "one of your keys"
+	if e.Recovered {
+		by = "your recovery code, which is used up and replaced"
+	}
+	m.Text = fmt.Sprintf("Your keys were changed (change %d, now %d) with %s", c.Version, len(c.ConsentKeys), by)
+	if c.RevokeAll {
+		m.Status = "revoked"
+		m.Text += "; everything that you had permitted was revoked"
+	}
+}
