@@ -131,6 +131,20 @@ func ToFHIR(d Document) ([]byte, error) {
 	if err := Validate(d); err != nil {
 		return nil, err
 	}
+	return imageInFHIR(d)
+}
+
+// WithdrawnToFHIR is ToFHIR for a document as it counts after its patient has
+// revoked everything (Withdrawn): inactive, if it permits. Of a first version
+// FromFHIR does not take that, since nobody signed such a document.
+func WithdrawnToFHIR(d Document) ([]byte, error) {
+	if err := Validate(d); err != nil {
+		return nil, err
+	}
+	return imageInFHIR(Withdrawn(d))
+}
+
+func imageInFHIR(d Document) ([]byte, error) {
 	rule, err := fhirRule(d)
 	if err != nil {
 		return nil, err

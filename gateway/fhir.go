@@ -60,11 +60,15 @@ func (g *Gateway) fhirConsent(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	document, err := g.counts(ctx, state)
+	p, err := g.patient(ctx, state.Signed.Document.Patient)
 	if err != nil {
 		return nil, err
 	}
-	resource, err := consent.ToFHIR(document)
+	image := consent.ToFHIR
+	if p.RevokedSince(state.Time) {
+		image = consent.WithdrawnToFHIR
+	}
+	resource, err := image(state.Signed.Document)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "this consent has no form in FHIR, read it at /v1/consents/%s: %w", id, err)
 	}

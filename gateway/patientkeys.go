@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
@@ -48,17 +47,6 @@ func (s patientsService) ChangeKeys(ctx context.Context, r *apiv1.ChangeKeysRequ
 	}
 	return s.g.begin(ctx, kindKeys, r.Patient,
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Keys{Keys: r.Keys}})
-}
-
-// counts is a recorded consent as it counts now: what its patient has permitted and
-// then revoked with everything else is revoked.
-func (g *Gateway) counts(ctx context.Context, s chaincode.ConsentState) (consent.Document, error) {
-	d := s.Signed.Document
-	p, err := g.patient(ctx, d.Patient)
-	if err == nil && p.RevokedSince(s.Time) {
-		d = consent.Withdrawn(d)
-	}
-	return d, err
 }
 
 func keysEntry(m *apiv1.HistoryEntry, e *index.KeysEntry) {

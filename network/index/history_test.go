@@ -17,6 +17,7 @@ import (
 // ledger writes what the contracts would write, without their checks, so that
 // random histories reach states that are rare in practice.
 type ledger struct {
+	changes  uint32 // of keys, of anybody
 	blocks []*network.Block
 	open   []network.Tx
 	nextID int
@@ -113,6 +114,13 @@ func (l *ledger) patient() {
 	p := record.Patient{ID: l.id(), Enrolled: l.now}
 	l.patients = append(l.patients, p.ID)
 	l.tx(put(chaincode.PatientKey(p.ID), p))
+}
+
+// changeKeys changes a patient's keys, whose record stays as it is here.
+func (l *ledger) changeKeys(patient record.ID, revokeAll bool) {
+	l.changes++
+	c := record.PatientKeys{Patient: patient, Version: l.changes, RevokeAll: revokeAll}
+	l.tx(put(chaincode.KeysKey(patient, c.Version), chaincode.KeysState{Signed: consent.SignedKeys{Change: c}, Time: l.now}))
 }
 
 func (l *ledger) device(patient record.ID, fromDay int64, metrics ...string) record.DeviceState {
@@ -256,7 +264,7 @@ func (l *ledger) settle(t *rapid.T) {
 func (l *ledger) random(t *rapid.T) {
 	pick := func(name string, n int) int { return rapid.IntRange(0, n-1).Draw(t, name) }
 	hour := func(name string) int64 { return day0*24 + int64(pick(name, 72)) }
-	switch pick("step", 15) {
+	switch pick("step", 16) {
 	case 0:
 		if len(l.patients) < 6 {
 			l.patient()
@@ -302,6 +310,10 @@ func (l *ledger) random(t *rapid.T) {
 		l.tick(members[pick("member", 3)], day0*86400+int64(pick("seconds", 4000)))
 	case 12:
 		l.spoil()
+	case 15:
+		if len(l.patients) > 0 {
+			l.changeKeys(l.patients[pick("patient", len(l.patients))], pick("everything", 4) > 0)
+		}
 	}
 	if rapid.Bool().Draw(t, "cut") {
 		l.cut()

@@ -60,6 +60,8 @@ func document(kind chaincode.Kind, value []byte) any {
 		return read[chaincode.Acknowledged](value)
 	case chaincode.KindConsent:
 		return read[chaincode.ConsentState](value)
+	case chaincode.KindKeys:
+		return read[chaincode.KeysState](value)
 	case chaincode.KindPointer:
 		return read[record.PointerState](value)
 	case chaincode.KindAvailable:
@@ -123,8 +125,14 @@ func (o oracle) query(id string) (record.QueryState, Position) {
 func (o oracle) documents(patient record.ID, until Position) []consent.Document {
 	var docs []consent.Document
 	for _, s := range values[chaincode.ConsentState](o, chaincode.KindConsent, until) {
-		if s.Signed.Document.Patient == patient {
-			docs = append(docs, s.Signed.Document) // Decide takes the latest of each
+		d := s.Signed.Document
+		for _, k := range values[chaincode.KeysState](o, chaincode.KindKeys, until) {
+			if c := k.Signed.Change; c.Patient == patient && c.RevokeAll && s.Time <= k.Time && d.Effect == consent.EffectPermit {
+				d.Status = consent.StatusRevoked
+			}
+		}
+		if d.Patient == patient {
+			docs = append(docs, d) // Decide takes the latest of each
 		}
 	}
 	return docs
