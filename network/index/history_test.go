@@ -17,10 +17,10 @@ import (
 // ledger writes what the contracts would write, without their checks, so that
 // random histories reach states that are rare in practice.
 type ledger struct {
-	changes  uint32 // of keys, of anybody
-	blocks []*network.Block
-	open   []network.Tx
-	nextID int
+	changes uint32 // of keys, of anybody
+	blocks  []*network.Block
+	open    []network.Tx
+	nextID  int
 
 	genesis  record.Genesis
 	now      int64

@@ -1,0 +1,56 @@
+// Package forgery is the list of forgeries that every ledger refuses through the
+// real contracts, each by name: what a gateway, a stranger, a thief or a colluding
+// institution can submit, and with which code it comes back.
+//
+// Entry point: Run, with a network on which nothing has happened yet. The list is
+// tried by clients of the ledger and knows nothing of how the ledger works.
+//
+// Trust: none; it only reports. Promise: every item of the list first shows the
+// honest form accepted or names why that cannot be, asserts the exact code of each
+// refusal, and that the patients concerned are as they were.
+package forgery
+
+import (
+	"testing"
+	"time"
+
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// Network is a ledger of its own on which package chaincode is deployed and has no
+// genesis yet. Its channel has the name that Run is given.
+type Network interface {
+	// Client returns a client of a member. What one client has committed, the
+	// others see.
+	Client(t *testing.T, msp string) network.Client
+	// Foreign returns a client whose organisation the channel does not know.
+	Foreign(t *testing.T) network.Client
+	// SubmitAt submits a member's call in a transaction that the client dates.
+	SubmitAt(t *testing.T, msp string, call network.Call, at time.Time) error
+}
+
+// Run tries the list on a network. The members are three: two hospitals and the
+// patients' association, which is the registrar and through whose client patients'
+// documents come. The network's clock is the wall's.
+func Run(t *testing.T, n Network, channel string, members [3]string) {
+	w := begin(t, n, channel, members)
+	for _, c := range []struct {
+		name string
+		try  func(*world)
+	}{
+		{"a gateway alters a consent", alteredConsent},
+		{"a gateway changes the grantee", changedGrantee},
+		{"an old version is replayed", replayedVersion},
+		{"somebody submits for another patient", foreignPatient},
+		{"a WebAuthn assertion is reused", reusedAssertion},
+		{"a device has an unknown key", unknownDevice},
+		{"an institution is outside the consortium", foreignInstitution},
+		{"a transaction is dated by its client", datedTransaction},
+		{"a patient has no voucher", unvouchedPatient},
+		{"a colluding institution makes up eleven patients", elevenSybils},
+		{"a thief of the phone takes the recovery code away", stolenPhone},
+		{"a second recovery undoes a revocation of everything", secondRecovery},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.try(w.in(t)) })
+	}
+}

@@ -1,0 +1,117 @@
+package fabric
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+	"github.com/hyperledger/fabric-protos-go-apiv2/gateway"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/conformance/forgery"
+)
+
+// forgeries is a Fabric network with the real contracts.
+type forgeries struct {
+	*harness
+	profile Profile
+}
+
+// Foreign is a stranger who has somehow learned where the peers are and calls
+// himself a member: what refuses him is the channel.
+func (f forgeries) Foreign(t *testing.T) network.Client {
+	t.Helper()
+	const stranger = "Foreign"
+	ca, err := network.NewCA(stranger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := ca.Issue("client", "client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := f.profile.Orgs[0]
+	own.MSP, own.Root = stranger, ca.RootPEM()
+	p := f.profile
+	p.Orgs = append([]OrgProfile{own}, p.Orgs...)
+	return connect(t, p, id, WithPeers(f.profile.Orgs[0].MSP))
+}
+
+// SubmitAt makes a transaction as any client of Fabric can who does not use the
+// SDK's clock: the date is in the header that the client signs.
+func (f forgeries) SubmitAt(t *testing.T, msp string, call network.Call, at time.Time) error {
+	t.Helper()
+	c := f.clients[slices.IndexFunc(f.clients, func(c *Client) bool { return c.id.MSP == msp })]
+	ctx, done, err := c.begin(t.Context(), submitLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	e := c.peers[0]
+	p, err := e.contract.NewProposal(call.Function, proposalOptions(call)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := p.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dated, err := redate(data, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err = e.gateway.NewProposal(dated); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := c.endorse(ctx, p)
+	if err != nil {
+		return err
+	}
+	_, err = c.order(ctx, tx)
+	return err
+}
+
+// redate puts another timestamp into a proposal that is not signed yet.
+func redate(data []byte, at time.Time) ([]byte, error) {
+	proposed, inner := &gateway.ProposedTransaction{}, &peer.Proposal{}
+	head, channel := &common.Header{}, &common.ChannelHeader{}
+	if err := proto.Unmarshal(data, proposed); err != nil {
+		return nil, err
+	}
+	err := proto.Unmarshal(proposed.GetProposal().GetProposalBytes(), inner)
+	err = errors.Join(err, proto.Unmarshal(inner.GetHeader(), head))
+	err = errors.Join(err, proto.Unmarshal(head.GetChannelHeader(), channel))
+	if err != nil {
+		return nil, err
+	}
+	channel.Timestamp = timestamppb.New(at)
+	var second, third error
+	head.ChannelHeader, err = proto.Marshal(channel)
+	inner.Header, second = proto.Marshal(head)
+	proposed.Proposal.ProposalBytes, third = proto.Marshal(inner)
+	if err := errors.Join(err, second, third); err != nil {
+		return nil, err
+	}
+	return proto.Marshal(proposed)
+}
+
+func TestAttackForgeries(t *testing.T) {
+	h := &harness{options: Options{Dir: t.TempDir(), Attached: true, Chaincode: serves(t, serveContracts)}}
+	h.network = launchNetwork(t, h.options)
+	p, err := h.network.Profile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := forgeries{h, p}
+	_, err = f.Foreign(t).Evaluate(t.Context(), network.Call{Function: "Registry:GetGenesis", Args: []string{"{}"}})
+	if fault.Of(err) != fault.Forbidden {
+		t.Errorf("a stranger reads: %v", err)
+	}
+	forgery.Run(t, f, p.Channel, [3]string{ownOrg, otherOrg, association})
+}
