@@ -47,6 +47,8 @@ var mayImport = map[string][]string{
 	"internal/state":      {},
 	"internal/fault":      {},
 	"internal/blob":       {"internal/record", "internal/fault"},
+
+	"network/conformance/forgery": {"network", "consent", "he/privacy", "internal/record", "internal/fault"},
 }
 
 // anything may be imported by these, and these by main alone.

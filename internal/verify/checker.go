@@ -29,7 +29,7 @@ type checker struct {
 	index   *index.Index
 
 	patients   map[record.ID]record.Patient
-	changes    int // of patients' keys
+	changes    []rekeyed // of patients' keys, in ledger order
 	devices    map[record.ID]record.DeviceState
 	versions   []placed // in ledger order
 	anchored   []record.PointerState
@@ -141,7 +141,7 @@ func (c *checker) enrolments(context.Context) int {
 			c.wrong("device %s: its patient is not enrolled", id)
 		}
 	}
-	return len(c.patients) + c.changes + len(c.devices)
+	return len(c.patients) + len(c.devices)
 }
 
 // consents checks every version's signature and its place in its chain.

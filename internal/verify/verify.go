@@ -73,6 +73,7 @@ func Check(ctx context.Context, dir string, out io.Writer) error {
 		check func(context.Context) int
 	}{
 		{"patients and devices", c.enrolments},
+		{"changes of patients' keys", c.keys},
 		{"consent versions", c.consents},
 		{"pointers, with rows and day roots", c.pointers},
 		{"batches", c.batches},
