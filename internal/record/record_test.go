@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"math/big"
 	"strings"
@@ -144,5 +145,20 @@ func TestPatientAndDeviceIdentifiersDependOnTheNetwork(t *testing.T) {
 	in := Inception{ConsentKeys: [][]byte{pub}, RecoveryHash: RandomID(), Salt: RandomID()}
 	if in.PatientID("a") == in.PatientID("b") || DeviceID("a", pub) == DeviceID("b", pub) {
 		t.Error("the same in two networks")
+	}
+}
+
+// What was recorded before these fields were there reads and writes as it did.
+func TestLaterFieldsLeaveOldDocumentsAsTheyWere(t *testing.T) {
+	for field, document := range map[string]any{
+		`"vouchers"`: Genesis{}, `"relying_parties"`: Genesis{}, `"keys"`: Patient{}, `"revoked_at"`: Patient{},
+	} {
+		raw, err := json.Marshal(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(raw), field) {
+			t.Errorf("%T without %s is %s", document, field, raw)
+		}
 	}
 }

@@ -1,0 +1,37 @@
+package institution
+
+import (
+	"testing"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// revokeAll ends everything that a patient has permitted, without naming any of it.
+func (w *world) revokeAll(p *person) {
+	w.t.Helper()
+	c := record.PatientKeys{
+		Patient: p.id, Version: 1, ConsentKeys: p.in.ConsentKeys, RecoveryHash: p.in.RecoveryHash, RevokeAll: true,
+	}
+	w.submit(hospitalB, "Registry:ChangeKeys", consent.SignedKeys{
+		Change: c, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, c.Digest(networkName))),
+	})
+}
+
+func TestAttackEverythingRevokedBetweenQueryAndShare(t *testing.T) {
+	w := settledWorld(t, 12)
+	id := w.agreedQuery("exact")
+	gone := w.patients[3]
+	w.revokeAll(gone)
+	a, err := w.members[hospitalA].Fetch(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Attempt != 1 || a.Cohort != 11 {
+		t.Errorf("attempt %d with %d patients, want attempt 1 with 11", a.Attempt, a.Cohort)
+	}
+	w.want(a, sub(w.truth, gone.stats))
+	_, err = w.getShare(hospitalA, hospitalB, id, 0)
+	wantFault(t, err, fault.TooEarly)
+}
