@@ -62,22 +62,22 @@ func enrolDevice(c *call, e record.EnrolDevice) (*record.DeviceState, error) {
 	if err := record.Verify(e.Device.Key, digest, e.DeviceSignature); err != nil {
 		return nil, fault.New(fault.BadSignature, "the device's signature: %w", err)
 	}
-	patient, err := c.patient(e.Device.Patient)
-	if err != nil {
-		return nil, err
-	}
-	if !patient.SignedBy(digest, e.PatientSignature) {
-		return nil, fault.New(fault.BadSignature, "the patient's signature is not by a key that the patient signs with now")
-	}
 	recorded := new(record.DeviceState)
 	exists, err := c.get(DeviceKey(id), recorded)
 	switch {
 	case err != nil:
 		return nil, err
 	case exists && record.Digest(record.DomainDevice, c.genesis.Network, recorded.Device) == digest:
-		return recorded, nil
+		return recorded, nil // whichever keys the patient has by now
 	case exists:
 		return nil, fault.New(fault.Conflict, "a device with this key is enrolled already; enrol with a new key")
+	}
+	patient, err := c.patient(e.Device.Patient)
+	if err != nil {
+		return nil, err
+	}
+	if !patient.SignedBy(digest, e.PatientSignature) {
+		return nil, fault.New(fault.BadSignature, "the patient's signature is not by a key that the patient signs with now")
 	}
 	return c.recordDevice(id, e.Device)
 }

@@ -412,7 +412,8 @@ const (
 type ConsentsClient interface {
 	// Records a version of a consent: a grant, a denial or a revocation.
 	Put(ctx context.Context, in *PutConsentRequest, opts ...grpc.CallOption) (*Operation, error)
-	// The newest version of a consent. Signed by its patient or by a member.
+	// The newest version of a consent, as it was signed. Signed by its patient or by a
+	// member. Whether the patient has revoked everything since is in the patient's record.
 	Get(ctx context.Context, in *GetConsentRequest, opts ...grpc.CallOption) (*SignedConsent, error)
 }
 
@@ -452,7 +453,8 @@ func (c *consentsClient) Get(ctx context.Context, in *GetConsentRequest, opts ..
 type ConsentsServer interface {
 	// Records a version of a consent: a grant, a denial or a revocation.
 	Put(context.Context, *PutConsentRequest) (*Operation, error)
-	// The newest version of a consent. Signed by its patient or by a member.
+	// The newest version of a consent, as it was signed. Signed by its patient or by a
+	// member. Whether the patient has revoked everything since is in the patient's record.
 	Get(context.Context, *GetConsentRequest) (*SignedConsent, error)
 	mustEmbedUnimplementedConsentsServer()
 }
