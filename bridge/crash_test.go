@@ -150,7 +150,11 @@ func TestKilledBridgeLosesNothingItAcknowledged(t *testing.T) {
 			if minute < crashMinutes && inTime {
 				want, _ = m.Code(60 + minute%100)
 			}
-			if code != want {
+			// The child advances every 90 minutes; one killed just before the day ended
+			// ends it that much later, and what came by then is in the day.
+			either, _ := m.Code(60 + minute%100)
+			ended := isLate(minute) && minute < 1440 && minute+lateness >= 1440 && minute+lateness < 1440+90
+			if code != want && !(ended && code == either) {
 				t.Fatalf("minute %d: code %d, want %d", minute, code, want)
 			}
 		}
