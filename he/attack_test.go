@@ -341,9 +341,9 @@ func TestAttackSmallerNoise(t *testing.T) {
 	p := defaultParams(t)
 	zero := &KeyVector{context: testContext, profile: p.profile.Name, coeffs: p.Schema().MetricCoefficients(0), residues: make([]uint64, 24)}
 	for name, change := range map[string]func(*ShareRequest){
-		"variance":      func(r *ShareRequest) { r.Plan.VarSum = big.NewInt(1) },
+		"variance":      func(r *ShareRequest) { r.Plan.Parts[1].Variance = big.NewInt(1) },
 		"charge":        func(r *ShareRequest) { r.Plan.ChargeMicro = 1 },
-		"no variance":   func(r *ShareRequest) { r.Plan.VarN = nil },
+		"no variance":   func(r *ShareRequest) { r.Plan.Parts[0].Variance = nil },
 		"other metric":  func(r *ShareRequest) { r.Plan.Slot = 1 },
 		"too many rows": func(r *ShareRequest) { r.Rows = p.profile.MaxRows + 1 },
 		"no rows":       func(r *ShareRequest) { r.Rows = 0 },

@@ -136,8 +136,8 @@ func (p Profile) assessOpening(r *Report, pieces int) error {
 
 func fieldMargin(s *privacy.Schema, rows int64) float64 {
 	least := math.Inf(1)
-	for slot := range s.Slots() {
-		for _, f := range s.Fields(slot) {
+	for _, q := range s.Questions() {
+		for _, f := range s.Fields(q.Slot) {
 			least = min(least, float64(f.Width-1)-math.Log2(float64(f.Max))-math.Log2(float64(rows)))
 		}
 	}

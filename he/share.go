@@ -113,7 +113,7 @@ type ShareRequest struct {
 	Query      string // transaction id
 	Piece      int
 	CohortRoot record.ID
-	Slot       int
+	Slot       int           // of the question
 	Coeffs     []int         // of Slot, ascending
 	Plan       *privacy.Plan // nil in an exact study
 	Rows       int64         // rows in the sum
@@ -168,7 +168,7 @@ func (p *Params) checkRequest(req ShareRequest, v *KeyVector) error {
 	own := p.schema.MetricCoefficients(req.Slot)
 	for _, c := range req.Coeffs {
 		if !slices.Contains(own, c) {
-			return fmt.Errorf("coefficient %d does not belong to the metric in slot %d", c, req.Slot)
+			return fmt.Errorf("coefficient %d does not belong to the question in slot %d", c, req.Slot)
 		}
 	}
 	if !slices.Equal(req.Coeffs, v.coeffs) {
@@ -177,13 +177,11 @@ func (p *Params) checkRequest(req ShareRequest, v *KeyVector) error {
 	if req.Rows > p.profile.MaxRows {
 		return fmt.Errorf("%d rows are above the profile's %d", req.Rows, p.profile.MaxRows)
 	}
-	if req.Plan != nil {
-		if req.Plan.Slot != req.Slot {
-			return fmt.Errorf("the plan is for slot %d, not %d", req.Plan.Slot, req.Slot)
-		}
-		if err := p.schema.CheckPlan(req.Plan); err != nil {
-			return err
-		}
+	if req.Plan == nil && p.schema.NeedsNoise(req.Slot) {
+		return privacy.ErrNeedsNoise
+	}
+	if req.Plan != nil && req.Plan.Slot != req.Slot {
+		return fmt.Errorf("the plan is for slot %d, not %d", req.Plan.Slot, req.Slot)
 	}
 	return p.schema.Safe(req.Rows, req.Plan, p.sharing.Pieces())
 }
@@ -192,8 +190,8 @@ func (p *Params) checkRequest(req ShareRequest, v *KeyVector) error {
 func (p *Params) shareDigest(req ShareRequest, v *KeyVector) record.ID {
 	variances := [][]byte{}
 	if req.Plan != nil {
-		for _, k := range []privacy.Kind{privacy.KindN, privacy.KindSum, privacy.KindSumSq, privacy.KindBucket} {
-			variances = append(variances, req.Plan.Variance(k).Bytes())
+		for _, part := range req.Plan.Parts {
+			variances = append(variances, part.Variance.Bytes())
 		}
 	}
 	return record.Digest(domainShare, req.Network, []any{

@@ -58,23 +58,29 @@ func shifted(v int64, shift int) Payload {
 // of MetricCoefficients. It refuses statistics that 60 readings within the
 // metric's range cannot have.
 func (s *Schema) Encode(slot int, h HourStats) ([]Payload, error) {
-	m, err := s.metric(slot)
+	b, err := s.shaped(slot, ShapeMetric)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.check(h); err != nil {
+	if err := b.x.check(h); err != nil {
 		return nil, err
 	}
-	out := make([]Payload, len(m.coeffs))
-	for _, f := range m.fields {
-		c := f.Coeff - m.coeffs[0]
-		out[c] = out[c].Plus(shifted(h.value(f), f.Shift))
+	return b.pack(h.value), nil
+}
+
+// pack places the value of every field.
+func (b *block) pack(value func(Field) int64) []Payload {
+	out := make([]Payload, len(b.coeffs))
+	for _, f := range b.fields {
+		c := f.Coeff - b.coeffs[0]
+		out[c] = out[c].Plus(shifted(value(f), f.Shift))
 	}
-	return out, nil
+	return out
 }
 
 // Row packs the statistics of all metrics, by slot, into a whole row; a metric
-// that is not in the map had no reading.
+// that is not in the map had no reading. Pairs and strata stay zero: HourRow
+// fills them too.
 func (s *Schema) Row(stats map[int]HourStats) ([]Payload, error) {
 	row := make([]Payload, s.Coefficients())
 	for slot, h := range stats {
@@ -92,35 +98,53 @@ func (s *Schema) Row(stats map[int]HourStats) ([]Payload, error) {
 // fields must be clear, or the sum has overflowed or was opened with shares that
 // do not belong to it.
 func (s *Schema) Decode(slot int, coeffs []*big.Int) (Totals, error) {
-	var t Totals
-	m, err := s.metric(slot)
+	b, err := s.shaped(slot, ShapeMetric)
 	if err != nil {
-		return t, err
+		return Totals{}, err
 	}
-	if len(coeffs) != len(m.coeffs) {
-		return t, fmt.Errorf("%s has %d coefficients, not %d", m.Key, len(m.coeffs), len(coeffs))
+	values, err := b.unpack(coeffs)
+	if err != nil {
+		return Totals{}, err
+	}
+	return b.totals(values), nil
+}
+
+// totals are the values of a metric's fields.
+func (b *block) totals(values []int64) Totals {
+	var t Totals
+	for i, f := range b.fields {
+		t.set(f, values[i])
+	}
+	return t
+}
+
+// unpack splits opened coefficients into the values of the fields, in order.
+func (b *block) unpack(coeffs []*big.Int) ([]int64, error) {
+	if len(coeffs) != len(b.coeffs) {
+		return nil, fmt.Errorf("%s has %d coefficients, not %d", b.Key, len(b.coeffs), len(coeffs))
 	}
 	rest := make([]*big.Int, len(coeffs))
 	used := make([]int, len(coeffs))
 	for i, c := range coeffs {
 		if c == nil {
-			return t, fmt.Errorf("%s: coefficient %d is missing", m.Key, i)
+			return nil, fmt.Errorf("%s: coefficient %d is missing", b.Key, i)
 		}
 		rest[i] = Centre(new(big.Int).Set(c))
 	}
-	for _, f := range m.fields {
-		c := f.Coeff - m.coeffs[0]
-		t.set(f, takeDigit(rest[c], f.Width))
+	values := make([]int64, len(b.fields))
+	for i, f := range b.fields {
+		c := f.Coeff - b.coeffs[0]
+		values[i] = takeDigit(rest[c], f.Width)
 		used[c] += f.Width
 	}
 	for i, r := range rest {
 		// A fully used coefficient may carry out of its 128 bits: that is the
 		// reduction modulo 2^128.
 		if r.Sign() != 0 && used[i] < PayloadBits {
-			return Totals{}, fmt.Errorf("%s: coefficient %d does not hold sums of rows: it overflowed or the shares do not belong to it", m.Key, m.coeffs[i])
+			return nil, fmt.Errorf("%s: coefficient %d does not hold sums of rows: it overflowed or the shares do not belong to it", b.Key, b.coeffs[i])
 		}
 	}
-	return t, nil
+	return values, nil
 }
 
 // takeDigit removes the lowest digit in [-2^(width-1), 2^(width-1)) from x.

@@ -13,9 +13,9 @@ import (
 // TestPlansChargeWhatTheyCost: the debit is the exact loss rounded up, within what
 // was asked, and no noise is larger than the asked loss needs.
 func TestPlansChargeWhatTheyCost(t *testing.T) {
-	s := V1()
+	s := V2()
 	rapid.Check(t, func(t *rapid.T) {
-		slot := rapid.IntRange(0, 8).Draw(t, "slot")
+		slot := rapid.SampledFrom(s.Questions()).Draw(t, "question").Slot
 		hours := rapid.Int64Range(1, MaxHours).Draw(t, "hours")
 		rho := rapid.Uint64Range(100, MaxRhoMicro).Draw(t, "rho")
 		p, err := s.Plan(slot, hours, rho)
@@ -23,9 +23,9 @@ func TestPlansChargeWhatTheyCost(t *testing.T) {
 			t.Fatal(err)
 		}
 		loss := 0.0
-		for _, part := range [][2]*big.Int{{p.DeltaN, p.VarN}, {p.DeltaSum, p.VarSum}, {p.DeltaSumSq, p.VarSumSq}, {p.DeltaHistogram, p.VarBucket}} {
-			delta, _ := part[0].Float64()
-			variance, _ := part[1].Float64()
+		for _, part := range p.Parts {
+			delta, _ := part.Delta.Float64()
+			variance, _ := part.Variance.Float64()
 			loss += delta * delta / (2 * variance) * micro
 		}
 		if p.ChargeMicro > rho || math.Abs(float64(p.ChargeMicro)-loss) > 1.01 {
@@ -68,10 +68,10 @@ func TestSensitivityCoversAnyPatient(t *testing.T) {
 				square += b * b * hours * hours
 			}
 			for name, over := range map[string]bool{
-				"n":         big.NewInt(h.N*hours).CmpAbs(p.DeltaN) > 0,
-				"sum":       big.NewInt(h.Sum*hours).CmpAbs(p.DeltaSum) > 0,
-				"sum_sq":    big.NewInt(h.SumSq*hours).CmpAbs(p.DeltaSumSq) > 0,
-				"histogram": big.NewInt(square).Cmp(new(big.Int).Mul(p.DeltaHistogram, p.DeltaHistogram)) > 0,
+				"n":         big.NewInt(h.N*hours).CmpAbs(delta(p, KindN)) > 0,
+				"sum":       big.NewInt(h.Sum*hours).CmpAbs(delta(p, KindSum)) > 0,
+				"sum_sq":    big.NewInt(h.SumSq*hours).CmpAbs(delta(p, KindSumSq)) > 0,
+				"histogram": big.NewInt(square).Cmp(new(big.Int).Mul(delta(p, KindBucket), delta(p, KindBucket))) > 0,
 			} {
 				if over {
 					t.Errorf("slot %d: one patient changes %s by more than its sensitivity", slot, name)
@@ -81,16 +81,30 @@ func TestSensitivityCoversAnyPatient(t *testing.T) {
 	}
 }
 
+// delta is the sensitivity that a plan assumes for a kind of field.
+func delta(p *Plan, k Kind) *big.Int { return part(p, k).Delta }
+
+func part(p *Plan, k Kind) *Part {
+	for i := range p.Parts {
+		if p.Parts[i].Kind == k {
+			return &p.Parts[i]
+		}
+	}
+	return nil
+}
+
 // TestAttackTamperedPlan: a plan that was changed after it was made is noticed.
 func TestAttackTamperedPlan(t *testing.T) {
 	s := V1()
 	for name, change := range map[string]func(*Plan){
-		"variance":       func(p *Plan) { p.VarN = new(big.Int).Sub(p.VarN, one) },
-		"bucket noise":   func(p *Plan) { p.VarBucket = new(big.Int) },
+		"variance":       func(p *Plan) { p.Parts[0].Variance = new(big.Int).Sub(p.Parts[0].Variance, one) },
+		"bucket noise":   func(p *Plan) { part(p, KindBucket).Variance = new(big.Int) },
 		"charge":         func(p *Plan) { p.ChargeMicro-- },
 		"hours":          func(p *Plan) { p.Hours++ },
-		"sensitivity":    func(p *Plan) { p.DeltaSum = nil },
+		"sensitivity":    func(p *Plan) { part(p, KindSum).Delta = nil },
 		"another metric": func(p *Plan) { p.Slot = 2 },
+		"no parts":       func(p *Plan) { p.Parts = nil },
+		"one part less":  func(p *Plan) { p.Parts = p.Parts[1:] },
 		"no metric":      func(p *Plan) { p.Slot = 12 },
 	} {
 		p, err := s.Plan(0, 24, 660_000)

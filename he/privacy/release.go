@@ -59,10 +59,11 @@ type Release struct {
 // pieces is the number of pieces whose noise is in the totals. It fails when the
 // totals of an exact release cannot be sums of rows.
 func (s *Schema) Release(slot int, t Totals, plan *Plan, pieces int) (Release, error) {
-	m, err := s.metric(slot)
+	b, err := s.shaped(slot, ShapeMetric)
 	if err != nil {
 		return Release{}, err
 	}
+	m := b.x
 	r := Release{Metric: m.Key, Slot: slot, Unit: m.UCUM, Exact: plan == nil, N: t.N, Counts: t.Counts(), Defined: t.N > 0}
 	for i, e := range m.Edges {
 		r.Edges[i] = e.String()

@@ -3,7 +3,7 @@ package privacy
 import (
 	"fmt"
 	"math/bits"
-	"sync"
+	"slices"
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -32,19 +32,25 @@ const (
 	KindSum                // sum of the centred values
 	KindSumSq              // sum of their squares
 	KindBucket             // number of readings in one histogram bucket
+	KindSumX               // of a pair: sum of the first metric's centred values
+	KindSumY               // sum of the second's
+	KindSumSqX             // sum of the first's squares
+	KindSumSqY             // sum of the second's
+	KindSumXY              // sum of the products
 )
 
 // Field is one statistic's place: its value times 2^Shift is a summand of
 // coefficient Coeff, as a balanced digit of Width bits.
 type Field struct {
-	Name   string
-	Kind   Kind
-	Bucket int // for KindBucket
-	Coeff  int // index in the row
-	Shift  int
-	Width  int
-	Max    int64 // largest absolute value in one row
-	Signed bool
+	Name    string
+	Kind    Kind
+	Bucket  int // for KindBucket
+	Coeff   int // index in the row
+	Shift   int
+	Width   int
+	Max     int64 // largest absolute value in one row
+	Signed  bool
+	Stratum int `json:",omitempty"` // of a question by stratum
 }
 
 // metric is what the schema knows of one metric, in units of its resolution.
@@ -52,6 +58,12 @@ type metric struct {
 	wearable.Metric
 	center int64
 	half   int64 // largest |value - center|
+}
+
+// block is the place of one question's statistics in a row.
+type block struct {
+	Question
+	x, y   *metric // the question's metrics; y of a pair only
 	fields []Field
 	coeffs []int
 }
@@ -60,62 +72,93 @@ type metric struct {
 type Schema struct {
 	Name    string
 	metrics []metric // by slot, without gaps
+	blocks  []block  // by coefficient
+	bySlot  map[int]*block
+	byKey   map[string]*block
+	strata  []string
 	digest  record.ID
 }
 
-// V1 returns the schema "vitals-v1": the nine metrics of package wearable in
-// slots 0 to 8, six coefficients each.
-func V1() *Schema { return v1() }
+// layout is what a schema consists of.
+type layout struct {
+	name    string
+	metrics []wearable.Metric
+	pairs   [][2]string // keys of metrics, by slot
+	strata  []string    // names of the strata, if any
+	grouped []string    // keys of the metrics with a block for each stratum
+}
 
-var v1 = sync.OnceValue(func() *Schema {
-	s, err := newSchema("vitals-v1", wearable.Metrics())
-	if err != nil {
-		panic(err) // the table is part of the program
-	}
-	return s
-})
-
-func newSchema(name string, table []wearable.Metric) (*Schema, error) {
-	s := &Schema{Name: name}
-	for slot, m := range table {
+func newSchema(l layout) (*Schema, error) {
+	s := &Schema{Name: l.name, strata: l.strata, bySlot: map[int]*block{}, byKey: map[string]*block{}}
+	for slot, m := range l.metrics {
 		if m.Slot != slot {
-			return nil, fmt.Errorf("schema %s: metric %s is in slot %d, not %d", name, m.Key, m.Slot, slot)
+			return nil, fmt.Errorf("schema %s: metric %s is in slot %d, not %d", l.name, m.Key, m.Slot, slot)
 		}
-		laid, err := layOut(m)
-		if err != nil {
-			return nil, fmt.Errorf("schema %s: %w", name, err)
+		center := floorHalf(m.MinUnits() + m.MaxUnits())
+		s.metrics = append(s.metrics, metric{m, center, max(m.MaxUnits()-center, center-m.MinUnits())})
+	}
+	for i := range s.metrics {
+		m := &s.metrics[i]
+		s.add(block{Question: Question{m.Key, m.Slot, ShapeMetric, []string{m.Key}}, x: m}, metricFields(m.half))
+		if b := s.blocks[i]; len(b.coeffs) != MetricCoefficients {
+			return nil, fmt.Errorf("schema %s: metric %s needs %d coefficients, not %d", l.name, m.Key, len(b.coeffs), MetricCoefficients)
 		}
-		s.metrics = append(s.metrics, laid)
+	}
+	for i, keys := range l.pairs {
+		x, y := s.named(keys[0]), s.named(keys[1])
+		if x == nil || y == nil || x == y {
+			return nil, fmt.Errorf("schema %s: %v is no pair of metrics", l.name, keys)
+		}
+		s.add(block{Question: Question{PairKey(x.Key, y.Key), pairSlot + i, ShapePair, []string{x.Key, y.Key}}, x: x, y: y}, pairFields(x.half, y.half))
+	}
+	for i, key := range l.grouped {
+		m := s.named(key)
+		if m == nil || len(l.strata) == 0 {
+			return nil, fmt.Errorf("schema %s: %s has no strata", l.name, key)
+		}
+		s.add(block{Question: Question{StrataKey(key), strataSlot + i, ShapeStrata, []string{key}}, x: m}, strataFields(m.half, len(l.strata)))
+	}
+	for i := range s.blocks {
+		b := &s.blocks[i]
+		if s.bySlot[b.Slot] != nil || s.byKey[b.Key] != nil {
+			return nil, fmt.Errorf("schema %s: %s is there twice", l.name, b.Key)
+		}
+		s.bySlot[b.Slot], s.byKey[b.Key] = b, b
 	}
 	s.digest = s.computeDigest()
 	return s, nil
 }
 
-// layOut places the fields of a metric in the order n, sum, bucket, sum of
-// squares, the other buckets; a field that does not fit opens a new coefficient.
-func layOut(w wearable.Metric) (metric, error) {
-	m := metric{Metric: w, center: floorHalf(w.MinUnits() + w.MaxUnits())}
-	m.half = max(w.MaxUnits()-m.center, m.center-w.MinUnits())
-	coeff, shift := w.Slot*MetricCoefficients, 0
-	for _, f := range fieldsOf(m.half) {
+func (s *Schema) named(key string) *metric {
+	i := slices.IndexFunc(s.metrics, func(m metric) bool { return m.Key == key })
+	if i < 0 {
+		return nil
+	}
+	return &s.metrics[i]
+}
+
+// add places the fields of a block, in their order, behind the blocks before; a
+// field that does not fit opens a new coefficient.
+func (s *Schema) add(b block, fields []Field) {
+	coeff, shift := s.Coefficients(), 0
+	first := coeff
+	for _, f := range fields {
 		f.Width = bits.Len64(uint64(f.Max)) + RowBits + 1
 		if shift+f.Width > PayloadBits {
 			coeff, shift = coeff+1, 0
 		}
 		f.Coeff, f.Shift = coeff, shift
 		shift += f.Width
-		m.fields = append(m.fields, f)
+		b.fields = append(b.fields, f)
 	}
-	for c := w.Slot * MetricCoefficients; c <= coeff; c++ {
-		m.coeffs = append(m.coeffs, c)
+	for c := first; c <= coeff; c++ {
+		b.coeffs = append(b.coeffs, c)
 	}
-	if len(m.coeffs) != MetricCoefficients {
-		return metric{}, fmt.Errorf("metric %s needs %d coefficients, not %d", w.Key, len(m.coeffs), MetricCoefficients)
-	}
-	return m, nil
+	s.blocks = append(s.blocks, b)
 }
 
-func fieldsOf(half int64) []Field {
+// metricFields are n, sum, a bucket, the sum of squares and the other buckets.
+func metricFields(half int64) []Field {
 	bucket := func(i int) Field {
 		return Field{Name: fmt.Sprintf("bucket%d", i), Kind: KindBucket, Bucket: i, Max: MinutesPerRow}
 	}
@@ -149,54 +192,91 @@ func (s *Schema) computeDigest() record.ID {
 		Edges      [wearable.Buckets + 1]int64
 		Fields     []field
 	}
-	entries := make([]entry, len(s.metrics))
-	for i, m := range s.metrics {
-		e := entry{m.Slot, m.Key, m.UCUM, m.Resolution.String(), m.center, m.EdgesUnits(), nil}
-		for _, f := range m.fields {
-			e.Fields = append(e.Fields, field{f.Name, f.Coeff, f.Shift, f.Width, f.Max})
-		}
-		entries[i] = e
+	type question struct {
+		Slot    int
+		Key     string
+		Metrics []string
+		Fields  []field
 	}
-	return record.Digest("row-schema/v1", "", []any{s.Name, PayloadBits, entries})
+	entries, more := make([]entry, len(s.metrics)), []question{}
+	for _, b := range s.blocks {
+		var fields []field
+		for _, f := range b.fields {
+			fields = append(fields, field{f.Name, f.Coeff, f.Shift, f.Width, f.Max})
+		}
+		if b.Shape == ShapeMetric {
+			m := b.x
+			entries[m.Slot] = entry{m.Slot, m.Key, m.UCUM, m.Resolution.String(), m.center, m.EdgesUnits(), fields}
+			continue
+		}
+		more = append(more, question{b.Slot, b.Key, b.Metrics, fields})
+	}
+	parts := []any{s.Name, PayloadBits, entries}
+	if len(more) > 0 {
+		parts = append(parts, more, s.strata)
+	}
+	return record.Digest("row-schema/v1", "", parts)
 }
 
 // Digest identifies the layout; a network's genesis names it.
 func (s *Schema) Digest() record.ID { return s.digest }
 
-// Coefficients returns the number of coefficients of a row, 54 in V1.
-func (s *Schema) Coefficients() int { return len(s.metrics) * MetricCoefficients }
-
-// Slots returns the number of metrics; their slots are 0 to Slots()-1.
-func (s *Schema) Slots() int { return len(s.metrics) }
-
-// MetricCoefficients returns the row coefficients of the metric in slot, in
-// ascending order, or nil if the schema has no such slot.
-func (s *Schema) MetricCoefficients(slot int) []int {
-	m, err := s.metric(slot)
-	if err != nil {
-		return nil
+// Coefficients returns the number of coefficients of a row: 54 in V1, 93 in V2.
+func (s *Schema) Coefficients() int {
+	if len(s.blocks) == 0 {
+		return 0
 	}
-	return append([]int(nil), m.coeffs...)
+	last := s.blocks[len(s.blocks)-1].coeffs
+	return last[len(last)-1] + 1
 }
 
-// Fields returns the fields of the metric in slot, in packing order, or nil if
+// Slots returns the number of metrics; their slots are 0 to Slots()-1. Pairs and
+// strata have slots of their own (Questions).
+func (s *Schema) Slots() int { return len(s.metrics) }
+
+// MetricCoefficients returns the row coefficients of the question in slot, be it
+// a metric, a pair or a metric by stratum, in ascending order, or nil if the
+// schema has no such slot.
+func (s *Schema) MetricCoefficients(slot int) []int {
+	if b := s.bySlot[slot]; b != nil {
+		return slices.Clone(b.coeffs)
+	}
+	return nil
+}
+
+// Fields returns the fields of the question in slot, in packing order, or nil if
 // the schema has no such slot.
 func (s *Schema) Fields(slot int) []Field {
-	m, err := s.metric(slot)
-	if err != nil {
-		return nil
+	if b := s.bySlot[slot]; b != nil {
+		return slices.Clone(b.fields)
 	}
-	return append([]Field(nil), m.fields...)
+	return nil
 }
 
 // Center returns what is subtracted from every value of the metric in slot, in
-// units of its resolution, before it is summed; 0 if there is no such slot.
+// units of its resolution, before it is summed; 0 if there is no such metric.
 func (s *Schema) Center(slot int) int64 {
-	m, err := s.metric(slot)
-	if err != nil {
+	if slot < 0 || slot >= len(s.metrics) {
 		return 0
 	}
-	return m.center
+	return s.metrics[slot].center
+}
+
+// block returns the block in slot.
+func (s *Schema) block(slot int) (*block, error) {
+	if b := s.bySlot[slot]; b != nil {
+		return b, nil
+	}
+	return nil, fmt.Errorf("schema %s has nothing in slot %d", s.Name, slot)
+}
+
+// shaped returns the block in slot if it has the shape.
+func (s *Schema) shaped(slot int, shape Shape) (*block, error) {
+	b, err := s.block(slot)
+	if err == nil && b.Shape != shape {
+		return nil, fmt.Errorf("%s is %s, not %s", b.Key, b.Shape, shape)
+	}
+	return b, err
 }
 
 func (s *Schema) metric(slot int) (*metric, error) {

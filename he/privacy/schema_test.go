@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,74 +18,110 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestLayoutIsPinned: the digest of the schema and every field's place are in
+// TestLayoutIsPinned: the digest of every schema and every field's place are in
 // testdata. They never change under this name.
 func TestLayoutIsPinned(t *testing.T) {
-	s := V1()
-	type pinned struct {
-		Name   string
-		Digest record.ID
-		Fields map[string][]Field
-	}
-	v := pinned{s.Name, s.Digest(), map[string][]Field{}}
-	for _, m := range wearable.Metrics() {
-		v.Fields[m.Key] = s.Fields(m.Slot)
-	}
-	got, err := json.MarshalIndent(v, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join("testdata", "vitals-v1.json")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
+	for _, s := range Schemas() {
+		type pinned struct {
+			Name      string
+			Digest    record.ID
+			Strata    []string   `json:",omitempty"`
+			Questions []Question `json:",omitempty"`
+			Fields    map[string][]Field
+		}
+		v := pinned{s.Name, s.Digest(), s.Strata(), nil, map[string][]Field{}}
+		for _, q := range s.Questions() {
+			v.Fields[q.Key] = s.Fields(q.Slot)
+			if q.Shape != ShapeMetric {
+				v.Questions = append(v.Questions, q)
+			}
+		}
+		got, err := json.MarshalIndent(v, "", " ")
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
+		path := filepath.Join("testdata", s.Name+".json")
+		if *update {
+			if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(want) != string(got)+"\n" {
-		t.Errorf("the layout of %s has changed: it needs a new name (go test -update)", s.Name)
+		if string(want) != string(got)+"\n" {
+			t.Errorf("the layout of %s has changed: it needs a new name (go test -update)", s.Name)
+		}
 	}
 }
 
 // TestFieldsDoNotOverlap: each field lies within 128 bits, apart from the others,
-// in a coefficient of its own metric, and has room for 2^30 rows.
+// in a coefficient of its own question, and has room for 2^30 rows.
 func TestFieldsDoNotOverlap(t *testing.T) {
-	s := V1()
-	if s.Coefficients() != 54 {
-		t.Errorf("a row has %d coefficients", s.Coefficients())
-	}
-	var used [54][PayloadBits]bool
-	for slot := range s.Slots() {
-		own := map[int]bool{}
-		for _, c := range s.MetricCoefficients(slot) {
-			own[c] = true
+	for s, coefficients := range map[*Schema]int{V1(): 54, V2(): 93} {
+		if s.Coefficients() != coefficients {
+			t.Errorf("a row of %s has %d coefficients", s.Name, s.Coefficients())
 		}
-		if len(s.Fields(slot)) != 3+Buckets {
-			t.Errorf("slot %d has %d fields", slot, len(s.Fields(slot)))
-		}
-		for _, f := range s.Fields(slot) {
-			if !own[f.Coeff] || f.Shift+f.Width > PayloadBits {
-				t.Errorf("slot %d: field %s is outside of its coefficients", slot, f.Name)
-			}
-			if f.Max >= 1<<(f.Width-1-RowBits) {
-				t.Errorf("slot %d: field %s has no room for 2^%d rows", slot, f.Name, RowBits)
-			}
-			for b := f.Shift; b < f.Shift+f.Width; b++ {
-				if used[f.Coeff][b] {
-					t.Fatalf("slot %d: field %s overlaps another", slot, f.Name)
+		used, owner := map[[2]int]bool{}, map[int]string{}
+		for _, q := range s.Questions() {
+			for _, c := range s.MetricCoefficients(q.Slot) {
+				if owner[c] != "" || c < 0 || c >= coefficients {
+					t.Errorf("coefficient %d is of %s and of %s", c, owner[c], q.Key)
 				}
-				used[f.Coeff][b] = true
+				owner[c] = q.Key
+			}
+			fields := map[Shape]int{ShapeMetric: 3 + Buckets, ShapePair: 6, ShapeStrata: 2 * len(s.Strata())}[q.Shape]
+			if len(s.Fields(q.Slot)) != fields {
+				t.Errorf("%s has %d fields, not %d", q.Key, len(s.Fields(q.Slot)), fields)
+			}
+			names := map[string]bool{}
+			for _, f := range s.Fields(q.Slot) {
+				if owner[f.Coeff] != q.Key || f.Shift+f.Width > PayloadBits || names[f.Name] {
+					t.Errorf("%s: field %s is outside of its coefficients or there twice", q.Key, f.Name)
+				}
+				names[f.Name] = true
+				if f.Max >= 1<<(f.Width-1-RowBits) {
+					t.Errorf("%s: field %s has no room for 2^%d rows", q.Key, f.Name, RowBits)
+				}
+				for b := f.Shift; b < f.Shift+f.Width; b++ {
+					if used[[2]int{f.Coeff, b}] {
+						t.Fatalf("%s: field %s overlaps another", q.Key, f.Name)
+					}
+					used[[2]int{f.Coeff, b}] = true
+				}
 			}
 		}
+		if len(owner) != coefficients {
+			t.Errorf("%d of %d coefficients of %s belong to a question", len(owner), coefficients, s.Name)
+		}
 	}
-	if s.MetricCoefficients(9) != nil || s.Fields(-1) != nil {
+	if V1().MetricCoefficients(9) != nil || V1().Fields(-1) != nil || V1().MetricCoefficients(pairSlot) != nil {
 		t.Error("slots that the schema does not have have coefficients")
+	}
+}
+
+// TestTheSecondSchemaBeginsLikeTheFirst: what is known about a metric's
+// coefficients holds in both, and each is found by its digest alone.
+func TestTheSecondSchemaBeginsLikeTheFirst(t *testing.T) {
+	for slot := range V1().Slots() {
+		if !slices.Equal(V1().Fields(slot), V2().Fields(slot)) {
+			t.Errorf("slot %d is laid out differently", slot)
+		}
+	}
+	for _, s := range Schemas() {
+		if got, ok := SchemaByDigest(s.Digest()); !ok || got != s {
+			t.Errorf("%s is not found by its digest", s.Name)
+		}
+		if got, ok := SchemaByName(s.Name); !ok || got != s {
+			t.Errorf("%s is not found by its name", s.Name)
+		}
+	}
+	if _, ok := SchemaByDigest(record.ID{1}); ok {
+		t.Error("a digest of nothing names a schema")
+	}
+	if _, ok := V1().Question("heart_rate*spo2"); ok {
+		t.Error("vitals-v1 has pairs")
 	}
 }
 
