@@ -85,8 +85,8 @@ func checkGenesis(g record.Genesis) error {
 		return fmt.Errorf("min_cohort is at least %d", MinCohort)
 	case !validName(g.Profile):
 		return errors.New("profile is missing")
-	case g.Schema != privacy.V1().Digest():
-		return errors.New("schema is not the digest of the row schema that this version knows")
+	case !knownSchema(g.Schema):
+		return errors.New("schema is not the digest of a row schema that this version knows")
 	case g.CapMicro < 1 || g.CapMicro > consent.MaxCapMicro:
 		return fmt.Errorf("cap_micro is 1 to %d", uint64(consent.MaxCapMicro))
 	case g.PredicateSlot < 1 || g.PredicateSlot > daySeconds:
@@ -101,6 +101,11 @@ func checkGenesis(g record.Genesis) error {
 		return err
 	}
 	return checkCircuits(g.Circuits)
+}
+
+func knownSchema(digest record.ID) bool {
+	_, ok := privacy.SchemaByDigest(digest)
+	return ok
 }
 
 func checkMembers(g record.Genesis) error {

@@ -6,7 +6,6 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/wearable"
 )
 
 // QueryLife is how many seconds of ledger time a query lives.
@@ -99,17 +98,6 @@ func (c *call) debit(a record.Ask, study *record.StudyState) error {
 	}
 	study.Spent += a.Rho
 	return c.put(StudyKey(study.Owner, study.Study.ID), study)
-}
-
-func (c *call) checkNoise(a record.Ask, cohort int) error {
-	m, _ := wearable.ByKey(a.Metric)
-	plan, err := privacy.V1().Plan(m.Slot, a.Until-a.From, a.Rho)
-	if err != nil {
-		return err
-	}
-	// As many rows as the smallest cohort can have, corrections counted.
-	rows := (a.Until - a.From) * int64(cohort) * (1 + record.MaxCorrection)
-	return privacy.V1().Safe(rows, plan, pieces(len(c.genesis.Members), c.genesis.Threshold))
 }
 
 // Abandon ends a query without a release (record.Abandon, record.QueryState).

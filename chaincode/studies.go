@@ -90,7 +90,7 @@ func (c *call) checkStudy(s record.Study) error {
 	if err := checkPurpose(s.Purpose); err != nil {
 		return err
 	}
-	if err := checkMetrics(s.Metrics); err != nil {
+	if err := c.checkQuestions(s); err != nil {
 		return err
 	}
 	return checkHours(s.From, s.Until)

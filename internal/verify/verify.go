@@ -126,11 +126,12 @@ func open(dir string) (*checker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network.json: %w", err)
 	}
-	profile, ok := he.ProfileByName(c.genesis.Profile)
-	if !ok || privacy.V1().Digest() != c.genesis.Schema {
+	profile, known := he.ProfileByName(c.genesis.Profile)
+	schema, ok := privacy.SchemaByDigest(c.genesis.Schema)
+	if !ok || !known {
 		return nil, fmt.Errorf("the network uses sealing profile %q and row schema %s, which this version does not know", c.genesis.Profile, c.genesis.Schema.Short())
 	}
-	if c.params, err = he.New(profile, privacy.V1(), sharing); err != nil {
+	if c.params, err = he.New(profile, schema, sharing); err != nil {
 		return nil, err
 	}
 	blobs := filepath.Join(dir, "gateway", "blobs")

@@ -7,6 +7,7 @@ import (
 	"sort"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -110,7 +111,11 @@ func (ix *Index) putGenesis(w write) error {
 	if ix.genesis != nil || len(g.Members) == 0 || g.Threshold < 1 {
 		return errors.New("a network has one genesis document, with members")
 	}
-	ix.genesis = &g
+	schema, ok := privacy.SchemaByDigest(g.Schema)
+	if !ok {
+		return fmt.Errorf("the network seals rows by schema %s, which this version does not know: upgrade", g.Schema.Short())
+	}
+	ix.genesis, ix.schema = &g, schema
 	return nil
 }
 

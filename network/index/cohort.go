@@ -22,22 +22,6 @@ type Cohort struct {
 	Rows     int64 // device hours, and the corrections of these hours
 }
 
-// question is what decides a cohort, apart from the ledger's state.
-type question struct {
-	asker, purpose, metric string
-	from, until            int64
-	rho                    uint64
-	exact                  bool
-	now                    int64
-}
-
-func questionOf(s record.QueryState) question {
-	return question{
-		asker: s.Asker, purpose: s.Purpose, metric: s.Ask.Metric, from: s.Ask.From, until: s.Ask.Until,
-		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked,
-	}
-}
-
 // derive computes the members for a question in the newest state, sorted by
 // device, and the number of patients.
 func (ix *Index) derive(q question) ([]record.CohortMember, int) {
@@ -79,10 +63,9 @@ func (ix *Index) rowsOf(p *patient, q question) []record.CohortMember {
 		}
 		byDevice[span.device].AddAll(rows)
 	}
-	opened := p.opened[q.metric]
 	var out []record.CohortMember
 	for id, h := range byDevice { // derive sorts
-		if q.exact && opened != nil && opened.Touches(h.ranges) {
+		if q.exact && p.wasOpened(q, h.ranges) {
 			return nil
 		}
 		out = append(out, record.CohortMember{
@@ -96,30 +79,6 @@ func (ix *Index) rowsOf(p *patient, q question) []record.CohortMember {
 // an exact query, always does.
 func within(spent, rho, limit uint64) bool {
 	return rho == 0 || rho <= limit && spent <= limit-rho
-}
-
-// span is the hours [from, until) in which a device is the designated one.
-type span struct {
-	device      record.ID
-	from, until int64
-}
-
-// designatedHours cuts the hours asked at the days at which the patient's
-// device for the metric changes.
-func (p *patient) designatedHours(q question) []span {
-	var out []span
-	list := p.designated[q.metric]
-	for i, d := range list {
-		from, until := d.fromDay*24, q.until
-		if i+1 < len(list) {
-			until = min(until, list[i+1].fromDay*24)
-		}
-		from = max(from, q.from)
-		if from < until {
-			out = append(out, span{d.device, from, until})
-		}
-	}
-	return out
 }
 
 // ready reports whether every member has acknowledged the device's seeds.
@@ -142,10 +101,7 @@ func (ix *Index) debit(q *query) {
 		id := ix.devices[m.Device].state.Device.Patient
 		p := ix.patients[id]
 		if opens && q.state.Exact {
-			if p.opened[q.state.Ask.Metric] == nil {
-				p.opened[q.state.Ask.Metric] = &Hours{}
-			}
-			p.opened[q.state.Ask.Metric].AddAll(m.Ranges)
+			p.open(ix.metricsOf(q.state.Ask.Metric), m.Ranges)
 		}
 		if seen[id] {
 			continue
@@ -267,7 +223,7 @@ func (ix *Index) Stale(queryID string, attempt int) (uint64, []record.ID, error)
 }
 
 // Eligible answers who would be in a query if it were made now; nothing is
-// charged. Query and Root stay empty, Position is the newest block.
+// charged. metric is the key of a question of the network's row schema. Query and Root stay empty, Position is the newest block.
 func (ix *Index) Eligible(asker, purpose, metric string, from, until int64, rho uint64, exact bool) (Cohort, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -275,7 +231,7 @@ func (ix *Index) Eligible(asker, purpose, metric string, from, until int64, rho 
 		return Cohort{}, fault.New(fault.Unavailable, "the ledger has no genesis document yet")
 	}
 	members, size := ix.derive(question{
-		asker: asker, purpose: purpose, metric: metric, from: from, until: until,
+		asker: asker, purpose: purpose, metrics: ix.metricsOf(metric), from: from, until: until,
 		rho: rho, exact: exact, now: ix.now,
 	})
 	c := Cohort{Members: members, Size: size}

@@ -32,7 +32,7 @@ func (p *patient) documents(block uint64) []consent.Document {
 func (ix *Index) stale(q *query, members []record.CohortMember) (uint64, []record.ID) {
 	first := latest
 	var gone []record.ID
-	ask := questionOf(q.state)
+	ask := ix.questionOf(q.state)
 	for _, m := range members { // in order of devices, so gone is sorted
 		p := ix.patients[ix.devices[m.Device].state.Device.Patient]
 		block, withdrawn := ix.withdrawn(p, q.at.Block, first, ask, m.Ranges)
@@ -109,12 +109,4 @@ func (ix *Index) timeAt(block uint64) int64 {
 		return 0
 	}
 	return ix.times[i-1].now
-}
-
-// decide asks the patient's documents for the hours of span at a time.
-func decide(docs []consent.Document, q question, span [2]int64, at int64) consent.Decision {
-	return consent.Decide(docs, consent.Request{
-		Grantee: q.asker, Purpose: q.purpose, Operation: consent.OpAggregate, Metric: q.metric,
-		From: span[0], Until: span[1], At: at,
-	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 )
@@ -45,13 +46,14 @@ var members = []string{"HospitalA", "HospitalB", "PatientsAssociation"}
 const (
 	metric  = "heart_rate"
 	other   = "spo2"
+	pairKey = "heart_rate*spo2"
 	purpose = "HRESCH"
 	day0    = int64(20000)
 )
 
 func newLedger() *ledger {
 	l := &ledger{ticks: map[string]int64{}, lists: map[record.ID][]chaincode.Designation{}, anchored: map[string]bool{}}
-	l.genesis = record.Genesis{Network: "test", Clock: record.ClockSimulated, Threshold: 2, MinCohort: 2, CapMicro: 1000, Exact: true}
+	l.genesis = record.Genesis{Network: "test", Clock: record.ClockSimulated, Threshold: 2, MinCohort: 2, CapMicro: 1000, Exact: true, Schema: privacy.V2().Digest()}
 	for _, m := range members {
 		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m})
 	}
@@ -199,8 +201,13 @@ func (l *ledger) available(batch int, member string, bits uint64) {
 }
 
 func (l *ledger) ask(asker string, from, until int64, rho uint64) string {
+	return l.askFor(asker, metric, from, until, rho)
+}
+
+// askFor asks any question of the row schema.
+func (l *ledger) askFor(asker, key string, from, until int64, rho uint64) string {
 	q := record.QueryState{
-		Ask: record.Ask{Metric: metric, From: from, Until: until, Rho: rho}, Asker: asker, Purpose: purpose,
+		Ask: record.Ask{Metric: key, From: from, Until: until, Rho: rho}, Asker: asker, Purpose: purpose,
 		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + 900, Status: record.QueryAsked,
 	}
 	q.ID = l.id().String()
@@ -237,7 +244,7 @@ func (l *ledger) settle(t *rapid.T) {
 	for range rapid.IntRange(1, 5).Draw(t, "settled") {
 		l.patient()
 		p := l.patients[len(l.patients)-1]
-		d := l.device(p, day0, metric)
+		d := l.device(p, day0, metric, other)
 		for _, m := range members {
 			l.ack(d.ID, m)
 		}
@@ -251,6 +258,7 @@ func (l *ledger) settle(t *rapid.T) {
 		}
 		for _, grantee := range members[:2] {
 			c := l.permit(p, grantee, day0*24, day0*24+72)
+			c.Metrics = []string{metric, other}
 			c.Expires = day0*86400 + rapid.Int64Range(1, 8000).Draw(t, "expires")
 			l.consent(c)
 		}
@@ -271,7 +279,7 @@ func (l *ledger) random(t *rapid.T) {
 		}
 	case 1, 2:
 		if len(l.patients) > 0 && len(l.devices) < 9 {
-			d := l.device(l.patients[pick("patient", len(l.patients))], day0+int64(pick("day", 3)), metric)
+			d := l.device(l.patients[pick("patient", len(l.patients))], day0+int64(pick("day", 3)), [][]string{{metric}, {metric, other}, {other}}[pick("metrics", 3)]...)
 			for _, m := range members[:pick("acks", 4)] {
 				l.ack(d.ID, m)
 			}
@@ -305,7 +313,8 @@ func (l *ledger) random(t *rapid.T) {
 		if pick("early", 2) == 0 {
 			from = day0 * 24
 		}
-		l.ask(members[pick("asker", 2)], from, from+1+int64(pick("hours", 48)), []uint64{0, 0, 300, 600}[pick("rho", 4)])
+		key := []string{metric, metric, other, pairKey, metric + "@stratum"}[pick("key", 5)]
+		l.askFor(members[pick("asker", 2)], key, from, from+1+int64(pick("hours", 48)), []uint64{0, 0, 300, 600}[pick("rho", 4)])
 	case 11:
 		l.tick(members[pick("member", 3)], day0*86400+int64(pick("seconds", 4000)))
 	case 12:
@@ -334,6 +343,7 @@ func (l *ledger) randomConsent(t *rapid.T, pick func(string, int) int, hour func
 	from := hour("from")
 	d := l.permit(l.patients[pick("patient", len(l.patients))], members[pick("grantee", 2)], from-24, from+1+int64(pick("hours", 100)))
 	d.CapMicro = uint64(500 * pick("cap", 3))
+	d.Metrics = [][]string{{metric}, {metric, other}, {other}}[pick("metrics", 3)]
 	d.Expires = day0*86400 + int64(pick("expires", 8000))
 	if pick("late", 4) == 0 {
 		d.NotBefore = day0*86400 + int64(pick("begins", 4000))

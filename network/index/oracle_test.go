@@ -5,6 +5,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -199,10 +200,7 @@ func (o oracle) cohort(id string) covered {
 	out := covered{}
 	o.done[id] = out
 	for _, p := range values[record.Patient](o, chaincode.KindPatient, at) {
-		d := consent.Decide(o.documents(p.ID, at), consent.Request{
-			Grantee: q.Asker, Purpose: q.Purpose, Operation: consent.OpAggregate,
-			Metric: q.Ask.Metric, From: q.Ask.From, Until: q.Ask.Until, At: q.Asked,
-		})
+		d := o.decide(p.ID, q, q.Ask.From, q.Ask.Until, at, q.Asked)
 		if !d.Permit {
 			continue
 		}
@@ -210,6 +208,25 @@ func (o oracle) cohort(id string) covered {
 		if len(devices) > 0 && !o.exceeds(p.ID, devices, q, d.CapMicro, at) {
 			out[p.ID] = devices
 		}
+	}
+	return out
+}
+
+// metricsIn are the metrics that a question's key names.
+func metricsIn(key string) []string {
+	key, _, _ = strings.Cut(key, "@")
+	return strings.Split(key, "*")
+}
+
+// decide permits what is permitted for every metric.
+func (o oracle) decide(patient record.ID, q record.QueryState, from, until int64, at Position, now int64) consent.Decision {
+	out := consent.Decision{Permit: true, From: from, Until: until, CapMicro: math.MaxUint64}
+	for _, m := range metricsIn(q.Ask.Metric) {
+		d := consent.Decide(o.documents(patient, at), consent.Request{
+			Grantee: q.Asker, Purpose: q.Purpose, Operation: consent.OpAggregate, Metric: m, From: from, Until: until, At: now,
+		})
+		out.Permit = out.Permit && d.Permit
+		out.From, out.Until, out.CapMicro = max(out.From, d.From), min(out.Until, d.Until), min(out.CapMicro, d.CapMicro)
 	}
 	return out
 }
@@ -223,7 +240,13 @@ func (o oracle) hours(patient record.ID, q record.QueryState, d consent.Decision
 	}
 	out := map[record.ID][]int64{}
 	for h := d.From; h < d.Until; h++ {
-		device, ok := chaincode.Designated(list, q.Ask.Metric, h/24)
+		var device record.ID
+		ok := true
+		for i, m := range metricsIn(q.Ask.Metric) {
+			d, found := chaincode.Designated(list, m, h/24)
+			ok = ok && found && (i == 0 || d == device)
+			device = d
+		}
 		if ok && o.ready(device, at) && o.available(device, h, 0, at) {
 			out[device] = append(out[device], h)
 		}
@@ -245,7 +268,8 @@ func (o oracle) exceeds(patient record.ID, devices map[record.ID][]int64, q reco
 		}
 		for _, hours := range c[patient] {
 			for _, mine := range devices {
-				if q.Exact && earlier.Exact && slices.ContainsFunc(hours, func(h int64) bool { return slices.Contains(mine, h) }) {
+				shared := slices.ContainsFunc(metricsIn(q.Ask.Metric), func(m string) bool { return slices.Contains(metricsIn(earlier.Ask.Metric), m) })
+				if shared && q.Exact && earlier.Exact && slices.ContainsFunc(hours, func(h int64) bool { return slices.Contains(mine, h) }) {
 					return true
 				}
 			}
@@ -266,10 +290,7 @@ func (o oracle) stale(id string, members []record.CohortMember, height uint64) (
 		var gone []record.ID
 		for _, m := range members {
 			from, until := m.Ranges[0][0], m.Ranges[len(m.Ranges)-1][1]
-			d := consent.Decide(o.documents(owner[m.Device], closing), consent.Request{
-				Grantee: q.Asker, Purpose: q.Purpose,
-				Operation: consent.OpAggregate, Metric: q.Ask.Metric, From: from, Until: until, At: o.time(closing),
-			})
+			d := o.decide(owner[m.Device], q, from, until, closing, o.time(closing))
 			if !d.Permit || d.From > from || d.Until < until {
 				gone = append(gone, m.Device)
 			}

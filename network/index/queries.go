@@ -28,7 +28,7 @@ func (ix *Index) putQuery(w write) error {
 		return nil
 	}
 	q := &query{state: s, at: w.at, posts: map[int]map[string]record.PostCohort{}}
-	q.members, q.size = ix.derive(questionOf(s))
+	q.members, q.size = ix.derive(ix.questionOf(s))
 	ix.queries[s.ID] = q
 	ix.queryOrder = append(ix.queryOrder, s.ID)
 	ix.debit(q)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -19,7 +20,8 @@ type Position struct {
 type Index struct {
 	mu       sync.RWMutex
 	genesis  *record.Genesis
-	height   uint64 // number of the next block
+	schema   *privacy.Schema // of the genesis
+	height   uint64          // number of the next block
 	lastHash record.ID
 	ticks    map[string]int64
 	now      int64
@@ -57,7 +59,7 @@ type patient struct {
 	designated map[string][]designation
 	spent      uint64            // micro-zCDP over all askers
 	spentBy    map[string]uint64 // by asker
-	opened     map[string]*Hours // per metric: hours that an exact query covers
+	opened     map[string]*Hours // per metric: hours that exact queries have opened
 	queries    []string          // that included the patient at attempt 0, ledger order
 	predicates []string
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
-	"github.com/vitalveil/vitalveil/wearable"
 )
 
 func answerName(query string, attempt int) string {
@@ -191,26 +190,29 @@ func (in *Institution) fresh(q record.QueryState) error {
 
 // question is what a query asks in terms of the row schema.
 type question struct {
-	slot   int
+	slot   int // of the metric, the pair or the metric by stratum
 	coeffs []int
 	plan   *privacy.Plan // nil: exact
 }
 
 func (in *Institution) question(q record.QueryState) (question, error) {
-	m, ok := wearable.ByKey(q.Ask.Metric)
-	if !ok {
-		return question{}, fault.New(fault.Invalid, "metric %q is unknown", q.Ask.Metric)
-	}
 	schema := in.params.Schema()
-	out := question{slot: m.Slot, coeffs: schema.MetricCoefficients(m.Slot)}
+	asked, ok := schema.Question(q.Ask.Metric)
+	if !ok {
+		return question{}, fault.New(fault.Invalid, "metric %q is unknown to row schema %s", q.Ask.Metric, schema.Name)
+	}
+	out := question{slot: asked.Slot, coeffs: schema.MetricCoefficients(asked.Slot)}
 	if q.Exact {
+		if asked.NeedsNoise() {
+			return out, fault.New(fault.Forbidden, "query %s: %w", q.ID, privacy.ErrNeedsNoise)
+		}
 		if !in.cfg.Genesis.Exact {
 			return out, fault.New(fault.Forbidden, "this network does not allow releases without privacy noise")
 		}
 		return out, nil
 	}
 	var err error
-	out.plan, err = schema.Plan(m.Slot, q.Ask.Until-q.Ask.From, q.Ask.Rho)
+	out.plan, err = schema.Plan(asked.Slot, q.Ask.Until-q.Ask.From, q.Ask.Rho)
 	return out, err
 }
 

@@ -18,14 +18,20 @@ import (
 
 // Answer is a query's release and what it took.
 type Answer struct {
-	QueryID string          `json:"query"`
-	Metric  string          `json:"metric"`
-	Attempt int             `json:"attempt"`
-	Root    record.ID       `json:"root"`
-	Cohort  int             `json:"cohort"` // patients
-	Rows    int64           `json:"rows"`   // device hours and corrections
-	Release privacy.Release `json:"release"`
-	Hash    record.ID       `json:"hash"` // as posted on the ledger
+	QueryID string    `json:"query"`
+	Metric  string    `json:"metric"` // key of the question
+	Attempt int       `json:"attempt"`
+	Root    record.ID `json:"root"`
+	Cohort  int       `json:"cohort"` // patients
+	Rows    int64     `json:"rows"`   // device hours and corrections
+	Exact   bool      `json:"exact"`
+	// Release is a metric's; Pair and Strata are set instead if the question was
+	// about a pair or by stratum, and then Values are the sums that were opened.
+	Release privacy.Release        `json:"release"`
+	Pair    *privacy.PairRelease   `json:"pair,omitempty"`
+	Strata  *privacy.StrataRelease `json:"strata,omitempty"`
+	Values  []int64                `json:"values,omitempty"`
+	Hash    record.ID              `json:"hash"` // as posted on the ledger
 	// Missing names the members that gave no share; the others sufficed.
 	Missing []string `json:"missing,omitempty"`
 	Timing  Timing   `json:"timing"`
@@ -61,6 +67,9 @@ type ReleaseDocument struct {
 	Sum     int64
 	SumSq   int64
 	Counts  []int64
+	// Values are the opened sums of a pair or of a metric by stratum, field by
+	// field in the order of the row schema; none of a metric.
+	Values []int64 `cbor:",omitempty"`
 }
 
 // Digest is the release's hash on the ledger (record.PostRelease).
@@ -71,10 +80,15 @@ func (d ReleaseDocument) Digest(network string) record.ID {
 // Document returns what the answer's hash covers.
 func (a *Answer) Document() ReleaseDocument {
 	r := a.Release
-	return ReleaseDocument{
-		Query: a.QueryID, Attempt: a.Attempt, Root: a.Root, Size: a.Cohort, Rows: a.Rows, Metric: a.Metric,
-		Exact: r.Exact, N: r.N, Sum: r.Sum, SumSq: r.SumSq, Counts: r.Counts[:],
+	d := ReleaseDocument{
+		Query: a.QueryID, Attempt: a.Attempt, Root: a.Root, Size: a.Cohort, Rows: a.Rows, Metric: a.Metric, Exact: a.Exact,
 	}
+	if a.Pair != nil || a.Strata != nil {
+		d.Values = a.Values
+		return d
+	}
+	d.N, d.Sum, d.SumSq, d.Counts = r.N, r.Sum, r.SumSq, r.Counts[:]
+	return d
 }
 
 // Refusal is the cause of fault.TooFew: the cohort is below the minimum.
@@ -193,7 +207,7 @@ func (in *Institution) collect(ctx context.Context, q record.QueryState) (*Answe
 	if err != nil {
 		return nil, err
 	}
-	a := &Answer{QueryID: q.ID, Metric: q.Ask.Metric, Attempt: q.Attempt, Root: c.Root, Cohort: c.Size, Rows: c.Rows}
+	a := &Answer{QueryID: q.ID, Metric: q.Ask.Metric, Attempt: q.Attempt, Root: c.Root, Cohort: c.Size, Rows: c.Rows, Exact: q.Exact}
 	var sum *he.Sum
 	var got *gathered
 	start := time.Now()
@@ -233,13 +247,14 @@ func (in *Institution) release(a *Answer, sum *he.Sum, got *gathered, asked ques
 		return in.unopened(got, err)
 	}
 	schema := in.params.Schema()
-	totals, err := schema.Decode(asked.slot, opened)
+	r, err := schema.Result(asked.slot, opened, asked.plan, in.params.Sharing().Pieces())
 	if err != nil {
 		return in.unopened(got, err)
 	}
-	a.Release, err = schema.Release(asked.slot, totals, asked.plan, in.params.Sharing().Pieces())
-	if err != nil {
-		return in.unopened(got, err)
+	if r.Metric != nil {
+		a.Release = *r.Metric
+	} else {
+		a.Pair, a.Strata, a.Values = r.Pair, r.Strata, r.Values
 	}
 	a.Hash = a.Document().Digest(in.cfg.Genesis.Network)
 	return nil

@@ -120,9 +120,9 @@ func parameters(g record.Genesis) (*he.Params, error) {
 	if err != nil {
 		return nil, err
 	}
-	schema := privacy.V1()
-	if g.Schema != schema.Digest() {
-		return nil, fmt.Errorf("the network uses row schema %s, this program knows %s (%s)", g.Schema.Short(), schema.Name, schema.Digest().Short())
+	schema, ok := privacy.SchemaByDigest(g.Schema)
+	if !ok {
+		return nil, fmt.Errorf("the network uses row schema %s, which this program does not know", g.Schema.Short())
 	}
 	profile, ok := he.ProfileByName(g.Profile)
 	if !ok {
