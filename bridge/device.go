@@ -58,6 +58,7 @@ type deviceState struct {
 	// awaited any more; for lateKind, the sequence number of a correction.
 	ReceiptsFrom map[string]int64
 	Sensors      map[string]string // designated sensor by metric key
+	Stratum      string            // of the patient, or empty: privacy.Unstated
 	Counts       Counts
 }
 

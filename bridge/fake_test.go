@@ -92,7 +92,7 @@ var testParams = sync.OnceValues(func() (*he.Params, error) {
 	if err != nil {
 		return nil, err
 	}
-	return he.New(he.DefaultProfile(), privacy.V1(), sharing)
+	return he.New(he.DefaultProfile(), privacy.V2(), sharing)
 })
 
 // epochStart is 2025-01-01, a Unix time at which ledger time begins.
@@ -112,7 +112,7 @@ func newWorld(t testing.TB) *world {
 	}
 	w.genesis = record.Genesis{
 		Network: "bridge-test", Clock: record.ClockSimulated, Threshold: 2, Registrar: "PatientsAssociation",
-		MinCohort: 11, Profile: params.Profile().Name, Schema: privacy.V1().Digest(), PredicateSlot: 60, PredicateLife: 3600,
+		MinCohort: 11, Profile: params.Profile().Name, Schema: params.Schema().Digest(), PredicateSlot: 60, PredicateLife: 3600,
 	}
 	for _, name := range []string{"HospitalA", "HospitalB", "PatientsAssociation"} {
 		key := newKey(t)

@@ -90,7 +90,7 @@ func Open(cfg Config) (*Hub, error) {
 		return nil, err
 	}
 	h := &Hub{
-		cfg: cfg, network: cfg.Genesis.Network, schema: privacy.V1(), prover: cfg.Prover,
+		cfg: cfg, network: cfg.Genesis.Network, schema: cfg.Params.Schema(), prover: cfg.Prover,
 		pieces: cfg.Params.Sharing().Pieces(), devices: map[record.ID]*Device{},
 	}
 	if err := h.openFiles(); err != nil {
@@ -116,8 +116,8 @@ func (c *Config) complete() error {
 		return errors.New("bridge: the genesis document names no network or no members")
 	case c.Genesis.Threshold < 2 || c.Genesis.Threshold > len(c.Genesis.Members):
 		return fmt.Errorf("bridge: threshold %d of %d members", c.Genesis.Threshold, len(c.Genesis.Members))
-	case c.Genesis.Schema != privacy.V1().Digest():
-		return errors.New("bridge: the network seals another row schema than this program; upgrade")
+	case c.Genesis.Schema != c.Params.Schema().Digest():
+		return fmt.Errorf("bridge: the network seals row schema %s, the parameters given are for %s", c.Genesis.Schema.Short(), c.Params.Schema().Name)
 	case c.Genesis.Profile != c.Params.Profile().Name:
 		return fmt.Errorf("bridge: the network seals with profile %q, the parameters given are %q", c.Genesis.Profile, c.Params.Profile().Name)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/vitalveil/vitalveil/he"
-	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
@@ -16,21 +15,33 @@ import (
 // day after that its corrections are still due on the ledger.
 const lateDays = record.CorrectionDays - 1
 
-// countedRecord says what rows of a sealed hour count. It is kept while the hour
-// takes late data; without it the hour takes none.
+// countedRecord says what rows of a sealed hour count, minute by minute: a late
+// reading of one metric makes a pair with an earlier one of another. It is kept
+// while the hour takes late data; without it the hour takes none.
 type countedRecord struct {
-	Minutes     map[int]uint64 // by slot: bit i is minute i of the hour
+	Codes       map[int][wearable.MinutesPerHour]uint16 // by slot; 0: not counted
 	Corrections uint8
 }
 
-func newCounted() countedRecord { return countedRecord{Minutes: map[int]uint64{}} }
+func newCounted() countedRecord {
+	return countedRecord{Codes: map[int][wearable.MinutesPerHour]uint16{}}
+}
 
 func (c *countedRecord) add(slot int, codes [wearable.MinutesPerHour]uint16) {
+	all := c.Codes[slot]
 	for i, code := range codes {
-		if code != 0 {
-			c.Minutes[slot] |= 1 << i
-		}
+		all[i] = max(all[i], code) // one of them is 0
 	}
+	c.Codes[slot] = all
+}
+
+// sealed is a copy, in the form that a further row needs.
+func (c *countedRecord) sealed() map[int][]uint16 {
+	out := map[int][]uint16{}
+	for slot, codes := range c.Codes {
+		out[slot] = codes[:]
+	}
+	return out
 }
 
 // lateRecord is a sealed correction.
@@ -79,7 +90,7 @@ func (d *Device) takeLate(m wearable.Metric, minute int64, v wearable.Decimal) e
 	switch {
 	case !found || counted.Corrections >= record.MaxCorrection || !takesLate(hour, d.hourAtHand()):
 		d.state.Counts.Late++
-	case counted.Minutes[m.Slot]>>(minute-hour*wearable.MinutesPerHour)&1 == 1:
+	case counted.Codes[m.Slot][minute-hour*wearable.MinutesPerHour] != 0:
 		d.state.Counts.Counted++
 	default:
 		return d.add(m, minute, v)
@@ -216,7 +227,10 @@ func (w *sealing) correction(hour int64, counted countedRecord) error {
 	if old, err := d.vault.get(key); err != nil || old != nil {
 		return errors.Join(fmt.Errorf("%w: correction %d has a row already", ErrDamaged, win.Correction), err)
 	}
-	stats := map[int]privacy.HourStats{}
+	h, err := d.newHour(&w.state, counted.sealed())
+	if err != nil {
+		return err
+	}
 	for _, m := range d.metrics {
 		codes, present, err := d.codes(hour, m.Slot)
 		if err != nil {
@@ -225,14 +239,7 @@ func (w *sealing) correction(hour int64, counted countedRecord) error {
 		if !present {
 			continue
 		}
-		for i, code := range codes {
-			if code != 0 && counted.Minutes[m.Slot]>>i&1 == 1 {
-				return fmt.Errorf("%w: minute %d is counted already", ErrDamaged, i)
-			}
-		}
-		if stats[m.Slot], err = d.hub.schema.Stats(m, codes[:]); err != nil {
-			return err
-		}
+		h.Codes[m.Slot] = codes[:]
 		counted.add(m.Slot, codes)
 		if dayOfHour(hour) == w.day.Number && w.state.DaysUntil <= w.day.Number {
 			if err := w.setDay(hour, m.Slot, codes); err != nil {
@@ -243,7 +250,7 @@ func (w *sealing) correction(hour int64, counted countedRecord) error {
 			return err
 		}
 	}
-	row, err := d.sealRow(win, stats)
+	row, err := d.sealRow(win, h) // refuses a minute that is counted already
 	if err != nil {
 		return err
 	}

@@ -269,7 +269,8 @@ func (w *sealing) commitDay() error {
 		w.batch.Delete(w.dayKey(w.day.Number), nil))
 }
 
-// hour seals one hour: the statistics of every metric, absent ones as zeros.
+// hour seals one hour: everything that the row schema has, absent metrics as
+// zeros.
 func (w *sealing) hour(hour int64) error {
 	d := w.device
 	rowKey := d.vault.key(kindRow, ordered(hour)...)
@@ -278,7 +279,10 @@ func (w *sealing) hour(hour int64) error {
 	if old, err := d.vault.get(rowKey); err != nil || old != nil {
 		return errors.Join(fmt.Errorf("%w: hour %d has a row already", ErrDamaged, hour), err)
 	}
-	stats := map[int]privacy.HourStats{}
+	h, err := d.newHour(&w.state, nil)
+	if err != nil {
+		return err
+	}
 	counted := newCounted()
 	for _, m := range d.metrics {
 		codes, present, err := d.codes(hour, m.Slot)
@@ -288,9 +292,7 @@ func (w *sealing) hour(hour int64) error {
 		if !present {
 			continue
 		}
-		if stats[m.Slot], err = d.hub.schema.Stats(m, codes[:]); err != nil {
-			return err
-		}
+		h.Codes[m.Slot] = codes[:]
 		counted.add(m.Slot, codes)
 		if err := w.setDay(hour, m.Slot, codes); err != nil {
 			return err
@@ -299,7 +301,7 @@ func (w *sealing) hour(hour int64) error {
 			return err
 		}
 	}
-	row, err := d.sealRow(he.Window{Hour: hour}, stats)
+	row, err := d.sealRow(he.Window{Hour: hour}, h)
 	if err != nil {
 		return err
 	}
@@ -327,8 +329,15 @@ func (d *Device) forgetKey() {
 	}
 }
 
-func (d *Device) sealRow(win he.Window, stats map[int]privacy.HourStats) ([]byte, error) {
-	payloads, err := d.hub.schema.Row(stats)
+// newHour is an hour for the patient's stratum, without readings yet; sealed are
+// those that rows of the same hour count.
+func (d *Device) newHour(s *deviceState, sealed map[int][]uint16) (privacy.Hour, error) {
+	stratum, err := d.hub.schema.Stratum(s.Stratum)
+	return privacy.Hour{Codes: map[int][]uint16{}, Sealed: sealed, Stratum: stratum}, err
+}
+
+func (d *Device) sealRow(win he.Window, h privacy.Hour) ([]byte, error) {
+	payloads, err := d.hub.schema.HourRow(h)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
-	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -69,56 +68,7 @@ func TestSealedRowsOpenToTheGridsStatistics(t *testing.T) {
 // reveal opens the sum of rows of one metric with the shares of all pieces.
 func reveal(t *testing.T, w *world, d *Device, slot int, rows map[he.Window][]byte) privacy.Release {
 	t.Helper()
-	schema, p := privacy.V1(), w.params
-	coeffs := schema.MetricCoefficients(slot)
-	sum, err := p.NewSum(coeffs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var windows []he.Window
-	for win, row := range rows {
-		windows = append(windows, win)
-		if err := sum.Add(row); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx := he.Context{Network: w.genesis.Network}
-	shares := map[int][]byte{}
-	for i, m := range w.members {
-		seeds, err := p.OpenSeeds(ctx, d.ID(), i, m.MSP, m.hpke, w.seeds[d.ID()], d.Document().SeedHashes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for piece, seed := range seeds {
-			secret := p.NewKeySum()
-			if err := secret.Add(p.Expand(ctx, d.ID(), piece, seed)); err != nil {
-				t.Fatal(err)
-			}
-			v, err := p.KeyProduct(ctx, coeffs, []he.KeyGroup{{Windows: windows, Secret: secret}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			shares[piece], err = p.Share(he.NewPieceKey(), he.ShareRequest{
-				Network: ctx.Network, Query: "q", Piece: piece, CohortRoot: record.ID{1}, Slot: slot, Coeffs: coeffs, Rows: sum.Rows(),
-			}, v)
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	opened, err := p.Open(sum, shares)
-	if err != nil {
-		t.Fatal(err)
-	}
-	totals, err := schema.Decode(slot, opened)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := schema.Release(slot, totals, nil, p.Sharing().Pieces())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return *openRows(t, w, d, wearable.Metrics()[slot].Key, 0, rows).Metric
 }
 
 func TestFinishEndsAReplay(t *testing.T) {
