@@ -67,6 +67,8 @@ type world struct {
 	patience time.Duration
 	patients []*person
 	truth    privacy.HourStats // of all readings, for exact answers
+	// hour is what the device of patient i seals for the h-th hour.
+	hour func(i int, h int64) privacy.Hour
 }
 
 // running is an institution and how to stop it.
@@ -101,7 +103,7 @@ func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 	t.Helper()
 	w := &world{
 		t: t, dir: t.TempDir(), roots: map[string][]byte{}, blobs: newMemoryBlobs(), peers: map[string]string{}, log: &logBuffer{},
-		metrics: []string{metricKey}, hours: rowHours, patience: 20 * time.Second,
+		metrics: []string{metricKey}, hours: rowHours, patience: 20 * time.Second, hour: heartRates,
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -349,16 +351,11 @@ func (w *world) upload(i int, p *person) []record.SignedPointer {
 		if i == 1 && h == 1 {
 			continue
 		}
-		codes := make([]uint16, 60)
-		for minute := range codes {
-			if (minute+i)%7 != 0 {
-				codes[minute] = uint16(30 + (i*13+minute+int(h)*5)%120)
-			}
-		}
-		stats := must(schema.Stats(m, codes))
+		hour := w.hour(i, h)
+		stats := must(schema.Stats(m, hour.Codes[m.Slot]))
 		p.stats = add(p.stats, stats)
 		w.truth = add(w.truth, stats)
-		payloads := must(schema.Row(map[int]privacy.HourStats{m.Slot: stats}))
+		payloads := must(schema.HourRow(hour))
 		row := must(w.params.Seal(he.Context{Network: networkName}, p.sealing, he.Window{Hour: firstHour + h}, payloads))
 		rows = append(rows, record.BlobRow{Hour: firstHour + h, Row: row})
 	}
@@ -369,6 +366,17 @@ func (w *world) upload(i int, p *person) []record.SignedPointer {
 		out = append(out, record.SignedPointer{Pointer: ptr, Signature: must(record.Sign(p.devKey, ptr.Digest(networkName)))})
 	}
 	return out
+}
+
+// heartRates are readings of one metric, some minutes without.
+func heartRates(i int, h int64) privacy.Hour {
+	codes := make([]uint16, 60)
+	for minute := range codes {
+		if (minute+i)%7 != 0 {
+			codes[minute] = uint16(30 + (i*13+minute+int(h)*5)%120)
+		}
+	}
+	return privacy.Hour{Codes: map[int][]uint16{0: codes}}
 }
 
 func add(a, b privacy.HourStats) privacy.HourStats {
