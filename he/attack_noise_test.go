@@ -276,7 +276,7 @@ func TestAttackDifferencingByOnePatient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	patient := privacy.Totals{HourStats: privacy.HourStats{N: 60, Sum: plan.DeltaSum.Int64(), SumSq: plan.DeltaSumSq.Int64()}}
+	patient := privacy.Totals{HourStats: privacy.HourStats{N: 60, Sum: plan.Delta(privacy.KindSum).Int64(), SumSq: plan.Delta(privacy.KindSumSq).Int64()}}
 	patient.Buckets[3] = 60
 	var noise []privacy.Totals // of one piece: the asker holds the other two, the worst case
 	for query := range 4000 {

@@ -24,16 +24,19 @@ func BenchmarkSealDay(b *testing.B) {
 
 // BenchmarkSeal: one more row of a day whose product is at hand.
 func BenchmarkSeal(b *testing.B) {
-	p := defaultParams(b)
-	d := newTestDevice(b, p, testContext)
-	row, _ := randomRow(b, p.Schema(), rand.New(rand.NewPCG(1, 1)))
-	for b.Loop() {
-		clear(d.key.sealed)
-		if _, err := p.Seal(testContext, d.key, Window{}, row); err != nil {
-			b.Fatal(err)
-		}
+	for _, p := range []*Params{defaultParams(b), pairParams(b)} {
+		b.Run(p.Schema().Name, func(b *testing.B) {
+			d := newTestDevice(b, p, testContext)
+			row, _ := randomRow(b, p.Schema(), rand.New(rand.NewPCG(1, 1)))
+			for b.Loop() {
+				clear(d.key.sealed)
+				if _, err := p.Seal(testContext, d.key, Window{}, row); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(p.RowBytes()), "bytes/row")
+		})
 	}
-	b.ReportMetric(float64(p.RowBytes()), "bytes/row")
 }
 
 // BenchmarkDay: the public polynomial of a day, once for all devices.

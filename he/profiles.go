@@ -52,21 +52,29 @@ func Safety(s *privacy.Schema) []ProfileSafety {
 	return all
 }
 
-// WriteProfiles prints Safety of the schema "vitals-v1", as JSON (a list of
-// ProfileSafety) or as text for people. It returns the writer's error.
+// WriteProfiles prints Safety of every row schema, as JSON (a list of
+// ProfileSafety, schema by schema) or as text for people. It returns the writer's
+// error.
 func WriteProfiles(w io.Writer, asJSON bool) error {
-	all := Safety(privacy.V1())
+	var all []ProfileSafety
+	for _, s := range privacy.Schemas() {
+		all = append(all, Safety(s)...)
+	}
 	if asJSON {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(all)
 	}
 	var b strings.Builder
-	for i, p := range all {
+	profiles := len(all) / len(privacy.Schemas())
+	for i, p := range all[:profiles] {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
 		p.text(&b)
+		for j := i; j < len(all); j += profiles {
+			all[j].rowText(&b)
+		}
 	}
 	fmt.Fprintf(&b, "\nLimits of the modulus (classical attacks, ternary secret):\n")
 	for _, t := range securityTables {
@@ -79,18 +87,16 @@ func WriteProfiles(w io.Writer, asJSON bool) error {
 // text prints what all sharings have in common, then a line for each number of
 // pieces.
 func (p ProfileSafety) text(b *strings.Builder) {
-	fmt.Fprintf(b, "%s: %d primes, payload of %d bits, schema %s\n", p.Profile, len(p.Primes), p.PayloadBits, privacy.V1().Name)
+	fmt.Fprintf(b, "%s: %d primes, payload of %d bits\n", p.Profile, len(p.Primes), p.PayloadBits)
 	if len(p.Safe) == 0 {
 		fmt.Fprintf(b, "  not safe for any sharing: %s\n", p.Refused[0].Reason)
 		return
 	}
 	r := p.Safe[0]
-	fields := privacy.V1().Slots() * (privacy.Buckets + 3)
 	fmt.Fprintf(b, "  security      %d bits: modulus of %d bits at degree %d; 128 bits of security allow %d\n", r.SecurityBits, r.ModulusBits, r.Degree, r.ModulusLimit)
 	fmt.Fprintf(b, "  noise         2^%.1f in a sum of %d rows, the most (standard deviation)\n", r.ErrorBits, r.MaxRows)
 	fmt.Fprintf(b, "  flooding      uniform in +-2^%d per piece; distance 2^%.1f over %d released coefficients, limit 2^%d\n", r.FloodBits, r.FloodDistanceLog2, ReleasedCoefficients, maxDistanceLog2)
-	fmt.Fprintf(b, "  fields        %.2f bits of room above the largest sum, for privacy noise; no overflow\n", r.FieldMarginBits)
-	fmt.Fprintf(b, "  sizes         row %d bytes (%.1f a value), share of a metric %d bytes\n", r.RowBytes, float64(r.RowBytes)/float64(fields), r.ShareBytes)
+	fmt.Fprintf(b, "  share         %d bytes for a metric\n", r.ShareBytes)
 	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "  PIECES\tROOM LEFT\tWRONG OPENING\tSHARINGS (ENROLMENT BYTES)\n")
 	for pieces := 1; pieces <= maxPieces; pieces++ {
@@ -110,6 +116,25 @@ func (p ProfileSafety) text(b *strings.Builder) {
 	if len(p.Refused) > 0 {
 		fmt.Fprintf(b, "  refused for %d other sharings, from %d pieces on\n", len(p.Refused), fewestPieces(p.Refused))
 	}
+}
+
+// rowText prints what the schema decides: the length of a row, and the room in its
+// fields.
+func (p ProfileSafety) rowText(b *strings.Builder) {
+	if len(p.Safe) == 0 {
+		return
+	}
+	r, values := p.Safe[0], 0
+	for _, s := range privacy.Schemas() {
+		if s.Name != r.Schema {
+			continue
+		}
+		for _, q := range s.Questions() {
+			values += len(s.Fields(q.Slot))
+		}
+	}
+	fmt.Fprintf(b, "  rows of %s: %d bytes (%.1f a value); %.2f bits of room above the largest sum, for privacy noise; no overflow\n",
+		r.Schema, r.RowBytes, float64(r.RowBytes)/float64(values), r.FieldMarginBits)
 }
 
 func failureText(log2 float64) string {

@@ -89,6 +89,8 @@ func TestParameterSearch(t *testing.T) {
 		writeSearch(&b, s, pieces)
 	}
 	writeSharings(&b, s)
+	writeQuestions(&b, privacy.V2())
+	writeRows(&b)
 	goldenText(t, "search.md", b.Bytes())
 	page, err := os.ReadFile(filepath.Join("..", "docs", "design", "sealing.md"))
 	if err != nil {
@@ -148,6 +150,38 @@ func writeSharings(b *bytes.Buffer, s *privacy.Schema) {
 			r := reportFor(safety[at], n, t)
 			fmt.Fprintf(b, "| %d of %d | %d | `%s` | %d | %d | 2^%.1f | %.2f |\n", t, n, r.Pieces, r.Profile, r.RowBytes, r.SeedBlobBytes, r.FloodDistanceLog2, r.OpeningMarginBits)
 		}
+	}
+}
+
+// writeQuestions lists what the questions of a schema beside its metrics cost: no
+// packing could take fewer coefficients than their bits fill.
+func writeQuestions(b *bytes.Buffer, s *privacy.Schema) {
+	p := &Params{profile: DefaultProfile(), schema: s}
+	fmt.Fprintln(b, "\n| question | fields | bits | coefficients | least | bytes |")
+	fmt.Fprintln(b, "|---|---|---|---|---|---|")
+	for _, q := range s.Questions()[s.Slots():] {
+		bits, coeffs := 0, len(s.MetricCoefficients(q.Slot))
+		for _, f := range s.Fields(q.Slot) {
+			bits += f.Width
+		}
+		fmt.Fprintf(b, "| `%s` | %d | %d | %d | %d | %d |\n", q.Key, len(s.Fields(q.Slot)), bits, coeffs,
+			(bits+privacy.PayloadBits-1)/privacy.PayloadBits, p.packedBytes(coeffs))
+	}
+}
+
+// writeRows lists the length of a row, in bytes, by profile and schema.
+func writeRows(b *bytes.Buffer) {
+	fmt.Fprint(b, "\n| profile |")
+	for _, s := range privacy.Schemas() {
+		fmt.Fprintf(b, " %s: %d coefficients |", s.Name, s.Coefficients())
+	}
+	fmt.Fprintln(b, "\n|---|---|---|")
+	for _, profile := range Profiles() {
+		fmt.Fprintf(b, "| `%s` |", profile.Name)
+		for _, s := range privacy.Schemas() {
+			fmt.Fprintf(b, " %d |", (&Params{profile: profile, schema: s}).RowBytes())
+		}
+		fmt.Fprintln(b)
 	}
 }
 

@@ -142,13 +142,19 @@ func (p *Plan) charge() uint64 {
 
 // Variance returns the variance of one piece's noise on a field, nil if the plan
 // has no such fields.
-func (p *Plan) Variance(k Kind) *big.Int {
+func (p *Plan) Variance(k Kind) *big.Int { return p.part(k).Variance }
+
+// Delta returns the sensitivity of the fields of a kind (Part.Delta), nil if the
+// plan has none.
+func (p *Plan) Delta(k Kind) *big.Int { return p.part(k).Delta }
+
+func (p *Plan) part(k Kind) Part {
 	for _, part := range p.Parts {
 		if part.Kind == k {
-			return part.Variance
+			return part
 		}
 	}
-	return nil
+	return Part{}
 }
 
 // CheckPlan refuses a plan that Plan would not have made from its own slot, hours

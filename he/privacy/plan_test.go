@@ -68,10 +68,10 @@ func TestSensitivityCoversAnyPatient(t *testing.T) {
 				square += b * b * hours * hours
 			}
 			for name, over := range map[string]bool{
-				"n":         big.NewInt(h.N*hours).CmpAbs(delta(p, KindN)) > 0,
-				"sum":       big.NewInt(h.Sum*hours).CmpAbs(delta(p, KindSum)) > 0,
-				"sum_sq":    big.NewInt(h.SumSq*hours).CmpAbs(delta(p, KindSumSq)) > 0,
-				"histogram": big.NewInt(square).Cmp(new(big.Int).Mul(delta(p, KindBucket), delta(p, KindBucket))) > 0,
+				"n":         big.NewInt(h.N*hours).CmpAbs(p.Delta(KindN)) > 0,
+				"sum":       big.NewInt(h.Sum*hours).CmpAbs(p.Delta(KindSum)) > 0,
+				"sum_sq":    big.NewInt(h.SumSq*hours).CmpAbs(p.Delta(KindSumSq)) > 0,
+				"histogram": big.NewInt(square).Cmp(new(big.Int).Mul(p.Delta(KindBucket), p.Delta(KindBucket))) > 0,
 			} {
 				if over {
 					t.Errorf("slot %d: one patient changes %s by more than its sensitivity", slot, name)
@@ -81,9 +81,7 @@ func TestSensitivityCoversAnyPatient(t *testing.T) {
 	}
 }
 
-// delta is the sensitivity that a plan assumes for a kind of field.
-func delta(p *Plan, k Kind) *big.Int { return part(p, k).Delta }
-
+// part is what a test changes.
 func part(p *Plan, k Kind) *Part {
 	for i := range p.Parts {
 		if p.Parts[i].Kind == k {
