@@ -25,7 +25,7 @@ import (
 const (
 	rhoHeartRate = 660_000
 	rhoOther     = 230_000
-	studyBudget  = rhoHeartRate + 8*rhoOther
+	rhoBeside    = 50_000 // pairs and strata, where rows have them
 )
 
 // template is the one predicate template that the demo asks.
@@ -40,20 +40,36 @@ type answer struct {
 	rho uint64 // micro-zCDP
 }
 
-// answers is what it learned in all.
+// answers is what it learned in all, by key of the question.
 type answers struct {
 	metrics map[string]answer
+	pairs   map[string]answer
+	groups  map[string]answer
 	refused map[string]Refusal
 }
 
-// askStatistics registers the study and asks one question per metric.
-func (w *world) askStatistics(ctx context.Context, metrics []string, exact bool) (*answers, error) {
-	study := record.Study{
-		ID: studyID, Title: "Vital signs of the day", Purpose: purpose, Metrics: metrics,
-		From: w.firstHour, Until: w.untilHour, MinCohort: w.genesis.MinCohort, Budget: studyBudget, Exact: exact,
+// rhoOf is the privacy loss that a question is asked with.
+func rhoOf(q privacy.Question) uint64 {
+	switch {
+	case q.Key == "heart_rate":
+		return rhoHeartRate
+	case q.Shape == privacy.ShapeMetric:
+		return rhoOther
 	}
-	if exact {
-		study.Budget = 0
+	return rhoBeside
+}
+
+// askStatistics registers the study and asks its questions.
+func (w *world) askStatistics(ctx context.Context, questions []privacy.Question, exact bool) (*answers, error) {
+	study := record.Study{
+		ID: studyID, Title: "Vital signs of the day", Purpose: purpose,
+		From: w.firstHour, Until: w.untilHour, MinCohort: w.genesis.MinCohort, Exact: exact,
+	}
+	for _, q := range questions {
+		study.Metrics = append(study.Metrics, q.Key)
+		if !exact {
+			study.Budget += rhoOf(q)
+		}
 	}
 	arg, err := json.Marshal(study)
 	if err != nil {
@@ -62,30 +78,41 @@ func (w *world) askStatistics(ctx context.Context, metrics []string, exact bool)
 	if _, err := network.SubmitRetry(ctx, w.client(w.asker), network.Call{Function: "Study:Create", Args: []string{string(arg)}}); err != nil {
 		return nil, fmt.Errorf("registering the study: %w", err)
 	}
-	got := &answers{metrics: map[string]answer{}, refused: map[string]Refusal{}}
-	for _, key := range metrics {
-		ask := record.Ask{Study: studyID, Metric: key, From: w.firstHour, Until: w.untilHour}
-		if !exact {
-			ask.Rho = rhoOther
-			if key == "heart_rate" {
-				ask.Rho = rhoHeartRate
-			}
-		}
-		begun := time.Now()
-		a, err := w.asker.inst.Ask(ctx, ask)
-		var few *institution.Refusal
-		switch {
-		case errors.As(err, &few):
-			got.refused[key] = Refusal{Subjects: few.Size, Minimum: few.Minimum}
-			w.progress.line("%s: refused, %d patients are fewer than %d", key, few.Size, few.Minimum)
-		case err != nil:
-			return nil, fmt.Errorf("asking for %s: %w", key, err)
-		default:
-			got.metrics[key] = answer{a, ask.Rho}
-			w.progress.line("%s: answered from %d patients in %s", key, a.Cohort, time.Since(begun).Round(time.Millisecond))
+	got := &answers{metrics: map[string]answer{}, pairs: map[string]answer{}, groups: map[string]answer{}, refused: map[string]Refusal{}}
+	for _, q := range questions {
+		if err := w.askOne(ctx, q, exact, got); err != nil {
+			return nil, err
 		}
 	}
 	return got, nil
+}
+
+func (w *world) askOne(ctx context.Context, q privacy.Question, exact bool, got *answers) error {
+	ask := record.Ask{Study: studyID, Metric: q.Key, From: w.firstHour, Until: w.untilHour}
+	if !exact {
+		ask.Rho = rhoOf(q)
+	}
+	begun := time.Now()
+	a, err := w.asker.inst.Ask(ctx, ask)
+	var few *institution.Refusal
+	switch {
+	case errors.As(err, &few):
+		got.refused[q.Key] = Refusal{Subjects: few.Size, Minimum: few.Minimum}
+		w.progress.line("%s: refused, %d patients are fewer than %d", q.Key, few.Size, few.Minimum)
+		return nil
+	case err != nil:
+		return fmt.Errorf("asking for %s: %w", q.Key, err)
+	}
+	switch q.Shape {
+	case privacy.ShapePair:
+		got.pairs[q.Key] = answer{a, ask.Rho}
+	case privacy.ShapeStrata:
+		got.groups[q.Key] = answer{a, ask.Rho}
+	default:
+		got.metrics[q.Key] = answer{a, ask.Rho}
+	}
+	w.progress.line("%s: answered from %d patients in %s", q.Key, a.Cohort, time.Since(begun).Round(time.Millisecond))
+	return nil
 }
 
 // claim is one predicate with the patient it is about.
@@ -279,6 +306,7 @@ func (w *world) report(src *Source, exact bool, got *answers, claims []*claim) *
 		r.Metrics[key] = metricReport(a)
 		r.Cost.QueryMillis = max(r.Cost.QueryMillis, r.Metrics[key].Millis)
 	}
+	r.addPairs(got)
 	for _, c := range claims {
 		p := PredicateReport{Text: c.state.Text, Patient: c.person.ID, Outcome: "declined", Tx: c.state.AttestTx}
 		if c.state.Status == record.PredicateAttested {

@@ -26,26 +26,27 @@ import (
 
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/state"
-	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
 )
 
 // Command is "vitalveil demo".
 type Command struct {
-	Once   bool   `help:"End after the report instead of showing it on --listen until interrupted."`
-	Replay string `help:"Replay the *.csv and *.csv.gz files below this directory (columns subject,t_seconds,metric,value,unit) instead of synthetic patients." type:"path" placeholder:"DIR"`
-	Noise  string `help:"Privacy noise in the answers: on, or off for an exact study." enum:"on,off" default:"on"`
-	Report string `help:"Also write the answers and costs to this file, as JSON." type:"path" placeholder:"FILE"`
-	Ledger string `help:"The ledger: embedded in this process, or fabric: a real Hyperledger Fabric network of native processes, built on first use." enum:"embedded,fabric" default:"embedded"`
-	Listen string `help:"Where gateway and page listen. Default: 127.0.0.1:8080, or a free port with --once." placeholder:"ADDR"`
-	State  string `help:"Directory for everything that is kept, new or empty. Default: a fresh temporary one." type:"path" placeholder:"DIR"`
+	Once   bool     `help:"End after the report instead of showing it on --listen until interrupted."`
+	Replay string   `help:"Replay the *.csv and *.csv.gz files below this directory (columns subject,t_seconds,metric,value,unit) instead of synthetic patients." type:"path" placeholder:"DIR"`
+	Noise  string   `help:"Privacy noise in the answers: on, or off for an exact study." enum:"on,off" default:"on"`
+	Report string   `help:"Also write the answers and costs to this file, as JSON." type:"path" placeholder:"FILE"`
+	Ledger string   `help:"The ledger: embedded in this process, or fabric: a real Hyperledger Fabric network of native processes, built on first use." enum:"embedded,fabric" default:"embedded"`
+	Listen string   `help:"Where gateway and page listen. Default: 127.0.0.1:8080, or a free port with --once." placeholder:"ADDR"`
+	Schema string   `help:"What sealed rows carry: vitals-v1, the nine metrics, or vitals-v2, pairs of metrics and four metrics by age and sex besides." enum:"vitals-v1,vitals-v2" default:"vitals-v1"`
+	Ask    []string `help:"Ask these questions instead of all: metrics (\"vitalveil metrics\"), and with --schema vitals-v2 pairs such as heart_rate*resp_rate and metrics by stratum such as spo2@stratum." placeholder:"QUESTION,..."`
+	State  string   `help:"Directory for everything that is kept, new or empty. Default: a fresh temporary one." type:"path" placeholder:"DIR"`
 }
 
 // Run runs the command.
 func (c Command) Run(ctx context.Context) error {
 	return Run(ctx, Options{
 		Once: c.Once, Replay: c.Replay, Exact: c.Noise == "off", Report: c.Report,
-		Ledger: c.Ledger, Listen: c.Listen, State: c.State, Out: os.Stdout,
+		Ledger: c.Ledger, Listen: c.Listen, State: c.State, Schema: c.Schema, Ask: c.Ask, Out: os.Stdout,
 	})
 }
 
@@ -58,6 +59,8 @@ type Options struct {
 	Ledger string
 	Listen string
 	State  string
+	Schema string   // name of the row schema; default: "vitals-v1"
+	Ask    []string // keys of the questions to ask; default: all that the source can answer
 	// Chaincode is the command that serves the contracts to Fabric; default: this
 	// program with the argument "chaincode".
 	Chaincode []string
@@ -235,7 +238,7 @@ func (w *world) run(ctx context.Context, o Options, src *Source, l net.Listener,
 	if err := w.live(ctx, people); err != nil {
 		return nil, err
 	}
-	got, err := w.askStatistics(ctx, metricsOf(src), o.Exact)
+	got, err := w.askStatistics(ctx, w.questions(src, o), o.Exact)
 	if err != nil {
 		return nil, err
 	}
@@ -302,21 +305,4 @@ func (w *world) settleOutbox(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-}
-
-// metricsOf returns the metrics that anybody in the source has samples of.
-func metricsOf(src *Source) []string {
-	has := map[string]bool{}
-	for _, s := range src.Subjects {
-		for _, key := range s.Metrics() {
-			has[key] = true
-		}
-	}
-	var keys []string
-	for _, m := range wearable.Metrics() {
-		if has[m.Key] {
-			keys = append(keys, m.Key)
-		}
-	}
-	return keys
 }

@@ -28,17 +28,20 @@ type expected struct {
 	subjects      map[string]bool
 }
 
-// fromCSV applies the minute-grid rule to the CSV text itself: per subject,
+// cell is one minute of one metric of one subject.
+type cell struct {
+	subject, metric string
+	minute          string
+}
+
+// gridFromCSV applies the minute-grid rule to the CSV text itself: per subject,
 // metric and minute floor(t/60) the arithmetic mean of the in-range samples,
-// rounded half away from zero to the resolution.
-func fromCSV(t *testing.T, dir string) map[string]*expected {
+// rounded half away from zero to the resolution, in units of it. It also returns
+// who has samples of each metric.
+func gridFromCSV(t *testing.T, dir string) (map[cell]*big.Int, map[string]map[string]bool) {
 	t.Helper()
-	type cell struct {
-		subject, metric string
-		minute          string
-	}
 	sums, counts := map[cell]*big.Rat{}, map[cell]int64{}
-	out := map[string]*expected{}
+	subjects := map[string]map[string]bool{}
 	table := metricTable(t)
 	for _, line := range csvLines(t, dir) {
 		f := strings.Split(line, ",")
@@ -50,10 +53,10 @@ func fromCSV(t *testing.T, dir string) map[string]*expected {
 		if !ok {
 			continue
 		}
-		if out[key] == nil {
-			out[key] = &expected{subjects: map[string]bool{}}
+		if subjects[key] == nil {
+			subjects[key] = map[string]bool{}
 		}
-		out[key].subjects[f[0]] = true
+		subjects[key][f[0]] = true
 		v := rat(t, f[3])
 		if v.Cmp(rat(t, m.Min)) < 0 || v.Cmp(rat(t, m.Max)) > 0 {
 			continue
@@ -68,15 +71,29 @@ func fromCSV(t *testing.T, dir string) map[string]*expected {
 		sums[c].Add(sums[c], v)
 		counts[c]++
 	}
+	grid := map[cell]*big.Int{}
 	for c, sum := range sums {
-		m := table[c.metric]
 		mean := sum.Quo(sum, big.NewRat(counts[c], 1))
-		x := roundAway(mean.Quo(mean, rat(t, m.Resolution)))
+		grid[c] = roundAway(mean.Quo(mean, rat(t, table[c.metric].Resolution)))
+	}
+	return grid, subjects
+}
+
+// fromCSV adds up each metric's minutes.
+func fromCSV(t *testing.T, dir string) map[string]*expected {
+	t.Helper()
+	out := map[string]*expected{}
+	grid, subjects := gridFromCSV(t, dir)
+	for key, who := range subjects {
+		out[key] = &expected{subjects: who}
+	}
+	table := metricTable(t)
+	for c, x := range grid {
 		e := out[c.metric]
 		e.n.Add(&e.n, big.NewInt(1))
 		e.sum.Add(&e.sum, x)
 		e.sumSq.Add(&e.sumSq, new(big.Int).Mul(x, x))
-		e.counts[bucket(t, m, x)]++
+		e.counts[bucket(t, table[c.metric], x)]++
 	}
 	return out
 }

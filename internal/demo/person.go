@@ -132,6 +132,11 @@ func (w *world) enrolDevice(ctx context.Context, p *person) error {
 	if err := dev.Enrol(ctx, sig); err != nil {
 		return err
 	}
+	if len(w.params.Schema().Strata()) > 0 {
+		if err := dev.SetStratum(p.Stratum); err != nil {
+			return err
+		}
+	}
 	p.device = dev
 	w.noteEnrolment(len(e.SeedBlob))
 	return nil

@@ -16,6 +16,8 @@ type Report struct {
 	Noise      string                  `json:"noise"` // "on" or "off"
 	Refused    map[string]Refusal      `json:"refused"`
 	Metrics    map[string]MetricReport `json:"metrics"`
+	Pairs      map[string]PairReport   `json:"pairs,omitempty"`  // by question, if any was asked
+	Groups     map[string]GroupsReport `json:"groups,omitempty"` // likewise
 	Predicates []PredicateReport       `json:"predicates"`
 	Cost       Cost                    `json:"cost"`
 }

@@ -21,6 +21,7 @@ type Sample struct {
 type Subject struct {
 	ID      string
 	Samples []Sample
+	Stratum string // of the row schema; empty: unstated
 	// Extra marks the two people that the demo adds to show refusal and
 	// revocation. They are in no number.
 	Extra bool

@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/wearable/virtual"
 )
@@ -17,8 +18,11 @@ const (
 // numbers give the same people.
 func Synthesize(n, hours int) *Source {
 	src := &Source{Name: fmt.Sprintf("%d synthetic patients over %d hours", n, hours), Ignored: []string{}}
+	strata := privacy.V2().Strata()
 	for i := range n {
-		src.Subjects = append(src.Subjects, synthesize(fmt.Sprintf("synthetic-%03d", i+1), uint64(i+1), epoch, hours))
+		s := synthesize(fmt.Sprintf("synthetic-%03d", i+1), uint64(i+1), epoch, hours)
+		s.Stratum = strata[i%len(strata)]
+		src.Subjects = append(src.Subjects, s)
 	}
 	return src
 }

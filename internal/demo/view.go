@@ -144,7 +144,8 @@ func (w *world) hospitalLearned(r *Report, got *answers) web.Section {
 		t.Rows = append(t.Rows, []string{m.Key, fmt.Sprint(a.Cohort), readingsText(a), meanText(a), spreadText(a), m.UCUM, a.Timing.Total.Round(time.Millisecond).String()})
 		s.Code = append(s.Code, histogram(m, a))
 	}
-	s.Tables = []web.Table{t}
+	more, beside := pairTables(w.params.Schema(), got)
+	s.Tables, rho = append([]web.Table{t}, more...), rho+beside
 	if r.Noise == "on" && rho > 0 {
 		s.Paragraphs = append(s.Paragraphs, fmt.Sprintf(
 			"Intervals are 95 %% and cover the privacy noise alone. Privacy loss of a patient in all answers together: rho = %.2f, that is epsilon = %.1f at delta = 1e-6.",

@@ -24,7 +24,6 @@ import (
 	"github.com/vitalveil/vitalveil/gateway"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/he"
-	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -103,7 +102,11 @@ func newWorld(ctx context.Context, w *world, o Options, listener net.Listener, p
 	if err != nil {
 		return err
 	}
-	if w.params, err = he.New(he.DefaultProfile(), privacy.V1(), sharing); err != nil {
+	schema, err := schemaOf(o)
+	if err != nil {
+		return err
+	}
+	if w.params, err = he.New(he.DefaultProfile(), schema, sharing); err != nil {
 		return err
 	}
 	if w.logFile, err = os.OpenFile(filepath.Join(w.dir, "log.jsonl"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
