@@ -126,7 +126,7 @@ func consentEntry(m *apiv1.HistoryEntry, d consent.Document) {
 func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {
 	s := q.State
 	m.Institution, m.Purpose, m.Subject, m.Status = s.Asker, s.Purpose, s.Ask.Study, s.Status
-	m.Metrics, m.From, m.Until, m.RhoMicro = []string{s.Ask.Metric}, s.Ask.From, s.Ask.Until, s.Ask.Rho
+	m.Metrics, m.From, m.Until, m.RhoMicro = q.Metrics, s.Ask.From, s.Ask.Until, s.Ask.Rho
 	m.Cohort, m.Hours, m.Included = uint32(max(s.Size, 0)), q.Hours, q.Included
 	if !s.Release.IsZero() {
 		m.Release = s.Release.String()
@@ -135,5 +135,5 @@ func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {
 	if q.Included {
 		share = fmt.Sprintf("with %d hours of your data among %d patients", q.Hours, s.Size)
 	}
-	m.Text = fmt.Sprintf("%s asked for statistics of %s in study %s, %s (%s)", s.Asker, s.Ask.Metric, s.Ask.Study, share, s.Status)
+	m.Text = fmt.Sprintf("%s asked for statistics of %s in study %s, %s (%s)", s.Asker, q.About, s.Ask.Study, share, s.Status)
 }

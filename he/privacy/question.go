@@ -33,6 +33,17 @@ type Question struct {
 	Metrics []string // keys: one, or the two of a pair
 }
 
+// Text says what the question is about, in words for patients.
+func (q Question) Text() string {
+	switch {
+	case q.Shape == ShapePair:
+		return q.Metrics[0] + " together with " + q.Metrics[1]
+	case q.Shape == ShapeStrata:
+		return q.Metrics[0] + " by age and sex"
+	}
+	return q.Key
+}
+
 // NeedsNoise reports whether the question is never answered exactly. The count of
 // a small stratum would show the few people in it.
 func (q Question) NeedsNoise() bool { return q.Shape == ShapeStrata }

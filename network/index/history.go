@@ -39,6 +39,9 @@ type KeysEntry struct {
 // QueryEntry is a query whose cohort had the patient in it.
 type QueryEntry struct {
 	State record.QueryState `json:"state"`
+	// Metrics are those that the question is about, and About says it in words.
+	Metrics []string `json:"metrics"`
+	About   string   `json:"about"`
 	// Hours is how many of the patient's device hours counted.
 	Hours int64 `json:"hours"`
 	// Included is false when the query was refused, which opens nothing, and when
@@ -87,7 +90,8 @@ func before(a, b Position) bool {
 }
 
 func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
-	e := &QueryEntry{State: q.state}
+	asked, _ := ix.schema.Question(q.state.Ask.Metric)
+	e := &QueryEntry{State: q.state, Metrics: asked.Metrics, About: asked.Text()}
 	reached, _, err := ix.members(q, q.state.Attempt)
 	for _, m := range q.members {
 		if ix.devices[m.Device].state.Device.Patient != patientID {

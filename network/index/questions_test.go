@@ -1,6 +1,8 @@
 package index
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/vitalveil/vitalveil/consent"
@@ -70,6 +72,28 @@ func TestAttackPairAfterRevokingOneMetric(t *testing.T) {
 	}
 	if block, gone, err := ix.Stale(query, 0); err != nil || len(gone) != 1 || block != 1 {
 		t.Errorf("stale at block %d for %v (%v)", block, gone, err)
+	}
+}
+
+// TestPatientsReadWhatAPairWasAbout: the history names both metrics.
+func TestPatientsReadWhatAPairWasAbout(t *testing.T) {
+	l := newLedger()
+	d := l.patientFor([]string{metric, other}, metric, other)
+	l.askFor(members[0], pairKey, hour0, hour0+24, 100)
+	l.askFor(members[0], other+"@stratum", hour0, hour0+24, 100)
+	l.cut()
+	entries, err := apply(t, l.blocks).History(d.Device.Patient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var about []string
+	for _, e := range entries {
+		if e.Query != nil {
+			about = append(about, fmt.Sprint(e.Query.Metrics, " ", e.Query.About))
+		}
+	}
+	if want := []string{"[heart_rate spo2] heart_rate together with spo2", "[spo2] spo2 by age and sex"}; !slices.Equal(about, want) {
+		t.Errorf("the patient reads %q", about)
 	}
 }
 
