@@ -1,12 +1,15 @@
 // Package privacy fixes what a sealed row says about one hour of one metric and
 // how much a released sum may say about one patient.
 //
-// Entry points: V1 is the row schema; Schema.Stats turns an hour of the minute
-// grid into HourStats, Schema.Row packs them into the coefficients that package
-// he seals, Schema.Decode reads opened sums back. Schema.Plan sizes the privacy
-// noise of a query, SampleDiscreteGaussian draws it, Schema.Release turns the
-// totals into figures with honest intervals; Release.Quantile reads percentiles,
-// minimum and maximum off the histogram, to one bucket.
+// Entry points: V1 and V2 are the row schemas, SchemaByDigest finds the one that a
+// network's genesis names. A schema consists of questions (Schema.Question), each a
+// block of coefficients of its own: a metric, in V2 also a pair of metrics and a
+// metric by stratum. Schema.HourRow packs an hour of the minute grid into the
+// coefficients that package he seals. Schema.Plan sizes the privacy noise of a
+// query, SampleDiscreteGaussian draws it, Schema.Result turns what was opened into
+// figures with honest intervals: Release of a metric, whose Quantile reads
+// percentiles, minimum and maximum off the histogram, to one bucket; PairRelease;
+// StrataRelease.
 //
 // Trust: nothing here is secret and nothing here is random; noise is drawn from
 // the stream that the caller brings. Everything that ledger code relies on

@@ -221,6 +221,7 @@ func (r Release) Text() string {
 			fmt.Fprintf(&b, "%-9s unknown%s\n", at.name, note(!r.Exact))
 		}
 	}
+	b.WriteString("          (these five to one bucket of the histogram, which holds no more)\n")
 	for i, c := range r.Counts {
 		figure(r.Edges[i]+"..", float64(c), r.CountsSD[i], "", r.CountsTooNoisy)
 	}
