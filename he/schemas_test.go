@@ -204,6 +204,50 @@ func TestAttackRowsThatOverlap(t *testing.T) {
 	}
 }
 
+// TestAttackTwoStrataInOneRow shows what is not promised: a device that fills two
+// strata has a row like any other, which opens like any other. The charge then covers
+// half of what its own patient loses; nobody else loses more.
+func TestAttackTwoStrataInOneRow(t *testing.T) {
+	p := pairParams(t)
+	s := p.Schema()
+	honest, err := s.HourRow(extremeHour(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice := slices.Clone(honest)
+	q, _ := s.Question("heart_rate@stratum")
+	other, err := s.EncodeStratum(q.Slot, 3, privacy.HourStats{N: 60, Sum: 6000, SumSq: 600_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range s.MetricCoefficients(q.Slot) {
+		twice[c] = twice[c].Plus(other[i])
+	}
+	a, b := newTestDevice(t, p, testContext), newTestDevice(t, p, testContext)
+	w := Window{Hour: 9}
+	rows := [][]byte{a.seal(t, p, testContext, w, honest), b.seal(t, p, testContext, w, twice)}
+	for _, row := range rows {
+		if err := p.CheckRow(row); err != nil || len(row) != p.RowBytes() {
+			t.Fatalf("a row of %d bytes is refused: %v", len(row), err)
+		}
+	}
+	plan, err := s.Plan(q.Slot, 1, privacy.MaxRhoMicro)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shares := map[int][]byte{}
+	for piece, groups := range groupsOf(t, p, []*testDevice{a, b}, w) {
+		shares[piece] = shareOf(t, p, piece, q.Slot, groups, 2, plan)
+	}
+	opened, err := p.Open(sumOf(t, p, q.Slot, rows), shares)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Result(q.Slot, opened, plan, 3); err != nil {
+		t.Errorf("the sum does not open: %v", err)
+	}
+}
+
 // TestBothSchemasAreSafeForTheSameSharings: what a row carries besides changes
 // its length and nothing about its safety.
 func TestBothSchemasAreSafeForTheSameSharings(t *testing.T) {

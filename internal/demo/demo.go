@@ -38,7 +38,7 @@ type Command struct {
 	Ledger string   `help:"The ledger: embedded in this process, or fabric: a real Hyperledger Fabric network of native processes, built on first use." enum:"embedded,fabric" default:"embedded"`
 	Listen string   `help:"Where gateway and page listen. Default: 127.0.0.1:8080, or a free port with --once." placeholder:"ADDR"`
 	Schema string   `help:"What sealed rows carry: vitals-v1, the nine metrics, or vitals-v2, pairs of metrics and four metrics by age and sex besides." enum:"vitals-v1,vitals-v2" default:"vitals-v1"`
-	Ask    []string `help:"Ask these questions instead of all: metrics (\"vitalveil metrics\"), and with --schema vitals-v2 pairs such as heart_rate*resp_rate and metrics by stratum such as spo2@stratum." placeholder:"QUESTION,..."`
+	Ask    []string `help:"Ask these questions instead of all: metrics (\"vitalveil metrics\"), and with --schema vitals-v2 pairs such as heart_rate*resp_rate and metrics by stratum such as spo2@stratum." placeholder:"QUESTION"`
 	State  string   `help:"Directory for everything that is kept, new or empty. Default: a fresh temporary one." type:"path" placeholder:"DIR"`
 }
 

@@ -273,8 +273,8 @@ type Study struct {
 	ID        string   `json:"id"` // [a-z0-9-]{1,64}, unique per owner
 	Title     string   `json:"title"`
 	Purpose   string   `json:"purpose"` // HL7 v3 PurposeOfUse
-	Metrics   []string `json:"metrics"`
-	From      int64    `json:"from"` // hours [From, Until)
+	Metrics   []string `json:"metrics"` // keys of questions: metrics, pairs, metrics by stratum (package privacy)
+	From      int64    `json:"from"`    // hours [From, Until)
 	Until     int64    `json:"until"`
 	MinCohort int      `json:"min_cohort"`
 	Budget    uint64   `json:"budget_micro"`
@@ -291,8 +291,8 @@ type StudyState struct {
 // Ask is the argument of Query:Ask. The query's identifier is the transaction's.
 type Ask struct {
 	Study  string `json:"study"`
-	Metric string `json:"metric"`
-	From   int64  `json:"from"` // hours [From, Until)
+	Metric string `json:"metric"` // key of one of the study's questions
+	From   int64  `json:"from"`   // hours [From, Until)
 	Until  int64  `json:"until"`
 	Rho    uint64 `json:"rho_micro"` // 0 in an exact study
 }
