@@ -61,6 +61,7 @@ type Institution struct {
 	index   *index.Index
 	vault   *vault
 	secrets *secrets
+	sums    *keySums
 	blocks  *signal // a block was applied
 	peers   *peers
 	server  *tls.Config
@@ -108,7 +109,8 @@ func New(cfg Config) (*Institution, error) {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
 	in.secrets = newSecrets(params, in.context, in.vault)
-	if err := in.claimState(); err != nil {
+	in.sums = newKeySums(in.secrets, in.index.DeviceIDs, in.log)
+	if err := errors.Join(in.claimState(), in.sums.load()); err != nil {
 		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.close())
 	}
 	return in, nil

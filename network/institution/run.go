@@ -41,6 +41,7 @@ func (in *Institution) Run(ctx context.Context) error {
 		{"rows", new(rowDuty).bind(in)},
 		{"cohorts", in.keepCohorts},
 		{"predicates", in.expirePredicates},
+		{"key sums", in.keepKeySums},
 	}
 	for _, d := range duties {
 		g.Go(func() error { return in.onChange(ctx, d.name, d.work) })

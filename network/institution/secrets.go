@@ -2,7 +2,6 @@ package institution
 
 import (
 	"container/list"
-	"fmt"
 	"sort"
 	"sync"
 
@@ -33,15 +32,18 @@ type expanded struct {
 	secret he.Ternary
 }
 
-// maxExpanded bounds the expanded pieces in memory: 128 MB at 8 kB each. A miss
-// costs some 50 microseconds.
-const maxExpanded = 16384
+// maxExpanded bounds the expanded pieces in memory: 16 MB at 8 kB each. They serve
+// the devices that come and go; sums over many devices are kept (keySums). A miss
+// costs some 15 microseconds.
+const maxExpanded = 2048
 
 func newSecrets(p *he.Params, c he.Context, v *vault) *secrets {
 	return &secrets{params: p, context: c, vault: v, order: list.New(), entries: map[pieceOf]*list.Element{}}
 }
 
-func (s *secrets) get(of pieceOf) (he.Ternary, error) {
+// get expands a piece. Whether it is kept in memory is the caller's to say: who
+// goes through many devices would drive out what is needed again.
+func (s *secrets) get(of pieceOf, keep bool) (he.Ternary, error) {
 	s.mu.Lock()
 	if el, ok := s.entries[of]; ok {
 		s.order.MoveToFront(el)
@@ -59,8 +61,22 @@ func (s *secrets) get(of pieceOf) (he.Ternary, error) {
 	var seed he.Seed
 	copy(seed[:], raw)
 	t := s.params.Expand(s.context, of.device, of.piece, seed)
-	s.keep(&expanded{of, t})
+	if keep {
+		s.keep(&expanded{of, t})
+	}
 	return t, nil
+}
+
+// drop forgets the pieces of a device.
+func (s *secrets) drop(device record.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for of, el := range s.entries {
+		if of.device == device {
+			delete(s.entries, of)
+			s.order.Remove(el)
+		}
+	}
 }
 
 func (s *secrets) keep(e *expanded) {
@@ -94,53 +110,4 @@ func presence(members []record.CohortMember) []change {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].hour < out[j].hour })
 	return out
-}
-
-// groups sums one piece over the devices that have a row, hour by hour, and
-// collects the hours in which they are the same: from one hour to the next only
-// those that come and go are added and taken off, and hours with the same
-// devices share a group wherever they lie.
-func (in *Institution) groups(members []record.CohortMember, piece int) ([]he.KeyGroup, error) {
-	changes := presence(members)
-	sum := in.params.NewKeySum()
-	defer clear(sum)
-	present := make([]byte, (len(members)+7)/8)
-	here := 0
-	byPresence := map[string]int{}
-	var groups []he.KeyGroup
-	for i := 0; i < len(changes); {
-		hour := changes[i].hour
-		for ; i < len(changes) && changes[i].hour == hour; i++ {
-			c := changes[i]
-			t, err := in.secrets.get(pieceOf{members[c.member].Device, piece})
-			if err != nil {
-				return nil, err
-			}
-			step := sum.Add
-			if !c.enters {
-				step, here = sum.Sub, here-2
-			}
-			if err := step(t); err != nil {
-				return nil, err
-			}
-			here++
-			present[c.member/8] ^= 1 << (c.member % 8)
-		}
-		if here == 0 {
-			continue
-		}
-		g, known := byPresence[string(present)]
-		if !known {
-			g = len(groups)
-			byPresence[string(present)] = g
-			groups = append(groups, he.KeyGroup{Secret: append(he.KeySum(nil), sum...)})
-		}
-		for h := hour; h < changes[i].hour; h++ {
-			groups[g].Windows = append(groups[g].Windows, he.Window{Hour: h})
-		}
-	}
-	if here != 0 {
-		return nil, fmt.Errorf("%d devices of the cohort have no end", here)
-	}
-	return groups, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -34,6 +35,7 @@ func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
 		}
 	}
 	slices.SortFunc(devices, func(a, b record.ID) int { return bytes.Compare(a[:], b[:]) })
+	in.sums = newKeySums(in.secrets, func(from int) []record.ID { return devices[from:] }, slog.New(slog.DiscardHandler))
 	rapid.Check(t, func(t *rapid.T) {
 		var members []record.CohortMember
 		present := map[int64][]int{}
@@ -69,7 +71,7 @@ func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
 				patterns[fmt.Sprint(present[w.Hour])] = true
 				want := params.NewKeySum()
 				for _, i := range present[w.Hour] {
-					secret, err := in.secrets.get(pieceOf{devices[i], 1})
+					secret, err := in.secrets.get(pieceOf{devices[i], 1}, true)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -93,7 +95,7 @@ func TestSecretWhoseSeedIsLostIsAnError(t *testing.T) {
 	v := openedVault(t, filepath.Join(t.TempDir(), "state"))
 	defer v.close()
 	s := newSecrets(params, he.Context{Network: "n"}, v)
-	if _, err := s.get(pieceOf{record.RandomID(), 0}); err == nil {
+	if _, err := s.get(pieceOf{record.RandomID(), 0}, true); err == nil {
 		t.Error("a seed that is not stored has a secret")
 	}
 }

@@ -136,6 +136,34 @@ func (v *vault) get(name string) ([]byte, bool, error) {
 	return value, true, nil
 }
 
+// names returns the names that begin with prefix, in order.
+func (v *vault) names(prefix string) ([]string, error) {
+	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: []byte(prefix + "\xff")})
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for ok := it.First(); ok; ok = it.Next() {
+		out = append(out, string(it.Key()))
+	}
+	return out, errors.Join(it.Error(), it.Close())
+}
+
+// remove deletes entries, durably.
+func (v *vault) remove(names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	b := v.db.NewBatch()
+	defer b.Close()
+	for _, name := range names {
+		if err := b.Delete([]byte(name), nil); err != nil {
+			return err
+		}
+	}
+	return b.Commit(pebble.Sync)
+}
+
 // quiet drops the database's chatter; what matters comes back as errors.
 type quiet struct{}
 

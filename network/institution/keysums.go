@@ -1,0 +1,292 @@
+package institution
+
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// keySums keeps sums of device secrets, so that a share of a large cohort needs
+// only the devices that it has more or less than a kept sum. A sum is stored with
+// the set of devices that it is over, and what a query covers is read from the
+// ledger; so a sum that is old, or was restored from a backup, costs time and
+// never gives a wrong share. It is safe for concurrent use.
+type keySums struct {
+	params  *he.Params
+	context he.Context
+	secrets *secrets
+	vault   *vault
+	// enrolled returns the ledger's devices from a number on.
+	enrolled func(from int) []record.ID
+	log      *slog.Logger
+
+	mu      sync.Mutex
+	devices []record.ID // by number
+	numbers map[record.ID]int
+	kept    map[sumName]*keptSum
+	erased  map[record.ID]bool
+}
+
+// sumName names a kept sum: of one piece, over the devices of a scope.
+type sumName struct {
+	piece int
+	scope record.ID
+}
+
+func (n sumName) String() string { return sumPrefix + strconv.Itoa(n.piece) + "/" + n.scope.String() }
+
+// keptSum is never changed, only replaced.
+type keptSum struct {
+	set deviceSet
+	sum he.KeySum
+}
+
+const (
+	sumPrefix = "keysum/"
+	// manyDevices is from how many devices on a sum's making is logged: it takes
+	// some 15 microseconds for each.
+	manyDevices = 1000
+)
+
+func newKeySums(s *secrets, enrolled func(int) []record.ID, log *slog.Logger) *keySums {
+	return &keySums{
+		params: s.params, context: s.context, secrets: s, vault: s.vault, enrolled: enrolled, log: log,
+		numbers: map[record.ID]int{}, kept: map[sumName]*keptSum{}, erased: map[record.ID]bool{},
+	}
+}
+
+// load reads the stored sums. One that is not what its digest says is dropped,
+// and made again from the seeds when it is needed.
+func (k *keySums) load() error {
+	names, err := k.vault.names(sumPrefix)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		id, sum, err := k.read(name)
+		if err != nil {
+			k.log.Warn("a stored key sum cannot be used; it is made again from the seeds", "sum", name, "err", err)
+			if err := k.vault.remove(name); err != nil {
+				return err
+			}
+			continue
+		}
+		k.kept[id] = sum
+	}
+	return nil
+}
+
+func (k *keySums) read(name string) (sumName, *keptSum, error) {
+	var id sumName
+	piece, scope, _ := strings.Cut(strings.TrimPrefix(name, sumPrefix), "/")
+	var err error
+	if id.piece, err = strconv.Atoi(piece); err != nil {
+		return id, nil, err
+	}
+	if id.scope, err = record.ParseID(scope); err != nil {
+		return id, nil, err
+	}
+	raw, _, err := k.vault.get(name)
+	if err != nil {
+		return id, nil, err
+	}
+	s, err := k.decode(id.piece, raw)
+	return id, s, err
+}
+
+// digest covers a sum, what it is over and what it is for.
+func (k *keySums) digest(piece int, s *keptSum) record.ID {
+	return record.Digest("key-sum/v1", k.context.Network, []any{k.context.Epoch, piece, s.set.bytes(), s.sum.Digest()})
+}
+
+// encode is digest, set and sum.
+func (k *keySums) encode(piece int, s *keptSum) []byte {
+	digest := k.digest(piece, s)
+	b := append(slices.Clone(digest[:]), s.set.bytes()...)
+	for _, v := range s.sum {
+		b = binary.LittleEndian.AppendUint32(b, uint32(v))
+	}
+	return b
+}
+
+func (k *keySums) decode(piece int, b []byte) (*keptSum, error) {
+	sum := k.params.NewKeySum()
+	set := len(b) - len(record.ID{}) - 4*len(sum)
+	if set < 0 || set%8 != 0 {
+		return nil, fmt.Errorf("it has %d bytes", len(b))
+	}
+	body := b[len(record.ID{}):]
+	for i := range sum {
+		sum[i] = int32(binary.LittleEndian.Uint32(body[set+4*i:]))
+	}
+	s := &keptSum{set: deviceSetOf(body[:set]), sum: sum}
+	if digest := k.digest(piece, s); string(digest[:]) != string(b[:len(digest)]) {
+		return nil, fmt.Errorf("it is not what its digest says")
+	}
+	return s, nil
+}
+
+// learn reads the devices that have been enrolled since the last time.
+func (k *keySums) learn() {
+	for _, d := range k.enrolled(len(k.devices)) {
+		k.numbers[d] = len(k.devices)
+		k.devices = append(k.devices, d)
+	}
+}
+
+// number returns a device's place in sets.
+func (k *keySums) number(device record.ID) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n, ok := k.numbers[device]
+	if !ok {
+		k.learn()
+		n, ok = k.numbers[device]
+	}
+	if !ok {
+		return 0, fault.New(fault.Internal, "device %s is not on the ledger", device.Short())
+	}
+	return n, nil
+}
+
+// device is the inverse of number.
+func (k *keySums) device(n int) (record.ID, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if n >= len(k.devices) {
+		k.learn()
+	}
+	if n >= len(k.devices) {
+		return record.ID{}, fault.New(fault.Internal, "there is no device number %d on the ledger", n)
+	}
+	return k.devices[n], nil
+}
+
+func (k *keySums) setOf(devices []record.ID) (deviceSet, error) {
+	var s deviceSet
+	for _, d := range devices {
+		n, err := k.number(d)
+		if err != nil {
+			return nil, err
+		}
+		if !s.has(n) {
+			s.flip(n)
+		}
+	}
+	return s, nil
+}
+
+// nearest returns the kept sum of a piece that differs least from a set: the sum
+// over no devices if there is none nearer.
+func (k *keySums) nearest(piece int, set deviceSet) *keptSum {
+	best := &keptSum{}
+	least := set.size()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name, s := range k.kept {
+		if name.piece != piece {
+			continue
+		}
+		if d := s.set.distance(set); d < least {
+			best, least = s, d
+		}
+	}
+	return best
+}
+
+// over returns a piece's sum over a set. It starts from the nearest sum, which may
+// be one that the caller has, and adds and takes off the rest. The result is the
+// caller's to wipe.
+func (k *keySums) over(piece int, set deviceSet, have *keptSum) (*keptSum, error) {
+	from := k.nearest(piece, set)
+	if have != nil && have.set.distance(set) <= from.set.distance(set) {
+		from = have
+	}
+	out := &keptSum{set: set.clone(), sum: k.params.NewKeySum()}
+	copy(out.sum, from.sum)
+	many := from.set.distance(set)
+	if many >= manyDevices {
+		k.log.Info("making a key sum from seeds", "piece", piece, "devices", many)
+		defer k.log.Info("made the key sum", "piece", piece)
+	}
+	err := set.each(from.set, func(n int) error {
+		device, err := k.device(n)
+		if err != nil {
+			return err
+		}
+		t, err := k.secrets.get(pieceOf{device, piece}, many < manyDevices)
+		if err != nil {
+			return err
+		}
+		if set.has(n) {
+			return out.sum.Add(t)
+		}
+		return out.sum.Sub(t)
+	})
+	return out, err
+}
+
+// keep makes the sum over a set the one of a scope, on disk first. Where another
+// scope has the same set already, that one serves both.
+func (k *keySums) keep(piece int, scope record.ID, set deviceSet) error {
+	name := sumName{piece, scope}
+	near := k.nearest(piece, set)
+	if near.set.distance(set) == 0 {
+		return nil
+	}
+	s, err := k.over(piece, set, nil)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for device := range k.erased {
+		if n, ok := k.numbers[device]; ok && set.has(n) {
+			return fault.New(fault.Conflict, "device %s was erased meanwhile", device.Short())
+		}
+	}
+	if err := k.vault.put(entry{name.String(), k.encode(piece, s)}); err != nil {
+		return err
+	}
+	k.kept[name] = s
+	return nil
+}
+
+// retain forgets the sums of scopes that are not among these.
+func (k *keySums) retain(scopes map[record.ID]bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.forget(func(n sumName, _ *keptSum) bool { return !scopes[n.scope] })
+}
+
+// drop forgets every sum that contains a device, here and on disk. It will not be
+// kept in one again.
+func (k *keySums) drop(device record.ID) error {
+	n, err := k.number(device)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.erased[device] = true
+	return k.forget(func(_ sumName, s *keptSum) bool { return s.set.has(n) })
+}
+
+func (k *keySums) forget(which func(sumName, *keptSum) bool) error {
+	var names []string
+	for name, s := range k.kept {
+		if which(name, s) {
+			delete(k.kept, name)
+			names = append(names, name.String())
+		}
+	}
+	return k.vault.remove(names...)
+}
