@@ -23,20 +23,23 @@ import (
 	"github.com/vitalveil/vitalveil/internal/demo"
 	"github.com/vitalveil/vitalveil/internal/verify"
 	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/institution/process"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
 )
 
 type commands struct {
-	Demo      demo.Command          `cmd:"" help:"Run the whole system in one process on loopback and show what each party saw."`
-	Verify    verify.Command        `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
-	Network   fabric.Command        `cmd:"" help:"Run a Hyperledger Fabric network of native processes on this machine."`
-	Chaincode fabric.ServiceCommand `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`
-	Metrics   metricsCommand        `cmd:"" help:"List the metrics: units, ranges, resolutions, codes."`
-	Circuits  circuitsCommand       `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
-	Profiles  profilesCommand       `cmd:"" help:"Show the sealing profiles with their computed safety: margins, security level, sizes."`
-	Wearable  wearableCommand       `cmd:"" help:"Look into what wearables send."`
-	Version   versionCommand        `cmd:"" help:"Print the version."`
+	Demo        demo.Command          `cmd:"" help:"Run the whole system in one process on loopback and show what each party saw."`
+	Verify      verify.Command        `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
+	Institution process.Command       `cmd:"" help:"An institution as a process of its own: make its keys, run it, ask."`
+	Ledger      process.LedgerCommand `cmd:"" help:"Serve the embedded ledger to the institutions of one site."`
+	Network     fabric.Command        `cmd:"" help:"Run a Hyperledger Fabric network of native processes on this machine."`
+	Chaincode   fabric.ServiceCommand `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`
+	Metrics     metricsCommand        `cmd:"" help:"List the metrics: units, ranges, resolutions, codes."`
+	Circuits    circuitsCommand       `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
+	Profiles    profilesCommand       `cmd:"" help:"Show the sealing profiles with their computed safety: margins, security level, sizes."`
+	Wearable    wearableCommand       `cmd:"" help:"Look into what wearables send."`
+	Version     versionCommand        `cmd:"" help:"Print the version."`
 }
 
 const description = `Statistics and proofs over patients' vitals, without anyone holding the readings.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,21 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"vitalveil": 
 
 // TestCommandLine runs the transcripts, each of which reads like a shell session.
 func TestCommandLine(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: filepath.Join("internal", "demo", "testdata", "scripts")})
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("internal", "demo", "testdata", "scripts"),
+		// A, B, C and LEDGER are free addresses on loopback.
+		Setup: func(e *testscript.Env) error {
+			for _, name := range []string{"A", "B", "C", "LEDGER"} {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					return err
+				}
+				defer l.Close()
+				e.Setenv(name, l.Addr().String())
+			}
+			return nil
+		},
+	})
 }
 
 const module = "github.com/vitalveil/vitalveil/"
@@ -49,6 +64,7 @@ var mayImport = map[string][]string{
 	"internal/blob":       {"internal/record", "internal/fault"},
 
 	"network/conformance/forgery": {"network", "consent", "he/privacy", "internal/record", "internal/fault"},
+	"network/institution/process": {"network", "network/embedded", "network/fabric", "network/index", "network/institution", "chaincode", "gateway/api", "he", "he/privacy", "internal/blob", "internal/state", "internal/record", "internal/fault"},
 }
 
 // anything may be imported by these, and these by main alone.

@@ -1,0 +1,159 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution"
+)
+
+// A running institution is told what to do in JSON over HTTP on a socket in its
+// directory. Errors are faults as text.
+
+// Bounds of the control socket.
+const (
+	maxControl     = 64 << 10 // bytes of a request
+	maxControlBack = 8 << 20  // bytes of an answer
+	headerTime     = 10 * time.Second
+)
+
+// Status is what an institution says about itself.
+type Status struct {
+	Member  string       `json:"member"`
+	Network string       `json:"network"`
+	Time    int64        `json:"ledger_time"` // Unix seconds; 0 before there is one
+	Height  uint64       `json:"ledger_height"`
+	Read    uint64       `json:"blocks_read"`
+	Problem string       `json:"problem,omitempty"` // with the ledger
+	Ready   bool         `json:"ready"`             // the whole ledger was read, and it is this network's
+	Counts  index.Counts `json:"counts"`
+}
+
+// fetchRequest names a query of the past.
+type fetchRequest struct {
+	Query string `json:"query"`
+}
+
+// listenControl takes the socket. One that a process left which was killed is
+// replaced; the state's lock keeps two institutions out of one directory.
+func listenControl(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, socketFile)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control socket (its path has at most some 100 characters): %w", err)
+	}
+	return l, os.Chmod(path, 0o600)
+}
+
+// control serves the socket until ctx ends.
+func (p *Process) control(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /ask", handle(func(ctx context.Context, a *record.Ask) (*institution.Answer, error) { return p.Ask(ctx, *a) }))
+	mux.HandleFunc("POST /fetch", handle(func(ctx context.Context, f *fetchRequest) (*institution.Answer, error) {
+		return p.Fetch(ctx, f.Query)
+	}))
+	mux.HandleFunc("POST /study", handle(func(ctx context.Context, s *record.Study) (struct{}, error) {
+		return struct{}{}, p.CreateStudy(ctx, *s)
+	}))
+	mux.HandleFunc("POST /tick", handle(func(ctx context.Context, t *record.Tick) (struct{}, error) {
+		return struct{}{}, p.Tick(ctx, t.Time)
+	}))
+	mux.HandleFunc("POST /status", handle(func(ctx context.Context, _ *struct{}) (Status, error) { return p.status(ctx), nil }))
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: headerTime, BaseContext: func(net.Listener) context.Context { return ctx }}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	if err := s.Serve(l); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+func (p *Process) status(ctx context.Context) Status {
+	s := Status{Member: p.MSP(), Network: p.genesis.Network, Time: p.Index().Time(), Read: p.Index().Height(), Counts: p.Index().Counts()}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var err error
+	if s.Height, err = p.ledger.Height(ctx); err != nil {
+		s.Problem = err.Error()
+	}
+	_, founded := p.Index().Genesis()
+	s.Ready = err == nil && founded && s.Read >= s.Height
+	return s
+}
+
+func handle[Req, Resp any](f func(context.Context, *Req) (Resp, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxControl))
+		req := new(Req)
+		if err == nil {
+			err = record.DecodeJSON(body, maxControl, req)
+		}
+		if err != nil {
+			refuse(w, fault.New(fault.Invalid, "request: %w", err))
+			return
+		}
+		resp, err := f(r.Context(), req)
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		if err := json.NewEncoder(w).Encode(resp); err != nil {
+			refuse(w, err)
+		}
+	}
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		f = fault.New(fault.Internal, "%w", err)
+	}
+	http.Error(w, f.Error(), http.StatusConflict)
+}
+
+// Call asks the institution that runs in dir. result may be nil.
+func Call(ctx context.Context, dir, what string, request, result any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, socketFile))
+	}}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://institution/"+what, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return fault.New(fault.Unavailable, "no institution answers in %s (start it with \"vitalveil institution run --dir %s\"): %w", dir, dir, err)
+	}
+	defer resp.Body.Close()
+	back, err := io.ReadAll(io.LimitReader(resp.Body, maxControlBack))
+	if err != nil {
+		return fault.New(fault.Unavailable, "the institution in %s went away: %w", dir, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fault.Parse(string(bytes.TrimSpace(back)))
+	}
+	if result == nil {
+		return nil
+	}
+	return json.Unmarshal(back, result)
+}

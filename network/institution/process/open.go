@@ -1,0 +1,145 @@
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/embedded"
+	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/institution"
+)
+
+// ledger is an institution's access to its ledger.
+type ledger interface {
+	network.Client
+	Height(context.Context) (uint64, error)
+	Close() error
+}
+
+// Process is an institution with what it is connected to.
+type Process struct {
+	*institution.Institution
+	dir     string
+	genesis record.Genesis
+	ledger  ledger
+	blobs   *blob.Store // nil where blobs come through a gateway
+	log     *slog.Logger
+}
+
+// Open opens the institution in dir and connects it, without talking to anybody
+// yet. Close it in the end.
+func Open(dir string, log *slog.Logger) (*Process, error) {
+	cfg, err := Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	d, err := loadNetwork(cfg.Network)
+	if err != nil {
+		return nil, err
+	}
+	k, err := loadKeys(dir)
+	if err != nil {
+		return nil, err
+	}
+	member, err := memberOf(d, k.identity.MSP)
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{dir: dir, genesis: d.Genesis, log: log}
+	if p.ledger, err = openLedger(cfg, d, k, log); err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	c := institution.Config{
+		Genesis: d.Genesis, Member: member, Identity: k.identity, Client: p.ledger, Height: p.ledger.Height,
+		HPKE: k.hpke, SignKey: k.sign, Dir: filepath.Join(dir, stateDir), Peers: cfg.Members, Roots: d.Roots, Log: log,
+	}
+	if c.Blobs, err = p.openBlobs(cfg, k); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	if c.Listen, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	if p.Institution, err = institution.New(c); err != nil {
+		return nil, errors.Join(err, c.Listen.Close(), p.close())
+	}
+	return p, nil
+}
+
+func openLedger(cfg Config, d record.Descriptor, k keys, log *slog.Logger) (ledger, error) {
+	if cfg.Ledger.Fabric == "" {
+		return embedded.Connect(embedded.RemoteConfig{
+			Address: cfg.Ledger.Address, Operator: cfg.Ledger.Operator, Channel: d.Genesis.Network, Identity: k.identity, Roots: d.Roots,
+		})
+	}
+	profile, err := fabric.LoadProfile(cfg.Ledger.Fabric)
+	if err != nil {
+		return nil, err
+	}
+	if profile.Channel != d.Genesis.Network {
+		return nil, fmt.Errorf("the Fabric network's channel is %q; name the network so, not %q", profile.Channel, d.Genesis.Network)
+	}
+	org, err := profile.Org(k.identity.MSP)
+	if err != nil {
+		return nil, err
+	}
+	id, err := network.LoadIdentity(org.IdentityDir)
+	if err != nil {
+		return nil, err
+	}
+	return fabric.Connect(profile, id, fabric.WithPeers(org.MSP), fabric.WithLog(log))
+}
+
+func (p *Process) openBlobs(cfg Config, k keys) (institution.Blobs, error) {
+	if cfg.Blobs.Directory == "" {
+		return gatewayBlobs{api.NewClient(cfg.Blobs.Gateway, p.genesis.Network, &api.Signer{Party: api.MemberParty(k.identity.MSP), Key: k.sign})}, nil
+	}
+	var err error
+	if p.blobs, err = blob.Open(cfg.Blobs.Directory); err != nil {
+		return nil, err
+	}
+	return p.blobs, nil
+}
+
+// gatewayBlobs fetches blobs through a gateway, which gives them to members.
+type gatewayBlobs struct{ client *api.Client }
+
+func (g gatewayBlobs) Get(ctx context.Context, id record.ID) ([]byte, error) {
+	return g.client.Blob(ctx, id)
+}
+
+// Close closes everything. Run must have returned.
+func (p *Process) Close() error { return errors.Join(p.Institution.Close(), p.close()) }
+
+func (p *Process) close() error {
+	err := p.ledger.Close()
+	if p.blobs != nil {
+		err = errors.Join(err, p.blobs.Close())
+	}
+	return err
+}
+
+// found records the network's genesis document unless the ledger has it. Any member
+// may do it, so it does not matter who starts first; that the ledger's document is
+// the one in this member's configuration is checked when the first blocks are read.
+func (p *Process) found(ctx context.Context) error {
+	_, err := p.ledger.Evaluate(ctx, network.Call{Function: "Registry:GetGenesis", Args: []string{"{}"}})
+	if err == nil || fault.Of(err) == fault.Unavailable {
+		return err
+	}
+	arg, err := json.Marshal(p.genesis)
+	if err != nil {
+		return err
+	}
+	_, err = network.SubmitRetry(ctx, p.ledger, network.Call{Function: "Registry:Init", Args: []string{string(arg)}})
+	return err
+}

@@ -1,0 +1,13 @@
+package institution
+
+import (
+	"context"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// CreateStudy registers a study of this institution. The same study again is
+// fault.Conflict.
+func (in *Institution) CreateStudy(ctx context.Context, s record.Study) error {
+	return in.perform(ctx, "Study:Create", s)
+}
