@@ -57,12 +57,23 @@ func (in *Institution) keepCohort(ctx context.Context, id string) error {
 // tooLate says why this member will not take part in an attempt: it has given a
 // share of the query, and a share of another cohort would open the difference.
 // To post a cohort for a later attempt is to vow that this is not so.
+//
+// A member cannot vow so for a query that is older than its process: its state may
+// have been restored from a copy made before a share left. Restoring implies a
+// restart, and nothing that is in the state could tell the two apart. What is lost
+// is a query in which a patient withdraws and a member restarts.
 func (in *Institution) tooLate(id string, attempt int) (string, error) {
 	if attempt == 0 {
 		return "", nil
 	}
 	if attempt >= index.MaxAttempts {
 		return "patients withdrew again and again while the query was open", nil
+	}
+	in.mu.Lock()
+	inherited := in.inherited[id]
+	in.mu.Unlock()
+	if inherited && !in.index.Posted(id, attempt, in.self.MSP) {
+		return "a patient withdrew and a member restarted while the query was open", nil
 	}
 	for earlier := range attempt {
 		_, found, err := in.vault.get(answerName(id, earlier))

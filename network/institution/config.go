@@ -73,6 +73,9 @@ type Institution struct {
 	start  uint64 // blocks that there were when Run began; 0: not known yet
 	closed bool
 	failed error // why the index stopped
+	// inherited are the queries that were open when this process had read what was
+	// on the ledger at its start; nil before.
+	inherited map[string]bool
 }
 
 const defaultPatience = 30 * time.Second

@@ -17,7 +17,7 @@ import (
 
 // stragglers is how long the asker waits for further answers, to compare them,
 // once it has every piece.
-const stragglers = 3 * time.Second
+const stragglers = time.Second
 
 // Evidence is one member's share of a disputed piece: the signed answer, and the
 // clear share whose hash it signs.

@@ -164,7 +164,26 @@ func (in *Institution) caughtUp(ctx context.Context) (bool, error) {
 		in.mu.Unlock()
 		target = height
 	}
-	return in.index.Height() >= target, nil
+	if in.index.Height() < target {
+		return false, nil
+	}
+	in.inherit()
+	return true, nil
+}
+
+// inherit notes, once, the queries that are older than this process. Whether a
+// share of one of them has left is in the state; but the state may be a copy that
+// was restored, and then it does not know (tooLate).
+func (in *Institution) inherit() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.inherited != nil {
+		return
+	}
+	in.inherited = map[string]bool{}
+	for _, id := range in.index.Open() {
+		in.inherited[id] = true
+	}
 }
 
 // severity: what is merely not there yet is no reason to wake anybody.
