@@ -19,6 +19,10 @@ import (
 // once it has every piece.
 const stragglers = time.Second
 
+// againPause is how long to wait before a member that could not be reached is asked
+// again.
+const againPause = 200 * time.Millisecond
+
 // Evidence is one member's share of a disputed piece: the signed answer, and the
 // clear share whose hash it signs.
 type Evidence struct {
@@ -59,32 +63,47 @@ type gathered struct {
 	from    map[int][]int // piece -> members that sent it
 	replies []reply
 	failed  []reply
+	again   map[int]error // members that are asked again, and why
 	bytes   int64
 }
 
 // gather asks every member for its shares at once, this one too, and compares
-// what came. It needs every piece from somebody.
+// what came. It needs every piece from somebody, and asks those that cannot be
+// reached again while a piece is missing.
 func (in *Institution) gather(ctx context.Context, q record.QueryState) (*gathered, error) {
 	ctx, cancel := context.WithTimeout(ctx, in.cfg.Patience)
 	defer cancel()
 	members := in.cfg.Genesis.Members
 	replies := make(chan reply, len(members))
-	for m := range members {
-		go func() { replies <- in.fetch(ctx, q, m) }()
+	ask := func(m int, after time.Duration) {
+		go func() {
+			wait(ctx, after)
+			replies <- in.fetch(ctx, q, m)
+		}()
 	}
-	got := &gathered{shares: map[int][]byte{}, from: map[int][]int{}}
+	for m := range members {
+		ask(m, 0)
+	}
+	got := &gathered{shares: map[int][]byte{}, from: map[int][]int{}, again: map[int]error{}}
 	var late <-chan time.Time
 	for open := len(members); open > 0; {
+		whole := len(got.shares) == in.params.Sharing().Pieces()
+		if whole && len(got.again) == open || ctx.Err() != nil {
+			cancel() // nobody is left that would answer at once
+		} else if whole && late == nil {
+			late = time.After(stragglers)
+		}
 		select {
 		case r := <-replies:
+			if !whole && fault.Of(r.err) == fault.Unavailable && ctx.Err() == nil {
+				got.again[r.member] = r.err
+				ask(r.member, againPause)
+				continue
+			}
 			open--
 			got.add(r)
 		case <-late:
 			cancel() // the rest answer with an error at once
-			late = nil
-		}
-		if late == nil && ctx.Err() == nil && len(got.shares) == in.params.Sharing().Pieces() {
-			late = time.After(stragglers)
 		}
 	}
 	return got, in.judge(ctx, q, got)
@@ -105,7 +124,12 @@ func (in *Institution) fetch(ctx context.Context, q record.QueryState, member in
 }
 
 func (g *gathered) add(r reply) {
+	before := g.again[r.member]
+	delete(g.again, r.member)
 	if r.err != nil {
+		if before != nil { // says more than that time is up
+			r.err = before
+		}
 		g.failed = append(g.failed, r)
 		return
 	}

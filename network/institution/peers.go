@@ -6,8 +6,10 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
@@ -63,7 +65,12 @@ func (p *peers) conn(msp string) (*grpc.ClientConn, error) {
 		return nil, fault.New(fault.Unavailable, "no address is configured for %s", msp)
 	}
 	c, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(credentials.NewTLS(p.tls[msp])),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)), grpc.WithDisableServiceConfig())
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)), grpc.WithDisableServiceConfig(),
+		// A member that was restarted is found again soon.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 3 * time.Second,
+		}))
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "%s: %w", msp, err)
 	}

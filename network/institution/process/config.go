@@ -24,6 +24,9 @@ const (
 	socketFile = "control.sock"
 )
 
+// maxPatience is in seconds: longer than any query lives.
+const maxPatience = 3600
+
 // maxDocument bounds configuration files and network documents, in bytes.
 const maxDocument = 4 << 20
 
@@ -37,6 +40,9 @@ type Config struct {
 	Members map[string]string `json:"members"`
 	Ledger  LedgerConfig      `json:"ledger"`
 	Blobs   BlobsConfig       `json:"blobs"`
+	// Patience is how many seconds to wait for other members before naming who is
+	// missing; 0 stands for 30.
+	Patience int `json:"patience_seconds,omitempty"`
 }
 
 // LedgerConfig names one of two ledgers.
@@ -75,6 +81,9 @@ func Load(dir string) (Config, error) {
 func (c Config) check() error {
 	if c.Network == "" || c.Listen == "" {
 		return errors.New("network and listen are needed")
+	}
+	if c.Patience < 0 || c.Patience > maxPatience {
+		return fmt.Errorf("patience_seconds is 0 to %d", maxPatience)
 	}
 	if (c.Ledger.Fabric == "") == (c.Ledger.Address == "") {
 		return errors.New("ledger needs either fabric, or address and operator")

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"time"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/blob"
@@ -62,6 +63,7 @@ func Open(dir string, log *slog.Logger) (*Process, error) {
 	c := institution.Config{
 		Genesis: d.Genesis, Member: member, Identity: k.identity, Client: p.ledger, Height: p.ledger.Height,
 		HPKE: k.hpke, SignKey: k.sign, Dir: filepath.Join(dir, stateDir), Peers: cfg.Members, Roots: d.Roots, Log: log,
+		Patience: time.Duration(cfg.Patience) * time.Second,
 	}
 	if c.Blobs, err = p.openBlobs(cfg, k); err != nil {
 		return nil, errors.Join(err, p.close())
