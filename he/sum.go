@@ -112,3 +112,10 @@ func (s *Sum) Rows() int64 { return s.rows }
 
 // Coefficients returns the coefficients that the sum covers.
 func (s *Sum) Coefficients() []int { return slices.Clone(s.coeffs) }
+
+// Equal reports whether two sums are of as many rows and open to the same.
+func (s *Sum) Equal(o *Sum) bool {
+	s.reduce()
+	o.reduce()
+	return s.params.profile.Name == o.params.profile.Name && s.rows == o.rows && slices.Equal(s.coeffs, o.coeffs) && slices.Equal(s.acc, o.acc)
+}

@@ -386,6 +386,7 @@ func TestAttackAnswerThatIsNotTheMembers(t *testing.T) {
 
 func TestAttackRowNotMatchingPointer(t *testing.T) {
 	w := settledWorld(t, 11)
+	w.forgetColumns(hospitalA) // so that the asker reads blobs
 	// The store gives the asker other bytes once the members have vouched.
 	var blob record.ID
 	w.blobs.mu.Lock()

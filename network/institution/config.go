@@ -62,7 +62,8 @@ type Institution struct {
 	vault   *vault
 	secrets *secrets
 	sums    *keySums
-	blocks  *signal // a block was applied
+	columns *columns // nil for the registrar, which never asks
+	blocks  *signal  // a block was applied
 	peers   *peers
 	server  *tls.Config
 	queries *locks
@@ -113,7 +114,7 @@ func New(cfg Config) (*Institution, error) {
 	}
 	in.secrets = newSecrets(params, in.context, in.vault)
 	in.sums = newKeySums(in.secrets, in.index.DeviceIDs, in.log)
-	if err := errors.Join(in.claimState(), in.sums.load()); err != nil {
+	if err := errors.Join(in.claimState(), in.sums.load(), in.openColumns()); err != nil {
 		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.close())
 	}
 	return in, nil
@@ -152,6 +153,15 @@ func (c *Config) check() error {
 		return fmt.Errorf("the signing key is not the one that the genesis has for %s", self.MSP)
 	}
 	return nil
+}
+
+func (in *Institution) openColumns() error {
+	if in.self.MSP == in.cfg.Genesis.Registrar {
+		return nil
+	}
+	var err error
+	in.columns, err = newColumns(in.params, in.cfg.Genesis.Network, in.cfg.Dir, in.vault, in.sums.number)
+	return err
 }
 
 // claimState makes sure that a state directory serves one member of one network

@@ -11,6 +11,8 @@ import (
 
 func windowOf(p record.Pointer) he.Window { return he.Window{Hour: p.Index, Correction: p.Correction} }
 
+func windowOfRow(r index.HourRow) he.Window { return he.Window{Hour: r.Hour, Correction: r.Correction} }
+
 // compareRow is the order of rows in a blob.
 func compareRow(r record.BlobRow, want index.HourRow) int {
 	return cmp.Or(cmp.Compare(r.Hour, want.Hour), cmp.Compare(r.Correction, want.Correction))
@@ -76,17 +78,19 @@ func merged(groups []lateGroup, key func(lateGroup) string, join func(*lateGroup
 func (in *Institution) lateKeys(members []record.CohortMember, piece int) ([]he.KeyGroup, error) {
 	var out []he.KeyGroup
 	for _, g := range lateGroups(members) {
-		sum := in.params.NewKeySum()
+		var set deviceSet
 		for _, i := range g.members {
-			t, err := in.secrets.get(pieceOf{members[i].Device, piece})
+			n, err := in.sums.number(members[i].Device)
 			if err != nil {
 				return nil, err
 			}
-			if err := sum.Add(t); err != nil {
-				return nil, err
-			}
+			set.flip(n)
 		}
-		out = append(out, he.KeyGroup{Windows: g.windows, Secret: sum})
+		sum, err := in.sums.over(piece, set, nil)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, he.KeyGroup{Windows: g.windows, Secret: sum.sum})
 	}
 	return out, nil
 }

@@ -2,6 +2,7 @@ package institution
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/vitalveil/vitalveil/he"
@@ -78,7 +79,11 @@ func (in *Institution) keepScope(scopes map[record.ID]bool, scope string, device
 // its rows. Erasure calls it once the seeds themselves are gone.
 func (in *Institution) dropDevice(device record.ID) error {
 	in.secrets.drop(device)
-	return in.sums.drop(device)
+	err := in.sums.drop(device)
+	if in.columns != nil {
+		err = errors.Join(err, in.columns.drop(device))
+	}
+	return err
 }
 
 // groups sums one piece over the devices that have a row, hour by hour, and

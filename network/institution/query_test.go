@@ -163,7 +163,7 @@ func TestExpiredQueryGetsNoShare(t *testing.T) {
 	wantFault(t, err, fault.Expired)
 }
 
-func TestEveryBlobIsReadOnceByTheAsker(t *testing.T) {
+func TestEveryBlobIsReadOnceByTheAskerAndNoneWithColumns(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(11)
 	w.measure()
@@ -172,18 +172,30 @@ func TestEveryBlobIsReadOnceByTheAsker(t *testing.T) {
 		_, all := in.Index().Vouched(in.Index().Batches(0)[0].ID, in.MSP())
 		return all
 	})
-	w.blobs.mu.Lock()
-	clear(w.blobs.reads)
-	w.blobs.mu.Unlock()
-	if _, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0)); err != nil {
-		t.Fatal(err)
-	}
-	if len(w.blobs.reads) != 11 {
-		t.Errorf("%d blobs were read, want 11", len(w.blobs.reads))
-	}
-	for id, n := range w.blobs.reads {
-		if n != 1 {
-			t.Errorf("blob %s was read %d times", id.Short(), n)
+	w.study("noisy", false)
+	for _, c := range []struct {
+		what  string
+		first func()
+		blobs int
+	}{
+		{"with columns", func() {}, 0},
+		{"without columns", func() { w.forgetColumns(hospitalA) }, 11},
+		{"with the columns that the last query left", func() {}, 0},
+	} {
+		c.first()
+		w.blobs.mu.Lock()
+		clear(w.blobs.reads)
+		w.blobs.mu.Unlock()
+		if _, err := w.members[hospitalA].Ask(t.Context(), ask("noisy", 500_000)); err != nil {
+			t.Fatal(err)
+		}
+		if len(w.blobs.reads) != c.blobs {
+			t.Errorf("%s: %d blobs were read, want %d", c.what, len(w.blobs.reads), c.blobs)
+		}
+		for id, n := range w.blobs.reads {
+			if n != 1 {
+				t.Errorf("%s: blob %s was read %d times", c.what, id.Short(), n)
+			}
 		}
 	}
 }

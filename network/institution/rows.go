@@ -73,7 +73,9 @@ func (in *Institution) vouch(ctx context.Context, batches []index.Batch) ([]inde
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil || len(posts) == 0 {
+	err := g.Wait()
+	in.flushColumns()
+	if err != nil || len(posts) == 0 {
 		return later, err
 	}
 	return later, in.perform(ctx, "Pointer:Available", record.Available{Posts: posts})
@@ -106,8 +108,10 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch) ([]byte, bool
 			if err != nil {
 				in.log.Debug("blob is not there yet", "blob", p.Blob.Short(), "err", err)
 				missing, found = true, false
-			} else if found = rows[windowOf(p)] == p.Commitment; !found {
+			} else if found = rows[windowOf(p)].hash == p.Commitment; !found {
 				in.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "hour", p.Index, "correction", p.Correction)
+			} else {
+				in.takeIn(p.Device, windowOf(p), rows[windowOf(p)].row)
 			}
 		}
 		if found {
@@ -117,10 +121,36 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch) ([]byte, bool
 	return bitmap, missing
 }
 
-// rowsOf returns the hashes of the well-formed rows in a pointer's blob by window:
+// takeIn puts a row that is known to be the ledger's into columns. A failure costs
+// time later: the row is read from its blob.
+func (in *Institution) takeIn(device record.ID, w he.Window, row []byte) {
+	if in.columns == nil {
+		return
+	}
+	if err := in.columns.add(device, w, row); err != nil {
+		in.log.Warn("a row is not in columns", "device", device.Short(), "hour", w.Hour, "err", err)
+	}
+}
+
+func (in *Institution) flushColumns() {
+	if in.columns == nil {
+		return
+	}
+	if err := in.columns.flush(); err != nil {
+		in.log.Warn("columns could not be written", "err", err)
+	}
+}
+
+// checkedRow is a well-formed row and its SHA-256.
+type checkedRow struct {
+	hash record.ID
+	row  []byte
+}
+
+// rowsOf returns the well-formed rows in a pointer's blob by window:
 // none if the blob is not one of the pointer's device. An error means that the
 // blob could not be fetched.
-func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[he.Window]record.ID, error) {
+func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[he.Window]checkedRow, error) {
 	if rows, ok := in.checked.get(p); ok {
 		return rows, nil
 	}
@@ -128,12 +158,12 @@ func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[he.Win
 	if err != nil {
 		return nil, err
 	}
-	rows := map[he.Window]record.ID{}
+	rows := map[he.Window]checkedRow{}
 	device, list, err := record.DecodeRows(blob)
 	if err == nil && device == p.Device {
 		for _, r := range list {
 			if r.Correction <= record.MaxCorrection && in.params.CheckRow(r.Row) == nil {
-				rows[he.Window{Hour: r.Hour, Correction: r.Correction}] = record.SumID(r.Row)
+				rows[he.Window{Hour: r.Hour, Correction: r.Correction}] = checkedRow{record.SumID(r.Row), r.Row}
 			}
 		}
 	}
@@ -145,25 +175,25 @@ func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[he.Win
 // may be anchored in several batches.
 type verdicts struct {
 	mu   sync.Mutex
-	rows map[verdictKey]map[he.Window]record.ID
+	rows map[verdictKey]map[he.Window]checkedRow
 }
 
 type verdictKey struct{ blob, device record.ID }
 
-// maxVerdicts bounds the blobs remembered, some 25 kB each; all are forgotten
+// maxVerdicts bounds the blobs remembered, some 35 kB each where a blob has a day; all are forgotten
 // when there are more.
 const maxVerdicts = 256
 
-func newVerdicts() *verdicts { return &verdicts{rows: map[verdictKey]map[he.Window]record.ID{}} }
+func newVerdicts() *verdicts { return &verdicts{rows: map[verdictKey]map[he.Window]checkedRow{}} }
 
-func (v *verdicts) get(p record.Pointer) (map[he.Window]record.ID, bool) {
+func (v *verdicts) get(p record.Pointer) (map[he.Window]checkedRow, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	rows, ok := v.rows[verdictKey{p.Blob, p.Device}]
 	return rows, ok
 }
 
-func (v *verdicts) put(p record.Pointer, rows map[he.Window]record.ID) {
+func (v *verdicts) put(p record.Pointer, rows map[he.Window]checkedRow) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.rows) >= maxVerdicts {

@@ -41,21 +41,86 @@ func (in *Institution) work(c index.Cohort) ([]piecework, error) {
 	return out, nil
 }
 
-// sumRows adds every row of the cohort exactly once, on the asked coefficients.
-// Each is the one that its device has signed on the ledger; one that is missing
-// or different ends the sum with an error that names it. It also returns how
-// many bytes were read.
+// sumRows adds every row of the cohort exactly once, on the asked coefficients:
+// from columns what is there, and the rest from blobs. Each is the one that its
+// device has signed on the ledger; one that is missing or different ends the sum
+// with an error that names it. It also returns how many bytes were read.
 func (in *Institution) sumRows(ctx context.Context, c index.Cohort, coeffs []int) (*he.Sum, int64, error) {
 	work, err := in.work(c)
 	if err != nil {
 		return nil, 0, err
 	}
+	sum, read, err := in.sumColumns(ctx, &work, coeffs)
+	if err != nil {
+		return nil, 0, err
+	}
+	n, err := in.sumBlobs(ctx, sum, work)
+	if err != nil {
+		return nil, 0, err
+	}
+	if sum.Rows() != c.Rows {
+		return nil, 0, fault.New(fault.Internal, "%d rows were added, the cohort has %d", sum.Rows(), c.Rows)
+	}
+	return sum, read + n, nil
+}
+
+// sumColumns adds what is in columns and takes it off the work.
+func (in *Institution) sumColumns(ctx context.Context, work *[]piecework, coeffs []int) (*he.Sum, int64, error) {
+	if in.columns == nil {
+		sum, err := in.params.NewSum(coeffs)
+		return sum, 0, err
+	}
+	slot, ok := in.columns.layout(coeffs)
+	if !ok {
+		sum, err := in.params.NewSum(coeffs)
+		return sum, 0, err
+	}
+	want := wanted{}
+	for _, p := range *work {
+		n, err := in.sums.number(p.device)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, r := range p.rows {
+			want.flip(n, windowOfRow(r))
+		}
+	}
+	sum, read, err := in.columns.sum(ctx, slot, want)
+	if err != nil {
+		return nil, 0, err
+	}
+	*work, err = in.missing(*work, want)
+	return sum, read, err
+}
+
+// missing is the part of the work that is still wanted.
+func (in *Institution) missing(work []piecework, want wanted) ([]piecework, error) {
+	var out []piecework
+	for _, p := range work {
+		n, err := in.sums.number(p.device)
+		if err != nil {
+			return nil, err
+		}
+		p.rows = slices.DeleteFunc(p.rows, func(r index.HourRow) bool { return !want.has(n, windowOfRow(r)) })
+		if len(p.rows) > 0 {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// sumBlobs adds rows from their blobs, and puts them into columns for the next time.
+func (in *Institution) sumBlobs(ctx context.Context, sum *he.Sum, work []piecework) (int64, error) {
+	if len(work) == 0 {
+		return 0, nil
+	}
 	var sums [readers]*he.Sum
 	var read atomic.Int64
+	var err error
 	g, ctx := errgroup.WithContext(ctx)
 	for w := range sums {
-		if sums[w], err = in.params.NewSum(coeffs); err != nil {
-			return nil, 0, err
+		if sums[w], err = in.params.NewSum(sum.Coefficients()); err != nil {
+			return 0, err
 		}
 		g.Go(func() error {
 			for i := w; i < len(work) && ctx.Err() == nil; i += len(sums) {
@@ -69,17 +134,15 @@ func (in *Institution) sumRows(ctx context.Context, c index.Cohort, coeffs []int
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
-	for _, s := range sums[1:] {
-		if err := sums[0].Merge(s); err != nil {
-			return nil, 0, err
+	in.flushColumns()
+	for _, s := range sums {
+		if err := sum.Merge(s); err != nil {
+			return 0, err
 		}
 	}
-	if sums[0].Rows() != c.Rows {
-		return nil, 0, fault.New(fault.Internal, "%d rows were added, the cohort has %d", sums[0].Rows(), c.Rows)
-	}
-	return sums[0], read.Load(), nil
+	return read.Load(), nil
 }
 
 // addBlob adds the rows of one blob and returns its size.
@@ -103,6 +166,7 @@ func (in *Institution) addBlob(ctx context.Context, sum *he.Sum, p piecework) (i
 		if err := sum.Add(rows[i].Row); err != nil {
 			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d, correction %d: %w", p.device.Short(), want.Hour, want.Correction, err)
 		}
+		in.takeIn(p.device, windowOfRow(want), rows[i].Row)
 	}
 	return len(blob), nil
 }

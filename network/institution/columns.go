@@ -1,0 +1,312 @@
+package institution
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// columns keeps, of every row that this member has found to be the one that its
+// device signed, the part of each metric in a file of its own for each day, so that
+// a query reads a ninth of the bytes and in order. Files are made of blocks: a
+// header, a key for each row, the rows (he.Columns), and a MAC under a key from the
+// vault. A block that is damaged is not used. What is not here is read from the
+// blobs, so nothing is lost with a file and writes are not synced. It is safe for
+// concurrent use.
+type columns struct {
+	params  *he.Params
+	network string
+	dir     string
+	key     []byte
+	layouts map[int]*he.Columns // by slot
+	number  func(record.ID) (int, error)
+
+	mu      sync.Mutex
+	pending map[columnFile]*columnBlock
+	opened  map[columnFile]bool // its end was checked
+}
+
+// columnFile is the rows of a day (Unix days) and a metric's slot.
+type columnFile struct {
+	day  int64
+	slot int
+}
+
+type columnBlock struct {
+	keys, rows []byte
+	count      int
+}
+
+const (
+	columnsFolder = "columns"
+	columnKeyName = "columnkey"
+	columnMagic   = 0x76636f31 // "vco1"
+	columnHeader  = 8          // magic and number of rows
+	columnKey     = 8          // device's number, hour of the day, correction
+	// rowsOfDay is how many rows a device can have in a day.
+	rowsOfDay = 24 * (1 + record.MaxCorrection)
+	// columnRows bounds the rows of a block.
+	columnRows = 512
+	// maxColumnFiles bounds the blocks that are being filled.
+	maxColumnFiles = 512
+)
+
+func newColumns(p *he.Params, network, dir string, v *vault, number func(record.ID) (int, error)) (*columns, error) {
+	key, found, err := v.get(columnKeyName)
+	if err == nil && !found {
+		key = make([]byte, 32)
+		rand.Read(key)
+		err = v.put(entry{columnKeyName, key})
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &columns{
+		params: p, network: network, dir: filepath.Join(dir, columnsFolder), key: key, number: number,
+		layouts: map[int]*he.Columns{}, pending: map[columnFile]*columnBlock{}, opened: map[columnFile]bool{},
+	}
+	for slot := range p.Schema().Slots() {
+		if c.layouts[slot], err = p.Columns(p.Schema().MetricCoefficients(slot)); err != nil {
+			return nil, err
+		}
+	}
+	return c, os.MkdirAll(c.dir, 0o700)
+}
+
+func (f columnFile) name() string { return fmt.Sprintf("%d-%d", f.day, f.slot) }
+
+// place is where a row lies: its day and its number within.
+func place(device int, w he.Window) (int64, int) {
+	day := w.Hour / 24
+	if w.Hour%24 < 0 {
+		day--
+	}
+	return day, (device*(1+record.MaxCorrection)+int(w.Correction))*24 + int(w.Hour-24*day)
+}
+
+// add takes a row in. It must be known to be the one that the ledger has for this
+// device and window.
+func (c *columns) add(device record.ID, w he.Window, row []byte) error {
+	n, err := c.number(device)
+	if err != nil {
+		return err
+	}
+	day, at := place(n, w)
+	key := binary.LittleEndian.AppendUint64(nil, uint64(at))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for slot, layout := range c.layouts {
+		f := columnFile{day, slot}
+		b := c.pending[f]
+		if b == nil {
+			b = &columnBlock{}
+			c.pending[f] = b
+		}
+		if b.rows, err = layout.Append(b.rows, row); err != nil {
+			return err
+		}
+		b.keys = append(b.keys, key...)
+		if b.count++; b.count == columnRows {
+			if err := c.write(f); err != nil {
+				return err
+			}
+		}
+	}
+	if len(c.pending) > maxColumnFiles {
+		return c.writeAll()
+	}
+	return nil
+}
+
+// flush writes what was taken in.
+func (c *columns) flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.writeAll()
+}
+
+func (c *columns) writeAll() error {
+	var all error
+	for f := range c.pending {
+		all = errors.Join(all, c.write(f))
+	}
+	return all
+}
+
+func (c *columns) write(f columnFile) error {
+	b := c.pending[f]
+	delete(c.pending, f)
+	block := make([]byte, 0, columnHeader+len(b.keys)+len(b.rows)+sha256.Size)
+	block = binary.LittleEndian.AppendUint32(block, columnMagic)
+	block = binary.LittleEndian.AppendUint32(block, uint32(b.count))
+	block = append(append(block, b.keys...), b.rows...)
+	block = append(block, c.mac(f, block)...)
+	path := filepath.Join(c.dir, f.name())
+	if !c.opened[f] {
+		if err := c.cut(f, path); err != nil {
+			return err
+		}
+		c.opened[f] = true
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(block)
+	if err = errors.Join(err, file.Close()); err != nil {
+		c.opened[f] = false
+	}
+	return err
+}
+
+func (c *columns) mac(f columnFile, block []byte) []byte {
+	h := hmac.New(sha256.New, c.key)
+	id := record.Digest("column-block/v1", c.network, []any{c.params.Profile().Name, c.params.Schema().Digest(), f.day, f.slot})
+	h.Write(id[:])
+	h.Write(block)
+	return h.Sum(nil)
+}
+
+// cut ends a file after its last whole block: a crash may have left a part of one.
+func (c *columns) cut(f columnFile, path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	end, err := int64(0), error(nil)
+	for err == nil {
+		var size int64
+		if size, err = c.blockSize(file, f, end); err == nil {
+			end += size
+		}
+	}
+	return errors.Join(file.Truncate(end), file.Close())
+}
+
+// blockSize reads the header of the block at an offset; io.EOF where there is no
+// whole block.
+func (c *columns) blockSize(file *os.File, f columnFile, at int64) (int64, error) {
+	var header [columnHeader]byte
+	if _, err := file.ReadAt(header[:], at); err != nil {
+		return 0, io.EOF
+	}
+	count := binary.LittleEndian.Uint32(header[4:])
+	if binary.LittleEndian.Uint32(header[:]) != columnMagic || count == 0 || count > columnRows {
+		return 0, io.EOF
+	}
+	size := int64(columnHeader) + int64(count)*int64(columnKey+c.layouts[f.slot].Size()) + sha256.Size
+	info, err := file.Stat()
+	if err != nil || info.Size() < at+size {
+		return 0, io.EOF
+	}
+	return size, nil
+}
+
+// drop deletes every file with rows of a device; they are made again from the
+// blobs of the others.
+func (c *columns) drop(device record.ID) error {
+	n, err := c.number(device)
+	if err != nil {
+		return err
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return err
+	}
+	var all error
+	for _, e := range entries {
+		f, ok := c.parse(e.Name())
+		if !ok {
+			continue
+		}
+		holds := false
+		err := c.blocks(f, func(block []byte) error {
+			keys, _ := c.split(f, block)
+			for i := 0; i < len(keys); i += columnKey {
+				holds = holds || int(binary.LittleEndian.Uint64(keys[i:])/rowsOfDay) == n
+			}
+			return nil
+		})
+		if holds {
+			err = errors.Join(err, os.Remove(filepath.Join(c.dir, e.Name())))
+		}
+		all = errors.Join(all, err)
+	}
+	return all
+}
+
+func (c *columns) parse(name string) (columnFile, bool) {
+	i := len(name) - 1
+	for i > 0 && name[i] != '-' {
+		i--
+	}
+	day, err := strconv.ParseInt(name[:max(i, 0)], 10, 64)
+	slot, err2 := strconv.Atoi(name[i+1:])
+	f := columnFile{day, slot}
+	return f, err == nil && err2 == nil && c.layouts[slot] != nil && f.name() == name
+}
+
+// split returns the keys and rows of a block.
+func (c *columns) split(f columnFile, block []byte) ([]byte, []byte) {
+	count := (len(block) - columnHeader - sha256.Size) / (columnKey + c.layouts[f.slot].Size())
+	keys := columnHeader + count*columnKey
+	return block[columnHeader:keys], block[keys : len(block)-sha256.Size]
+}
+
+// blocks calls use with every whole block of a file, damaged or not; each call has
+// a buffer of its own.
+func (c *columns) blocks(f columnFile, use func(block []byte) error) error {
+	file, err := os.Open(filepath.Join(c.dir, f.name()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for at := int64(0); ; {
+		size, err := c.blockSize(file, f, at)
+		if err == io.EOF {
+			return nil
+		}
+		block := make([]byte, size)
+		if _, err := file.ReadAt(block, at); err != nil {
+			return err
+		}
+		if err := use(block); err != nil {
+			return err
+		}
+		at += size
+	}
+}
+
+// layout returns the slot of the metric whose coefficients these are.
+func (c *columns) layout(coeffs []int) (int, bool) {
+	for slot := range c.layouts {
+		if slices.Equal(c.params.Schema().MetricCoefficients(slot), coeffs) {
+			return slot, true
+		}
+	}
+	return 0, false
+}
