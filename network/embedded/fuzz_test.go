@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance"
@@ -70,5 +71,34 @@ func FuzzTransaction(f *testing.F) {
 			t.Fatalf("%x is encoded again as %x (%v)", data, again, err)
 		}
 		_ = checkForm(&tx)
+	})
+}
+
+// FuzzRemoteCall feeds whatever bytes as a call to a served ledger.
+func FuzzRemoteCall(f *testing.F) {
+	c := newConsortium(f)
+	trust, err := network.NewTrust(c.roots)
+	if err != nil {
+		f.Fatal(err)
+	}
+	s, err := signCall(c.ids[conformance.OrgA], "test", network.Call{Function: "Put", Args: []string{"k", "v"}}, time.Now())
+	if err != nil {
+		f.Fatal(err)
+	}
+	whole, err := remoteCodec{}.Marshal(&remoteCall{Call: *s})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add(whole[:len(whole)/2])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m := &remoteCall{}
+		if (remoteCodec{}).Unmarshal(data, m) != nil {
+			return
+		}
+		p, err := checkSignedCall(trust, "test", &m.Call, time.Now())
+		if err == nil && (p.member.MSP != conformance.OrgA || string(m.Call.Full) != string(s.Full)) {
+			t.Error("a call that nobody signed is accepted")
+		}
 	})
 }

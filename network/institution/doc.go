@@ -23,8 +23,9 @@
 //
 // What a crash loses: nothing that has left. Seeds are on disk before they are
 // acknowledged, piece keys before they are posted, answers before they are
-// sent; a restarted institution gives the same bytes again. Everything else is
-// read from the ledger anew.
+// sent; a restarted institution gives the same bytes again. Sums of device secrets
+// and rows by metric and day are kept to save time; what is lost or damaged of them
+// is made again from seeds and blobs. Everything else is read from the ledger anew.
 //
 // Not promised here: the asker learns the release, and asks again what noise and
 // budgets allow. That nobody asks too much is for the chaincode (budgets) and

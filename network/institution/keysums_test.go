@@ -274,3 +274,39 @@ func (w *world) gap(a, b []byte) []uint64 {
 	}
 	return out
 }
+
+func TestErasedDeviceLeavesNothingBehind(t *testing.T) {
+	w := settledWorld(t, 11)
+	in := w.members[hospitalB].Institution
+	device := w.patients[3].device
+	n := must(in.sums.number(device))
+	holds := func() bool {
+		in.sums.mu.Lock()
+		defer in.sums.mu.Unlock()
+		for _, s := range in.sums.kept {
+			if s.set.has(n) {
+				return true
+			}
+		}
+		return false
+	}
+	w.wait("sums with the device", holds)
+	if err := in.dropDevice(device); err != nil {
+		t.Fatal(err)
+	}
+	if holds() {
+		t.Error("a kept sum has the device")
+	}
+	for of := range in.secrets.entries {
+		if of.device == device {
+			t.Error("an expanded piece of the device is in memory")
+		}
+	}
+	want := wanted{}
+	for h := range int64(rowHours) {
+		want.flip(n, he.Window{Hour: firstHour + h})
+	}
+	if sum, _, err := in.columns.sum(t.Context(), 0, want); err != nil || sum.Rows() != 0 {
+		t.Errorf("columns have %d rows of the device (%v)", sum.Rows(), err)
+	}
+}
