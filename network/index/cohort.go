@@ -146,8 +146,9 @@ const MaxAttempts = 3
 // place on the ledger. Attempt n+1 is attempt n without the members whose
 // consent no longer permitted it at the end of the first block at which that
 // was so for any of them (Stale): a function of the ledger alone, so members
-// agree on it whenever they look. An attempt that nothing has called for is
-// fault.TooEarly; an unknown query fault.NotFound.
+// agree on it whenever they look. The result is shared and must not be changed. An
+// attempt that nothing has called for is fault.TooEarly; an unknown query
+// fault.NotFound.
 func (ix *Index) Cohort(queryID string, attempt int) (Cohort, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -166,11 +167,20 @@ func (ix *Index) query(id string) (*query, error) {
 }
 
 func (ix *Index) cohort(q *query, attempt int) (Cohort, error) {
+	q.sealing.Lock()
+	defer q.sealing.Unlock()
+	if c, ok := q.sealed[attempt]; ok {
+		return c, nil
+	}
 	members, position, err := ix.members(q, attempt)
 	if err != nil {
 		return Cohort{}, err
 	}
-	return ix.seal(q, attempt, position, members), nil
+	if q.sealed == nil {
+		q.sealed = map[int]Cohort{}
+	}
+	q.sealed[attempt] = ix.seal(q, attempt, position, members)
+	return q.sealed[attempt], nil
 }
 
 // members returns the members of an attempt and the block it was derived at.

@@ -119,6 +119,9 @@ type query struct {
 	members []record.CohortMember
 	size    int
 	posts   map[int]map[string]record.PostCohort // attempt, member
+
+	sealing sync.Mutex
+	sealed  map[int]Cohort // by attempt; an attempt's cohort never changes
 }
 
 // predicate is a predicate request.

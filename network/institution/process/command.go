@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -88,6 +89,10 @@ func isURL(s string) bool {
 	return len(s) > 8 && (s[:7] == "http://" || s[:8] == "https://")
 }
 
+// gcPercent is how much garbage may gather, in per cent of what lives: mostly the
+// index of the ledger, which grows for ever, so half as much as usual.
+const gcPercent = 50
+
 type runCommand struct {
 	dirFlag
 	Verbose bool `help:"Log more."`
@@ -95,6 +100,7 @@ type runCommand struct {
 
 // Run runs the institution until it is interrupted.
 func (c runCommand) Run(ctx context.Context) error {
+	debug.SetGCPercent(gcPercent)
 	level := slog.LevelInfo
 	if c.Verbose {
 		level = slog.LevelDebug
