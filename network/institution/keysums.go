@@ -184,6 +184,14 @@ func (k *keySums) setOf(devices []record.ID) (deviceSet, error) {
 	return s, nil
 }
 
+// withoutErased leaves out the devices that were dropped: the ledger may still list
+// them for a moment.
+func (k *keySums) withoutErased(devices []record.ID) []record.ID {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.DeleteFunc(devices, func(d record.ID) bool { return k.erased[d] })
+}
+
 // nearest returns the kept sum of a piece that differs least from a set: the sum
 // over no devices if there is none nearer.
 func (k *keySums) nearest(piece int, set deviceSet) *keptSum {

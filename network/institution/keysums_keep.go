@@ -63,7 +63,7 @@ func (in *Institution) keepScope(scopes map[record.ID]bool, scope string, device
 	}
 	id := record.SumID([]byte(scope))
 	scopes[id] = true
-	set, err := in.sums.setOf(devices)
+	set, err := in.sums.setOf(in.sums.withoutErased(devices))
 	if err != nil {
 		return err
 	}

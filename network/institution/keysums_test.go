@@ -297,10 +297,17 @@ func TestErasedDeviceLeavesNothingBehind(t *testing.T) {
 	if holds() {
 		t.Error("a kept sum has the device")
 	}
+	in.secrets.mu.Lock()
 	for of := range in.secrets.entries {
 		if of.device == device {
 			t.Error("an expanded piece of the device is in memory")
 		}
+	}
+	in.secrets.mu.Unlock()
+	without := must(in.sums.setOf(in.sums.withoutErased(in.index.Ready())))
+	w.wait("sums without the device", func() bool { return in.sums.nearest(0, without).set.distance(without) == 0 })
+	if holds() {
+		t.Error("a later sum has the device")
 	}
 	want := wanted{}
 	for h := range int64(rowHours) {

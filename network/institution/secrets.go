@@ -20,6 +20,7 @@ type secrets struct {
 	mu      sync.Mutex
 	order   *list.List // of *expanded, latest first
 	entries map[pieceOf]*list.Element
+	erased  map[record.ID]bool // never kept again
 }
 
 type pieceOf struct {
@@ -38,7 +39,7 @@ type expanded struct {
 const maxExpanded = 2048
 
 func newSecrets(p *he.Params, c he.Context, v *vault) *secrets {
-	return &secrets{params: p, context: c, vault: v, order: list.New(), entries: map[pieceOf]*list.Element{}}
+	return &secrets{params: p, context: c, vault: v, order: list.New(), entries: map[pieceOf]*list.Element{}, erased: map[record.ID]bool{}}
 }
 
 // get expands a piece. Whether it is kept in memory is the caller's to say: who
@@ -71,6 +72,7 @@ func (s *secrets) get(of pieceOf, keep bool) (he.Ternary, error) {
 func (s *secrets) drop(device record.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.erased[device] = true
 	for of, el := range s.entries {
 		if of.device == device {
 			delete(s.entries, of)
@@ -82,7 +84,7 @@ func (s *secrets) drop(device record.ID) {
 func (s *secrets) keep(e *expanded) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.entries[e.of]; ok {
+	if _, ok := s.entries[e.of]; ok || s.erased[e.of.device] {
 		return
 	}
 	s.entries[e.of] = s.order.PushFront(e)
