@@ -334,7 +334,9 @@ func (w *world) enrolPatient(p *person) error {
 	v := record.Voucher{Patient: p.id, Person: record.RandomID()}
 	_, err := w.submit(patients, "Registry:EnrolPatient", record.EnrolPatient{
 		Inception: in, Signature: must(record.Sign(p.key, p.id)), Voucher: v,
-		VoucherBy: msps[patients], VoucherSg: must(record.Sign(w.keys[patients].sign, record.Digest(record.DomainVoucher, netName, v))),
+		Vouchers: []record.VoucherSignature{{
+			By: msps[patients], Signature: must(record.Sign(w.keys[patients].sign, record.Digest(record.DomainVoucher, netName, v))),
+		}},
 	})
 	return err
 }
