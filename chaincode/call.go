@@ -110,6 +110,7 @@ func asFault(err error) error {
 
 func begin(tx transaction, who role, when timing) (*call, error) {
 	c := &call{stub: tx.GetStub()}
+	c.stub.StartWriteBatch() // writes leave together at the end: one exchange with the peer
 	msp, err := cid.GetMSPID(c.stub)
 	if err != nil {
 		return nil, fault.New(fault.Forbidden, "the caller has no usable identity: %w", err)

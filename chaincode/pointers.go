@@ -1,6 +1,8 @@
 package chaincode
 
 import (
+	"encoding/json"
+
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/zk/verifier"
@@ -22,6 +24,7 @@ func (*Pointer) Anchor(tx transaction, arg string) (string, error) {
 type anchoring struct {
 	*call
 	now     int64
+	states  map[string][]byte                 // of pointers and devices, read at once
 	devices map[record.ID]*record.DeviceState // nil: not enrolled
 	first   map[string]record.Pointer         // what this call anchors, by key
 	leaves  []record.ID
@@ -42,6 +45,9 @@ func anchor(c *call, a record.Anchor) (*record.AnchorResult, error) {
 		devices: make(map[record.ID]*record.DeviceState),
 		first:   make(map[string]record.Pointer, len(a.Pointers)),
 	}
+	if err := run.read(a.Pointers); err != nil {
+		return nil, err
+	}
 	result := &record.AnchorResult{Items: make([]record.AnchorItem, len(a.Pointers))}
 	for i, p := range a.Pointers {
 		if result.Items[i], err = run.item(p); err != nil {
@@ -52,6 +58,48 @@ func anchor(c *call, a record.Anchor) (*record.AnchorResult, error) {
 		result.Batch, err = run.record()
 	}
 	return result, err
+}
+
+// read fetches all that the pointers may need in one exchange with the peer:
+// one for each key would take longer than checking the signatures.
+func (r *anchoring) read(ps []record.SignedPointer) error {
+	r.states = make(map[string][]byte, 2*len(ps))
+	var keys []string
+	want := func(key string) {
+		if _, ok := r.states[key]; !ok {
+			r.states[key] = nil
+			keys = append(keys, key)
+		}
+	}
+	for _, s := range ps {
+		if hasKey(s.Pointer) {
+			want(PointerKey(s.Pointer))
+			want(DeviceKey(s.Pointer.Device))
+		}
+	}
+	values, err := r.stub.GetMultipleStates(keys...)
+	if err != nil {
+		return err
+	}
+	if len(values) != len(keys) {
+		return fault.New(fault.Internal, "the peer answered for %d of %d keys", len(values), len(keys))
+	}
+	for i, key := range keys {
+		r.states[key] = values[i]
+	}
+	return nil
+}
+
+// hasKey says whether the pointer's kind exists; others have no key.
+func hasKey(p record.Pointer) bool { return p.Kind == record.KindRow || p.Kind == record.KindDay }
+
+// state is call.get for what was read before.
+func (r *anchoring) state(key string, v any) (bool, error) {
+	raw := r.states[key]
+	if raw == nil {
+		return false, nil
+	}
+	return true, json.Unmarshal(raw, v)
 }
 
 // item decides about one pointer; an error is the ledger's own failure.
@@ -85,10 +133,9 @@ func refused(f *fault.Error) record.AnchorItem {
 }
 
 // lookup finds the pointer that is recorded under the same key, on the ledger or
-// earlier in this call, which does not see its own writes. A kind that does not
-// exist has no key.
+// earlier in this call, which does not see its own writes.
 func (r *anchoring) lookup(p record.Pointer) (string, *record.Pointer, error) {
-	if p.Kind != record.KindRow && p.Kind != record.KindDay {
+	if !hasKey(p) {
 		return "", nil, nil
 	}
 	key := PointerKey(p)
@@ -96,7 +143,7 @@ func (r *anchoring) lookup(p record.Pointer) (string, *record.Pointer, error) {
 		return key, &earlier, nil
 	}
 	var state record.PointerState
-	exists, err := r.get(key, &state)
+	exists, err := r.state(key, &state)
 	if err != nil || !exists {
 		return key, nil, err
 	}
@@ -130,7 +177,7 @@ func (r *anchoring) check(s record.SignedPointer) (*fault.Error, error) {
 
 func checkPointer(p record.Pointer) *fault.Error {
 	switch {
-	case p.Kind != record.KindRow && p.Kind != record.KindDay:
+	case !hasKey(p):
 		return fault.New(fault.Invalid, "kind is %q, it can be %q or %q", clip(p.Kind), record.KindRow, record.KindDay)
 	case p.Correction > record.MaxCorrection:
 		return fault.New(fault.Invalid, "correction %d: an hour has at most %d", p.Correction, record.MaxCorrection)
@@ -156,7 +203,7 @@ func (r *anchoring) knownDevice(id record.ID) (*record.DeviceState, error) {
 		return d, nil
 	}
 	d := new(record.DeviceState)
-	exists, err := r.get(DeviceKey(id), d)
+	exists, err := r.state(DeviceKey(id), d)
 	if err != nil {
 		return nil, err
 	}
