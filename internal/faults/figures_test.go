@@ -1,13 +1,20 @@
 package faults
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io/fs"
+	"maps"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,13 +45,14 @@ func (w *world) growth() {
 	disk := w.disk()
 	for tenth := 1; tenth <= 10; tenth++ {
 		batches, at = w.batches(people, at, 20)
-		begin := time.Now()
+		begin, cpu := time.Now(), w.usage()
 		took := w.anchorAll(batches)
+		used := w.usage()
 		n := record.MaxBatch * len(batches)
 		now := w.disk()
-		w.Logf("pointers %6d: %5.0f a second, batch median %v, longest %v; disk %d MB, %d bytes a pointer; memory %d MiB",
+		w.Logf("pointers %6d: %5.0f a second, batch median %v, longest %v; disk %d MB, %d bytes a pointer; %s",
 			tenth*n, float64(n)/time.Since(begin).Seconds(), took[len(took)/2].Round(time.Millisecond),
-			took[len(took)-1].Round(time.Millisecond), now>>20, (now-disk)/int64(n*tenth), w.memory()>>20)
+			took[len(took)-1].Round(time.Millisecond), now>>20, (now-disk)/int64(n*tenth), used.since(cpu, n))
 	}
 }
 
@@ -101,13 +109,55 @@ func (w *world) disk() int64 {
 	return sum
 }
 
-// memory is what the network's processes hold, in bytes; 0 for the embedded
-// ledger, which is part of this one.
-func (w *world) memory() int64 {
+// usage is what the parts of a network have taken: processor time since they
+// began and resident memory now. "test" is this process: clients and, if it is
+// embedded, the ledger.
+type usage struct {
+	cpu    map[string]time.Duration
+	memory map[string]int64
+}
+
+func (w *world) usage() usage {
+	u := usage{map[string]time.Duration{}, map[string]int64{}}
+	var self syscall.Rusage
+	w.ok(syscall.Getrusage(syscall.RUSAGE_SELF, &self))
+	u.cpu["test"] = time.Duration(self.Utime.Nano() + self.Stime.Nano())
 	if w.fabric == nil {
-		return 0
+		return u
 	}
 	s, err := w.fabric.Status(context.Background())
 	w.ok(err)
-	return s.Memory()
+	for _, p := range s.Processes {
+		kind, _, _ := strings.Cut(p.Name, "-")
+		u.cpu[kind] += processorTime(p.PID)
+		u.memory[kind] += p.Memory
+		u.memory["all"] += p.Memory
+	}
+	return u
+}
+
+// processorTime reads what a process has used; 0 where there is no /proc.
+func processorTime(pid int) time.Duration {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on Linux
+}
+
+// since says what n pointers took.
+func (u usage) since(before usage, n int) string {
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(u.cpu)) {
+		parts = append(parts, fmt.Sprintf("%s %d us", kind, (u.cpu[kind]-before.cpu[kind]).Microseconds()/int64(n)))
+	}
+	text := "processor time a pointer: " + strings.Join(parts, ", ")
+	parts = nil
+	for _, kind := range slices.Sorted(maps.Keys(u.memory)) {
+		parts = append(parts, fmt.Sprintf("%s %d MiB", kind, u.memory[kind]>>20))
+	}
+	return text + "; memory: " + strings.Join(parts, ", ")
 }

@@ -78,6 +78,6 @@ func measure(t *testing.T, what string, clients int, d time.Duration, f func(con
 	all := time.Since(begin)
 	slices.Sort(took)
 	at := func(q float64) time.Duration { return took[int(float64(len(took)-1)*q)].Round(time.Millisecond / 10) }
-	t.Logf("%s, %d at once: %.0f a second, median %v, 95 %% %v, longest %v", what, clients,
-		float64(len(took))/all.Seconds(), at(0.5), at(0.95), at(1))
+	t.Logf("%s, %d at once: %.0f a second, median %v, 95 %% %v, 99 %% %v, longest %v", what, clients,
+		float64(len(took))/all.Seconds(), at(0.5), at(0.95), at(0.99), at(1))
 }

@@ -234,14 +234,14 @@ func peerProcess(o peerNode) string       { return "peer-" + o.MSP }
 func (n *Network) startNodes(ctx context.Context) error {
 	var ports []int
 	for _, o := range n.topology.Nodes {
-		c := command{ordererProcess(o), []string{n.binaries.program("orderer")}, ordererEnvironment(n.dir, n.material, o)}
+		c := command{ordererProcess(o), []string{n.binaries.program("orderer")}, ordererEnvironment(n.dir, n.material, o), ordererMemory}
 		if err := n.startOn(c, o.Port, o.Admin, o.Operations); err != nil {
 			return err
 		}
 		ports = append(ports, o.Port, o.Admin)
 	}
 	for _, o := range n.topology.Orgs {
-		c := command{peerProcess(o), []string{n.binaries.program("peer"), "node", "start"}, peerEnvironment(n.dir, n.material, o)}
+		c := command{peerProcess(o), []string{n.binaries.program("peer"), "node", "start"}, peerEnvironment(n.dir, n.material, o), peerMemory}
 		if err := n.startOn(c, o.Port, o.Chaincode, o.Operations); err != nil {
 			return err
 		}

@@ -202,7 +202,7 @@ func (n *Network) serve(ctx context.Context, d definition) error {
 			"--address", address(port), "--id", d.id,
 			"--tls-cert", filepath.Join(id, certFile), "--tls-key", filepath.Join(id, keyFile),
 			"--client-ca", n.material.tlsRoot(o.MSP))
-		if err := n.startOn(command{chaincodeProcess(o, d.sequence), args, nil}, port); err != nil {
+		if err := n.startOn(command{chaincodeProcess(o, d.sequence), args, nil, chaincodeMemory}, port); err != nil {
 			return err
 		}
 		ports = append(ports, port)

@@ -153,9 +153,9 @@ func (n *Network) joinOrderer(ctx context.Context, o ordererNode) error {
 	if !errors.Is(err, errNoChannel) {
 		return err
 	}
-	block, err := os.ReadFile(n.genesisPath())
+	block, err := n.joinBlock(ctx, o)
 	if err != nil {
-		return fatalError{err}
+		return err
 	}
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)

@@ -20,6 +20,14 @@ import (
 	"github.com/vitalveil/vitalveil/internal/state"
 )
 
+// What processes may hold before they collect harder, in MiB. With blocks of
+// megabytes they would otherwise take twice as much, and a network more than 1 GB.
+const (
+	peerMemory      = 192
+	ordererMemory   = 128
+	chaincodeMemory = 64
+)
+
 // Times for ending processes. Fabric stores what it needs before it answers, so
 // an end by force loses nothing that was acknowledged.
 const (
@@ -32,6 +40,9 @@ type command struct {
 	name string // unique in the network, such as "peer-HospitalA"
 	args []string
 	env  []string
+	// memory is what Go's collector aims to stay below, in MiB, unless the
+	// launcher's own environment sets GOMEMLIMIT.
+	memory int
 }
 
 // pidFile is how a process is found again by a later launcher. Start tells it
@@ -92,7 +103,7 @@ func (p *processes) launch(c command, delay time.Duration) error {
 	defer log.Close()
 	// Not exec.CommandContext: the process outlives the call that starts it.
 	cmd := exec.Command(c.args[0], c.args[1:]...)
-	cmd.Env = append(inherited(), c.env...)
+	cmd.Env = append(append([]string{fmt.Sprintf("GOMEMLIMIT=%dMiB", c.memory)}, inherited()...), c.env...)
 	cmd.Dir = p.dir
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = processAttributes(p.attached)

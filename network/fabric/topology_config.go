@@ -34,7 +34,8 @@ func coreConfig(b Binaries) ([]byte, error) {
 	return bytes.ReplaceAll(data, []byte(builderPlaceholder), []byte(strconv.Quote(b.builder()))), nil
 }
 
-// channelTemplate is configtx.yaml. Blocks are cut after 200 ms at the latest.
+// channelTemplate is configtx.yaml. Blocks are cut after 20 ms at
+// the latest: the time of one transaction is nearly all this wait (docs/design/fabric.md).
 // Raft elects within about a second; SmartBFT's times are those for one site.
 var channelTemplate = template.Must(template.New(configtxFile).Parse(`
 Organizations:
@@ -62,7 +63,7 @@ Profiles:
       Admins: {Type: ImplicitMeta, Rule: "MAJORITY Admins"}
     Capabilities: {V3_0: true}
     Orderer:
-      BatchTimeout: 200ms
+      BatchTimeout: 20ms
       BatchSize: {MaxMessageCount: 200, AbsoluteMaxBytes: 10 MB, PreferredMaxBytes: 2 MB}
       Policies:
         <<: *policies
@@ -72,7 +73,7 @@ Profiles:
 {{- if .BFT}}
       OrdererType: BFT
       SmartBFT:
-        RequestBatchMaxInterval: 200ms
+        RequestBatchMaxInterval: 20ms
         RequestForwardTimeout: 2s
         RequestComplainTimeout: 10s
         RequestAutoRemoveTimeout: 3m
