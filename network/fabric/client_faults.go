@@ -24,6 +24,7 @@ const (
 	duplicateMark = "duplicate transaction found"
 	othersFailed  = "failed to collect enough" // endorsements, beyond the first one
 	noOrderer     = "no orderer"
+	notJoined     = "channel does not exist" // an orderer that lost its disk; others have it
 	ordererMark   = "received unsuccessful response from orderer: status="
 )
 
@@ -113,7 +114,7 @@ func (a answer) refusal() error {
 }
 
 func (a answer) elsewhere() error {
-	innocent := strings.Contains(a.message, othersFailed) || strings.Contains(a.message, noOrderer)
+	innocent := strings.Contains(a.message, othersFailed) || strings.Contains(a.message, noOrderer) || strings.Contains(a.message, notJoined)
 	return &elsewhere{err: fault.New(fault.Unavailable, "%s", a), innocent: innocent}
 }
 
@@ -162,6 +163,9 @@ func orderingRefusal(err error) error {
 	s, ok := a.saying(ordererMark)
 	if !ok || a.code != codes.Aborted {
 		return a.refusal()
+	}
+	if strings.Contains(s, notJoined) {
+		return nil
 	}
 	switch {
 	case strings.Contains(s, ordererMark+common.Status_FORBIDDEN.String()):

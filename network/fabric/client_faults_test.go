@@ -101,6 +101,7 @@ func TestAnOrdererRefusesOnlyWhatCanNeverPass(t *testing.T) {
 		{said(t, codes.Aborted, fmt.Sprintf(orderSays, "BAD_REQUEST", "message payload is 99 bytes and exceeds maximum allowed 9 bytes")), fault.TooLarge},
 		{said(t, codes.Aborted, fmt.Sprintf(orderSays, "BAD_REQUEST", "odd")), fault.Invalid},
 		{said(t, codes.Unavailable, "no orderers could successfully process transaction", fmt.Sprintf(orderSays, "SERVICE_UNAVAILABLE", "no Raft leader")), ""},
+		{said(t, codes.Aborted, fmt.Sprintf(orderSays, "BAD_REQUEST", "channel does not exist")), ""},
 		{said(t, codes.DeadlineExceeded, "submit timeout expired"), ""},
 	} {
 		if got := fault.Of(orderingRefusal(c.err)); got != c.want {

@@ -22,9 +22,17 @@ import (
 const (
 	serveContracts   = "serve-contracts"
 	serveConformance = "serve-conformance"
+	keepNetwork      = "keep" // then the directory: calls Keep with the conformance chaincode
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == keepNetwork {
+		if err := keep(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "serve-") {
 		if err := serveChaincode(os.Args[1], os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -33,6 +41,12 @@ func TestMain(m *testing.M) {
 		return
 	}
 	goleak.VerifyTestMain(m)
+}
+
+func keep(dir string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return Keep(ctx, Options{Dir: dir, Chaincode: []string{os.Args[0], serveConformance}, Log: os.Stderr})
 }
 
 func serveChaincode(which string, args []string) error {

@@ -15,6 +15,7 @@ import (
 type Command struct {
 	Up      upCommand      `cmd:"" help:"Build Fabric if needed and start a network of native processes on loopback, or resume one."`
 	Status  statusCommand  `cmd:"" help:"Show the network's processes, heights and memory."`
+	Keep    keepCommand    `cmd:"" hidden:"" help:"Start again what dies of a network, until ended."`
 	Upgrade upgradeCommand `cmd:"" help:"Put this program's chaincode into service as the next sequence."`
 	Down    downCommand    `cmd:"" help:"End the network's processes; its data stay."`
 }
@@ -49,7 +50,13 @@ func (c upCommand) Run(ctx context.Context) error {
 		return err
 	}
 	start := time.Now()
-	n, err := Up(ctx, Options{Dir: dir, Orderers: c.Orderers, BasePort: c.Ports, Attached: c.Foreground, Log: os.Stderr})
+	o := Options{Dir: dir, Orderers: c.Orderers, BasePort: c.Ports, Attached: c.Foreground, Log: os.Stderr}
+	if !c.Foreground {
+		if o.Keeper, err = keeper(dir); err != nil {
+			return err
+		}
+	}
+	n, err := Up(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -161,6 +161,11 @@ func (n *Network) start(ctx context.Context, o Options) error {
 	if err := p.save(n.dir); err != nil {
 		return err
 	}
+	if len(o.Keeper) > 0 {
+		if err := n.processes.start(command{keeperProcess, o.Keeper, nil, keeperMemory}); err != nil {
+			return err
+		}
+	}
 	n.say("the network is up: %s", n.dir)
 	return nil
 }
@@ -317,6 +322,10 @@ func (e fatalError) Unwrap() error { return e.error }
 func (n *Network) Down(ctx context.Context) error {
 	if _, err := os.Stat(n.dir); errors.Is(err, os.ErrNotExist) {
 		return n.processes.endAll() // the directory was removed: nothing to find
+	}
+	// First, and without the lock, which it may hold: it would start things again.
+	if err := n.processes.end([]string{keeperProcess}); err != nil {
+		return err
 	}
 	unlock, err := n.lock(ctx)
 	if err != nil {

@@ -26,6 +26,7 @@ const (
 	peerMemory      = 192
 	ordererMemory   = 128
 	chaincodeMemory = 64
+	keeperMemory    = 32
 )
 
 // Times for ending processes. Fabric stores what it needs before it answers, so

@@ -90,7 +90,9 @@ func (n *Network) reenter(ctx context.Context, o ordererNode) error {
 	if err != nil {
 		return fatalError{err}
 	}
-	same := func(c *etcdraft.Consenter) bool { return c.GetHost() == node.GetHost() && c.GetPort() == node.GetPort() }
+	same := func(c *etcdraft.Consenter) bool {
+		return c.GetHost() == node.GetHost() && c.GetPort() == node.GetPort()
+	}
 	have, err := consenters(config)
 	if err != nil {
 		return fatalError{err}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"sort"
 	"strconv"
 	"strings"
@@ -80,6 +81,9 @@ func (n *Network) Status(ctx context.Context) (Status, error) {
 	for _, o := range n.topology.Orgs {
 		where := address(o.service(n.topology.Sequence))
 		errs = append(errs, add(chaincodeProcess(o, n.topology.Sequence), func(context.Context) string { return where }))
+	}
+	if _, err := os.Stat(n.processes.pidPath(keeperProcess)); err == nil {
+		errs = append(errs, add(keeperProcess, func(context.Context) string { return "starts again what dies" }))
 	}
 	return s, errors.Join(errs...)
 }

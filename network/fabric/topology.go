@@ -101,6 +101,9 @@ type Options struct {
 	// Attached ties the processes to this one: those that die are started
 	// again, and none outlives it, even if it is killed (on Linux).
 	Attached bool
+	// Keeper is a command that calls Keep for this network. If it is set, Up
+	// leaves it running, for networks that are not Attached; Down ends it.
+	Keeper []string
 	// Log receives progress, one line each; nil discards it.
 	Log io.Writer
 }

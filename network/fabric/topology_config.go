@@ -183,7 +183,7 @@ func ordererEnvironment(dir string, m material, n ordererNode) []string {
 	})
 }
 
-// gossip makes peers find each other in a second. With Fabric's own intervals
+// gossip makes peers find each other in a second and not wait for what is lost. With Fabric's own intervals
 // the gateway service needs up to 25 s to see the other organisations.
 var gossip = map[string]string{
 	"GOSSIP_PUBLISHSTATEINFOINTERVAL":  "500ms",
@@ -192,6 +192,12 @@ var gossip = map[string]string{
 	"GOSSIP_RECONNECTINTERVAL":         "2s",
 	"GOSSIP_PUBLISHCERTPERIOD":         "1s",
 	"GOSSIP_MEMBERSHIPTRACKERINTERVAL": "1s",
+	// How long a peer holds up a block whose private data nobody sends, and how
+	// often it asks for them afterwards. A peer that lost its disk waits so for
+	// each approval of its own, which nobody else has; Fabric's minute is for
+	// other distances.
+	"GOSSIP_PVTDATA_PULLRETRYTHRESHOLD":     "3s",
+	"GOSSIP_PVTDATA_RECONCILESLEEPINTERVAL": "10s",
 }
 
 // peerEnvironment configures a peer.

@@ -1,0 +1,90 @@
+package fabric
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+)
+
+// keeperProcess is the process that calls Keep.
+const keeperProcess = "keeper"
+
+// How often the keeper looks, and how long it waits after a repair that failed:
+// twice as long after each, at most a minute, as a process that cannot run needs
+// an operator after all.
+const (
+	keepEvery = 500 * time.Millisecond
+	keepFirst = time.Second
+	keepMost  = time.Minute
+)
+
+// Keep starts again what dies of a network, until ctx ends. What it does is what
+// Up does, so it also rebuilds a node whose disk is gone. Only the one that was
+// started last should run; others are harmless, as they take turns.
+func Keep(ctx context.Context, o Options) error {
+	wait := keepFirst
+	for {
+		n, err := Open(o.Dir)
+		if err != nil {
+			return err
+		}
+		whole, err := n.whole()
+		if err == nil && !whole {
+			_, err = Up(ctx, o)
+		}
+		next := keepEvery
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			n.log = o.Log
+			n.say("%v; trying again in %v", err, wait)
+			next, wait = wait, min(2*wait, keepMost)
+		default:
+			wait = keepFirst
+		}
+		if pause(ctx, next) != nil {
+			return nil
+		}
+	}
+}
+
+// whole says whether every process of the network runs.
+func (n *Network) whole() (bool, error) {
+	var names []string
+	for _, o := range n.topology.Nodes {
+		names = append(names, ordererProcess(o))
+	}
+	for _, o := range n.topology.Orgs {
+		names = append(names, peerProcess(o), chaincodeProcess(o, n.topology.Sequence))
+	}
+	for _, name := range names {
+		pid, err := n.processes.find(name)
+		if err != nil || pid == 0 {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// keepCommand is "vitalveil network keep", which up leaves running.
+type keepCommand struct{ dirFlag }
+
+// Run runs the command.
+func (c keepCommand) Run(ctx context.Context) error {
+	dir, err := c.path()
+	if err != nil {
+		return err
+	}
+	return Keep(ctx, Options{Dir: dir, Log: os.Stderr})
+}
+
+// keeper is the command that keeps the network in dir.
+func keeper(dir string) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, errors.New("this program does not know its own path, so nothing can keep the network: use --foreground")
+	}
+	return []string{self, "network", "keep", "--dir", dir}, nil
+}
