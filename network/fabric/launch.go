@@ -29,6 +29,7 @@ type Network struct {
 	processes *processes
 	chaincode []string
 	admin     string
+	behind    map[int]int
 	log       io.Writer
 }
 
@@ -89,7 +90,7 @@ func prepare(o Options) (*Network, error) {
 		return nil, err
 	}
 	n := newNetwork(dir, o.Attached)
-	n.chaincode, n.admin, n.log = o.Chaincode, o.Admin, o.Log
+	n.chaincode, n.admin, n.behind, n.log = o.Chaincode, o.Admin, o.behind, o.Log
 	return n, nil
 }
 
@@ -239,21 +240,29 @@ func peerProcess(o peerNode) string       { return "peer-" + o.MSP }
 func (n *Network) startNodes(ctx context.Context) error {
 	var ports []int
 	for _, o := range n.topology.Nodes {
-		c := command{ordererProcess(o), []string{n.binaries.program("orderer")}, ordererEnvironment(n.dir, n.material, o), ordererMemory}
-		if err := n.startOn(c, o.Port, o.Admin, o.Operations); err != nil {
+		c := command{ordererProcess(o), []string{n.binaries.program("orderer")}, ordererEnvironment(n.dir, n.material, o, n.listensOn(o.Port)), ordererMemory}
+		if err := n.startOn(c, n.listensOn(o.Port), o.Admin, o.Operations); err != nil {
 			return err
 		}
-		ports = append(ports, o.Port, o.Admin)
+		ports = append(ports, n.listensOn(o.Port), o.Admin)
 	}
 	for _, o := range n.topology.Orgs {
-		c := command{peerProcess(o), []string{n.binaries.program("peer"), "node", "start"}, peerEnvironment(n.dir, n.material, o), peerMemory}
-		if err := n.startOn(c, o.Port, o.Chaincode, o.Operations); err != nil {
+		c := command{peerProcess(o), []string{n.binaries.program("peer"), "node", "start"}, peerEnvironment(n.dir, n.material, o, n.listensOn(o.Port)), peerMemory}
+		if err := n.startOn(c, n.listensOn(o.Port), o.Chaincode, o.Operations); err != nil {
 			return err
 		}
-		ports = append(ports, o.Port)
+		ports = append(ports, n.listensOn(o.Port))
 	}
 	n.say("orderers (%s) and the peers of %d organisations are starting", n.topology.Orderers, len(n.topology.Orgs))
 	return n.listening(ctx, ports...)
+}
+
+// listensOn is where the node listens that others reach on a port.
+func (n *Network) listensOn(port int) int {
+	if p, ok := n.behind[port]; ok {
+		return p
+	}
+	return port
 }
 
 // startOn starts a process that will listen on the ports, unless it runs.

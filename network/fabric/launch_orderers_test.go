@@ -52,7 +52,7 @@ func level(t *testing.T, n *Network, o ordererNode) {
 		if err != nil {
 			return false
 		}
-		m, err := peerMetrics(t.Context(), n.topology.Orgs[0], heightMetric)
+		m, err := channelMetrics(t.Context(), n.topology.Orgs[0].Operations, heightMetric)
 		return err == nil && have.Height >= uint64(m[heightMetric])
 	})
 }

@@ -68,7 +68,7 @@ func (n *Network) begun(ctx context.Context, lost ordererNode) (bool, error) {
 		}
 	}
 	for _, o := range n.topology.Orgs {
-		m, err := peerMetrics(ctx, o, heightMetric)
+		m, err := channelMetrics(ctx, o.Operations, heightMetric)
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", peerProcess(o), err)
 		}

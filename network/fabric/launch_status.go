@@ -113,29 +113,36 @@ func (n *Network) describeOrderer(ctx context.Context, o ordererNode) string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("%s, %s %s, height %d", address(o.Port), c.Status, c.Relation, c.Height)
+	what := c.Relation
+	if m, err := channelMetrics(ctx, o.Operations, leaderMetric); err == nil && m[leaderMetric] == 1 {
+		what = "leader"
+	}
+	return fmt.Sprintf("%s, %s %s, height %d", address(o.Port), c.Status, what, c.Height)
 }
 
-// Names of the metrics that peers export for a channel.
+// Names of the metrics that peers and, the last one, Raft orderers export for a
+// channel.
 const (
 	heightMetric = "ledger_blockchain_height"
 	peersMetric  = "gossip_membership_total_peers_known"
+	leaderMetric = "consensus_etcdraft_is_leader"
 )
 
 func (n *Network) describePeer(ctx context.Context, o peerNode) string {
-	m, err := peerMetrics(ctx, o, heightMetric, peersMetric)
+	m, err := channelMetrics(ctx, o.Operations, heightMetric, peersMetric)
 	if err != nil {
 		return err.Error()
 	}
 	return fmt.Sprintf("%s, height %.0f, knows %.0f other peers", address(o.Port), m[heightMetric], m[peersMetric])
 }
 
-// maxMetrics bounds a peer's metrics page, in bytes.
+// maxMetrics bounds a node's metrics page, in bytes.
 const maxMetrics = 4 << 20
 
-// peerMetrics reads the channel's metrics of those names from a peer.
-func peerMetrics(ctx context.Context, o peerNode, names ...string) (map[string]float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address(o.Operations)+"/metrics", nil)
+// channelMetrics reads the channel's metrics of those names from the operations
+// port of a node.
+func channelMetrics(ctx context.Context, port int, names ...string) (map[string]float64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address(port)+"/metrics", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +178,7 @@ func peerMetrics(ctx context.Context, o peerNode, names ...string) (map[string]f
 func (n *Network) gossips(ctx context.Context) error {
 	others := float64(len(n.topology.Orgs) - 1)
 	err := n.eachOrg(ctx, func(ctx context.Context, o peerNode) error {
-		m, err := peerMetrics(ctx, o, peersMetric)
+		m, err := channelMetrics(ctx, o.Operations, peersMetric)
 		if err != nil {
 			return err
 		}

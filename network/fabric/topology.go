@@ -106,6 +106,10 @@ type Options struct {
 	Keeper []string
 	// Log receives progress, one line each; nil discards it.
 	Log io.Writer
+
+	// behind says where nodes listen whose ports others reach through something
+	// in between, which tests put there.
+	behind map[int]int
 }
 
 var (

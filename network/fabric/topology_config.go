@@ -148,13 +148,13 @@ func (t topology) channel(m material) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// ordererEnvironment configures an orderer.
-func ordererEnvironment(dir string, m material, n ordererNode) []string {
+// ordererEnvironment configures an orderer that listens on a port.
+func ordererEnvironment(dir string, m material, n ordererNode, listen int) []string {
 	data := filepath.Join(dir, "data", n.Name)
 	cert, key, root := m.tls(ordererMSP, n.Name, certFile), m.tls(ordererMSP, n.Name, keyFile), m.tls(ordererMSP, n.Name, rootFile)
 	return environment(dir, "ORDERER_", map[string]string{
 		"GENERAL_LISTENADDRESS":             "127.0.0.1",
-		"GENERAL_LISTENPORT":                strconv.Itoa(n.Port),
+		"GENERAL_LISTENPORT":                strconv.Itoa(listen),
 		"GENERAL_LOCALMSPID":                ordererMSP,
 		"GENERAL_LOCALMSPDIR":               filepath.Join(m.node(ordererMSP, n.Name), "msp"),
 		"GENERAL_TLS_ENABLED":               "true",
@@ -166,20 +166,22 @@ func ordererEnvironment(dir string, m material, n ordererNode) []string {
 		"GENERAL_CLUSTER_ROOTCAS":           "[" + root + "]",
 		// How long a follower waits for a leader that is gone; Fabric's 7 s are
 		// for other distances.
-		"GENERAL_CLUSTER_RPCTIMEOUT":   "3s",
-		"GENERAL_BOOTSTRAPMETHOD":      "none",
-		"CHANNELPARTICIPATION_ENABLED": "true",
-		"ADMIN_LISTENADDRESS":          address(n.Admin),
-		"ADMIN_TLS_ENABLED":            "true",
-		"ADMIN_TLS_CERTIFICATE":        cert,
-		"ADMIN_TLS_PRIVATEKEY":         key,
-		"ADMIN_TLS_CLIENTAUTHREQUIRED": "true",
-		"ADMIN_TLS_CLIENTROOTCAS":      "[" + root + "]",
-		"OPERATIONS_LISTENADDRESS":     address(n.Operations),
-		"METRICS_PROVIDER":             "prometheus",
-		"FILELEDGER_LOCATION":          data,
-		"CONSENSUS_WALDIR":             filepath.Join(data, "etcdraft", "wal"),
-		"CONSENSUS_SNAPDIR":            filepath.Join(data, "etcdraft", "snapshot"),
+		"GENERAL_CLUSTER_RPCTIMEOUT": "3s",
+		// Peers may ask this often whether the connection still carries anything.
+		"GENERAL_KEEPALIVE_SERVERMININTERVAL": "5s",
+		"GENERAL_BOOTSTRAPMETHOD":             "none",
+		"CHANNELPARTICIPATION_ENABLED":        "true",
+		"ADMIN_LISTENADDRESS":                 address(n.Admin),
+		"ADMIN_TLS_ENABLED":                   "true",
+		"ADMIN_TLS_CERTIFICATE":               cert,
+		"ADMIN_TLS_PRIVATEKEY":                key,
+		"ADMIN_TLS_CLIENTAUTHREQUIRED":        "true",
+		"ADMIN_TLS_CLIENTROOTCAS":             "[" + root + "]",
+		"OPERATIONS_LISTENADDRESS":            address(n.Operations),
+		"METRICS_PROVIDER":                    "prometheus",
+		"FILELEDGER_LOCATION":                 data,
+		"CONSENSUS_WALDIR":                    filepath.Join(data, "etcdraft", "wal"),
+		"CONSENSUS_SNAPDIR":                   filepath.Join(data, "etcdraft", "snapshot"),
 	})
 }
 
@@ -200,13 +202,24 @@ var gossip = map[string]string{
 	"GOSSIP_PVTDATA_RECONCILESLEEPINTERVAL": "10s",
 }
 
-// peerEnvironment configures a peer.
-func peerEnvironment(dir string, m material, o peerNode) []string {
+// patience is how long a peer waits for nodes that neither answer nor hang up, as
+// behind a network that is cut, before it turns to others. With Fabric's times
+// transactions stand still for up to half a minute.
+var patience = map[string]string{
+	"GATEWAY_ENDORSEMENTTIMEOUT":        "5s",
+	"GATEWAY_BROADCASTTIMEOUT":          "3s",
+	"GOSSIP_ALIVEEXPIRATIONTIMEOUT":     "10s",
+	"KEEPALIVE_DELIVERYCLIENT_INTERVAL": "10s", // gRPC allows no less
+	"KEEPALIVE_DELIVERYCLIENT_TIMEOUT":  "5s",
+}
+
+// peerEnvironment configures a peer that listens on a port.
+func peerEnvironment(dir string, m material, o peerNode, listen int) []string {
 	data := filepath.Join(dir, "data", o.MSP)
 	settings := map[string]string{
 		"PEER_ID":                      peerName + "." + o.MSP,
 		"PEER_NETWORKID":               channelName,
-		"PEER_LISTENADDRESS":           address(o.Port),
+		"PEER_LISTENADDRESS":           address(listen),
 		"PEER_ADDRESS":                 hostAddress(o.Port),
 		"PEER_CHAINCODELISTENADDRESS":  address(o.Chaincode),
 		"PEER_CHAINCODEADDRESS":        address(o.Chaincode),
@@ -224,8 +237,10 @@ func peerEnvironment(dir string, m material, o peerNode) []string {
 		"METRICS_PROVIDER":             "prometheus",
 		"VM_ENDPOINT":                  "", // no Docker
 	}
-	for k, v := range gossip {
-		settings["PEER_"+k] = v
+	for _, group := range []map[string]string{gossip, patience} {
+		for k, v := range group {
+			settings["PEER_"+k] = v
+		}
 	}
 	env := environment(dir, "CORE_", settings)
 	return append(env, "CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG="+connectionPath(dir, o.MSP))
