@@ -292,20 +292,20 @@ func (w *world) enrol(n int) {
 	w.everywhere("seeds acknowledged", func(in *Institution) bool { return in.Index().Counts().Ready == len(w.patients) })
 }
 
-func (w *world) putConsent(p *person, d consent.Document) {
+func (w *world) putConsent(p *person, d consent.Document) network.Result {
 	w.t.Helper()
-	w.submit(hospitalB, "Consent:Put", consent.Signed{
+	return w.submit(hospitalB, "Consent:Put", consent.Signed{
 		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey),
 		Signature: must(record.Sign(p.key, d.Digest(networkName))),
 	})
 }
 
 // revoke ends a patient's consent for hospital A, submitted by hospital B.
-func (w *world) revoke(p *person) {
+func (w *world) revoke(p *person) network.Result {
 	w.t.Helper()
 	d := p.consent
 	d.Version, d.Previous, d.Status = 2, p.consent.Digest(networkName), consent.StatusRevoked
-	w.putConsent(p, d)
+	return w.putConsent(p, d)
 }
 
 func (w *world) enrolDevice(p *person) {
