@@ -23,9 +23,9 @@ import (
 // What processes may hold before they collect harder, in MiB. With blocks of
 // megabytes they would otherwise take twice as much, and a network more than 1 GB.
 const (
-	peerMemory      = 192
-	ordererMemory   = 128
-	chaincodeMemory = 64
+	peerMemory      = 224
+	ordererMemory   = 112
+	chaincodeMemory = 48
 	keeperMemory    = 32
 )
 
