@@ -95,10 +95,9 @@ func (r *rivals) changeConsent(client int, c network.Client, p *person) {
 		return // nothing follows a revocation
 	}
 	in := request{key: "consent/" + p.id.String(), from: from, to: name(next)}
-	r.h.call(client, in, func() reply {
-		_, err := r.try(c, "Consent:Put", r.signed(p, next))
-		return r.outcomeOf(err)
-	})
+	signed, begin := r.signed(p, next), r.h.now()
+	_, err := r.try(c, "Consent:Put", signed)
+	r.h.add(client, in, begin, r.outcomeOf(err))
 }
 
 // name is how histories call a version.
@@ -130,32 +129,24 @@ func (r *rivals) consentOf(p *person) record.ID {
 	return r.docs[p.id][0].ID
 }
 
-// read asks for a register's value and records it, unless no answer came.
+// read asks for a register's value.
 func (r *rivals) read(client int, c network.Client, key, function string, arg, into any, value func() string) string {
-	var got string
-	in := request{key: key, read: true}
-	ask := func() reply {
-		raw, err := r.ask(c, function, arg)
-		if err == nil {
-			err = json.Unmarshal(raw, into)
-		}
-		switch fault.Of(err) {
-		case "":
-			got = value()
-			return reply{answered, got}
-		case fault.NotFound:
-			if r.ordered {
-				return reply{outcome: unknown} // a refusal is not ordered, so it may be old
-			}
-			return reply{answered, ""}
-		case fault.Unavailable, fault.Contention:
-			return reply{outcome: unknown}
-		}
-		r.Errorf("%s: %v", function, err)
-		return reply{outcome: unknown}
+	begin := r.h.now()
+	raw, err := r.ask(c, function, arg)
+	if err == nil {
+		err = json.Unmarshal(raw, into)
 	}
-	r.h.call(client, in, ask)
-	return got
+	out := reply{outcome: unknown}
+	switch code := fault.Of(err); {
+	case code == "":
+		out = reply{answered, value()}
+	case code == fault.NotFound && !r.ordered: // a refusal is not ordered, so it may be old
+		out = reply{outcome: answered}
+	case code != fault.NotFound && code != fault.Unavailable && code != fault.Contention:
+		r.Errorf("%s: %v", function, err)
+	}
+	r.h.add(client, request{key: key, read: true}, begin, out)
+	return out.value
 }
 
 func (r *rivals) ask(c network.Client, function string, arg any) ([]byte, error) {
@@ -200,20 +191,16 @@ func (r *rivals) anchorSome(client int, c network.Client) {
 			a.Pointers = append(a.Pointers, s)
 		}
 	}
+	begin := r.h.now()
+	res, err := r.try(c, "Pointer:Anchor", a)
 	var result record.AnchorResult
-	var err error
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	for i, s := range a.Pointers {
-		in := request{key: windowKey(s.Pointer), to: s.Pointer.Commitment.String()}
-		wg.Go(func() { r.h.call(client, in, func() reply { <-done; return r.anchorReply(result, i, err) }) })
-	}
-	var res network.Result
-	if res, err = r.try(c, "Pointer:Anchor", a); err == nil {
+	if err == nil {
 		err = json.Unmarshal(res.Payload, &result)
 	}
-	close(done)
-	wg.Wait()
+	for i, s := range a.Pointers {
+		in := request{key: windowKey(s.Pointer), to: s.Pointer.Commitment.String()}
+		r.h.add(client, in, begin, r.anchorReply(result, i, err))
+	}
 }
 
 func (r *rivals) anchorReply(result record.AnchorResult, i int, err error) reply {
@@ -239,11 +226,11 @@ func (r *rivals) judge() {
 	r.Helper()
 	ops := r.h.ops
 	r.Logf("%d calls: %d written, %d repeated, %d refused, %d read, %d without an answer", len(ops),
-		r.h.fails[written], r.h.fails[repeated], r.h.fails[refused], r.h.fails[answered], r.h.fails[unknown])
+		r.h.count[written], r.h.count[repeated], r.h.count[refused], r.h.count[answered], r.h.count[unknown])
 	if !linearizable(ops) {
 		r.Error("no order of the calls explains what they returned")
 	}
-	if r.h.fails[refused] == 0 {
+	if r.h.count[refused] == 0 {
 		r.Error("nobody was ever refused: the clients did not compete")
 	}
 	stale, twice := false, false

@@ -78,25 +78,25 @@ type history struct {
 	mu    sync.Mutex
 	begun time.Time
 	ops   []porcupine.Operation
-	fails map[outcome]int
+	count map[outcome]int
 }
 
-func newHistory() *history { return &history{begun: time.Now(), fails: map[outcome]int{}} }
+func newHistory() *history { return &history{begun: time.Now(), count: map[outcome]int{}} }
 
-// call runs do and records it; a call without an answer may take effect later, so
-// it does not end.
-func (h *history) call(client int, in request, do func() reply) reply {
-	begin := time.Since(h.begun)
-	out := do()
-	end := int64(time.Since(h.begun))
+// now is the time in a history.
+func (h *history) now() int64 { return int64(time.Since(h.begun)) }
+
+// add records a call that began at a time, before anything of it was sent, and
+// has just ended. One without an answer may take effect later, so it does not end.
+func (h *history) add(client int, in request, begin int64, out reply) {
+	end := h.now()
 	if out.outcome == unknown {
 		end = math.MaxInt64
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.fails[out.outcome]++
-	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: int64(begin), Output: out, Return: end})
-	return out
+	h.count[out.outcome]++
+	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: begin, Output: out, Return: end})
 }
 
 // linearizable says whether one order explains the history.

@@ -44,17 +44,20 @@ func TestNetworkSurvivesAnOrderer(t *testing.T) {
 	}
 }
 
-// level waits until an orderer that was away has all blocks.
+// level waits until an orderer that was away has all blocks. A SmartBFT node
+// notices what it missed at its leader's heartbeats, some ten seconds apart.
 func level(t *testing.T, n *Network, o ordererNode) {
 	t.Helper()
-	eventually(t, o.Name+" has caught up", func() bool {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		have, err := n.ordererChannel(t.Context(), o)
-		if err != nil {
-			return false
+		m, merr := channelMetrics(t.Context(), n.topology.Orgs[0].Operations, heightMetric)
+		if err == nil && merr == nil && have.Height >= uint64(m[heightMetric]) {
+			return
 		}
-		m, err := channelMetrics(t.Context(), n.topology.Orgs[0].Operations, heightMetric)
-		return err == nil && have.Height >= uint64(m[heightMetric])
-	})
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has not caught up: %+v, %v; the peers have %v", o.Name, have, err, m)
+		}
+	}
 }
 
 // A peer and a chaincode process that are killed come back by themselves.
