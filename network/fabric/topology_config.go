@@ -73,7 +73,7 @@ Profiles:
 {{- if .BFT}}
       OrdererType: BFT
       SmartBFT:
-        RequestBatchMaxInterval: 20ms
+        RequestBatchMaxInterval: 200ms
         RequestForwardTimeout: 2s
         RequestComplainTimeout: 10s
         RequestAutoRemoveTimeout: 3m
