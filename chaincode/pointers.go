@@ -75,6 +75,9 @@ func (r *anchoring) read(ps []record.SignedPointer) error {
 		if hasKey(s.Pointer) {
 			want(PointerKey(s.Pointer))
 			want(DeviceKey(s.Pointer.Device))
+			if before, ok := preceding(s.Pointer); ok {
+				want(PointerKey(before))
+			}
 		}
 	}
 	values, err := r.stub.GetMultipleStates(keys...)
@@ -93,10 +96,13 @@ func (r *anchoring) read(ps []record.SignedPointer) error {
 // hasKey says whether the pointer's kind exists; others have no key.
 func hasKey(p record.Pointer) bool { return p.Kind == record.KindRow || p.Kind == record.KindDay }
 
-// state is call.get for what was read before.
+// state is call.get for what was read before; it reads what was not.
 func (r *anchoring) state(key string, v any) (bool, error) {
-	raw := r.states[key]
-	if raw == nil {
+	raw, read := r.states[key]
+	switch {
+	case !read:
+		return r.get(key, v)
+	case raw == nil:
 		return false, nil
 	}
 	return true, json.Unmarshal(raw, v)

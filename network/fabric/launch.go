@@ -272,11 +272,22 @@ func (n *Network) startOn(c command, ports ...int) error {
 		return err
 	}
 	for _, p := range ports {
-		if err := portFree(p); err != nil {
+		if err := portFreed(p); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
 	return n.processes.start(c)
+}
+
+// portFreed waits a little for a port: of a process that was killed, threads may
+// hold it for a moment longer than its first.
+func portFreed(port int) error {
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(pollEvery) {
+		err := portFree(port)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // listening waits until all ports accept connections.

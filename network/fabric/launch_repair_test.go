@@ -22,6 +22,7 @@ func loseDisk(t *testing.T, n *Network, process, data string) {
 // An orderer and a peer whose disks are gone are rebuilt by the next Up while
 // the network goes on, and have everything afterwards.
 func TestUpRebuildsWhatLostItsDisk(t *testing.T) {
+	soak(t)
 	n := launchNetwork(t, Options{Attached: true, Orderers: "raft3", Collections: secrets})
 	p, err := n.Profile()
 	if err != nil {

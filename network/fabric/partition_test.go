@@ -223,6 +223,7 @@ func (w *wires) end() {
 // majority goes on, the minority takes nothing; when the cut is healed it catches
 // up and takes part again. No two chains, nothing acknowledged lost.
 func TestPartitionBetweenOrganisations(t *testing.T) {
+	soak(t)
 	n, w := launchWired(t, Options{Attached: true, Orderers: "raft3"})
 	p, err := n.Profile()
 	if err != nil {
@@ -238,10 +239,7 @@ func TestPartitionBetweenOrganisations(t *testing.T) {
 	w.cut(n, ordererProcess(old), "peer-"+third)
 	t.Logf("cut off: %s, which led, and the peer of %s", old.Name, third)
 	begun := time.Now()
-	many := 30
-	if os.Getenv("VITALVEIL_SOAK") != "" {
-		many = 500
-	}
+	const many = 200
 	awaitCount(t, l, l.count()+many)
 	t.Logf("the majority acknowledged %d transactions in %v of the cut", many, time.Since(begun).Round(time.Millisecond))
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
