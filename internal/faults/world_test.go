@@ -281,8 +281,9 @@ func (w *world) enrolOne() (*person, error) {
 	v := record.Voucher{Patient: p.id, Person: record.RandomID()}
 	ctx := context.Background()
 	_, err := network.SubmitRetry(ctx, w.clients[association], w.call("Registry:EnrolPatient", record.EnrolPatient{
-		Inception: in, Signature: w.sign(p.key, p.id), Voucher: v, VoucherBy: association,
-		VoucherSg: w.sign(w.signing[association], record.Digest(record.DomainVoucher, channel, v)),
+		Inception: in, Signature: w.sign(p.key, p.id), Voucher: v, Vouchers: []record.VoucherSignature{{
+			By: association, Signature: w.sign(w.signing[association], record.Digest(record.DomainVoucher, channel, v)),
+		}},
 	}))
 	if err != nil {
 		return nil, err
