@@ -244,6 +244,8 @@ func calls(w *world) map[string]any {
 		"Registry:PostPieceKey":     record.PieceKey{Piece: 0, Check: record.RandomID()},
 		"Clock:Tick":                record.Tick{Time: start + 1},
 		"Consent:Put":               p.sign(p.document(hospitalA)),
+		"Registry:Erase":            p.erasure(),
+		"Registry:ReportErasure":    record.SignedErasureReport{},
 		"Pointer:Anchor":            record.Anchor{Pointers: []record.SignedPointer{{}}},
 		"Pointer:Available":         record.Available{Posts: []record.SignedAvailable{{}}},
 		"Study:Create":              record.Study{},
@@ -265,7 +267,7 @@ func TestAttackOutsiderMSP(t *testing.T) {
 	for function, arg := range map[string]any{
 		"Registry:GetPatient": record.RandomID().String(), "Registry:GetDevice": record.RandomID().String(),
 		"Registry:GetPieceKey": "0", "Clock:Now": "{}", "Consent:OfPatient": record.RandomID().String(),
-		"Consent:Get": record.RandomID().String(), "Pointer:GetBatch": record.RandomID().String(),
+		"Registry:GetErasure": record.RandomID().String(), "Consent:Get": record.RandomID().String(), "Pointer:GetBatch": record.RandomID().String(),
 		"Query:Get": record.RandomID().String(), "Predicate:Get": record.RandomID().String(),
 		"Predicate:Pending": record.RandomID().String(), "Study:Get": "resting",
 	} {
@@ -277,6 +279,7 @@ func TestAttackGatewayActsAsMember(t *testing.T) {
 	w := newWorld(t)
 	forPatients := map[string]bool{
 		"Registry:EnrolPatient": true, "Registry:ChangeKeys": true, "Registry:EnrolDevice": true, "Consent:Put": true,
+		"Registry:Erase": true,
 		"Pointer:Anchor": true, "Predicate:Attest": true, "Predicate:Expire": true,
 	}
 	for function, arg := range calls(w) {

@@ -74,7 +74,11 @@ func (c *call) prove(p *record.PredicateState, proof []byte, now int64) error {
 		return fault.New(fault.Invalid, "%w", err)
 	}
 	r := consentRequest(p.Ask, v.Class().Days, p.Asker, now, claim)
-	if _, err := c.permission(p.Ask.Patient, p.Consent, r); err != nil {
+	docs, err := c.documents(p.Ask.Patient, p.Asker)
+	if err != nil {
+		return err
+	}
+	if _, err := c.permission(docs, p.Consent, r); err != nil {
 		return err
 	}
 	if err := v.Verify(Statement(p, m), proof); err != nil {

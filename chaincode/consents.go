@@ -4,14 +4,29 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// ConsentState is the ledger's record of the latest version of a consent.
+// Where the details of consents travel and stay, out of the chain.
+const (
+	// Collection is the private data collection with the details
+	// (consent.Details) of every version, under ConsentDetailsKey. All members
+	// hold it.
+	Collection = "consents"
+	// TransientDetails is the transient entry in which Consent:Put gets them.
+	TransientDetails = "details"
+)
+
+// ConsentPublic is the ledger's record of the latest version of a consent.
+type ConsentPublic struct {
+	Entry record.ConsentEntry `json:"entry"`
+	Time  int64               `json:"time"` // ledger time when it was recorded
+}
+
+// ConsentState is the latest version of a consent with its details.
 type ConsentState struct {
 	Signed consent.Signed `json:"signed"`
 	Time   int64          `json:"time"` // ledger time when it was recorded
@@ -21,7 +36,6 @@ type ConsentState struct {
 type ConsentHead struct {
 	ID      record.ID `json:"id"`
 	Version uint32    `json:"version"`
-	Grantee string    `json:"grantee"`
 	Status  string    `json:"status"`
 	Time    int64     `json:"time"` // ledger time of this version
 }
@@ -29,70 +43,105 @@ type ConsentHead struct {
 const (
 	// maxConsents bounds the consents that a patient ever makes.
 	maxConsents = 256
+	// maxVersions bounds the versions of all of them together, those that end a
+	// consent apart, so that one transaction can purge them.
+	maxVersions = 1024
 	// CoolingOff is how many seconds after a revocation the same institution may
 	// be permitted more again.
 	CoolingOff = 24 * hourSeconds
 )
 
-// Put records a version of a consent that the patient signed (consent.Signed,
-// ConsentState), whoever submits it.
-func (*Consent) Put(tx transaction, arg string) (string, error) {
-	return serve(tx, submitter, untimed, arg, consent.MaxDocument, putConsent)
+// PutArguments returns what Consent:Put takes for a version of a consent: its
+// argument, which goes on the chain, and its transient data, which do not.
+func PutArguments(network string, d consent.Details) (string, map[string][]byte, error) {
+	arg, err := json.Marshal(d.Entry(network))
+	if err != nil {
+		return "", nil, err
+	}
+	details, err := json.Marshal(d)
+	return string(arg), map[string][]byte{TransientDetails: details}, err
 }
 
-// Get returns the ConsentState of the latest version of a consent.
+// Put records a version of a consent that the patient signed, whoever submits
+// it (record.ConsentEntry, ConsentPublic). The document itself comes with the
+// transaction and is not part of it: consent.Details as the transient value
+// TransientDetails.
+func (*Consent) Put(tx transaction, arg string) (string, error) {
+	return serve(tx, submitter, untimed, arg, smallArgument, putConsent)
+}
+
+// Get returns the ConsentState of the latest version of a consent. To be
+// evaluated, never submitted: a transaction's answer is on the chain.
 func (*Consent) Get(tx transaction, arg string) (string, error) {
 	return serveID(tx, arg, func(c *call, id record.ID) (*ConsentState, error) {
-		s := new(ConsentState)
-		return s, c.need(ConsentKey(id), s, "consent "+id.Short())
+		p := new(ConsentPublic)
+		if err := c.need(ConsentKey(id), p, "consent "+id.Short()); err != nil {
+			return nil, err
+		}
+		patient, err := c.patient(p.Entry.Patient)
+		if err != nil {
+			return nil, err
+		}
+		if patient.Erased {
+			return nil, fault.New(fault.NotFound, "the details of consent %s were erased with its patient", id.Short())
+		}
+		d, err := c.details(id, p.Entry.Version)
+		return &ConsentState{Signed: d.Signed, Time: p.Time}, err
 	})
 }
 
 // OfPatient returns the latest version of each consent of a patient
-// ([]ConsentState), by identifier.
+// ([]ConsentState), by identifier. Like Get it is to be evaluated only.
 func (*Consent) OfPatient(tx transaction, arg string) (string, error) {
-	return serveID(tx, arg, func(c *call, patient record.ID) ([]ConsentState, error) {
-		return c.consentsOf(patient, "")
+	return serveID(tx, arg, func(c *call, id record.ID) ([]ConsentState, error) {
+		patient := new(record.Patient)
+		if _, err := c.get(PatientKey(id), patient); err != nil {
+			return nil, err
+		}
+		return c.consentsOf(patient, id)
 	})
 }
 
-func putConsent(c *call, s consent.Signed) (*ConsentState, error) {
-	d := s.Document
-	if err := consent.Validate(d); err != nil {
-		return nil, fault.New(fault.Invalid, "consent: %w", err)
+func putConsent(c *call, e record.ConsentEntry) (*ConsentPublic, error) {
+	details, err := c.transientDetails(e)
+	if err != nil {
+		return nil, err
 	}
+	s, d := details.Signed, details.Signed.Document
 	patient, err := c.patient(d.Patient)
 	if err != nil {
 		return nil, err
 	}
-	recorded := new(ConsentState)
-	exists, err := c.get(ConsentKey(d.ID), recorded)
+	if err := notErased(patient); err != nil {
+		return nil, err
+	}
+	recorded, previous, err := c.latest(d.ID)
 	if err != nil {
 		return nil, err
 	}
-	if exists && same(recorded.Signed, s) {
+	if previous != nil && same(previous.Signed, s) {
 		return recorded, nil // whichever keys count by now
 	}
 	if err := s.Verify(c.genesis.Network, c.genesis.RelyingParties, *patient); err != nil {
 		return nil, fault.New(fault.BadSignature, "%w", err)
 	}
-	var previous *consent.Document
-	if exists {
-		previous = &recorded.Signed.Document
-		if previous.Digest(c.genesis.Network) == d.Digest(c.genesis.Network) {
+	var last *consent.Document
+	if previous != nil {
+		last = &previous.Signed.Document
+		if last.Digest(c.genesis.Network) == d.Digest(c.genesis.Network) {
 			return recorded, nil
 		}
-		if counts(patient, *recorded).Status != previous.Status && d.Status != consent.StatusRevoked {
+		if counts(patient, *previous).Status != last.Status && d.Status == consent.StatusActive {
 			return nil, fault.New(fault.Conflict, "consent %s: its patient has revoked everything since, which is final; make a new one with a new id", d.ID.Short())
 		}
 	}
-	if err := consent.Follows(c.genesis.Network, previous, d); err != nil {
+	if err := consent.Follows(c.genesis.Network, last, d); err != nil {
 		return nil, fault.New(fault.Conflict, "consent %s: %w", d.ID.Short(), err)
 	}
-	if err := c.checkMoment(patient, previous, d); err != nil {
+	if err := c.checkMoment(patient, last, d); err != nil {
 		return nil, err
 	}
-	return c.recordConsent(s)
+	return c.recordConsent(e, details)
 }
 
 // same reports whether two are the very same, signatures and all.
@@ -102,10 +151,60 @@ func same(a, b consent.Signed) bool {
 	return err == nil && second == nil && bytes.Equal(x, y)
 }
 
-// checkMoment applies the rules that depend on time. A revocation is exempt from
-// all of them: nothing keeps a patient from stopping.
+// transientDetails reads what came beside the transaction and holds it against
+// the argument, which is all that the chain will show.
+func (c *call) transientDetails(e record.ConsentEntry) (consent.Details, error) {
+	var d consent.Details
+	transient, err := c.stub.GetTransient()
+	if err != nil {
+		return d, err
+	}
+	raw, ok := transient[TransientDetails]
+	if !ok || len(transient) != 1 {
+		return d, fault.New(fault.Invalid, "the consent's document has to come as the one transient value %q", TransientDetails)
+	}
+	if err := record.DecodeJSON(raw, consent.MaxDetails, &d); err != nil {
+		return d, fault.New(fault.Invalid, "the transient value %q is not the document expected: %w", TransientDetails, err)
+	}
+	if err := consent.Validate(d.Signed.Document); err != nil {
+		return d, fault.New(fault.Invalid, "consent: %w", err)
+	}
+	if d.Salt.IsZero() {
+		return d, fault.New(fault.Invalid, "the salt is missing")
+	}
+	if d.Entry(c.genesis.Network) != e {
+		return d, fault.New(fault.Invalid, "the details are not those of the consent, version and hash in the argument")
+	}
+	return d, nil
+}
+
+// latest returns the version of a consent that is recorded, with its document;
+// nil if there is none.
+func (c *call) latest(id record.ID) (*ConsentPublic, *ConsentState, error) {
+	recorded := new(ConsentPublic)
+	exists, err := c.get(ConsentKey(id), recorded)
+	if err != nil || !exists {
+		return nil, nil, err
+	}
+	d, err := c.details(id, recorded.Entry.Version)
+	return recorded, &ConsentState{Signed: d.Signed, Time: recorded.Time}, err
+}
+
+// details reads a version from the private collection. A peer that has not got
+// it yet cannot answer.
+func (c *call) details(id record.ID, version uint32) (consent.Details, error) {
+	var d consent.Details
+	raw, err := c.stub.GetPrivateData(Collection, ConsentDetailsKey(id, version))
+	if err != nil || raw == nil {
+		return d, fault.New(fault.Unavailable, "the details of consent %s version %d have not arrived at this peer; try again", id.Short(), version)
+	}
+	return d, json.Unmarshal(raw, &d)
+}
+
+// checkMoment applies the rules that depend on time. The end of a consent is
+// exempt from all of them: nothing keeps a patient from stopping.
 func (c *call) checkMoment(patient *record.Patient, previous *consent.Document, d consent.Document) error {
-	if d.Status == consent.StatusRevoked {
+	if d.Status != consent.StatusActive {
 		return nil
 	}
 	if err := c.checkTimestamp(); err != nil {
@@ -125,8 +224,8 @@ func (c *call) checkMoment(patient *record.Patient, previous *consent.Document, 
 	if err != nil {
 		return err
 	}
-	if previous == nil && len(heads) >= maxConsents {
-		return fault.New(fault.Exhausted, "the patient has made %d consents, which is the limit", maxConsents)
+	if err := checkRoom(previous, heads); err != nil {
+		return err
 	}
 	if d.Effect == consent.EffectDeny || previous != nil && consent.Narrower(*previous, d) {
 		return nil
@@ -134,9 +233,35 @@ func (c *call) checkMoment(patient *record.Patient, previous *consent.Document, 
 	if all := patient.RevokedAt; all != nil && now < *all+CoolingOff {
 		return fault.New(fault.TooEarly, "everything was revoked at %d; permit again from %d on", *all, *all+CoolingOff)
 	}
+	return c.checkCoolingOff(heads, d.Grantee, now)
+}
+
+// checkRoom bounds what a patient ever records.
+func checkRoom(previous *consent.Document, heads []ConsentHead) error {
+	if previous == nil && len(heads) >= maxConsents {
+		return fault.New(fault.Exhausted, "the patient has made %d consents, which is the limit", maxConsents)
+	}
+	versions := uint32(0)
 	for _, h := range heads {
-		if h.Grantee == d.Grantee && h.Status == consent.StatusRevoked && now < h.Time+CoolingOff {
-			return fault.New(fault.TooEarly, "a consent for %s was revoked at %d; permit more from %d on", d.Grantee, h.Time, h.Time+CoolingOff)
+		versions += h.Version
+	}
+	if versions >= maxVersions {
+		return fault.New(fault.Exhausted, "the patient has made %d versions of consents, which is the limit; they can still be revoked", versions)
+	}
+	return nil
+}
+
+func (c *call) checkCoolingOff(heads []ConsentHead, grantee string, now int64) error {
+	for _, h := range heads {
+		if h.Status == consent.StatusActive || now >= h.Time+CoolingOff {
+			continue
+		}
+		old, err := c.details(h.ID, h.Version)
+		if err != nil {
+			return err
+		}
+		if old.Signed.Document.Grantee == grantee {
+			return fault.New(fault.TooEarly, "a consent for %s was revoked at %d; permit more from %d on", grantee, h.Time, h.Time+CoolingOff)
 		}
 	}
 	return nil
@@ -153,18 +278,23 @@ func (c *call) institutions() []string {
 	return list
 }
 
-func (c *call) recordConsent(s consent.Signed) (*ConsentState, error) {
+func (c *call) recordConsent(e record.ConsentEntry, d consent.Details) (*ConsentPublic, error) {
 	now, err := c.now()
 	if err != nil {
 		return nil, err
 	}
-	d := s.Document
-	state := &ConsentState{Signed: s, Time: now}
-	if err := c.put(ConsentKey(d.ID), state); err != nil {
+	raw, err := json.Marshal(d)
+	if err != nil {
 		return nil, err
 	}
-	head := ConsentHead{ID: d.ID, Version: d.Version, Grantee: d.Grantee, Status: d.Status, Time: now}
-	return state, c.put(ConsentOfKey(d.Patient, d.ID), head)
+	if err := c.stub.PutPrivateData(Collection, ConsentDetailsKey(e.ID, e.Version), raw); err != nil {
+		return nil, err
+	}
+	state := &ConsentPublic{Entry: e, Time: now}
+	if err := c.put(ConsentKey(e.ID), state); err != nil {
+		return nil, err
+	}
+	return state, c.put(ConsentOfKey(e.Patient, e.ID), ConsentHead{ID: e.ID, Version: e.Version, Status: e.Status, Time: now})
 }
 
 // heads lists a patient's consents by identifier.
@@ -181,48 +311,20 @@ func (c *call) heads(patient record.ID) ([]ConsentHead, error) {
 	return heads, err
 }
 
-// consentsOf returns the latest versions of a patient's consents, of those for
-// one grantee if it is not empty.
-func (c *call) consentsOf(patient record.ID, grantee string) ([]ConsentState, error) {
-	heads, err := c.heads(patient)
-	if err != nil {
-		return nil, err
-	}
+// consentsOf returns the latest version of each of a patient's consents: none
+// once the patient is erased.
+func (c *call) consentsOf(patient *record.Patient, id record.ID) ([]ConsentState, error) {
 	states := []ConsentState{}
+	heads, err := c.heads(id)
+	if err != nil || patient.Erased {
+		return states, err
+	}
 	for _, h := range heads {
-		if grantee != "" && h.Grantee != grantee {
-			continue
-		}
-		var s ConsentState
-		if err := c.need(ConsentKey(h.ID), &s, "consent "+h.ID.Short()); err != nil {
+		d, err := c.details(h.ID, h.Version)
+		if err != nil {
 			return nil, err
 		}
-		states = append(states, s)
+		states = append(states, ConsentState{Signed: d.Signed, Time: h.Time})
 	}
 	return states, nil
-}
-
-// permission asks the patient's documents; a refusal is a fault with the reasons.
-// If only is not zero, no other consent may permit.
-func (c *call) permission(patient, only record.ID, r consent.Request) (consent.Decision, error) {
-	states, err := c.consentsOf(patient, r.Grantee)
-	if err != nil {
-		return consent.Decision{}, err
-	}
-	p, err := c.patient(patient)
-	if err != nil {
-		return consent.Decision{}, err
-	}
-	var docs []consent.Document
-	for _, s := range states {
-		d := counts(p, s)
-		if only.IsZero() || d.ID == only || d.Effect != consent.EffectPermit {
-			docs = append(docs, d)
-		}
-	}
-	decision := consent.Decide(docs, r)
-	if !decision.Permit {
-		return decision, fault.New(fault.Forbidden, "the patient's consent does not allow it: %s", strings.Join(decision.Reasons, "; "))
-	}
-	return decision, nil
 }

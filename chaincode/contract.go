@@ -79,7 +79,7 @@ func (text) ToString(v reflect.Value, _ reflect.Type, _ *metadata.ReturnMetadata
 
 // GetEvaluateTransactions names the methods that only read.
 func (*Registry) GetEvaluateTransactions() []string {
-	return []string{"GetGenesis", "GetPatient", "GetDevice", "GetPieceKey"}
+	return []string{"GetGenesis", "GetPatient", "GetDevice", "GetPieceKey", "GetErasure"}
 }
 
 // GetEvaluateTransactions names the methods that only read.

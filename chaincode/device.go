@@ -76,6 +76,9 @@ func enrolDevice(c *call, e record.EnrolDevice) (*record.DeviceState, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := notErased(patient); err != nil {
+		return nil, err
+	}
 	if !patient.SignedBy(digest, e.PatientSignature) {
 		return nil, fault.New(fault.BadSignature, "the patient's signature is not by a key that the patient signs with now")
 	}

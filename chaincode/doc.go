@@ -8,6 +8,7 @@
 //
 //	Registry   Init GetGenesis EnrolPatient GetPatient ChangeKeys EnrolDevice GetDevice
 //	           AcknowledgeSeeds PostPieceKey GetPieceKey
+//	           Erase ReportErasure GetErasure
 //	Clock      Tick Now
 //	Consent    Put Get OfPatient
 //	Pointer    Anchor Available Get GetBatch
@@ -33,8 +34,8 @@
 // time is the median of the members' latest ticks (the lower one of two; a
 // member that never ticked counts as long ago, so half of the members can not
 // make time begin). With a wall clock, transactions whose timestamp is further
-// than five minutes from ledger time are refused, ticks, revocations and whatever
-// else only takes rights away or recovers a patient apart.
+// than five minutes from ledger time are refused, ticks, the end of a consent,
+// erasures and whatever else only takes rights away or recovers a patient apart.
 //
 // # Retries
 //
@@ -51,7 +52,7 @@
 //
 //	genesis                                 record.Genesis      Registry:Init
 //	tick        member                      record.Tick         Clock:Tick
-//	patient     patient                     record.Patient      Registry:EnrolPatient, ChangeKeys
+//	patient     patient                     record.Patient      Registry:EnrolPatient, ChangeKeys; Erase marks it
 //	person      person                      record.ID           Registry:EnrolPatient: the patient enrolled for a person
 //	keys        patient, version            KeysState           Registry:ChangeKeys
 //	recovery    patient, recovery hash      uint32              the same: the change that used the code up
@@ -60,7 +61,7 @@
 //	designation patient                     []Designation       the same: devices in order of enrolment
 //	ack         device, member              Acknowledged        Registry:AcknowledgeSeeds
 //	piecekey    piece                       record.PieceKey     Registry:PostPieceKey
-//	consent     consent                     ConsentState        Consent:Put: the latest version
+//	consent     consent                     ConsentPublic       Consent:Put: the latest version
 //	consentof   patient, consent            ConsentHead         the same: what a patient's consents are
 //	pointer     device, kind, index, corr.  record.PointerState Pointer:Anchor
 //	batch       root                        record.Batch        the same
@@ -71,8 +72,19 @@
 //	predicate   transaction                 record.PredicateState  Predicate:Request, Attest, Expire
 //	pending     device, predicate           record.ID           Request; deleted by Attest and Expire: the patient
 //	asked       consent, template, metric, predicate  record.ID  Request: one key for each time asked: the patient
+//	erasure     patient                     record.ErasureState  Registry:Erase
+//	erased      patient, member             record.SignedErasureReport  Registry:ReportErasure
 //
-// Earlier versions of a consent are in the ledger's history and its blocks.
+// One kind is in the private data collection Collection, and its values never
+// on the chain: they come as transient data.
+//
+//	consentdetails  consent, version        consent.Details     Consent:Put; purged by Registry:Erase
+//
+// What everybody sees of a consent is whose it is, how many versions it has,
+// whether it was ended, when, and a salted hash. Chaincode that has to know what
+// a consent says reads the details, which a peer without them cannot endorse.
+// Get and OfPatient answer with details: evaluate them, since the answer to a
+// submitted transaction is part of it.
 //
 // # Promise
 //

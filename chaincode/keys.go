@@ -36,6 +36,10 @@ const (
 	KindPredicate   Kind = "predicate"
 	KindPending     Kind = "pending"
 	KindAsked       Kind = "asked"
+	KindErasure     Kind = "erasure"
+	KindErased      Kind = "erased"
+	// KindConsentDetails is a kind of private state, in Collection.
+	KindConsentDetails Kind = "consentdetails"
 )
 
 // Kinds returns every kind.
@@ -43,7 +47,7 @@ func Kinds() []Kind {
 	return []Kind{
 		KindGenesis, KindTick, KindPatient, KindPerson, KindKeys, KindRecovery, KindDevice, KindSeedHash, KindDesignation, KindAck,
 		KindPieceKey, KindConsent, KindConsentOf, KindPointer, KindBatch, KindAvailable, KindStudy, KindQuery,
-		KindCohort, KindPredicate, KindPending, KindAsked,
+		KindCohort, KindPredicate, KindPending, KindAsked, KindErasure, KindErased, KindConsentDetails,
 	}
 }
 
@@ -54,9 +58,9 @@ func attributes(k Kind) int {
 	case KindGenesis:
 		return 0
 	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindDesignation,
-		KindPieceKey, KindConsent, KindBatch, KindQuery, KindPredicate:
+		KindPieceKey, KindConsent, KindBatch, KindQuery, KindPredicate, KindErasure:
 		return 1
-	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery:
+	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindErased, KindConsentDetails:
 		return 2
 	case KindCohort:
 		return 3
@@ -158,6 +162,17 @@ func ConsentKey(id record.ID) string { return key(KindConsent, id.String()) }
 func ConsentOfKey(patient, id record.ID) string {
 	return key(KindConsentOf, patient.String(), id.String())
 }
+
+// ConsentDetailsKey is the key of a version's details in Collection.
+func ConsentDetailsKey(id record.ID, version uint32) string {
+	return key(KindConsentDetails, id.String(), strconv.FormatUint(uint64(version), 10))
+}
+
+// ErasureKey is the key of a patient's erasure.
+func ErasureKey(patient record.ID) string { return key(KindErasure, patient.String()) }
+
+// ErasedKey is the key of a member's report that it carried an erasure out.
+func ErasedKey(patient record.ID, msp string) string { return key(KindErased, patient.String(), msp) }
 
 // PointerKey is the key of a pointer; blob and commitment are not part of it.
 func PointerKey(p record.Pointer) string {

@@ -26,6 +26,7 @@ type anchoring struct {
 	now     int64
 	states  map[string][]byte                 // of pointers and devices, read at once
 	devices map[record.ID]*record.DeviceState // nil: not enrolled
+	erased  map[record.ID]bool                // patients
 	first   map[string]record.Pointer         // what this call anchors, by key
 	leaves  []record.ID
 	keys    []string
@@ -42,8 +43,8 @@ func anchor(c *call, a record.Anchor) (*record.AnchorResult, error) {
 	}
 	run := &anchoring{
 		call: c, now: now,
-		devices: make(map[record.ID]*record.DeviceState),
-		first:   make(map[string]record.Pointer, len(a.Pointers)),
+		devices: make(map[record.ID]*record.DeviceState), erased: make(map[record.ID]bool),
+		first: make(map[string]record.Pointer, len(a.Pointers)),
 	}
 	if err := run.read(a.Pointers); err != nil {
 		return nil, err
@@ -175,6 +176,13 @@ func (r *anchoring) check(s record.SignedPointer) (*fault.Error, error) {
 	if f, err := r.checkCorrection(p); f != nil || err != nil {
 		return f, err
 	}
+	erased, err := r.ownerErased(device.Device.Patient)
+	if err != nil {
+		return nil, err
+	}
+	if erased {
+		return fault.New(fault.Forbidden, "the patient of device %s is erased, which is final", p.Device.Short()), nil
+	}
 	if err := record.Verify(device.Device.Key, p.Digest(r.genesis.Network), s.Signature); err != nil {
 		return fault.New(fault.BadSignature, "the device's signature: %w", err), nil
 	}
@@ -218,6 +226,18 @@ func (r *anchoring) knownDevice(id record.ID) (*record.DeviceState, error) {
 	}
 	r.devices[id] = d
 	return d, nil
+}
+
+func (r *anchoring) ownerErased(id record.ID) (bool, error) {
+	if erased, ok := r.erased[id]; ok {
+		return erased, nil
+	}
+	p, err := r.patient(id)
+	if err != nil {
+		return false, err
+	}
+	r.erased[id] = p.Erased
+	return p.Erased, nil
 }
 
 // checkWindow holds the window against the device's first hour and ledger time.

@@ -129,20 +129,20 @@ func (c *call) allow(q *question, now int64) (consent.Decision, error) {
 	if err != nil {
 		return consent.Decision{}, fault.New(fault.Invalid, "%w", err)
 	}
-	heads, err := c.heads(q.ask.Patient)
+	docs, err := c.documents(q.ask.Patient, c.msp)
 	if err != nil {
 		return consent.Decision{}, err
 	}
 	claim.Used = make(map[record.ID]uint32)
-	for _, h := range heads {
-		if h.Grantee != c.msp || h.Status != consent.StatusActive {
+	for _, d := range docs {
+		if d.Status != consent.StatusActive {
 			continue
 		}
-		if claim.Used[h.ID], err = c.askedTimes(h.ID, q.ask); err != nil {
+		if claim.Used[d.ID], err = c.askedTimes(d.ID, q.ask); err != nil {
 			return consent.Decision{}, err
 		}
 	}
-	return c.permission(q.ask.Patient, record.ID{}, consentRequest(q.ask, q.class.Days, c.msp, now, claim))
+	return c.permission(docs, record.ID{}, consentRequest(q.ask, q.class.Days, c.msp, now, claim))
 }
 
 func consentRequest(a record.AskPredicate, days int, grantee string, now int64, claim consent.Claim) consent.Request {

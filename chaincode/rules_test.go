@@ -153,7 +153,7 @@ func TestWhoWritesSomethingElseDoesNotConflict(t *testing.T) {
 	var calls []network.Call
 	var by []string
 	add := func(msp, function string, arg any) {
-		by, calls = append(by, msp), append(calls, network.Call{Function: function, Args: []string{argument(t, arg)}})
+		by, calls = append(by, msp), append(calls, w.call(function, arg))
 	}
 	for i := range int64(4) {
 		for _, p := range []*person{a, b} {
@@ -224,6 +224,8 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 	w.must(hospitalA, "Query:PostCohort", record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 11}, nil)
 	w.must(hospitalA, "Predicate:Request", p.question(), nil)
 	w.must(gatewayMSP, changeKeys, p.recovery(record.NewRecoveryCode(), true, p.key), nil)
+	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
+	w.must(hospitalA, "Registry:ReportErasure", w.report(hospitalA, p, 2), nil)
 
 	seen := map[chaincode.Kind]bool{}
 	last := w.ledger.Height()
@@ -232,6 +234,11 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, tx := range b.Txs {
+			for _, private := range tx.Private {
+				if private.Collection != chaincode.Collection || private.Available {
+					t.Errorf("%s: a private value in %q outlived its patient", private.Key, private.Collection)
+				}
+			}
 			for _, write := range tx.Writes {
 				kind, _, err := chaincode.ParseKey(write.Key)
 				if err != nil {
@@ -248,7 +255,7 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 		}
 	}
 	for _, kind := range chaincode.Kinds() {
-		if !seen[kind] {
+		if private := kind == chaincode.KindConsentDetails; seen[kind] == private {
 			t.Errorf("no write of kind %s was seen", kind)
 		}
 	}

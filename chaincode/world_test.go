@@ -194,10 +194,28 @@ func quoted(t testing.TB, s string) string {
 	return string(raw)
 }
 
+// call puts a document into a call: a consent beside the chain, with what is
+// public of it in the argument.
+func (w *world) call(function string, arg any) network.Call {
+	w.Helper()
+	if s, ok := arg.(consent.Signed); ok {
+		return w.privately(consent.Details{Signed: s, Salt: record.RandomID()})
+	}
+	return network.Call{Function: function, Args: []string{argument(w, arg)}}
+}
+
+func (w *world) privately(d consent.Details) network.Call {
+	w.Helper()
+	return network.Call{
+		Function: "Consent:Put", Args: []string{argument(w, d.Entry(w.genesis.Network))},
+		Transient: map[string][]byte{chaincode.TransientDetails: []byte(argument(w, d))},
+	}
+}
+
 // submit makes a transaction and reads its result into out, unless nil.
 func (w *world) submit(msp, function string, arg, out any) (network.Result, error) {
 	w.Helper()
-	call := network.Call{Function: function, Args: []string{argument(w, arg)}}
+	call := w.call(function, arg)
 	res, err := network.SubmitRetry(context.Background(), w.clients[msp], call)
 	if err == nil && out != nil {
 		w.decode(res.Payload, out)

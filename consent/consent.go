@@ -33,7 +33,7 @@ type Document struct {
 	Patient    record.ID `json:"patient"`
 	Grantee    string    `json:"grantee"` // MSP ID of an institution
 	Purpose    string    `json:"purpose"` // HL7 v3 PurposeOfUse
-	Status     string    `json:"status"`  // StatusActive or StatusRevoked
+	Status     string    `json:"status"`  // StatusActive, StatusRevoked or StatusInError
 	Effect     string    `json:"effect"`  // EffectPermit or EffectDeny
 	Operations []string  `json:"operations"`
 	Metrics    []string  `json:"metrics"`
@@ -72,10 +72,19 @@ type Signed struct {
 const (
 	StatusActive  = "active"
 	StatusRevoked = "revoked"
+	// StatusInError says that the consent should never have been recorded, such
+	// as one that was entered for another patient. It ends like a revocation.
+	StatusInError = "entered-in-error"
 	EffectPermit  = "permit"
 	EffectDeny    = "deny"
-	OpAggregate   = "aggregate"
-	OpPredicate   = "predicate"
+	// OpAggregate: the patient's rows may be part of statistics.
+	OpAggregate = "aggregate"
+	// OpPredicate: claims about the patient may be proven to the grantee.
+	OpPredicate = "predicate"
+	// OpShare: the grantee may pass an attestation about the patient on to
+	// another institution. The ledger does not see that happen: the grantee has to
+	// ask Decide before it does, as whoever receives it may ask the grantee.
+	OpShare = "share"
 )
 
 // Digest is what the patient signs.

@@ -33,8 +33,8 @@ type Claim struct {
 }
 
 // Decision answers a Request. Where it permits, Document and Version name the
-// consent that does, [From, Until) are the hours that it covers (for a predicate
-// all that were asked, for an aggregate those of the request that lie in the
+// consent that does, [From, Until) are the hours that it covers (all that were
+// asked, for an aggregate those of the request that lie in the
 // consent's data period) and CapMicro its cap.
 type Decision struct {
 	Permit   bool
@@ -134,6 +134,8 @@ func restrains(d *Document) bool { return d.Status != StatusActive || d.Effect !
 func objection(d *Document, r Request) string {
 	deny := d.Effect == EffectDeny
 	switch {
+	case d.Status == StatusInError:
+		return "was entered in error"
 	case d.Status != StatusActive:
 		return "is revoked"
 	case d.Effect != EffectPermit && !deny:
@@ -152,10 +154,12 @@ func objection(d *Document, r Request) string {
 		return "does not name the metric " + clip(r.Metric)
 	case d.DataUntil <= r.From || d.DataFrom >= r.Until || !deny && d.DataFrom >= d.DataUntil:
 		return "is for another data period"
-	case deny || r.Operation != OpPredicate:
+	case deny || r.Operation == OpAggregate:
 		return ""
 	case d.DataFrom > r.From || d.DataUntil < r.Until:
 		return "covers only a part of the data period"
+	case r.Operation != OpPredicate:
+		return ""
 	}
 	return claimObjection(d, r)
 }

@@ -34,6 +34,11 @@ const (
 	roleRecipient   = "IRCP"
 )
 
+// fhirStatus maps what a patient signs to codes of FHIR's consent-state-codes.
+var fhirStatus = map[string]string{
+	StatusActive: "active", StatusRevoked: "inactive", StatusInError: "entered-in-error",
+}
+
 type fhirConsent struct {
 	ResourceType string          `json:"resourceType"`
 	ID           record.ID       `json:"id"`
@@ -149,10 +154,7 @@ func imageInFHIR(d Document) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	status := "active"
-	if d.Status == StatusRevoked {
-		status = "inactive"
-	}
+	status := fhirStatus[d.Status]
 	return json.Marshal(fhirConsent{
 		ResourceType: "Consent", ID: d.ID, Status: status,
 		Text: fhirText{Status: "generated", Div: narrative(d, rule)},
@@ -245,8 +247,11 @@ func narrative(d Document, p fhirProvision) string {
 	purpose, _ := PurposeByCode(d.Purpose)
 	var b strings.Builder
 	fmt.Fprintf(&b, `<div xmlns="http://www.w3.org/1999/xhtml"><p>`)
-	if d.Status == StatusRevoked {
+	switch d.Status {
+	case StatusRevoked:
 		b.WriteString("Revoked. ")
+	case StatusInError:
+		b.WriteString("Entered in error. ")
 	}
 	verb := "may"
 	if d.Effect == EffectDeny {

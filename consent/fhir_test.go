@@ -282,7 +282,6 @@ func TestWhatCannotBeHonouredIsRefusedByName(t *testing.T) {
 		{"status", "draft", "Consent.status"},
 		{"status", "proposed", "Consent.status"},
 		{"status", "rejected", "Consent.status"},
-		{"status", "entered-in-error", "Consent.status"},
 		{"_status", map[string]any{"extension": unknown}, "Consent._status"},
 		{"scope", concepts(sysScope, "treatment"), "Consent.scope.coding[0].code"},
 		{"scope", concepts("http://example.org", scopePrivacy), "Consent.scope.coding[0].system"},

@@ -82,9 +82,11 @@ func (r *reading) status(e *element) string {
 		return StatusActive
 	case "inactive":
 		return StatusRevoked
+	case "entered-in-error":
+		return StatusInError
 	case "":
 	default:
-		r.fail(e.path(), "is %q, only \"active\" and \"inactive\" (revoked) can be honoured", clip(s))
+		r.fail(e.path(), "is %q, only \"active\", \"inactive\" (revoked) and \"entered-in-error\" can be honoured", clip(s))
 	}
 	return ""
 }

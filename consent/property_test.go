@@ -36,9 +36,9 @@ func anyDocument(t *rapid.T) Document {
 		ID: record.SumID([]byte(pick(t, "id", "a", "b", "c", "d"))), Version: rapid.Uint32Range(1, 3).Draw(t, "version"),
 		Patient: record.SumID([]byte("patient")), Grantee: pick(t, "grantee", "A", "A", "A", "B"),
 		Purpose:    pick(t, "purpose", "HRESCH", "HRESCH", "HRESCH", "CLINTRCH", "TREAT"),
-		Status:     pick(t, "status", StatusActive, StatusActive, StatusActive, StatusRevoked),
+		Status:     pick(t, "status", StatusActive, StatusActive, StatusActive, StatusActive, StatusRevoked, StatusInError),
 		Effect:     pick(t, "effect", EffectPermit, EffectPermit, EffectPermit, EffectPermit, EffectDeny),
-		Operations: subset(t, "operations", OpAggregate, OpPredicate), Metrics: subset(t, "metrics", "heart_rate", "spo2"),
+		Operations: subset(t, "operations", OpAggregate, OpPredicate, OpShare), Metrics: subset(t, "metrics", "heart_rate", "spo2"),
 		CapMicro: rapid.Uint64Range(0, 3).Draw(t, "cap"),
 	}
 	d.DataFrom, d.DataUntil = span(t, "data")
@@ -85,7 +85,7 @@ func anyRequest(t *rapid.T, docs ...Document) Request {
 		r.Purpose = pick(t, "asked purpose", "CLINTRCH", "HRESCH", "TREAT")
 	}
 	if anew("new operation") {
-		r.Operation = pick(t, "operation", OpPredicate, OpAggregate)
+		r.Operation = pick(t, "operation", OpPredicate, OpAggregate, OpShare)
 	}
 	if anew("new metric") {
 		r.Metric = pick(t, "metric", "spo2", "heart_rate")

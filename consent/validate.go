@@ -68,10 +68,10 @@ func validateIdentity(d Document) error {
 		return errors.New("previous is the digest of the version before, and zero for version 1 only")
 	case !ValidMSP(d.Grantee):
 		return errors.New("grantee is not the MSP ID of an institution")
-	case d.Status != StatusActive && d.Status != StatusRevoked:
-		return fmt.Errorf("status is %q, it can be %q or %q", clip(d.Status), StatusActive, StatusRevoked)
+	case d.Status != StatusActive && d.Status != StatusRevoked && d.Status != StatusInError:
+		return fmt.Errorf("status is %q, it can be %q, %q or %q", clip(d.Status), StatusActive, StatusRevoked, StatusInError)
 	case d.Version == 1 && d.Status != StatusActive:
-		return errors.New("a first version cannot be revoked")
+		return errors.New("a first version cannot be revoked or entered in error")
 	case d.Effect != EffectPermit && d.Effect != EffectDeny:
 		return fmt.Errorf("effect is %q, it can be %q or %q", clip(d.Effect), EffectPermit, EffectDeny)
 	}
@@ -82,11 +82,11 @@ func validateIdentity(d Document) error {
 }
 
 func validateScope(d Document) error {
-	if len(d.Operations) == 0 || len(d.Operations) > 2 || repeats(d.Operations) {
+	if len(d.Operations) == 0 || len(d.Operations) > len(operations) || repeats(d.Operations) {
 		return errors.New("operations names each operation once and at least one")
 	}
 	for _, op := range d.Operations {
-		if op != OpAggregate && op != OpPredicate {
+		if !slices.Contains(operations, op) {
 			return fmt.Errorf("operation %q is unknown", clip(op))
 		}
 	}
@@ -167,8 +167,8 @@ func templateSpan(template string, m wearable.Metric) (uint32, uint32, bool) {
 
 // Follows checks that next may be recorded after previous, which is nil for a
 // first version: the version counts on, the digest chains, and patient, grantee
-// and effect stay. A revoked consent has no next version; a new one needs a new
-// ID.
+// and effect stay. A consent that is revoked, or was entered in error, has no next
+// version; a new one needs a new ID.
 func Follows(network string, previous *Document, next Document) error {
 	if previous == nil {
 		if next.Version != 1 {
@@ -179,8 +179,8 @@ func Follows(network string, previous *Document, next Document) error {
 	switch {
 	case previous.ID != next.ID || previous.Patient != next.Patient:
 		return errors.New("id and patient of a consent cannot change")
-	case previous.Status == StatusRevoked:
-		return errors.New("the consent is revoked, which is final; make a new one with a new id")
+	case previous.Status != StatusActive:
+		return fmt.Errorf("the consent is %s, which is final; make a new one with a new id", previous.Status)
 	case next.Version != previous.Version+1:
 		return fmt.Errorf("version %d is recorded, so the next is %d and not %d",
 			previous.Version, previous.Version+1, next.Version)

@@ -43,6 +43,9 @@ func deniedBy(asked, denied string) bool {
 	return ok && p.Within != "" && p.Within == denied
 }
 
+// operations that a consent may name.
+var operations = []string{OpAggregate, OpPredicate, OpShare}
+
 // Templates of predicates: which part of the predicate circuit a claim uses.
 const (
 	// TemplateRange: enough readings lie between Lo and Hi.

@@ -33,6 +33,8 @@ type batcher struct {
 	uploads chan entry
 	slots   chan struct{}
 	sending sync.WaitGroup
+	// discard deletes what an erased patient's device has uploaded.
+	discard func(context.Context, record.Pointer)
 }
 
 // anchoring is one upload under way.
@@ -126,7 +128,7 @@ func (b *batcher) anchor(ctx context.Context, batch []waiting) {
 	for {
 		res, err := b.submit(ctx, batch)
 		if err == nil {
-			b.deliver(batch, res)
+			b.deliver(ctx, batch, res)
 			return
 		}
 		code := asFault(err).Code
@@ -169,7 +171,7 @@ func (b *batcher) submit(ctx context.Context, batch []waiting) (network.Result, 
 }
 
 // deliver hands each pointer's outcome to its upload.
-func (b *batcher) deliver(batch []waiting, res network.Result) {
+func (b *batcher) deliver(ctx context.Context, batch []waiting, res network.Result) {
 	var r record.AnchorResult
 	err := json.Unmarshal(res.Payload, &r)
 	if err == nil && len(r.Items) != len(batch) {
@@ -186,6 +188,9 @@ func (b *batcher) deliver(batch []waiting, res network.Result) {
 		}
 		if item.Outcome == record.Anchored {
 			item.Batch = r.Batch.String()
+		}
+		if item.Code == string(fault.Forbidden) { // before the journal forgets the upload
+			b.discard(ctx, w.signed.Pointer)
 		}
 		b.put(w, item, func(out *apiv1.Operation) { out.TxId, out.Block = res.TxID, res.Block })
 	}

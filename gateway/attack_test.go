@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -343,12 +344,16 @@ func TestAttackAGatewayCannotAlterWhatItPassesOn(t *testing.T) {
 	} {
 		signed := p.consent()
 		change(&signed.Document)
+		call, err := consentCall(w.genesis.Network, consentMessage(w, signed))
+		w.ok(err)
+		var sent consent.Details
+		w.ok(record.DecodeJSON(call.Transient[chaincode.TransientDetails], consent.MaxDetails, &sent))
+		got, err := json.Marshal(sent.Signed)
+		w.ok(err)
 		arg, err := json.Marshal(signed)
 		w.ok(err)
-		call, err := callWith("Consent:Put", consentMessage(w, signed), &consent.Signed{})
-		w.ok(err)
-		if call.Args[0] != string(arg) {
-			t.Errorf("the gateway would submit another document than it got:\n%s\n%s", call.Args[0], arg)
+		if string(got) != string(arg) {
+			t.Errorf("the gateway would submit another document than it got:\n%s\n%s", got, arg)
 		}
 		_, err = w.client.Submit(context.Background(), call)
 		if fault.Of(err) != fault.BadSignature {

@@ -48,6 +48,9 @@ func (g *Gateway) verifyEnrolment(ctx context.Context, e record.EnrolDevice) err
 	if err != nil {
 		return err
 	}
+	if p.Erased {
+		return fault.New(fault.Forbidden, "the patient is erased, which is final")
+	}
 	if !p.SignedBy(digest, e.PatientSignature) {
 		return fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", record.ErrSignature)
 	}

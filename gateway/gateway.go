@@ -34,6 +34,7 @@ type Config struct {
 type Index interface {
 	Answers
 	Progress
+	Erasures
 }
 
 // Answers is what an index says about devices and patients.
@@ -100,6 +101,7 @@ func newGateway(cfg Config, now func() time.Time) (*Gateway, error) {
 	g.keys = newKeyCache(cfg.Genesis, now, g.partyKeys)
 	g.ops = newOperations(j, now, cfg.Log)
 	g.anchors = newBatcher(cfg.Client, g.ops, cfg.Log, g.quit)
+	g.anchors.discard = g.discardRows
 	if g.rest, err = newREST(g); err != nil {
 		cancel()
 		return nil, errors.Join(err, j.close())
@@ -122,6 +124,7 @@ func (g *Gateway) start(ctx context.Context) error {
 	}
 	g.work.Go(func() { g.anchors.run(ctx) })
 	g.work.Go(g.janitor)
+	g.work.Go(func() { g.eraser(ctx) })
 	for _, e := range pending {
 		g.dispatch(e)
 	}

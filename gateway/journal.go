@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -160,6 +161,15 @@ func (j *journal) prune(before time.Time) error {
 		}
 	}
 	return errors.Join(it.Error(), b.Commit(pebble.NoSync))
+}
+
+// scrub rewrites the tables that held requests, so that those that are done
+// leave the disk. The store's log keeps them until it is reused.
+func (j *journal) scrub() error {
+	if err := j.db.Flush(); err != nil {
+		return err
+	}
+	return j.db.Compact(context.Background(), []byte{'r'}, []byte{'r' + 1}, false)
 }
 
 // forget drops a done operation; one that was taken up again stays.

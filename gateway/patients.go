@@ -95,9 +95,11 @@ func historyEntry(e index.Entry) *apiv1.HistoryEntry {
 	m := &apiv1.HistoryEntry{Kind: e.Kind, Id: e.Tx, Time: e.Time}
 	switch {
 	case e.Consent != nil:
-		consentEntry(m, e.Consent.Document)
+		consentEntry(m, e.Consent)
 	case e.Keys != nil:
 		keysEntry(m, e.Keys)
+	case e.Erasure != nil:
+		m.Subject, m.Text = e.Erasure.Signed.Erasure.Patient.String(), "You demanded to be erased"
 	case e.Query != nil:
 		queryEntry(m, e.Query)
 	case e.Predicate != nil:
@@ -110,13 +112,20 @@ func historyEntry(e index.Entry) *apiv1.HistoryEntry {
 	return m
 }
 
-func consentEntry(m *apiv1.HistoryEntry, d consent.Document) {
-	m.Institution, m.Purpose, m.Subject, m.Metrics = d.Grantee, d.Purpose, d.ID.String(), d.Metrics
-	m.From, m.Until, m.Status = d.DataFrom, d.DataUntil, d.Status
+func consentEntry(m *apiv1.HistoryEntry, c *index.ConsentVersion) {
+	m.Subject, m.Status = c.Entry.ID.String(), c.State
+	if c.Signed == nil {
+		m.Text = fmt.Sprintf("You signed version %d of a consent whose details are not here", c.Entry.Version)
+		return
+	}
+	d := c.Signed.Document
+	m.Institution, m.Purpose, m.Metrics, m.From, m.Until = d.Grantee, d.Purpose, d.Metrics, d.DataFrom, d.DataUntil
 	verb := "You consented"
 	switch {
 	case d.Status == consent.StatusRevoked:
 		verb = "You revoked the consent given"
+	case d.Status == consent.StatusInError:
+		verb = "You withdrew as entered in error what was consented"
 	case d.Effect == consent.EffectDeny:
 		verb = "You denied access"
 	}

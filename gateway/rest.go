@@ -61,6 +61,7 @@ func newREST(g *Gateway) (*rest, error) {
 	apiv1.RegisterNetworkServer(server, networkService{g: g})
 	apiv1.RegisterPatientsServer(server, patientsService{g: g})
 	apiv1.RegisterConsentsServer(server, consentsService{g: g})
+	apiv1.RegisterErasuresServer(server, erasuresService{g: g})
 	apiv1.RegisterDevicesServer(server, devicesService{g: g})
 	apiv1.RegisterBlobsServer(server, blobsService{g: g})
 	apiv1.RegisterOperationsServer(server, operationsService{g: g})
@@ -100,7 +101,7 @@ func newMux(g *Gateway, conn *grpc.ClientConn) (http.Handler, error) {
 	)
 	ctx := context.Background() // registration does not outlive conn
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		apiv1.RegisterNetworkHandler, apiv1.RegisterPatientsHandler, apiv1.RegisterConsentsHandler,
+		apiv1.RegisterNetworkHandler, apiv1.RegisterPatientsHandler, apiv1.RegisterConsentsHandler, apiv1.RegisterErasuresHandler,
 		apiv1.RegisterDevicesHandler, apiv1.RegisterBlobsHandler, apiv1.RegisterOperationsHandler,
 	} {
 		if err := register(ctx, mux, conn); err != nil {

@@ -45,6 +45,8 @@ var routes = []route{
 	newRoute("GET", "/v1/patients/{id}/history", 0, nil, api.PartyPatient),
 	newRoute("POST", "/v1/consents", api.MaxBody, nil),
 	newRoute("GET", "/v1/consents/{id}", 0, nil, api.PartyPatient, api.PartyMember),
+	newRoute("POST", "/v1/erasures", api.MaxBody, nil),
+	newRoute("GET", "/v1/patients/{id}/erasure", 0, nil, api.PartyPatient),
 	newRoute("POST", "/v1/devices", api.MaxBody, nil),
 	newRoute("GET", "/v1/devices/{id}", 0, nil),
 	newRoute("POST", "/v1/devices/{id}/uploads", api.MaxUpload, nil, api.PartyDevice),

@@ -20,6 +20,7 @@ const (
 	kindPatient = "enrol_patient"
 	kindConsent = "put_consent"
 	kindKeys    = "change_keys"
+	kindErase   = "erase"
 	kindDevice  = "enrol_device"
 	kindUpload  = "upload"
 	kindProve   = "prove"

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
@@ -35,7 +36,7 @@ func (g *Gateway) dispatch(e entry) {
 		g.anchors.uploads <- e
 		return
 	}
-	if e.request.GetConsent() != nil || e.request.GetKeys() != nil {
+	if e.request.GetConsent() != nil || e.request.GetKeys() != nil || e.request.GetErasure() != nil {
 		g.ops.urgent <- e // a revocation does not wait behind enrolments
 		return
 	}
@@ -68,7 +69,7 @@ func (g *Gateway) worker(ctx context.Context) {
 // then it stays in the journal. Submitting an identical document twice is
 // harmless, chaincode answers with what is recorded.
 func (g *Gateway) run(ctx context.Context, e entry) {
-	call, err := callOf(e.request)
+	call, err := callOf(g.genesis, e.request)
 	if err != nil {
 		g.ops.finish(e.id, failed(e.state, err))
 		return
@@ -84,6 +85,9 @@ func (g *Gateway) run(ctx context.Context, e entry) {
 			out.TxId, out.Block = res.TxID, res.Block
 			g.ops.finish(e.id, out)
 			return
+		}
+		if fault.Of(err) == fault.Forbidden { // before the journal forgets the request
+			g.discardSeeds(ctx, e.request.GetDevice())
 		}
 		if !passing(err) {
 			g.ops.finish(e.id, failed(e.state, err))
@@ -125,20 +129,34 @@ func passing(err error) bool {
 }
 
 // callOf makes the chaincode call of a journaled request.
-func callOf(r *apiv1.StoredRequest) (network.Call, error) {
+func callOf(genesis record.Genesis, r *apiv1.StoredRequest) (network.Call, error) {
 	switch d := r.Document.(type) {
 	case *apiv1.StoredRequest_Patient:
 		return callWith("Registry:EnrolPatient", d.Patient, &record.EnrolPatient{})
 	case *apiv1.StoredRequest_Consent:
-		return callWith("Consent:Put", d.Consent, &consent.Signed{})
+		return consentCall(genesis.Network, d.Consent)
 	case *apiv1.StoredRequest_Keys:
 		return callWith("Registry:ChangeKeys", d.Keys, &consent.SignedKeys{})
+	case *apiv1.StoredRequest_Erasure:
+		return callWith("Registry:Erase", d.Erasure, &record.SignedErasure{})
 	case *apiv1.StoredRequest_Device:
 		return callWith("Registry:EnrolDevice", d.Device, &record.EnrolDevice{})
 	case *apiv1.StoredRequest_Attest:
 		return callWith("Predicate:Attest", d.Attest, &record.Attest{})
 	}
 	return network.Call{}, fault.New(fault.Internal, "the journal holds a request of an unknown kind")
+}
+
+// consentCall puts a consent beside the chain and its salted hash on it. Every
+// attempt to submit it has a salt of its own, of which the first that commits
+// stays.
+func consentCall(networkName string, m *apiv1.SignedConsent) (network.Call, error) {
+	d := consent.Details{Salt: record.RandomID()}
+	if err := api.FromMessage(m, &d.Signed); err != nil {
+		return network.Call{}, fault.New(fault.Invalid, "%w", err)
+	}
+	arg, transient, err := chaincode.PutArguments(networkName, d)
+	return network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient}, err
 }
 
 func callWith(function string, m proto.Message, doc any) (network.Call, error) {

@@ -147,6 +147,21 @@ func (c *Client) History(ctx context.Context, patient record.ID) ([]*HistoryEntr
 	return m.Entries, nil
 }
 
+// Erase asks to erase a patient.
+func (c *Client) Erase(ctx context.Context, s record.SignedErasure) (*Operation, error) {
+	return c.post(ctx, "/v1/erasures", s, &apiv1.SignedErasure{})
+}
+
+// ErasureReceipt says what became of an erasure.
+type ErasureReceipt = apiv1.ErasureReceipt
+
+// Erasure returns the receipt of a patient's erasure; the patient signs. What it
+// says about members carries their signatures (record.ErasureReceipt).
+func (c *Client) Erasure(ctx context.Context, patient record.ID) (*ErasureReceipt, error) {
+	m := &apiv1.ErasureReceipt{}
+	return m, c.get(ctx, "/v1/patients/"+patient.String()+"/erasure", nil, m)
+}
+
 // EnrolDevice asks to put a device on the ledger and to store the blob with its
 // sealed seeds, whose SHA-256 the enrolment names.
 func (c *Client) EnrolDevice(ctx context.Context, e record.EnrolDevice, seedBlob []byte) (*Operation, error) {

@@ -330,6 +330,7 @@ func TestExactAnswersEqualAnIndependentComputation(t *testing.T) {
 	checkPredicates(t, r)
 	checkParties(t, out)
 	checkNoLeak(t, w)
+	checkConsentsOffChain(t, w)
 	checkVerifies(t, w.dir)
 }
 

@@ -123,6 +123,12 @@ func seedsOf(t *testing.T, w *world) map[string][]byte {
 	defer store.Close()
 	out := map[string][]byte{}
 	for _, d := range w.index.Devices(0) {
+		if w.index.ErasedDevice(d.ID) {
+			if stored, err := store.Has(context.Background(), d.Device.SeedBlob); err != nil || stored {
+				t.Errorf("the seeds of an erased device are stored: %v", err)
+			}
+			continue
+		}
 		b, err := store.Get(context.Background(), d.Device.SeedBlob)
 		if err != nil {
 			t.Fatal(err)
@@ -246,6 +252,9 @@ func checkVerifies(t *testing.T, state string) {
 	if err := verify.Check(ctx, state, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
+	if !strings.Contains(out.String(), "reports: 1 checked, 0 wrong") {
+		t.Errorf("the check did not see the erasure:\n%s", out.String())
+	}
 	if !strings.Contains(out.String(), "attested claims: 1 checked") {
 		t.Errorf("the check did not see the attestation:\n%s", out.String())
 	}
@@ -294,7 +303,7 @@ func checkParties(t *testing.T, out string) {
 	for _, want := range []string{
 		"== The gateway", "== The ledger", "== The institutions", "== The asking hospital",
 		"== Claims about one patient", "attested: proven", "declined: no proof came",
-		"== A patient (", "== A patient who refused", "== A patient who revoked", "== Cost",
+		"== A patient (", "== A patient who refused", "== A patient who revoked", "== An erasure", "== Cost",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q", want)

@@ -40,7 +40,11 @@ func (w *world) view(ctx context.Context, r *Report, got *answers, claims []*cla
 	}
 	v.Sections = append(v.Sections, gatewaySaw, w.ledgerSaw(), w.institutionsHold(),
 		w.hospitalLearned(r, got), claimsSection(claims))
-	v.Sections = append(v.Sections, patients...)
+	erasure, err := w.eraseRevoker(ctx, people)
+	if err != nil {
+		return nil, err
+	}
+	v.Sections = append(append(v.Sections, patients...), erasure)
 	v.Sections = append(v.Sections, costSection(r, people))
 	return v, nil
 }

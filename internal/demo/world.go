@@ -217,7 +217,24 @@ func (w *world) startLedger(ctx context.Context) error {
 		}
 		return nil
 	})
+	w.services.Go(func() error { return w.reconcile(ctx) })
 	return nil
+}
+
+// reconcile supplies the gateway's index with details of consents that came late.
+func (w *world) reconcile(ctx context.Context) error {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-look.C:
+		}
+		if err := w.index.Reconcile(ctx, w.ledger.gateway); err != nil && ctx.Err() == nil {
+			w.log.Warn("details of consents are missing; trying again", "err", err)
+		}
+	}
 }
 
 func (w *world) client(o *org) network.Client { return w.ledger.clients[o.msp] }

@@ -224,7 +224,15 @@ func (w *world) submit(msp, function string, doc any) network.Result {
 	return res
 }
 
+// call makes a call; a consent's document goes beside the chain.
 func (w *world) call(function string, doc any) network.Call {
+	if signed, ok := doc.(consent.Signed); ok {
+		arg, transient, err := chaincode.PutArguments(channel, consent.Details{Salt: record.RandomID(), Signed: signed})
+		if err != nil {
+			w.Error(err)
+		}
+		return network.Call{Function: function, Args: []string{arg}, Transient: transient}
+	}
 	arg, err := json.Marshal(doc)
 	if err != nil {
 		w.Error(err)

@@ -30,6 +30,8 @@ type Patient struct {
 	// RevokedAt is the ledger time of the latest change that revoked everything;
 	// nil when none did.
 	RevokedAt *int64 `json:"revoked_at,omitempty"`
+	// Erased is final; ErasureState says when.
+	Erased bool `json:"erased,omitempty"`
 }
 
 // ConsentKeys are the keys with which the patient signs now.

@@ -9,13 +9,6 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// placed is a version of a consent with its patient as the ledger had it at that
-// place: keys change, and what the old ones signed stays signed.
-type placed struct {
-	signed  consent.Signed
-	patient record.Patient
-}
-
 // rekeyed is a change of a patient's keys with the patient before it.
 type rekeyed struct {
 	signed consent.SignedKeys
@@ -34,8 +27,16 @@ func (c *checker) takeKeys(s chaincode.KeysState) {
 	c.patients[p.ID] = p
 }
 
+// takeErasure notes an erasure with the patient whose keys count for it.
+func (c *checker) takeErasure(s record.ErasureState) {
+	p := c.patients[s.Signed.Erasure.Patient]
+	c.erased[p.ID] = p
+	p.Erased = true
+	c.patients[p.ID] = p
+}
+
 // takePatient notes a patient's record; one that was there changes by changes of
-// its keys only.
+// its keys and by its erasure only.
 func (c *checker) takePatient(p record.Patient) {
 	if before, known := c.patients[p.ID]; known && !reflect.DeepEqual(before, p) {
 		c.wrong("patient %s: the record is not what the changes of its keys make of it", p.ID)

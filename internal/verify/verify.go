@@ -4,12 +4,15 @@
 // Entry points: Command is "vitalveil verify"; Check is the same for tests.
 //
 // What is checked: the chain of blocks, creators' signatures and that the state
-// is what replaying the blocks gives; patients' consents with their versions,
+// is what replaying the blocks gives; patients' consents with their versions and
+// the salted hashes of them, erasures with the reports of members and that nothing
+// erased is left,
 // devices' signatures on pointers, blobs and rows behind the pointers, Merkle
 // roots of batches, institutions' signatures and the receipts that follow from
 // them, the cohorts of queries, and the proofs of attested claims.
 //
-// What is not: that somebody has not cut the end off the chain, or that the
+// What is not: the cohorts before an erasure, which follow from consents that are
+// gone; that members have deleted what they signed to have deleted; that somebody has not cut the end off the chain, or that the
 // description is the one that people were given. Compare the printed tip and the
 // file.
 package verify
@@ -75,6 +78,7 @@ func Check(ctx context.Context, dir string, out io.Writer) error {
 		{"patients and devices", c.enrolments},
 		{"changes of patients' keys", c.keys},
 		{"consent versions", c.consents},
+		{"erasures, with members' reports", c.erasures},
 		{"pointers, with rows and day roots", c.pointers},
 		{"batches", c.batches},
 		{"availability posts", c.posts},

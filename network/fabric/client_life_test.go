@@ -77,9 +77,14 @@ func (l *life) submit(msp, function string, document any) error {
 	if err != nil {
 		l.Fatal(err)
 	}
+	return l.call(msp, network.Call{Function: function, Args: []string{string(arg)}})
+}
+
+func (l *life) call(msp string, call network.Call) error {
+	l.Helper()
 	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
 	defer cancel()
-	res, err := network.SubmitRetry(ctx, l.clients[msp], network.Call{Function: function, Args: []string{string(arg)}})
+	res, err := network.SubmitRetry(ctx, l.clients[msp], call)
 	l.last = max(l.last, res.Block)
 	return err
 }
@@ -127,39 +132,68 @@ func TestAShortLifeOnFabric(t *testing.T) {
 		CapMicro: 1_000_000,
 	}
 	signed := consent.Signed{Document: d, Key: record.PublicKeyBytes(&key.PublicKey), Signature: l.sign(l.key(), d.Digest(l.genesis.Network))}
-	if err := l.submit(otherOrg, "Consent:Put", signed); fault.Of(err) != fault.BadSignature {
+	if err := l.call(otherOrg, l.privately(signed)); fault.Of(err) != fault.BadSignature {
 		t.Fatalf("a consent that the patient did not sign: %v", err)
 	}
 	signed.Signature = l.sign(key, d.Digest(l.genesis.Network))
-	l.must(otherOrg, "Consent:Put", signed)
-
+	if err := l.call(otherOrg, l.privately(signed)); err != nil {
+		l.Fatal(err)
+	}
 	for msp, c := range l.clients {
 		l.sees(msp, c, patient, d.ID)
+	}
+	l.erases(patient, key, d.ID)
+}
+
+// privately puts a consent beside the chain.
+func (l *life) privately(s consent.Signed) network.Call {
+	l.Helper()
+	d := consent.Details{Signed: s, Salt: record.RandomID()}
+	entry, err := json.Marshal(d.Entry(l.genesis.Network))
+	if err != nil {
+		l.Fatal(err)
+	}
+	details, err := json.Marshal(d)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return network.Call{
+		Function: "Consent:Put", Args: []string{string(entry)}, Transient: map[string][]byte{chaincode.TransientDetails: details},
+	}
+}
+
+// erases has the patient erased: no peer gives the details any more, and nobody
+// waits for them.
+func (l *life) erases(patient record.ID, key *ecdsa.PrivateKey, id record.ID) {
+	l.Helper()
+	e := record.Erasure{Patient: patient}
+	l.must(otherOrg, "Registry:Erase", record.SignedErasure{
+		Erasure: e, Key: record.PublicKeyBytes(&key.PublicKey), Signature: l.sign(key, e.Digest(l.genesis.Network)),
+	})
+	for msp, c := range l.clients {
+		ix, available := l.read(msp, c)
+		if available != 0 || !ix.Erased(patient) || len(ix.Missing()) != 0 {
+			l.Errorf("%s has %d details after the erasure, and %v missing", msp, available, ix.Missing())
+		}
+		_, err := c.Evaluate(l.Context(), network.Call{Function: "Consent:Get", Args: []string{id.String()}})
+		if fault.Of(err) != fault.NotFound {
+			l.Errorf("%s reads the erased consent: %v", msp, err)
+		}
 	}
 }
 
 // sees follows the chain into an index and reads the state: both have the consent.
 func (l *life) sees(msp string, c *Client, patient, id record.ID) {
 	l.Helper()
-	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
-	defer cancel()
-	ix := index.New()
-	for b, err := range c.Blocks(ctx, 0) {
-		if err == nil {
-			err = ix.Apply(b)
-		}
-		if err != nil {
-			l.Fatalf("%s follows: %v", msp, err)
-		}
-		if b.Number == l.last {
-			break
-		}
+	ix, available := l.read(msp, c)
+	if available != 1 {
+		l.Errorf("%s got the details of %d consents", msp, available)
 	}
 	got, err := ix.Consents(patient)
 	if err != nil || len(got) != 1 || got[0].Document.ID != id {
 		l.Errorf("%s's index has %v, %v", msp, got, err)
 	}
-	raw, err := c.Evaluate(ctx, network.Call{Function: "Consent:Get", Args: []string{id.String()}})
+	raw, err := c.Evaluate(l.Context(), network.Call{Function: "Consent:Get", Args: []string{id.String()}})
 	if err != nil {
 		l.Fatalf("%s reads: %v", msp, err)
 	}
@@ -167,4 +201,31 @@ func (l *life) sees(msp string, c *Client, patient, id record.ID) {
 	if err := json.Unmarshal(raw, &state); err != nil || state.Signed.Document.ID != id {
 		l.Errorf("%s reads %s (%v)", msp, raw, err)
 	}
+}
+
+// read follows the chain to its end and counts the private values.
+func (l *life) read(msp string, c *Client) (*index.Index, int) {
+	l.Helper()
+	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
+	defer cancel()
+	ix, available := index.New(), 0
+	for b, err := range c.Blocks(ctx, 0) {
+		if err == nil {
+			err = ix.Apply(b)
+		}
+		if err != nil {
+			l.Fatalf("%s follows: %v", msp, err)
+		}
+		for _, tx := range b.Txs {
+			for _, p := range tx.Private {
+				if p.Available && !p.Delete {
+					available++
+				}
+			}
+		}
+		if b.Number == l.last {
+			break
+		}
+	}
+	return ix, available
 }

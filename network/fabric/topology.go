@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
 )
@@ -86,7 +87,8 @@ type Options struct {
 	// Orgs are the MSP identifiers of the organisations, each with one peer.
 	// Default: HospitalA, HospitalB, PatientsAssociation.
 	Orgs []string
-	// Collections are the private data collections of the chaincode.
+	// Collections are the private data collections of the chaincode; none means
+	// the one that the contracts need.
 	Collections []Collection
 	// BasePort is where the network's ports begin; 0 takes free ones. A network
 	// that has been started before keeps its ports.
@@ -122,6 +124,13 @@ var (
 
 const maxOrgs = 16
 
+// consents is the collection that the contracts need, for so many organisations.
+// A peer other than the one that signs first has the details of a consent as
+// well: no crash of one loses them.
+func consents(orgs int) []Collection {
+	return []Collection{{Name: chaincode.Collection, RequiredPeers: min(1, orgs-1), MaxPeers: orgs - 1}}
+}
+
 // newTopology describes the network that o asks for, on ports that are free now.
 func newTopology(o Options) (topology, error) {
 	t := topology{Version: topologyVersion, Orderers: o.Orderers, Sequence: 1, Collections: o.Collections}
@@ -134,6 +143,9 @@ func newTopology(o Options) (topology, error) {
 	}
 	for _, m := range msps {
 		t.Orgs = append(t.Orgs, peerNode{MSP: m})
+	}
+	if t.Collections == nil {
+		t.Collections = consents(len(t.Orgs))
 	}
 	for i := range orderersCount[t.Orderers] {
 		t.Nodes = append(t.Nodes, ordererNode{Name: fmt.Sprintf("orderer%d", i+1)})

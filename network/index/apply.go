@@ -39,6 +39,7 @@ func (ix *Index) Apply(b *network.Block) error {
 		}
 	}
 	ix.noteTime(b.Number)
+	ix.settle()
 	ix.height, ix.lastHash = b.Number+1, b.Hash
 	return nil
 }
@@ -49,6 +50,8 @@ type write struct {
 	tx    string
 	parts []string
 	value []byte
+	// private is what the same transaction wrote beside the chain.
+	private []network.PrivateWrite
 }
 
 // appliers says how each kind of key changes the index. Kinds that are missing
@@ -63,6 +66,8 @@ var appliers = map[chaincode.Kind]func(*Index, write) error{
 	chaincode.KindPieceKey:    (*Index).putPieceKey,
 	chaincode.KindDesignation: (*Index).putDesignation,
 	chaincode.KindConsent:     (*Index).putConsent,
+	chaincode.KindErasure:     (*Index).putErasure,
+	chaincode.KindErased:      (*Index).putErased,
 	chaincode.KindPointer:     (*Index).putPointer,
 	chaincode.KindBatch:       (*Index).putBatch,
 	chaincode.KindAvailable:   (*Index).putAvailable,
@@ -88,7 +93,7 @@ func (ix *Index) applyTx(tx *network.Tx, at Position) error {
 		if w.Delete {
 			return fmt.Errorf("%s %q was deleted, which no contract does", kind, w.Key)
 		}
-		if err := apply(ix, write{at: at, tx: tx.ID, parts: parts, value: w.Value}); err != nil {
+		if err := apply(ix, write{at: at, tx: tx.ID, parts: parts, value: w.Value, private: tx.Private}); err != nil {
 			return fmt.Errorf("%s %v: %w", kind, parts, err)
 		}
 	}
@@ -189,20 +194,6 @@ func (ix *Index) putPieceKey(w write) error {
 		return err
 	}
 	ix.pieceKeys[k.Piece] = k
-	return nil
-}
-
-func (ix *Index) putConsent(w write) error {
-	s, err := decode[chaincode.ConsentState](w)
-	if err != nil {
-		return err
-	}
-	d := s.Signed.Document
-	p := ix.patients[d.Patient]
-	if p == nil {
-		return fmt.Errorf("consent of unknown patient %s", d.Patient)
-	}
-	p.consents[d.ID] = append(p.consents[d.ID], version{at: w.at, time: s.Time, tx: w.tx, signed: s.Signed})
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -22,39 +23,60 @@ type Cohort struct {
 	Rows     int64 // device hours, and the corrections of these hours
 }
 
-// derive computes the members for a question in the newest state, sorted by
-// device, and the number of patients.
-func (ix *Index) derive(q question) ([]record.CohortMember, int) {
+// derive computes the members for a question in the newest state, which is the
+// one before until, sorted by device, and the number of patients. It is false
+// where that depends on a consent whose details are missing.
+func (ix *Index) derive(q question, until Position) ([]record.CohortMember, int, bool) {
 	var members []record.CohortMember
 	size := 0
 	for _, id := range ix.patientOrder {
-		if got := ix.rowsOf(ix.patients[id], q); len(got) > 0 {
+		p := ix.patients[id]
+		docs, known := p.documents(until)
+		span := [2]int64{q.from, q.until}
+		if !known {
+			if len(ix.candidateRows(p, q, span)) > 0 {
+				return nil, 0, false
+			}
+			continue
+		}
+		allowed := decide(docs, q, span, q.now)
+		if !allowed.Permit || ix.spent(p, q, allowed) {
+			continue
+		}
+		got := ix.candidateRows(p, q, [2]int64{allowed.From, allowed.Until})
+		if len(got) > 0 && !p.openedBefore(q, got) {
 			members = append(members, got...)
 			size++
 		}
 	}
 	sortMembers(members)
-	return members, size
+	return members, size, true
 }
 
 func sortMembers(m []record.CohortMember) {
 	sort.Slice(m, func(i, j int) bool { return bytes.Compare(m[i].Device[:], m[j].Device[:]) < 0 })
 }
 
-// rowsOf returns the patient's part of a cohort: none if nothing counts, or if
-// a cap or the once-only rule keeps the patient out.
-func (ix *Index) rowsOf(p *patient, q question) []record.CohortMember {
-	allowed := decide(p.documents(latest), q, [2]int64{q.from, q.until}, q.now)
-	if !allowed.Permit || !within(p.spent, q.rho, ix.genesis.CapMicro) || !within(p.spentBy[q.asker], q.rho, allowed.CapMicro) {
-		return nil
-	}
+// spent reports whether a cap keeps the patient out.
+func (ix *Index) spent(p *patient, q question, allowed consent.Decision) bool {
+	return !within(p.spent, q.rho, ix.genesis.CapMicro) || !within(p.spentBy[q.asker], q.rho, allowed.CapMicro)
+}
+
+// openedBefore reports whether the once-only rule keeps the patient out.
+func (p *patient) openedBefore(q question, rows []record.CohortMember) bool {
+	return q.exact && slices.ContainsFunc(rows, func(m record.CohortMember) bool { return p.wasOpened(q, m.Ranges) })
+}
+
+// candidateRows returns the patient's countable rows of the hours of only,
+// whether the patient allows it or not.
+func (ix *Index) candidateRows(p *patient, q question, only [2]int64) []record.CohortMember {
 	byDevice := map[record.ID]*Hours{}
 	for _, span := range p.designatedHours(q) {
 		d := ix.devices[span.device]
 		if d == nil || !ix.ready(d) {
 			continue
 		}
-		rows := d.countable.Within(max(allowed.From, span.from), min(allowed.Until, span.until))
+		rows := d.countable.Within(max(only[0], span.from), min(only[1], span.until))
 		if len(rows) == 0 {
 			continue
 		}
@@ -64,10 +86,7 @@ func (ix *Index) rowsOf(p *patient, q question) []record.CohortMember {
 		byDevice[span.device].AddAll(rows)
 	}
 	var out []record.CohortMember
-	for id, h := range byDevice { // derive sorts
-		if q.exact && p.wasOpened(q, h.ranges) {
-			return nil
-		}
+	for id, h := range byDevice { // sorted by who asks
 		out = append(out, record.CohortMember{
 			Device: id, Ranges: h.Ranges(), Corrections: ix.devices[id].corrected.within(h.ranges),
 		})
@@ -92,27 +111,43 @@ func (ix *Index) ready(d *device) bool {
 }
 
 // debit enters a new query with its members and notes what it costs them:
-// privacy loss, or hours that no other exact query may open again. A cohort below
-// the minimum opens nothing and costs nothing.
-func (ix *Index) debit(q *query) {
-	opens := q.size >= ix.minimum(q.state)
-	seen := map[record.ID]bool{}
-	for _, m := range q.members {
-		id := ix.devices[m.Device].state.Device.Patient
-		p := ix.patients[id]
-		if opens && q.state.Exact {
-			p.open(ix.metricsOf(q.state.Ask.Metric), m.Ranges)
-		}
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
+// privacy loss, or hours that no other exact query may open again. One that opens
+// nothing, such as a cohort below the minimum, costs nothing.
+func (ix *Index) debit(q *query, opens bool) {
+	for _, p := range ix.owners(q.members) {
 		p.queries = append(p.queries, q.state.ID)
-		if opens {
-			p.spent += q.state.Ask.Rho
-			p.spentBy[q.state.Asker] += q.state.Ask.Rho
+	}
+	if opens {
+		ix.charge(q, q.members)
+	}
+}
+
+// charge charges the owners of rows for a query that opens them.
+func (ix *Index) charge(q *query, rows []record.CohortMember) {
+	for _, p := range ix.owners(rows) {
+		p.spent += q.state.Ask.Rho
+		p.spentBy[q.state.Asker] += q.state.Ask.Rho
+	}
+	if !q.state.Exact {
+		return
+	}
+	for _, m := range rows {
+		p := ix.patients[ix.devices[m.Device].state.Device.Patient]
+		p.open(ix.metricsOf(q.state.Ask.Metric), m.Ranges)
+	}
+}
+
+// owners returns the patients of members, each once.
+func (ix *Index) owners(members []record.CohortMember) []*patient {
+	seen := map[record.ID]bool{}
+	var out []*patient
+	for _, m := range members {
+		if id := ix.devices[m.Device].state.Device.Patient; !seen[id] {
+			seen[id] = true
+			out = append(out, ix.patients[id])
 		}
 	}
+	return out
 }
 
 // minimum is the smallest cohort that a query opens.
@@ -188,9 +223,15 @@ func (ix *Index) members(q *query, attempt int) ([]record.CohortMember, uint64, 
 	if attempt < 0 || attempt >= MaxAttempts {
 		return nil, 0, fault.New(fault.Invalid, "attempts are 0 to %d, not %d", MaxAttempts-1, attempt)
 	}
+	if err := ix.knowable(q); err != nil {
+		return nil, 0, err
+	}
 	members, position := q.members, uint64(0)
 	for n := 0; n < attempt; n++ {
-		block, gone := ix.stale(q, members)
+		block, gone, err := ix.stale(q, members)
+		if err != nil {
+			return nil, 0, err
+		}
 		if len(gone) == 0 {
 			return nil, 0, fault.New(fault.TooEarly, "nobody in attempt %d of query %s has withdrawn, so there is no attempt %d", n, q.state.ID, n+1)
 		}
@@ -228,8 +269,7 @@ func (ix *Index) Stale(queryID string, attempt int) (uint64, []record.ID, error)
 	if err != nil {
 		return 0, nil, err
 	}
-	block, gone := ix.stale(q, members)
-	return block, gone, nil
+	return ix.stale(q, members)
 }
 
 // Eligible answers who would be in a query if it were made now; nothing is
@@ -240,10 +280,13 @@ func (ix *Index) Eligible(asker, purpose, metric string, from, until int64, rho 
 	if ix.genesis == nil {
 		return Cohort{}, fault.New(fault.Unavailable, "the ledger has no genesis document yet")
 	}
-	members, size := ix.derive(question{
+	members, size, ok := ix.derive(question{
 		asker: asker, purpose: purpose, metrics: ix.metricsOf(metric), from: from, until: until,
 		rho: rho, exact: exact, now: ix.now,
-	})
+	}, latest)
+	if !ok || len(ix.waiting) > 0 {
+		return Cohort{}, fault.New(fault.Unavailable, "details of consents have not arrived here yet")
+	}
 	c := Cohort{Members: members, Size: size}
 	if ix.height > 0 {
 		c.Position = ix.height - 1

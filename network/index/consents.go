@@ -6,36 +6,54 @@ import (
 	"sort"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// latest is the newest position, whatever it is.
-const latest = uint64(math.MaxUint64)
+// latest is a position after everything.
+var latest = Position{Block: math.MaxUint64, Index: math.MaxInt}
 
-// documents returns the newest version of each of the patient's consents as
-// they stood at the end of block, in order of their identifiers.
-func (p *patient) documents(block uint64) []consent.Document {
+// closing is the position at the end of a block.
+func closing(block uint64) Position { return Position{Block: block, Index: math.MaxInt} }
+
+// documents returns the newest version before a position of each of the
+// patient's consents that is not over, as it counted there, in order of their
+// identifiers, and whether all of them are known.
+func (p *patient) documents(until Position) ([]consent.Document, bool) {
 	out := make([]consent.Document, 0, len(p.consents))
+	known := true
 	for _, versions := range p.consents { // sorted below
-		i := sort.Search(len(versions), func(i int) bool { return versions[i].at.Block > block })
-		if i > 0 {
-			out = append(out, p.counts(versions[i-1], block))
+		i := sort.Search(len(versions), func(i int) bool { return !before(versions[i].at, until) })
+		if i == 0 || p.over(versions[i-1], until) {
+			continue
 		}
+		known = known && versions[i-1].known
+		out = append(out, p.counts(versions[i-1], until))
 	}
 	slices.SortFunc(out, func(a, b consent.Document) int { return compareID(a.ID, b.ID) })
-	return out
+	return out, known
+}
+
+// over reports whether a version, the newest of its consent before a position, has
+// ended there whatever it says: by its own status, or with its patient's erasure.
+// Such a one neither permits nor denies. What else counts as revoked is for counts.
+func (p *patient) over(v version, until Position) bool {
+	return v.entry.Status != consent.StatusActive || p.erased != nil && before(p.erased.at, until)
 }
 
 // stale finds the first block, from the query's own on, at whose end some
 // member's consent did not permit the member's hours, and every such member at
-// that block. No devices: there is no such block yet.
-func (ix *Index) stale(q *query, members []record.CohortMember) (uint64, []record.ID) {
-	first := latest
+// that block. No devices: there is no such block yet. Where details of a
+// member's consent are missing that is not to be known.
+func (ix *Index) stale(q *query, members []record.CohortMember) (uint64, []record.ID, error) {
+	first := latest.Block
 	var gone []record.ID
-	ask := ix.questionOf(q.state)
 	for _, m := range members { // in order of devices, so gone is sorted
 		p := ix.patients[ix.devices[m.Device].state.Device.Patient]
-		block, withdrawn := ix.withdrawn(p, q.at.Block, first, ask, m.Ranges)
+		if ix.hasGap(p) || p.erased != nil && p.erased.unsure {
+			return 0, nil, fault.New(fault.Unavailable, "whether patients have withdrawn from query %s is not known: details of consents have not arrived here yet", q.state.ID)
+		}
+		block, withdrawn := ix.withdrawn(p, q, first, m)
 		if !withdrawn || block > first {
 			continue
 		}
@@ -45,17 +63,26 @@ func (ix *Index) stale(q *query, members []record.CohortMember) (uint64, []recor
 		gone = append(gone, m.Device)
 	}
 	if len(gone) == 0 {
-		return 0, nil
+		return 0, nil, nil
 	}
-	return first, gone
+	return first, gone, nil
 }
 
-// withdrawn looks for the first block in [from, until] at whose end the
-// patient's consents do not permit ranges any more.
-func (ix *Index) withdrawn(p *patient, from, until uint64, ask question, ranges [][2]int64) (uint64, bool) {
-	hull := [2]int64{ranges[0][0], ranges[len(ranges)-1][1]}
-	for _, block := range ix.changes(p, from, until, ask.now) {
-		if d := decide(p.documents(block), ask, hull, ix.timeAt(block)); d.From > hull[0] || d.Until < hull[1] || !d.Permit {
+// withdrawn looks for the first block from the query's own to until at whose end
+// the patient's consents do not permit a member's hours any more.
+func (ix *Index) withdrawn(p *patient, q *query, until uint64, m record.CohortMember) (uint64, bool) {
+	if p.erased != nil {
+		block, noted := p.erased.left[membership{q.state.ID, m.Device}]
+		if !noted {
+			block = p.erased.at.Block
+		}
+		return block, block <= until
+	}
+	ask := ix.questionOf(q.state)
+	hull := [2]int64{m.Ranges[0][0], m.Ranges[len(m.Ranges)-1][1]}
+	for _, block := range ix.changes(p, q.at.Block, until, ask.now) {
+		docs, _ := p.documents(closing(block))
+		if d := decide(docs, ask, hull, ix.timeAt(block)); d.From > hull[0] || d.Until < hull[1] || !d.Permit {
 			return block, true
 		}
 	}

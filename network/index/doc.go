@@ -17,6 +17,11 @@
 // rule; it never takes a cohort, a charge or a status of consent from another
 // party.
 //
+// Consents come beside the chain. Details that have not arrived are gaps
+// (Missing); cohorts that they could change are fault.Unavailable until Supply or
+// Reconcile brings them, and are then what they would have been. Those of erased
+// patients never come: docs/life-of-an-erasure.md says what follows.
+//
 // Promise: the result depends on the blocks alone, not on when or in which
 // portions they were applied. Nothing is stored: an index is rebuilt from the
 // first block at every start (about 20,000 pointers take well under a second;

@@ -14,19 +14,32 @@ const (
 	EntryKeys      = "keys"
 	EntryQuery     = "query"
 	EntryPredicate = "predicate"
+	EntryErasure   = "erasure"
 )
 
 // Entry is one event in the life of a patient's data. Exactly one of Consent,
-// Keys, Query and Predicate is set.
+// Keys, Query, Predicate and Erasure is set.
 type Entry struct {
 	Kind      string          `json:"kind"`
 	Time      int64           `json:"time"` // ledger time
 	At        Position        `json:"at"`
 	Tx        string          `json:"tx"`
-	Consent   *consent.Signed `json:"consent,omitempty"`
+	Consent   *ConsentVersion `json:"consent,omitempty"`
 	Keys      *KeysEntry      `json:"keys,omitempty"`
 	Query     *QueryEntry     `json:"query,omitempty"`
 	Predicate *PredicateEntry `json:"predicate,omitempty"`
+
+	Erasure *record.ErasureState `json:"erasure,omitempty"`
+}
+
+// ConsentVersion is one version of a consent.
+type ConsentVersion struct {
+	Entry record.ConsentEntry `json:"entry"`
+	// State is where the version stands in its life at the newest ledger time
+	// (consent.State); those of an erased patient are revoked.
+	State string `json:"state"`
+	// Signed is nil where the details are missing, as after an erasure.
+	Signed *consent.Signed `json:"signed,omitempty"`
 }
 
 // KeysEntry is a change of the patient's keys.
@@ -68,11 +81,14 @@ func (ix *Index) History(patientID record.ID) ([]Entry, error) {
 	var out []Entry
 	for _, versions := range p.consents { // sorted below
 		for _, v := range versions {
-			signed := v.signed
-			out = append(out, Entry{Kind: EntryConsent, Time: v.time, At: v.at, Tx: v.tx, Consent: &signed})
+			c := ix.consentVersion(p, v, uint32(len(versions)))
+			out = append(out, Entry{Kind: EntryConsent, Time: v.time, At: v.at, Tx: v.tx, Consent: c})
 		}
 	}
 	out = append(out, p.keysEntries()...)
+	if e := p.erased; e != nil {
+		out = append(out, Entry{Kind: EntryErasure, Time: e.state.Time, At: e.at, Tx: e.tx, Erasure: &e.state})
+	}
 	for _, id := range p.queries {
 		q := ix.queries[id]
 		out = append(out, Entry{Kind: EntryQuery, Time: q.state.Asked, At: q.at, Tx: id, Query: ix.queryEntry(patientID, q)})
@@ -83,6 +99,21 @@ func (ix *Index) History(patientID record.ID) ([]Entry, error) {
 	}
 	sort.SliceStable(out, func(i, j int) bool { return before(out[i].At, out[j].At) })
 	return out, nil
+}
+
+func (ix *Index) consentVersion(p *patient, v version, versions uint32) *ConsentVersion {
+	c := &ConsentVersion{Entry: v.entry, State: v.entry.Status}
+	switch {
+	case v.known:
+		signed := v.signed
+		c.Signed, c.State = &signed, consent.State(p.counts(v, latest), versions, ix.now)
+	case v.entry.Version < versions:
+		c.State = consent.StateSuperseded
+	}
+	if c.State == consent.StatusActive && p.over(v, latest) {
+		c.State = consent.StatusRevoked
+	}
+	return c
 }
 
 func before(a, b Position) bool {
@@ -98,6 +129,9 @@ func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
 			continue
 		}
 		e.Hours += m.Hours()
+		if q.lost > 0 { // which attempt left out whom cannot be told
+			e.Included = q.state.Status != record.QueryRefused
+		}
 		if err == nil && q.state.Status != record.QueryRefused {
 			_, found := sort.Find(len(reached), func(i int) int { return compareID(m.Device, reached[i].Device) })
 			e.Included = e.Included || found
@@ -106,8 +140,8 @@ func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
 	return e
 }
 
-// Consents returns the newest version of each of the patient's consents, in
-// order of their identifiers.
+// Consents returns the newest version of each of the patient's consents whose
+// details are known, in order of their identifiers: none of an erased patient's.
 func (ix *Index) Consents(patientID record.ID) ([]consent.Signed, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -117,7 +151,9 @@ func (ix *Index) Consents(patientID record.ID) ([]consent.Signed, error) {
 	}
 	out := make([]consent.Signed, 0, len(p.consents))
 	for _, versions := range p.consents { // sorted below
-		out = append(out, versions[len(versions)-1].signed)
+		if v := versions[len(versions)-1]; v.known {
+			out = append(out, v.signed)
+		}
 	}
 	sort.Slice(out, func(i, j int) bool { return compareID(out[i].Document.ID, out[j].Document.ID) < 0 })
 	return out, nil

@@ -30,6 +30,7 @@ type ledger struct {
 	devices  []record.DeviceState
 	lists    map[record.ID][]chaincode.Designation
 	consents []consent.Document // latest of each ID
+	erased   map[record.ID]bool
 	batches  []batchModel
 	anchored map[string]bool
 	queries  []record.QueryState
@@ -52,7 +53,7 @@ const (
 )
 
 func newLedger() *ledger {
-	l := &ledger{ticks: map[string]int64{}, lists: map[record.ID][]chaincode.Designation{}, anchored: map[string]bool{}}
+	l := &ledger{erased: map[record.ID]bool{}, ticks: map[string]int64{}, lists: map[record.ID][]chaincode.Designation{}, anchored: map[string]bool{}}
 	l.genesis = record.Genesis{Network: "test", Clock: record.ClockSimulated, Threshold: 2, MinCohort: 2, CapMicro: 1000, Exact: true, Schema: privacy.V2().Digest()}
 	for _, m := range members {
 		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m})
@@ -144,8 +145,48 @@ func (l *ledger) consent(d consent.Document) {
 	} else {
 		l.consents[i] = d
 	}
-	l.tx(put(chaincode.ConsentKey(d.ID), chaincode.ConsentState{Signed: consent.Signed{Document: d}, Time: l.now}),
+	details := consent.Details{Signed: consent.Signed{Document: d}, Salt: l.id()}
+	l.tx(put(chaincode.ConsentKey(d.ID), chaincode.ConsentPublic{Entry: details.Entry("test"), Time: l.now}),
 		put(chaincode.ConsentOfKey(d.Patient, d.ID), chaincode.ConsentHead{ID: d.ID}))
+	l.open[len(l.open)-1].Private = []network.PrivateWrite{private(d, put("", details).Value)}
+}
+
+func private(d consent.Document, value []byte) network.PrivateWrite {
+	key := chaincode.ConsentDetailsKey(d.ID, d.Version)
+	return network.PrivateWrite{
+		Collection: chaincode.Collection, Key: key, Value: value, Available: true,
+		KeyHash: record.SumID([]byte(key)), ValueHash: record.SumID(value),
+	}
+}
+
+// erase records an erasure; nothing is recorded about the patient after it.
+func (l *ledger) erase(patient record.ID) {
+	if l.erased[patient] {
+		return
+	}
+	l.erased[patient] = true
+	s := record.ErasureState{Time: l.now}
+	s.Signed.Erasure.Patient = patient
+	l.tx(put(chaincode.PatientKey(patient), record.Patient{ID: patient, Erased: true}), put(chaincode.ErasureKey(patient), s))
+}
+
+// withheld is the history as a node has it that lacks the details of some
+// versions, which for an erased patient is every node.
+func withheld(blocks []*network.Block, lacks func(consent.Document) bool) []*network.Block {
+	var out []*network.Block
+	for _, b := range blocks {
+		c := *b
+		c.Txs = slices.Clone(b.Txs)
+		for i, tx := range c.Txs {
+			if len(tx.Private) == 1 && lacks(read[consent.Details](tx.Private[0].Value).Signed.Document) {
+				p := tx.Private[0]
+				p.Available, p.Key, p.Value = false, "", nil
+				c.Txs[i].Private = []network.PrivateWrite{p}
+			}
+		}
+		out = append(out, &c)
+	}
+	return out
 }
 
 func (l *ledger) permit(patient record.ID, grantee string, from, until int64) consent.Document {
@@ -272,14 +313,18 @@ func (l *ledger) settle(t *rapid.T) {
 func (l *ledger) random(t *rapid.T) {
 	pick := func(name string, n int) int { return rapid.IntRange(0, n-1).Draw(t, name) }
 	hour := func(name string) int64 { return day0*24 + int64(pick(name, 72)) }
-	switch pick("step", 16) {
+	switch pick("step", 17) {
 	case 0:
 		if len(l.patients) < 6 {
 			l.patient()
 		}
 	case 1, 2:
 		if len(l.patients) > 0 && len(l.devices) < 9 {
-			d := l.device(l.patients[pick("patient", len(l.patients))], day0+int64(pick("day", 3)), [][]string{{metric}, {metric, other}, {other}}[pick("metrics", 3)]...)
+			patient := l.patients[pick("patient", len(l.patients))]
+			if l.erased[patient] {
+				return
+			}
+			d := l.device(patient, day0+int64(pick("day", 3)), [][]string{{metric}, {metric, other}, {other}}[pick("metrics", 3)]...)
 			for _, m := range members[:pick("acks", 4)] {
 				l.ack(d.ID, m)
 			}
@@ -320,8 +365,12 @@ func (l *ledger) random(t *rapid.T) {
 	case 12:
 		l.spoil()
 	case 15:
-		if len(l.patients) > 0 {
-			l.changeKeys(l.patients[pick("patient", len(l.patients))], pick("everything", 4) > 0)
+		if p := l.patients; len(p) > 0 {
+			l.changeKeys(p[pick("patient", len(p))], pick("everything", 4) > 0)
+		}
+	case 16:
+		if p := l.patients; len(p) > 0 && pick("erase", 2) == 0 {
+			l.erase(p[0])
 		}
 	}
 	if rapid.Bool().Draw(t, "cut") {
@@ -335,13 +384,20 @@ func (l *ledger) randomConsent(t *rapid.T, pick func(string, int) int, hour func
 	}
 	if len(l.consents) > 0 && pick("again", 2) == 1 {
 		d := l.consents[pick("consent", len(l.consents))]
+		if l.erased[d.Patient] {
+			return
+		}
 		d.Version++
 		d.Status = []string{consent.StatusActive, consent.StatusRevoked}[pick("status", 2)]
 		l.consent(d)
 		return
 	}
 	from := hour("from")
-	d := l.permit(l.patients[pick("patient", len(l.patients))], members[pick("grantee", 2)], from-24, from+1+int64(pick("hours", 100)))
+	patient := l.patients[pick("patient", len(l.patients))]
+	if l.erased[patient] {
+		return
+	}
+	d := l.permit(patient, members[pick("grantee", 2)], from-24, from+1+int64(pick("hours", 100)))
 	d.CapMicro = uint64(500 * pick("cap", 3))
 	d.Metrics = [][]string{{metric}, {metric, other}, {other}}[pick("metrics", 3)]
 	d.Expires = day0*86400 + int64(pick("expires", 8000))

@@ -22,22 +22,22 @@ func (ix *Index) putKeys(w write) error {
 	return nil
 }
 
-// revokedAt returns the ledger time of the latest revocation of everything up to
-// the end of block, and whether there is one.
-func (p *patient) revokedAt(block uint64) (int64, bool) {
+// revokedAt returns the ledger time of the latest revocation of everything before
+// a position, and whether there is one.
+func (p *patient) revokedAt(until Position) (int64, bool) {
 	for i := len(p.changes) - 1; i >= 0; i-- {
-		if c := p.changes[i]; c.at.Block <= block && c.state.Signed.Change.RevokeAll {
+		if c := p.changes[i]; before(c.at, until) && c.state.Signed.Change.RevokeAll {
 			return c.state.Time, true
 		}
 	}
 	return 0, false
 }
 
-// counts is a version of a consent as it counted at the end of block: what was
+// counts is a version of a consent as it counted before a position: what was
 // permitted at or before the latest revocation of everything is revoked. It is the
 // contracts' rule.
-func (p *patient) counts(v version, block uint64) consent.Document {
-	if at, ok := p.revokedAt(block); ok && v.time <= at {
+func (p *patient) counts(v version, until Position) consent.Document {
+	if at, ok := p.revokedAt(until); ok && v.time <= at {
 		return consent.Withdrawn(v.signed.Document)
 	}
 	return v.signed.Document

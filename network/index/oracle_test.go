@@ -41,7 +41,13 @@ func newOracle(txs []placed) oracle {
 			if err != nil {
 				panic(err)
 			}
-			o.facts[kind] = append(o.facts[kind], fact{p.at, attrs, document(kind, w.Value)})
+			doc := document(kind, w.Value)
+			if kind == chaincode.KindConsent {
+				doc = chaincode.ConsentState{
+					Signed: read[consent.Details](p.tx.Private[0].Value).Signed, Time: read[chaincode.ConsentPublic](w.Value).Time,
+				}
+			}
+			o.facts[kind] = append(o.facts[kind], fact{p.at, attrs, doc})
 		}
 	}
 	return o
@@ -59,10 +65,10 @@ func document(kind chaincode.Kind, value []byte) any {
 		return read[[]chaincode.Designation](value)
 	case chaincode.KindAck:
 		return read[chaincode.Acknowledged](value)
-	case chaincode.KindConsent:
-		return read[chaincode.ConsentState](value)
 	case chaincode.KindKeys:
 		return read[chaincode.KeysState](value)
+	case chaincode.KindErasure:
+		return read[record.ErasureState](value)
 	case chaincode.KindPointer:
 		return read[record.PointerState](value)
 	case chaincode.KindAvailable:
@@ -125,6 +131,11 @@ func (o oracle) query(id string) (record.QueryState, Position) {
 
 func (o oracle) documents(patient record.ID, until Position) []consent.Document {
 	var docs []consent.Document
+	for _, e := range values[record.ErasureState](o, chaincode.KindErasure, until) {
+		if e.Signed.Erasure.Patient == patient {
+			return nil
+		}
+	}
 	for _, s := range values[chaincode.ConsentState](o, chaincode.KindConsent, until) {
 		d := s.Signed.Document
 		for _, k := range values[chaincode.KeysState](o, chaincode.KindKeys, until) {

@@ -15,9 +15,9 @@ func (ix *Index) putStudy(w write) error {
 	return nil
 }
 
-// putQuery derives the cohort of a new query in the state that all transactions
-// before it have left: a query's own transaction changes nothing that a cohort
-// depends on.
+// putQuery enters a new query, whose cohort is derived in the state that all
+// transactions before it have left: a query's own transaction changes nothing
+// that a cohort depends on.
 func (ix *Index) putQuery(w write) error {
 	s, err := decode[record.QueryState](w)
 	if err != nil {
@@ -28,10 +28,9 @@ func (ix *Index) putQuery(w write) error {
 		return nil
 	}
 	q := &query{state: s, at: w.at, posts: map[int]map[string]record.PostCohort{}}
-	q.members, q.size = ix.derive(ix.questionOf(s))
 	ix.queries[s.ID] = q
 	ix.queryOrder = append(ix.queryOrder, s.ID)
-	ix.debit(q)
+	ix.enter(q)
 	return nil
 }
 

@@ -39,6 +39,10 @@ type Index struct {
 	queryOrder   []string
 	predicates   map[string]*predicate
 	predOrder    []string
+	gaps         []Gap
+	waiting      []*query // whose cohorts are not known yet, in ledger order
+	guessed      bool     // what queries cost is known as an upper bound only
+	erasedOrder  []record.ID
 	txs, invalid int
 	anchored     int
 	available    int
@@ -62,6 +66,7 @@ type patient struct {
 	opened     map[string]*Hours // per metric: hours that exact queries have opened
 	queries    []string          // that included the patient at attempt 0, ledger order
 	predicates []string
+	erased     *erasure // nil: not erased
 }
 
 // version is one version of a consent and where it was accepted.
@@ -69,7 +74,9 @@ type version struct {
 	at     Position
 	time   int64
 	tx     string
+	entry  record.ConsentEntry
 	signed consent.Signed
+	known  bool // signed is there
 }
 
 // keysChange is a change of a patient's keys and where it was accepted.
@@ -112,13 +119,19 @@ type batch struct {
 	treeOnce sync.Once
 }
 
-// query is a query with the cohort that was derived at its own place.
+// query is a query with the cohort that was derived at its own place, or, while it
+// waits, with who may be in it.
 type query struct {
 	state   record.QueryState
 	at      Position
 	members []record.CohortMember
 	size    int
-	posts   map[int]map[string]record.PostCohort // attempt, member
+	lost    int // patients of whom it will never be known whether they were in it
+
+	waits      bool
+	candidates []candidate
+
+	posts map[int]map[string]record.PostCohort // attempt, member
 
 	sealing sync.Mutex
 	sealed  map[int]Cohort // by attempt; an attempt's cohort never changes

@@ -173,7 +173,7 @@ func TestAttackRevocationBetweenQueryAndShare(t *testing.T) {
 			t.Error("the patient's history says that the release includes them")
 		}
 	}
-	if last.Consent == nil || last.Consent.Document.Version != 2 {
+	if last.Consent == nil || last.Consent.Entry.Version != 2 {
 		t.Errorf("the last entry of the history is %+v, want the revocation", last)
 	}
 }

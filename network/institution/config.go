@@ -69,6 +69,7 @@ type Institution struct {
 	queries *locks
 	log     *slog.Logger
 	checked *verdicts
+	seeding sync.Mutex // while seeds are stored, or deleted for good
 
 	mu     sync.Mutex
 	start  uint64 // blocks that there were when Run began; 0: not known yet

@@ -105,7 +105,9 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch) ([]byte, bool
 		found := true
 		if p.Kind == record.KindRow {
 			rows, err := in.rowsOf(ctx, p)
-			if err != nil {
+			if err != nil && in.index.ErasedDevice(p.Device) {
+				found = false // and will not come
+			} else if err != nil {
 				in.log.Debug("blob is not there yet", "blob", p.Blob.Short(), "err", err)
 				missing, found = true, false
 			} else if found = rows[windowOf(p)].hash == p.Commitment; !found {

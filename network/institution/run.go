@@ -39,6 +39,8 @@ func (in *Institution) Run(ctx context.Context) error {
 		{"seeds", new(seedDuty).bind(in)},
 		{"piece keys", in.keepPieceKeys},
 		{"rows", new(rowDuty).bind(in)},
+		{"consent details", new(detailDuty).bind(in)},
+		{"erasures", in.keepErasures},
 		{"cohorts", in.keepCohorts},
 		{"predicates", in.expirePredicates},
 		{"key sums", in.keepKeySums},

@@ -68,7 +68,8 @@ func (s *secrets) get(of pieceOf, keep bool) (he.Ternary, error) {
 	return t, nil
 }
 
-// drop forgets the pieces of a device.
+// drop forgets the pieces of an erased device; what is being computed with them is
+// not kept.
 func (s *secrets) drop(device record.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -53,7 +53,7 @@ func (in *Institution) openSeeds(ctx context.Context, devices []record.DeviceSta
 	var later []record.DeviceState
 	var entries []entry
 	for _, d := range devices {
-		if in.index.Acknowledged(d.ID, in.self.MSP) {
+		if in.index.Acknowledged(d.ID, in.self.MSP) || in.index.Erased(d.Device.Patient) {
 			continue
 		}
 		got, err := in.openDevice(ctx, d)
@@ -68,11 +68,23 @@ func (in *Institution) openSeeds(ctx context.Context, devices []record.DeviceSta
 			held = append(held, d.ID)
 		}
 	}
-	if err := in.vault.put(entries...); err != nil {
+	if err := in.storeSeeds(devices, entries); err != nil {
 		in.log.Error("seeds could not be stored", "err", err)
 		return nil, devices
 	}
 	return held, later
+}
+
+// storeSeeds stores seeds, unless one of the devices has been erased meanwhile.
+func (in *Institution) storeSeeds(devices []record.DeviceState, entries []entry) error {
+	in.seeding.Lock()
+	defer in.seeding.Unlock()
+	for _, d := range devices {
+		if ok, err := in.mayStore(d); !ok || err != nil {
+			return errors.Join(err, erasedDevice(d.ID))
+		}
+	}
+	return in.vault.put(entries...)
 }
 
 func (in *Institution) openDevice(ctx context.Context, d record.DeviceState) ([]entry, error) {

@@ -1,6 +1,7 @@
 package institution
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -107,6 +108,36 @@ func (v *vault) put(entries ...entry) error {
 		}
 	}
 	return b.Commit(pebble.Sync)
+}
+
+// replace deletes values and stores entries, all or none, durably. The deleted
+// bytes, which were sealed, leave the database's tables before it returns; its
+// log keeps them until it is reused.
+func (v *vault) replace(names []string, entries ...entry) error {
+	b := v.db.NewBatch()
+	defer b.Close()
+	for _, name := range names {
+		if err := b.Delete([]byte(name), nil); err != nil {
+			return err
+		}
+	}
+	for _, e := range entries {
+		if err := b.Set([]byte(e.name), v.seal(e), nil); err != nil {
+			return err
+		}
+	}
+	if err := b.Commit(pebble.Sync); err != nil {
+		return err
+	}
+	if err := v.db.Flush(); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := v.db.Compact(context.Background(), []byte(name), append([]byte(name), 0), false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (v *vault) seal(e entry) []byte {

@@ -159,10 +159,14 @@ func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 // submit calls a contract as a member.
 func (w *world) submit(member int, function string, doc any) network.Result {
 	w.t.Helper()
-	arg := must(json.Marshal(doc))
-	res, err := network.SubmitRetry(w.t.Context(), w.ledger.Client(w.ids[member]), network.Call{Function: function, Args: []string{string(arg)}})
+	return w.call(member, network.Call{Function: function, Args: []string{string(must(json.Marshal(doc)))}})
+}
+
+func (w *world) call(member int, call network.Call) network.Result {
+	w.t.Helper()
+	res, err := network.SubmitRetry(w.t.Context(), w.ledger.Client(w.ids[member]), call)
 	if err != nil {
-		w.t.Fatalf("%s: %v", function, err)
+		w.t.Fatalf("%s: %v", call.Function, err)
 	}
 	return res
 }
@@ -294,10 +298,15 @@ func (w *world) enrol(n int) {
 
 func (w *world) putConsent(p *person, d consent.Document) network.Result {
 	w.t.Helper()
-	return w.submit(hospitalB, "Consent:Put", consent.Signed{
+	details := consent.Details{Salt: record.RandomID(), Signed: consent.Signed{
 		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey),
 		Signature: must(record.Sign(p.key, d.Digest(networkName))),
-	})
+	}}
+	arg, transient, err := chaincode.PutArguments(networkName, details)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.call(hospitalB, network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient})
 }
 
 // revoke ends a patient's consent for hospital A, submitted by hospital B.

@@ -2276,6 +2276,317 @@ func (x *Assertion) GetClientDataJson() []byte {
 	return nil
 }
 
+// Erasure is the patient's demand that everything that can be deleted is.
+type Erasure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Patient       string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Erasure) Reset() {
+	*x = Erasure{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Erasure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Erasure) ProtoMessage() {}
+
+func (x *Erasure) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
+func (*Erasure) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Erasure) GetPatient() string {
+	if x != nil {
+		return x.Patient
+	}
+	return ""
+}
+
+// SignedErasure is an erasure signed (ES256) by a consent key of the patient or
+// by the recovery key.
+type SignedErasure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Erasure       *Erasure               `protobuf:"bytes,1,opt,name=erasure,proto3" json:"erasure,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Signature     []byte                 `protobuf:"bytes,3,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignedErasure) Reset() {
+	*x = SignedErasure{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignedErasure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignedErasure) ProtoMessage() {}
+
+func (x *SignedErasure) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignedErasure.ProtoReflect.Descriptor instead.
+func (*SignedErasure) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SignedErasure) GetErasure() *Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return nil
+}
+
+func (x *SignedErasure) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *SignedErasure) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// ErasureState is the ledger's record of an erasure.
+type ErasureState struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Signed *SignedErasure         `protobuf:"bytes,1,opt,name=signed,proto3" json:"signed,omitempty"`
+	// Ledger time, Unix seconds.
+	Time int64 `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"`
+	// The patient's devices, in the order of their enrolment.
+	Devices []string `protobuf:"bytes,3,rep,name=devices,proto3" json:"devices,omitempty"`
+	// Versions of consents whose details were purged.
+	Consents      int64 `protobuf:"varint,4,opt,name=consents,proto3" json:"consents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErasureState) Reset() {
+	*x = ErasureState{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErasureState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErasureState) ProtoMessage() {}
+
+func (x *ErasureState) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErasureState.ProtoReflect.Descriptor instead.
+func (*ErasureState) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ErasureState) GetSigned() *SignedErasure {
+	if x != nil {
+		return x.Signed
+	}
+	return nil
+}
+
+func (x *ErasureState) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *ErasureState) GetDevices() []string {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+func (x *ErasureState) GetConsents() int64 {
+	if x != nil {
+		return x.Consents
+	}
+	return 0
+}
+
+// ErasureReport says that a member has deleted what it held.
+type ErasureReport struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Patient string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
+	// Digest of the erasure.
+	Erasure string   `protobuf:"bytes,2,opt,name=erasure,proto3" json:"erasure,omitempty"`
+	Member  string   `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	Devices []string `protobuf:"bytes,4,rep,name=devices,proto3" json:"devices,omitempty"`
+	// Seeds that were stored at the member and are deleted.
+	Seeds         int64 `protobuf:"varint,5,opt,name=seeds,proto3" json:"seeds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErasureReport) Reset() {
+	*x = ErasureReport{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErasureReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErasureReport) ProtoMessage() {}
+
+func (x *ErasureReport) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErasureReport.ProtoReflect.Descriptor instead.
+func (*ErasureReport) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ErasureReport) GetPatient() string {
+	if x != nil {
+		return x.Patient
+	}
+	return ""
+}
+
+func (x *ErasureReport) GetErasure() string {
+	if x != nil {
+		return x.Erasure
+	}
+	return ""
+}
+
+func (x *ErasureReport) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *ErasureReport) GetDevices() []string {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+func (x *ErasureReport) GetSeeds() int64 {
+	if x != nil {
+		return x.Seeds
+	}
+	return 0
+}
+
+// SignedErasureReport is signed by the member's key in the genesis.
+type SignedErasureReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Report        *ErasureReport         `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	Signature     []byte                 `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignedErasureReport) Reset() {
+	*x = SignedErasureReport{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignedErasureReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignedErasureReport) ProtoMessage() {}
+
+func (x *SignedErasureReport) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignedErasureReport.ProtoReflect.Descriptor instead.
+func (*SignedErasureReport) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SignedErasureReport) GetReport() *ErasureReport {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+func (x *SignedErasureReport) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
 var File_vitalveil_v1_documents_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_documents_proto_rawDesc = "" +
@@ -2493,7 +2804,27 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x12authenticator_data\x18\x01 \x01(\fB\n" +
 	"\xbaH\az\x05\x10%\x18\x80\bR\x11authenticatorData\x124\n" +
 	"\x10client_data_json\x18\x02 \x01(\fB\n" +
-	"\xbaH\az\x05\x10\x02\x18\x80\x10R\x0eclientDataJsonB5Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"
+	"\xbaH\az\x05\x10\x02\x18\x80\x10R\x0eclientDataJson\":\n" +
+	"\aErasure\x12/\n" +
+	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"\x8a\x01\n" +
+	"\rSignedErasure\x127\n" +
+	"\aerasure\x18\x01 \x01(\v2\x15.vitalveil.v1.ErasureB\x06\xbaH\x03\xc8\x01\x01R\aerasure\x12\x19\n" +
+	"\x03key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12%\n" +
+	"\tsignature\x18\x03 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\x8d\x01\n" +
+	"\fErasureState\x123\n" +
+	"\x06signed\x18\x01 \x01(\v2\x1b.vitalveil.v1.SignedErasureR\x06signed\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x18\n" +
+	"\adevices\x18\x03 \x03(\tR\adevices\x12\x1a\n" +
+	"\bconsents\x18\x04 \x01(\x03R\bconsents\"\x8b\x01\n" +
+	"\rErasureReport\x12\x18\n" +
+	"\apatient\x18\x01 \x01(\tR\apatient\x12\x18\n" +
+	"\aerasure\x18\x02 \x01(\tR\aerasure\x12\x16\n" +
+	"\x06member\x18\x03 \x01(\tR\x06member\x12\x18\n" +
+	"\adevices\x18\x04 \x03(\tR\adevices\x12\x14\n" +
+	"\x05seeds\x18\x05 \x01(\x03R\x05seeds\"h\n" +
+	"\x13SignedErasureReport\x123\n" +
+	"\x06report\x18\x01 \x01(\v2\x1b.vitalveil.v1.ErasureReportR\x06report\x12\x1c\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignatureB5Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"
 
 var (
 	file_vitalveil_v1_documents_proto_rawDescOnce sync.Once
@@ -2507,35 +2838,40 @@ func file_vitalveil_v1_documents_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_documents_proto_rawDescData
 }
 
-var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_vitalveil_v1_documents_proto_goTypes = []any{
-	(*Genesis)(nil),          // 0: vitalveil.v1.Genesis
-	(*RelyingParty)(nil),     // 1: vitalveil.v1.RelyingParty
-	(*Member)(nil),           // 2: vitalveil.v1.Member
-	(*Circuit)(nil),          // 3: vitalveil.v1.Circuit
-	(*Inception)(nil),        // 4: vitalveil.v1.Inception
-	(*Voucher)(nil),          // 5: vitalveil.v1.Voucher
-	(*EnrolPatient)(nil),     // 6: vitalveil.v1.EnrolPatient
-	(*VoucherSignature)(nil), // 7: vitalveil.v1.VoucherSignature
-	(*PatientKeys)(nil),      // 8: vitalveil.v1.PatientKeys
-	(*SignedKeys)(nil),       // 9: vitalveil.v1.SignedKeys
-	(*Patient)(nil),          // 10: vitalveil.v1.Patient
-	(*Device)(nil),           // 11: vitalveil.v1.Device
-	(*EnrolDevice)(nil),      // 12: vitalveil.v1.EnrolDevice
-	(*DeviceState)(nil),      // 13: vitalveil.v1.DeviceState
-	(*Pointer)(nil),          // 14: vitalveil.v1.Pointer
-	(*SignedPointer)(nil),    // 15: vitalveil.v1.SignedPointer
-	(*AvailablePost)(nil),    // 16: vitalveil.v1.AvailablePost
-	(*SignedAvailable)(nil),  // 17: vitalveil.v1.SignedAvailable
-	(*Receipt)(nil),          // 18: vitalveil.v1.Receipt
-	(*Bounds)(nil),           // 19: vitalveil.v1.Bounds
-	(*AskPredicate)(nil),     // 20: vitalveil.v1.AskPredicate
-	(*PredicateState)(nil),   // 21: vitalveil.v1.PredicateState
-	(*Attest)(nil),           // 22: vitalveil.v1.Attest
-	(*Terms)(nil),            // 23: vitalveil.v1.Terms
-	(*Consent)(nil),          // 24: vitalveil.v1.Consent
-	(*SignedConsent)(nil),    // 25: vitalveil.v1.SignedConsent
-	(*Assertion)(nil),        // 26: vitalveil.v1.Assertion
+	(*Genesis)(nil),             // 0: vitalveil.v1.Genesis
+	(*RelyingParty)(nil),        // 1: vitalveil.v1.RelyingParty
+	(*Member)(nil),              // 2: vitalveil.v1.Member
+	(*Circuit)(nil),             // 3: vitalveil.v1.Circuit
+	(*Inception)(nil),           // 4: vitalveil.v1.Inception
+	(*Voucher)(nil),             // 5: vitalveil.v1.Voucher
+	(*EnrolPatient)(nil),        // 6: vitalveil.v1.EnrolPatient
+	(*VoucherSignature)(nil),    // 7: vitalveil.v1.VoucherSignature
+	(*PatientKeys)(nil),         // 8: vitalveil.v1.PatientKeys
+	(*SignedKeys)(nil),          // 9: vitalveil.v1.SignedKeys
+	(*Patient)(nil),             // 10: vitalveil.v1.Patient
+	(*Device)(nil),              // 11: vitalveil.v1.Device
+	(*EnrolDevice)(nil),         // 12: vitalveil.v1.EnrolDevice
+	(*DeviceState)(nil),         // 13: vitalveil.v1.DeviceState
+	(*Pointer)(nil),             // 14: vitalveil.v1.Pointer
+	(*SignedPointer)(nil),       // 15: vitalveil.v1.SignedPointer
+	(*AvailablePost)(nil),       // 16: vitalveil.v1.AvailablePost
+	(*SignedAvailable)(nil),     // 17: vitalveil.v1.SignedAvailable
+	(*Receipt)(nil),             // 18: vitalveil.v1.Receipt
+	(*Bounds)(nil),              // 19: vitalveil.v1.Bounds
+	(*AskPredicate)(nil),        // 20: vitalveil.v1.AskPredicate
+	(*PredicateState)(nil),      // 21: vitalveil.v1.PredicateState
+	(*Attest)(nil),              // 22: vitalveil.v1.Attest
+	(*Terms)(nil),               // 23: vitalveil.v1.Terms
+	(*Consent)(nil),             // 24: vitalveil.v1.Consent
+	(*SignedConsent)(nil),       // 25: vitalveil.v1.SignedConsent
+	(*Assertion)(nil),           // 26: vitalveil.v1.Assertion
+	(*Erasure)(nil),             // 27: vitalveil.v1.Erasure
+	(*SignedErasure)(nil),       // 28: vitalveil.v1.SignedErasure
+	(*ErasureState)(nil),        // 29: vitalveil.v1.ErasureState
+	(*ErasureReport)(nil),       // 30: vitalveil.v1.ErasureReport
+	(*SignedErasureReport)(nil), // 31: vitalveil.v1.SignedErasureReport
 }
 var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	2,  // 0: vitalveil.v1.Genesis.members:type_name -> vitalveil.v1.Member
@@ -2559,11 +2895,14 @@ var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	23, // 18: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
 	24, // 19: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
 	26, // 20: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	27, // 21: vitalveil.v1.SignedErasure.erasure:type_name -> vitalveil.v1.Erasure
+	28, // 22: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
+	30, // 23: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_documents_proto_init() }
@@ -2578,7 +2917,7 @@ func file_vitalveil_v1_documents_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_documents_proto_rawDesc), len(file_vitalveil_v1_documents_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

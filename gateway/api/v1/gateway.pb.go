@@ -452,7 +452,7 @@ func (x *GetHistoryResponse) GetEntries() []*HistoryEntry {
 // HistoryEntry is one event in the life of a patient's data.
 type HistoryEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "consent", "keys", "query" or "predicate".
+	// "consent", "keys", "query", "predicate" or "erasure".
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Transaction that recorded it.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
@@ -671,6 +671,229 @@ func (x *PutConsentRequest) GetConsent() *SignedConsent {
 	return nil
 }
 
+type EraseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Erasure       *SignedErasure         `protobuf:"bytes,1,opt,name=erasure,proto3" json:"erasure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseRequest) Reset() {
+	*x = EraseRequest{}
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseRequest) ProtoMessage() {}
+
+func (x *EraseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
+func (*EraseRequest) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EraseRequest) GetErasure() *SignedErasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return nil
+}
+
+type GetErasureReceiptRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Patient       string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetErasureReceiptRequest) Reset() {
+	*x = GetErasureReceiptRequest{}
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetErasureReceiptRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetErasureReceiptRequest) ProtoMessage() {}
+
+func (x *GetErasureReceiptRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetErasureReceiptRequest.ProtoReflect.Descriptor instead.
+func (*GetErasureReceiptRequest) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetErasureReceiptRequest) GetPatient() string {
+	if x != nil {
+		return x.Patient
+	}
+	return ""
+}
+
+// ErasureReceipt says what became of an erasure. State and reports are on the
+// ledger; what the gateway says about its own blobs is its word alone.
+type ErasureReceipt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	State *ErasureState          `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// In the order of the network's members.
+	Members []*ErasureDuty `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
+	// Stored blobs of the patient that the gateway has not deleted yet.
+	BlobsLeft int64 `protobuf:"varint,3,opt,name=blobs_left,json=blobsLeft,proto3" json:"blobs_left,omitempty"`
+	// Whether every member has reported and no blob is left.
+	Done          bool `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErasureReceipt) Reset() {
+	*x = ErasureReceipt{}
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErasureReceipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErasureReceipt) ProtoMessage() {}
+
+func (x *ErasureReceipt) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErasureReceipt.ProtoReflect.Descriptor instead.
+func (*ErasureReceipt) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ErasureReceipt) GetState() *ErasureState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *ErasureReceipt) GetMembers() []*ErasureDuty {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *ErasureReceipt) GetBlobsLeft() int64 {
+	if x != nil {
+		return x.BlobsLeft
+	}
+	return 0
+}
+
+func (x *ErasureReceipt) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+// ErasureDuty is what one member has to delete.
+type ErasureDuty struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Member string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Done   bool                   `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	// Missing while it is not done.
+	Report        *SignedErasureReport `protobuf:"bytes,3,opt,name=report,proto3" json:"report,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErasureDuty) Reset() {
+	*x = ErasureDuty{}
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErasureDuty) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErasureDuty) ProtoMessage() {}
+
+func (x *ErasureDuty) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErasureDuty.ProtoReflect.Descriptor instead.
+func (*ErasureDuty) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ErasureDuty) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *ErasureDuty) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *ErasureDuty) GetReport() *SignedErasureReport {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
 type GetConsentRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Consent       string                 `protobuf:"bytes,1,opt,name=consent,proto3" json:"consent,omitempty"`
@@ -680,7 +903,7 @@ type GetConsentRequest struct {
 
 func (x *GetConsentRequest) Reset() {
 	*x = GetConsentRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +915,7 @@ func (x *GetConsentRequest) String() string {
 func (*GetConsentRequest) ProtoMessage() {}
 
 func (x *GetConsentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +928,7 @@ func (x *GetConsentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConsentRequest.ProtoReflect.Descriptor instead.
 func (*GetConsentRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{11}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetConsentRequest) GetConsent() string {
@@ -724,7 +947,7 @@ type EnrolDeviceRequest struct {
 
 func (x *EnrolDeviceRequest) Reset() {
 	*x = EnrolDeviceRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +959,7 @@ func (x *EnrolDeviceRequest) String() string {
 func (*EnrolDeviceRequest) ProtoMessage() {}
 
 func (x *EnrolDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +972,7 @@ func (x *EnrolDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolDeviceRequest.ProtoReflect.Descriptor instead.
 func (*EnrolDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{12}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EnrolDeviceRequest) GetEnrolment() *DeviceEnrolment {
@@ -771,7 +994,7 @@ type DeviceEnrolment struct {
 
 func (x *DeviceEnrolment) Reset() {
 	*x = DeviceEnrolment{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +1006,7 @@ func (x *DeviceEnrolment) String() string {
 func (*DeviceEnrolment) ProtoMessage() {}
 
 func (x *DeviceEnrolment) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +1019,7 @@ func (x *DeviceEnrolment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceEnrolment.ProtoReflect.Descriptor instead.
 func (*DeviceEnrolment) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{13}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeviceEnrolment) GetDocument() *EnrolDevice {
@@ -822,7 +1045,7 @@ type GetDeviceRequest struct {
 
 func (x *GetDeviceRequest) Reset() {
 	*x = GetDeviceRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +1057,7 @@ func (x *GetDeviceRequest) String() string {
 func (*GetDeviceRequest) ProtoMessage() {}
 
 func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +1070,7 @@ func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceRequest.ProtoReflect.Descriptor instead.
 func (*GetDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{14}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetDeviceRequest) GetDevice() string {
@@ -869,7 +1092,7 @@ type GetDeviceResponse struct {
 
 func (x *GetDeviceResponse) Reset() {
 	*x = GetDeviceResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +1104,7 @@ func (x *GetDeviceResponse) String() string {
 func (*GetDeviceResponse) ProtoMessage() {}
 
 func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +1117,7 @@ func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceResponse.ProtoReflect.Descriptor instead.
 func (*GetDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{15}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetDeviceResponse) GetState() *DeviceState {
@@ -928,7 +1151,7 @@ type UploadRequest struct {
 
 func (x *UploadRequest) Reset() {
 	*x = UploadRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -940,7 +1163,7 @@ func (x *UploadRequest) String() string {
 func (*UploadRequest) ProtoMessage() {}
 
 func (x *UploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -953,7 +1176,7 @@ func (x *UploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRequest.ProtoReflect.Descriptor instead.
 func (*UploadRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{16}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UploadRequest) GetDevice() string {
@@ -982,7 +1205,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1217,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1230,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{17}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Upload) GetBlobs() [][]byte {
@@ -1037,7 +1260,7 @@ type ListReceiptsRequest struct {
 
 func (x *ListReceiptsRequest) Reset() {
 	*x = ListReceiptsRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1272,7 @@ func (x *ListReceiptsRequest) String() string {
 func (*ListReceiptsRequest) ProtoMessage() {}
 
 func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1285,7 @@ func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ListReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{18}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListReceiptsRequest) GetDevice() string {
@@ -1102,7 +1325,7 @@ type ListReceiptsResponse struct {
 
 func (x *ListReceiptsResponse) Reset() {
 	*x = ListReceiptsResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1337,7 @@ func (x *ListReceiptsResponse) String() string {
 func (*ListReceiptsResponse) ProtoMessage() {}
 
 func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1350,7 @@ func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ListReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{19}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListReceiptsResponse) GetReceipts() []*Receipt {
@@ -1146,7 +1369,7 @@ type ListRequestsRequest struct {
 
 func (x *ListRequestsRequest) Reset() {
 	*x = ListRequestsRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1381,7 @@ func (x *ListRequestsRequest) String() string {
 func (*ListRequestsRequest) ProtoMessage() {}
 
 func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1394,7 @@ func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ListRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{20}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListRequestsRequest) GetDevice() string {
@@ -1190,7 +1413,7 @@ type ListRequestsResponse struct {
 
 func (x *ListRequestsResponse) Reset() {
 	*x = ListRequestsResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1425,7 @@ func (x *ListRequestsResponse) String() string {
 func (*ListRequestsResponse) ProtoMessage() {}
 
 func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1438,7 @@ func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsResponse.ProtoReflect.Descriptor instead.
 func (*ListRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{21}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListRequestsResponse) GetRequests() []*PredicateState {
@@ -1235,7 +1458,7 @@ type ProveRequest struct {
 
 func (x *ProveRequest) Reset() {
 	*x = ProveRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1470,7 @@ func (x *ProveRequest) String() string {
 func (*ProveRequest) ProtoMessage() {}
 
 func (x *ProveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1483,7 @@ func (x *ProveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveRequest.ProtoReflect.Descriptor instead.
 func (*ProveRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{22}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProveRequest) GetRequest() string {
@@ -1286,7 +1509,7 @@ type GetBlobRequest struct {
 
 func (x *GetBlobRequest) Reset() {
 	*x = GetBlobRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1521,7 @@ func (x *GetBlobRequest) String() string {
 func (*GetBlobRequest) ProtoMessage() {}
 
 func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1534,7 @@ func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobRequest.ProtoReflect.Descriptor instead.
 func (*GetBlobRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{23}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetBlobRequest) GetBlob() string {
@@ -1330,7 +1553,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1565,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1578,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{24}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetOperationRequest) GetOperation() string {
@@ -1374,7 +1597,7 @@ type WatchOperationRequest struct {
 
 func (x *WatchOperationRequest) Reset() {
 	*x = WatchOperationRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1609,7 @@ func (x *WatchOperationRequest) String() string {
 func (*WatchOperationRequest) ProtoMessage() {}
 
 func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1622,7 @@ func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOperationRequest.ProtoReflect.Descriptor instead.
 func (*WatchOperationRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{25}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchOperationRequest) GetOperation() string {
@@ -1435,7 +1658,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1670,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1683,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{26}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Operation) GetId() string {
@@ -1537,7 +1760,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1772,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1785,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{27}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Failure) GetCode() string {
@@ -1597,7 +1820,7 @@ type AnchorItem struct {
 
 func (x *AnchorItem) Reset() {
 	*x = AnchorItem{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1832,7 @@ func (x *AnchorItem) String() string {
 func (*AnchorItem) ProtoMessage() {}
 
 func (x *AnchorItem) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1845,7 @@ func (x *AnchorItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorItem.ProtoReflect.Descriptor instead.
 func (*AnchorItem) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{28}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AnchorItem) GetOutcome() string {
@@ -1715,7 +1938,21 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\arelease\x18\x0f \x01(\tR\arelease\x12\x12\n" +
 	"\x04text\x18\x10 \x01(\tR\x04text\"R\n" +
 	"\x11PutConsentRequest\x12=\n" +
-	"\aconsent\x18\x01 \x01(\v2\x1b.vitalveil.v1.SignedConsentB\x06\xbaH\x03\xc8\x01\x01R\aconsent\"D\n" +
+	"\aconsent\x18\x01 \x01(\v2\x1b.vitalveil.v1.SignedConsentB\x06\xbaH\x03\xc8\x01\x01R\aconsent\"M\n" +
+	"\fEraseRequest\x12=\n" +
+	"\aerasure\x18\x01 \x01(\v2\x1b.vitalveil.v1.SignedErasureB\x06\xbaH\x03\xc8\x01\x01R\aerasure\"K\n" +
+	"\x18GetErasureReceiptRequest\x12/\n" +
+	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"\xaa\x01\n" +
+	"\x0eErasureReceipt\x120\n" +
+	"\x05state\x18\x01 \x01(\v2\x1a.vitalveil.v1.ErasureStateR\x05state\x123\n" +
+	"\amembers\x18\x02 \x03(\v2\x19.vitalveil.v1.ErasureDutyR\amembers\x12\x1d\n" +
+	"\n" +
+	"blobs_left\x18\x03 \x01(\x03R\tblobsLeft\x12\x12\n" +
+	"\x04done\x18\x04 \x01(\bR\x04done\"t\n" +
+	"\vErasureDuty\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\bR\x04done\x129\n" +
+	"\x06report\x18\x03 \x01(\v2!.vitalveil.v1.SignedErasureReportR\x06report\"D\n" +
 	"\x11GetConsentRequest\x12/\n" +
 	"\aconsent\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\aconsent\"Y\n" +
 	"\x12EnrolDeviceRequest\x12C\n" +
@@ -1807,7 +2044,16 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x17:\aconsent\"\f/v1/consents\x12w\n" +
 	"\x03Get\x12\x1f.vitalveil.v1.GetConsentRequest\x1a\x1b.vitalveil.v1.SignedConsent\"2\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/consents/{consent}2\xd8\a\n" +
+	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/consents/{consent}2\xc3\x02\n" +
+	"\bErasures\x12\xa5\x01\n" +
+	"\x05Erase\x12\x1a.vitalveil.v1.EraseRequest\x1a\x17.vitalveil.v1.Operation\"g\x92AGJE\n" +
+	"\x03202\x12>\n" +
+	"\x1fAccepted; follow the operation.\x12\x1b\n" +
+	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x17:\aerasure\"\f/v1/erasures\x12\x8e\x01\n" +
+	"\n" +
+	"GetReceipt\x12&.vitalveil.v1.GetErasureReceiptRequest\x1a\x1c.vitalveil.v1.ErasureReceipt\":\x92A\x11b\x0f\n" +
+	"\r\n" +
+	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02 \x12\x1e/v1/patients/{patient}/erasure2\xd8\a\n" +
 	"\aDevices\x12\xac\x01\n" +
 	"\x05Enrol\x12 .vitalveil.v1.EnrolDeviceRequest\x1a\x17.vitalveil.v1.Operation\"h\x92AGJE\n" +
 	"\x03202\x12>\n" +
@@ -1858,106 +2104,121 @@ func file_vitalveil_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_gateway_proto_rawDescData
 }
 
-var file_vitalveil_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_vitalveil_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_vitalveil_v1_gateway_proto_goTypes = []any{
-	(*GetNetworkRequest)(nil),     // 0: vitalveil.v1.GetNetworkRequest
-	(*GetNetworkResponse)(nil),    // 1: vitalveil.v1.GetNetworkResponse
-	(*EnrolPatientRequest)(nil),   // 2: vitalveil.v1.EnrolPatientRequest
-	(*GetPatientRequest)(nil),     // 3: vitalveil.v1.GetPatientRequest
-	(*ChangeKeysRequest)(nil),     // 4: vitalveil.v1.ChangeKeysRequest
-	(*ListConsentsRequest)(nil),   // 5: vitalveil.v1.ListConsentsRequest
-	(*ListConsentsResponse)(nil),  // 6: vitalveil.v1.ListConsentsResponse
-	(*GetHistoryRequest)(nil),     // 7: vitalveil.v1.GetHistoryRequest
-	(*GetHistoryResponse)(nil),    // 8: vitalveil.v1.GetHistoryResponse
-	(*HistoryEntry)(nil),          // 9: vitalveil.v1.HistoryEntry
-	(*PutConsentRequest)(nil),     // 10: vitalveil.v1.PutConsentRequest
-	(*GetConsentRequest)(nil),     // 11: vitalveil.v1.GetConsentRequest
-	(*EnrolDeviceRequest)(nil),    // 12: vitalveil.v1.EnrolDeviceRequest
-	(*DeviceEnrolment)(nil),       // 13: vitalveil.v1.DeviceEnrolment
-	(*GetDeviceRequest)(nil),      // 14: vitalveil.v1.GetDeviceRequest
-	(*GetDeviceResponse)(nil),     // 15: vitalveil.v1.GetDeviceResponse
-	(*UploadRequest)(nil),         // 16: vitalveil.v1.UploadRequest
-	(*Upload)(nil),                // 17: vitalveil.v1.Upload
-	(*ListReceiptsRequest)(nil),   // 18: vitalveil.v1.ListReceiptsRequest
-	(*ListReceiptsResponse)(nil),  // 19: vitalveil.v1.ListReceiptsResponse
-	(*ListRequestsRequest)(nil),   // 20: vitalveil.v1.ListRequestsRequest
-	(*ListRequestsResponse)(nil),  // 21: vitalveil.v1.ListRequestsResponse
-	(*ProveRequest)(nil),          // 22: vitalveil.v1.ProveRequest
-	(*GetBlobRequest)(nil),        // 23: vitalveil.v1.GetBlobRequest
-	(*GetOperationRequest)(nil),   // 24: vitalveil.v1.GetOperationRequest
-	(*WatchOperationRequest)(nil), // 25: vitalveil.v1.WatchOperationRequest
-	(*Operation)(nil),             // 26: vitalveil.v1.Operation
-	(*Failure)(nil),               // 27: vitalveil.v1.Failure
-	(*AnchorItem)(nil),            // 28: vitalveil.v1.AnchorItem
-	(*Genesis)(nil),               // 29: vitalveil.v1.Genesis
-	(*EnrolPatient)(nil),          // 30: vitalveil.v1.EnrolPatient
-	(*SignedKeys)(nil),            // 31: vitalveil.v1.SignedKeys
-	(*SignedConsent)(nil),         // 32: vitalveil.v1.SignedConsent
-	(*EnrolDevice)(nil),           // 33: vitalveil.v1.EnrolDevice
-	(*DeviceState)(nil),           // 34: vitalveil.v1.DeviceState
-	(*SignedPointer)(nil),         // 35: vitalveil.v1.SignedPointer
-	(*Receipt)(nil),               // 36: vitalveil.v1.Receipt
-	(*PredicateState)(nil),        // 37: vitalveil.v1.PredicateState
-	(*Attest)(nil),                // 38: vitalveil.v1.Attest
-	(*Patient)(nil),               // 39: vitalveil.v1.Patient
-	(*httpbody.HttpBody)(nil),     // 40: google.api.HttpBody
+	(*GetNetworkRequest)(nil),        // 0: vitalveil.v1.GetNetworkRequest
+	(*GetNetworkResponse)(nil),       // 1: vitalveil.v1.GetNetworkResponse
+	(*EnrolPatientRequest)(nil),      // 2: vitalveil.v1.EnrolPatientRequest
+	(*GetPatientRequest)(nil),        // 3: vitalveil.v1.GetPatientRequest
+	(*ChangeKeysRequest)(nil),        // 4: vitalveil.v1.ChangeKeysRequest
+	(*ListConsentsRequest)(nil),      // 5: vitalveil.v1.ListConsentsRequest
+	(*ListConsentsResponse)(nil),     // 6: vitalveil.v1.ListConsentsResponse
+	(*GetHistoryRequest)(nil),        // 7: vitalveil.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),       // 8: vitalveil.v1.GetHistoryResponse
+	(*HistoryEntry)(nil),             // 9: vitalveil.v1.HistoryEntry
+	(*PutConsentRequest)(nil),        // 10: vitalveil.v1.PutConsentRequest
+	(*EraseRequest)(nil),             // 11: vitalveil.v1.EraseRequest
+	(*GetErasureReceiptRequest)(nil), // 12: vitalveil.v1.GetErasureReceiptRequest
+	(*ErasureReceipt)(nil),           // 13: vitalveil.v1.ErasureReceipt
+	(*ErasureDuty)(nil),              // 14: vitalveil.v1.ErasureDuty
+	(*GetConsentRequest)(nil),        // 15: vitalveil.v1.GetConsentRequest
+	(*EnrolDeviceRequest)(nil),       // 16: vitalveil.v1.EnrolDeviceRequest
+	(*DeviceEnrolment)(nil),          // 17: vitalveil.v1.DeviceEnrolment
+	(*GetDeviceRequest)(nil),         // 18: vitalveil.v1.GetDeviceRequest
+	(*GetDeviceResponse)(nil),        // 19: vitalveil.v1.GetDeviceResponse
+	(*UploadRequest)(nil),            // 20: vitalveil.v1.UploadRequest
+	(*Upload)(nil),                   // 21: vitalveil.v1.Upload
+	(*ListReceiptsRequest)(nil),      // 22: vitalveil.v1.ListReceiptsRequest
+	(*ListReceiptsResponse)(nil),     // 23: vitalveil.v1.ListReceiptsResponse
+	(*ListRequestsRequest)(nil),      // 24: vitalveil.v1.ListRequestsRequest
+	(*ListRequestsResponse)(nil),     // 25: vitalveil.v1.ListRequestsResponse
+	(*ProveRequest)(nil),             // 26: vitalveil.v1.ProveRequest
+	(*GetBlobRequest)(nil),           // 27: vitalveil.v1.GetBlobRequest
+	(*GetOperationRequest)(nil),      // 28: vitalveil.v1.GetOperationRequest
+	(*WatchOperationRequest)(nil),    // 29: vitalveil.v1.WatchOperationRequest
+	(*Operation)(nil),                // 30: vitalveil.v1.Operation
+	(*Failure)(nil),                  // 31: vitalveil.v1.Failure
+	(*AnchorItem)(nil),               // 32: vitalveil.v1.AnchorItem
+	(*Genesis)(nil),                  // 33: vitalveil.v1.Genesis
+	(*EnrolPatient)(nil),             // 34: vitalveil.v1.EnrolPatient
+	(*SignedKeys)(nil),               // 35: vitalveil.v1.SignedKeys
+	(*SignedConsent)(nil),            // 36: vitalveil.v1.SignedConsent
+	(*SignedErasure)(nil),            // 37: vitalveil.v1.SignedErasure
+	(*ErasureState)(nil),             // 38: vitalveil.v1.ErasureState
+	(*SignedErasureReport)(nil),      // 39: vitalveil.v1.SignedErasureReport
+	(*EnrolDevice)(nil),              // 40: vitalveil.v1.EnrolDevice
+	(*DeviceState)(nil),              // 41: vitalveil.v1.DeviceState
+	(*SignedPointer)(nil),            // 42: vitalveil.v1.SignedPointer
+	(*Receipt)(nil),                  // 43: vitalveil.v1.Receipt
+	(*PredicateState)(nil),           // 44: vitalveil.v1.PredicateState
+	(*Attest)(nil),                   // 45: vitalveil.v1.Attest
+	(*Patient)(nil),                  // 46: vitalveil.v1.Patient
+	(*httpbody.HttpBody)(nil),        // 47: google.api.HttpBody
 }
 var file_vitalveil_v1_gateway_proto_depIdxs = []int32{
-	29, // 0: vitalveil.v1.GetNetworkResponse.genesis:type_name -> vitalveil.v1.Genesis
-	30, // 1: vitalveil.v1.EnrolPatientRequest.enrolment:type_name -> vitalveil.v1.EnrolPatient
-	31, // 2: vitalveil.v1.ChangeKeysRequest.keys:type_name -> vitalveil.v1.SignedKeys
-	32, // 3: vitalveil.v1.ListConsentsResponse.consents:type_name -> vitalveil.v1.SignedConsent
+	33, // 0: vitalveil.v1.GetNetworkResponse.genesis:type_name -> vitalveil.v1.Genesis
+	34, // 1: vitalveil.v1.EnrolPatientRequest.enrolment:type_name -> vitalveil.v1.EnrolPatient
+	35, // 2: vitalveil.v1.ChangeKeysRequest.keys:type_name -> vitalveil.v1.SignedKeys
+	36, // 3: vitalveil.v1.ListConsentsResponse.consents:type_name -> vitalveil.v1.SignedConsent
 	9,  // 4: vitalveil.v1.GetHistoryResponse.entries:type_name -> vitalveil.v1.HistoryEntry
-	32, // 5: vitalveil.v1.PutConsentRequest.consent:type_name -> vitalveil.v1.SignedConsent
-	13, // 6: vitalveil.v1.EnrolDeviceRequest.enrolment:type_name -> vitalveil.v1.DeviceEnrolment
-	33, // 7: vitalveil.v1.DeviceEnrolment.document:type_name -> vitalveil.v1.EnrolDevice
-	34, // 8: vitalveil.v1.GetDeviceResponse.state:type_name -> vitalveil.v1.DeviceState
-	17, // 9: vitalveil.v1.UploadRequest.upload:type_name -> vitalveil.v1.Upload
-	35, // 10: vitalveil.v1.Upload.pointers:type_name -> vitalveil.v1.SignedPointer
-	36, // 11: vitalveil.v1.ListReceiptsResponse.receipts:type_name -> vitalveil.v1.Receipt
-	37, // 12: vitalveil.v1.ListRequestsResponse.requests:type_name -> vitalveil.v1.PredicateState
-	38, // 13: vitalveil.v1.ProveRequest.attest:type_name -> vitalveil.v1.Attest
-	27, // 14: vitalveil.v1.Operation.error:type_name -> vitalveil.v1.Failure
-	28, // 15: vitalveil.v1.Operation.items:type_name -> vitalveil.v1.AnchorItem
-	0,  // 16: vitalveil.v1.Network.GetNetwork:input_type -> vitalveil.v1.GetNetworkRequest
-	2,  // 17: vitalveil.v1.Patients.Enrol:input_type -> vitalveil.v1.EnrolPatientRequest
-	3,  // 18: vitalveil.v1.Patients.Get:input_type -> vitalveil.v1.GetPatientRequest
-	4,  // 19: vitalveil.v1.Patients.ChangeKeys:input_type -> vitalveil.v1.ChangeKeysRequest
-	5,  // 20: vitalveil.v1.Patients.ListConsents:input_type -> vitalveil.v1.ListConsentsRequest
-	7,  // 21: vitalveil.v1.Patients.GetHistory:input_type -> vitalveil.v1.GetHistoryRequest
-	10, // 22: vitalveil.v1.Consents.Put:input_type -> vitalveil.v1.PutConsentRequest
-	11, // 23: vitalveil.v1.Consents.Get:input_type -> vitalveil.v1.GetConsentRequest
-	12, // 24: vitalveil.v1.Devices.Enrol:input_type -> vitalveil.v1.EnrolDeviceRequest
-	14, // 25: vitalveil.v1.Devices.Get:input_type -> vitalveil.v1.GetDeviceRequest
-	16, // 26: vitalveil.v1.Devices.Upload:input_type -> vitalveil.v1.UploadRequest
-	18, // 27: vitalveil.v1.Devices.ListReceipts:input_type -> vitalveil.v1.ListReceiptsRequest
-	20, // 28: vitalveil.v1.Devices.ListRequests:input_type -> vitalveil.v1.ListRequestsRequest
-	22, // 29: vitalveil.v1.Devices.Prove:input_type -> vitalveil.v1.ProveRequest
-	23, // 30: vitalveil.v1.Blobs.Get:input_type -> vitalveil.v1.GetBlobRequest
-	24, // 31: vitalveil.v1.Operations.Get:input_type -> vitalveil.v1.GetOperationRequest
-	25, // 32: vitalveil.v1.Operations.Watch:input_type -> vitalveil.v1.WatchOperationRequest
-	1,  // 33: vitalveil.v1.Network.GetNetwork:output_type -> vitalveil.v1.GetNetworkResponse
-	26, // 34: vitalveil.v1.Patients.Enrol:output_type -> vitalveil.v1.Operation
-	39, // 35: vitalveil.v1.Patients.Get:output_type -> vitalveil.v1.Patient
-	26, // 36: vitalveil.v1.Patients.ChangeKeys:output_type -> vitalveil.v1.Operation
-	6,  // 37: vitalveil.v1.Patients.ListConsents:output_type -> vitalveil.v1.ListConsentsResponse
-	8,  // 38: vitalveil.v1.Patients.GetHistory:output_type -> vitalveil.v1.GetHistoryResponse
-	26, // 39: vitalveil.v1.Consents.Put:output_type -> vitalveil.v1.Operation
-	32, // 40: vitalveil.v1.Consents.Get:output_type -> vitalveil.v1.SignedConsent
-	26, // 41: vitalveil.v1.Devices.Enrol:output_type -> vitalveil.v1.Operation
-	15, // 42: vitalveil.v1.Devices.Get:output_type -> vitalveil.v1.GetDeviceResponse
-	26, // 43: vitalveil.v1.Devices.Upload:output_type -> vitalveil.v1.Operation
-	19, // 44: vitalveil.v1.Devices.ListReceipts:output_type -> vitalveil.v1.ListReceiptsResponse
-	21, // 45: vitalveil.v1.Devices.ListRequests:output_type -> vitalveil.v1.ListRequestsResponse
-	26, // 46: vitalveil.v1.Devices.Prove:output_type -> vitalveil.v1.Operation
-	40, // 47: vitalveil.v1.Blobs.Get:output_type -> google.api.HttpBody
-	26, // 48: vitalveil.v1.Operations.Get:output_type -> vitalveil.v1.Operation
-	26, // 49: vitalveil.v1.Operations.Watch:output_type -> vitalveil.v1.Operation
-	33, // [33:50] is the sub-list for method output_type
-	16, // [16:33] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	36, // 5: vitalveil.v1.PutConsentRequest.consent:type_name -> vitalveil.v1.SignedConsent
+	37, // 6: vitalveil.v1.EraseRequest.erasure:type_name -> vitalveil.v1.SignedErasure
+	38, // 7: vitalveil.v1.ErasureReceipt.state:type_name -> vitalveil.v1.ErasureState
+	14, // 8: vitalveil.v1.ErasureReceipt.members:type_name -> vitalveil.v1.ErasureDuty
+	39, // 9: vitalveil.v1.ErasureDuty.report:type_name -> vitalveil.v1.SignedErasureReport
+	17, // 10: vitalveil.v1.EnrolDeviceRequest.enrolment:type_name -> vitalveil.v1.DeviceEnrolment
+	40, // 11: vitalveil.v1.DeviceEnrolment.document:type_name -> vitalveil.v1.EnrolDevice
+	41, // 12: vitalveil.v1.GetDeviceResponse.state:type_name -> vitalveil.v1.DeviceState
+	21, // 13: vitalveil.v1.UploadRequest.upload:type_name -> vitalveil.v1.Upload
+	42, // 14: vitalveil.v1.Upload.pointers:type_name -> vitalveil.v1.SignedPointer
+	43, // 15: vitalveil.v1.ListReceiptsResponse.receipts:type_name -> vitalveil.v1.Receipt
+	44, // 16: vitalveil.v1.ListRequestsResponse.requests:type_name -> vitalveil.v1.PredicateState
+	45, // 17: vitalveil.v1.ProveRequest.attest:type_name -> vitalveil.v1.Attest
+	31, // 18: vitalveil.v1.Operation.error:type_name -> vitalveil.v1.Failure
+	32, // 19: vitalveil.v1.Operation.items:type_name -> vitalveil.v1.AnchorItem
+	0,  // 20: vitalveil.v1.Network.GetNetwork:input_type -> vitalveil.v1.GetNetworkRequest
+	2,  // 21: vitalveil.v1.Patients.Enrol:input_type -> vitalveil.v1.EnrolPatientRequest
+	3,  // 22: vitalveil.v1.Patients.Get:input_type -> vitalveil.v1.GetPatientRequest
+	4,  // 23: vitalveil.v1.Patients.ChangeKeys:input_type -> vitalveil.v1.ChangeKeysRequest
+	5,  // 24: vitalveil.v1.Patients.ListConsents:input_type -> vitalveil.v1.ListConsentsRequest
+	7,  // 25: vitalveil.v1.Patients.GetHistory:input_type -> vitalveil.v1.GetHistoryRequest
+	10, // 26: vitalveil.v1.Consents.Put:input_type -> vitalveil.v1.PutConsentRequest
+	15, // 27: vitalveil.v1.Consents.Get:input_type -> vitalveil.v1.GetConsentRequest
+	11, // 28: vitalveil.v1.Erasures.Erase:input_type -> vitalveil.v1.EraseRequest
+	12, // 29: vitalveil.v1.Erasures.GetReceipt:input_type -> vitalveil.v1.GetErasureReceiptRequest
+	16, // 30: vitalveil.v1.Devices.Enrol:input_type -> vitalveil.v1.EnrolDeviceRequest
+	18, // 31: vitalveil.v1.Devices.Get:input_type -> vitalveil.v1.GetDeviceRequest
+	20, // 32: vitalveil.v1.Devices.Upload:input_type -> vitalveil.v1.UploadRequest
+	22, // 33: vitalveil.v1.Devices.ListReceipts:input_type -> vitalveil.v1.ListReceiptsRequest
+	24, // 34: vitalveil.v1.Devices.ListRequests:input_type -> vitalveil.v1.ListRequestsRequest
+	26, // 35: vitalveil.v1.Devices.Prove:input_type -> vitalveil.v1.ProveRequest
+	27, // 36: vitalveil.v1.Blobs.Get:input_type -> vitalveil.v1.GetBlobRequest
+	28, // 37: vitalveil.v1.Operations.Get:input_type -> vitalveil.v1.GetOperationRequest
+	29, // 38: vitalveil.v1.Operations.Watch:input_type -> vitalveil.v1.WatchOperationRequest
+	1,  // 39: vitalveil.v1.Network.GetNetwork:output_type -> vitalveil.v1.GetNetworkResponse
+	30, // 40: vitalveil.v1.Patients.Enrol:output_type -> vitalveil.v1.Operation
+	46, // 41: vitalveil.v1.Patients.Get:output_type -> vitalveil.v1.Patient
+	30, // 42: vitalveil.v1.Patients.ChangeKeys:output_type -> vitalveil.v1.Operation
+	6,  // 43: vitalveil.v1.Patients.ListConsents:output_type -> vitalveil.v1.ListConsentsResponse
+	8,  // 44: vitalveil.v1.Patients.GetHistory:output_type -> vitalveil.v1.GetHistoryResponse
+	30, // 45: vitalveil.v1.Consents.Put:output_type -> vitalveil.v1.Operation
+	36, // 46: vitalveil.v1.Consents.Get:output_type -> vitalveil.v1.SignedConsent
+	30, // 47: vitalveil.v1.Erasures.Erase:output_type -> vitalveil.v1.Operation
+	13, // 48: vitalveil.v1.Erasures.GetReceipt:output_type -> vitalveil.v1.ErasureReceipt
+	30, // 49: vitalveil.v1.Devices.Enrol:output_type -> vitalveil.v1.Operation
+	19, // 50: vitalveil.v1.Devices.Get:output_type -> vitalveil.v1.GetDeviceResponse
+	30, // 51: vitalveil.v1.Devices.Upload:output_type -> vitalveil.v1.Operation
+	23, // 52: vitalveil.v1.Devices.ListReceipts:output_type -> vitalveil.v1.ListReceiptsResponse
+	25, // 53: vitalveil.v1.Devices.ListRequests:output_type -> vitalveil.v1.ListRequestsResponse
+	30, // 54: vitalveil.v1.Devices.Prove:output_type -> vitalveil.v1.Operation
+	47, // 55: vitalveil.v1.Blobs.Get:output_type -> google.api.HttpBody
+	30, // 56: vitalveil.v1.Operations.Get:output_type -> vitalveil.v1.Operation
+	30, // 57: vitalveil.v1.Operations.Watch:output_type -> vitalveil.v1.Operation
+	39, // [39:58] is the sub-list for method output_type
+	20, // [20:39] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_gateway_proto_init() }
@@ -1973,9 +2234,9 @@ func file_vitalveil_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_gateway_proto_rawDesc), len(file_vitalveil_v1_gateway_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   33,
 			NumExtensions: 0,
-			NumServices:   6,
+			NumServices:   7,
 		},
 		GoTypes:           file_vitalveil_v1_gateway_proto_goTypes,
 		DependencyIndexes: file_vitalveil_v1_gateway_proto_depIdxs,

@@ -550,6 +550,154 @@ var Consents_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	Erasures_Erase_FullMethodName      = "/vitalveil.v1.Erasures/Erase"
+	Erasures_GetReceipt_FullMethodName = "/vitalveil.v1.Erasures/GetReceipt"
+)
+
+// ErasuresClient is the client API for Erasures service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Erasures takes patients' demands to be erased, and says what became of them.
+type ErasuresClient interface {
+	// Erases a patient: consents are purged, sealed data and seeds deleted. Final.
+	Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*Operation, error)
+	// Who has signed to have deleted what, and what is left to do. Signed by the patient.
+	GetReceipt(ctx context.Context, in *GetErasureReceiptRequest, opts ...grpc.CallOption) (*ErasureReceipt, error)
+}
+
+type erasuresClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewErasuresClient(cc grpc.ClientConnInterface) ErasuresClient {
+	return &erasuresClient{cc}
+}
+
+func (c *erasuresClient) Erase(ctx context.Context, in *EraseRequest, opts ...grpc.CallOption) (*Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operation)
+	err := c.cc.Invoke(ctx, Erasures_Erase_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *erasuresClient) GetReceipt(ctx context.Context, in *GetErasureReceiptRequest, opts ...grpc.CallOption) (*ErasureReceipt, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ErasureReceipt)
+	err := c.cc.Invoke(ctx, Erasures_GetReceipt_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ErasuresServer is the server API for Erasures service.
+// All implementations must embed UnimplementedErasuresServer
+// for forward compatibility.
+//
+// Erasures takes patients' demands to be erased, and says what became of them.
+type ErasuresServer interface {
+	// Erases a patient: consents are purged, sealed data and seeds deleted. Final.
+	Erase(context.Context, *EraseRequest) (*Operation, error)
+	// Who has signed to have deleted what, and what is left to do. Signed by the patient.
+	GetReceipt(context.Context, *GetErasureReceiptRequest) (*ErasureReceipt, error)
+	mustEmbedUnimplementedErasuresServer()
+}
+
+// UnimplementedErasuresServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedErasuresServer struct{}
+
+func (UnimplementedErasuresServer) Erase(context.Context, *EraseRequest) (*Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method Erase not implemented")
+}
+func (UnimplementedErasuresServer) GetReceipt(context.Context, *GetErasureReceiptRequest) (*ErasureReceipt, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetReceipt not implemented")
+}
+func (UnimplementedErasuresServer) mustEmbedUnimplementedErasuresServer() {}
+func (UnimplementedErasuresServer) testEmbeddedByValue()                  {}
+
+// UnsafeErasuresServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ErasuresServer will
+// result in compilation errors.
+type UnsafeErasuresServer interface {
+	mustEmbedUnimplementedErasuresServer()
+}
+
+func RegisterErasuresServer(s grpc.ServiceRegistrar, srv ErasuresServer) {
+	// If the following call panics, it indicates UnimplementedErasuresServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Erasures_ServiceDesc, srv)
+}
+
+func _Erasures_Erase_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ErasuresServer).Erase(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Erasures_Erase_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ErasuresServer).Erase(ctx, req.(*EraseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Erasures_GetReceipt_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetErasureReceiptRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ErasuresServer).GetReceipt(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Erasures_GetReceipt_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ErasuresServer).GetReceipt(ctx, req.(*GetErasureReceiptRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Erasures_ServiceDesc is the grpc.ServiceDesc for Erasures service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Erasures_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "vitalveil.v1.Erasures",
+	HandlerType: (*ErasuresServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Erase",
+			Handler:    _Erasures_Erase_Handler,
+		},
+		{
+			MethodName: "GetReceipt",
+			Handler:    _Erasures_GetReceipt_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "vitalveil/v1/gateway.proto",
+}
+
+const (
 	Devices_Enrol_FullMethodName        = "/vitalveil.v1.Devices/Enrol"
 	Devices_Get_FullMethodName          = "/vitalveil.v1.Devices/Get"
 	Devices_Upload_FullMethodName       = "/vitalveil.v1.Devices/Upload"

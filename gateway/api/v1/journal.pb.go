@@ -33,6 +33,7 @@ type StoredRequest struct {
 	//	*StoredRequest_Anchor
 	//	*StoredRequest_Attest
 	//	*StoredRequest_Keys
+	//	*StoredRequest_Erasure
 	Document      isStoredRequest_Document `protobuf_oneof:"document"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -129,6 +130,15 @@ func (x *StoredRequest) GetKeys() *SignedKeys {
 	return nil
 }
 
+func (x *StoredRequest) GetErasure() *SignedErasure {
+	if x != nil {
+		if x, ok := x.Document.(*StoredRequest_Erasure); ok {
+			return x.Erasure
+		}
+	}
+	return nil
+}
+
 type isStoredRequest_Document interface {
 	isStoredRequest_Document()
 }
@@ -157,6 +167,10 @@ type StoredRequest_Keys struct {
 	Keys *SignedKeys `protobuf:"bytes,6,opt,name=keys,proto3,oneof"`
 }
 
+type StoredRequest_Erasure struct {
+	Erasure *SignedErasure `protobuf:"bytes,7,opt,name=erasure,proto3,oneof"`
+}
+
 func (*StoredRequest_Patient) isStoredRequest_Document() {}
 
 func (*StoredRequest_Consent) isStoredRequest_Document() {}
@@ -168,6 +182,8 @@ func (*StoredRequest_Anchor) isStoredRequest_Document() {}
 func (*StoredRequest_Attest) isStoredRequest_Document() {}
 
 func (*StoredRequest_Keys) isStoredRequest_Document() {}
+
+func (*StoredRequest_Erasure) isStoredRequest_Document() {}
 
 // AnchorRequest is the pointers of one upload.
 type AnchorRequest struct {
@@ -218,14 +234,15 @@ var File_vitalveil_v1_journal_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1avitalveil/v1/journal.proto\x12\fvitalveil.v1\x1a\x1cvitalveil/v1/documents.proto\"\xd8\x02\n" +
+	"\x1avitalveil/v1/journal.proto\x12\fvitalveil.v1\x1a\x1cvitalveil/v1/documents.proto\"\x91\x03\n" +
 	"\rStoredRequest\x126\n" +
 	"\apatient\x18\x01 \x01(\v2\x1a.vitalveil.v1.EnrolPatientH\x00R\apatient\x127\n" +
 	"\aconsent\x18\x02 \x01(\v2\x1b.vitalveil.v1.SignedConsentH\x00R\aconsent\x123\n" +
 	"\x06device\x18\x03 \x01(\v2\x19.vitalveil.v1.EnrolDeviceH\x00R\x06device\x125\n" +
 	"\x06anchor\x18\x04 \x01(\v2\x1b.vitalveil.v1.AnchorRequestH\x00R\x06anchor\x12.\n" +
 	"\x06attest\x18\x05 \x01(\v2\x14.vitalveil.v1.AttestH\x00R\x06attest\x12.\n" +
-	"\x04keys\x18\x06 \x01(\v2\x18.vitalveil.v1.SignedKeysH\x00R\x04keysB\n" +
+	"\x04keys\x18\x06 \x01(\v2\x18.vitalveil.v1.SignedKeysH\x00R\x04keys\x127\n" +
+	"\aerasure\x18\a \x01(\v2\x1b.vitalveil.v1.SignedErasureH\x00R\aerasureB\n" +
 	"\n" +
 	"\bdocument\"H\n" +
 	"\rAnchorRequest\x127\n" +
@@ -252,7 +269,8 @@ var file_vitalveil_v1_journal_proto_goTypes = []any{
 	(*EnrolDevice)(nil),   // 4: vitalveil.v1.EnrolDevice
 	(*Attest)(nil),        // 5: vitalveil.v1.Attest
 	(*SignedKeys)(nil),    // 6: vitalveil.v1.SignedKeys
-	(*SignedPointer)(nil), // 7: vitalveil.v1.SignedPointer
+	(*SignedErasure)(nil), // 7: vitalveil.v1.SignedErasure
+	(*SignedPointer)(nil), // 8: vitalveil.v1.SignedPointer
 }
 var file_vitalveil_v1_journal_proto_depIdxs = []int32{
 	2, // 0: vitalveil.v1.StoredRequest.patient:type_name -> vitalveil.v1.EnrolPatient
@@ -261,12 +279,13 @@ var file_vitalveil_v1_journal_proto_depIdxs = []int32{
 	1, // 3: vitalveil.v1.StoredRequest.anchor:type_name -> vitalveil.v1.AnchorRequest
 	5, // 4: vitalveil.v1.StoredRequest.attest:type_name -> vitalveil.v1.Attest
 	6, // 5: vitalveil.v1.StoredRequest.keys:type_name -> vitalveil.v1.SignedKeys
-	7, // 6: vitalveil.v1.AnchorRequest.pointers:type_name -> vitalveil.v1.SignedPointer
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	7, // 6: vitalveil.v1.StoredRequest.erasure:type_name -> vitalveil.v1.SignedErasure
+	8, // 7: vitalveil.v1.AnchorRequest.pointers:type_name -> vitalveil.v1.SignedPointer
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_journal_proto_init() }
@@ -282,6 +301,7 @@ func file_vitalveil_v1_journal_proto_init() {
 		(*StoredRequest_Anchor)(nil),
 		(*StoredRequest_Attest)(nil),
 		(*StoredRequest_Keys)(nil),
+		(*StoredRequest_Erasure)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -106,8 +108,16 @@ func (w *world) sign(k *ecdsa.PrivateKey, digest record.ID) []byte {
 	return sig
 }
 
+// call makes a call; a consent's document goes beside the chain.
 func (w *world) call(function string, document any) network.Call {
 	w.Helper()
+	if signed, ok := document.(consent.Signed); ok {
+		arg, transient, err := chaincode.PutArguments(w.genesis.Network, consent.Details{Salt: record.RandomID(), Signed: signed})
+		if err != nil {
+			w.Fatal(err)
+		}
+		return network.Call{Function: function, Args: []string{arg}, Transient: transient}
+	}
 	arg, err := json.Marshal(document)
 	if err != nil {
 		w.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -347,9 +348,14 @@ func (w *world) consent(p *person, hospital int) error {
 		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{metricKey}, DataFrom: firstHour,
 		DataUntil: firstHour + 1000, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, Predicates: []consent.Terms{},
 	}
-	_, err := w.submit(patients, "Consent:Put", consent.Signed{
+	details := consent.Details{Salt: record.RandomID(), Signed: consent.Signed{
 		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, d.Digest(netName))),
-	})
+	}}
+	arg, transient, err := chaincode.PutArguments(netName, details)
+	if err != nil {
+		return err
+	}
+	_, err = network.SubmitRetry(context.Background(), w.clients[patients], network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient})
 	return err
 }
 

@@ -1,0 +1,152 @@
+package chaincode
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// Erase carries out what the patient signed, whoever submits it
+// (record.SignedErasure, record.ErasureState): the details of all the patient's
+// consents are purged, they count as revoked, and nothing about the patient is
+// recorded any more. It cannot be undone, and not be done twice.
+func (*Registry) Erase(tx transaction, arg string) (string, error) {
+	return serve(tx, submitter, untimed, arg, smallArgument, erase)
+}
+
+// ReportErasure records that the calling member has deleted what it held
+// (record.SignedErasureReport).
+func (*Registry) ReportErasure(tx transaction, arg string) (string, error) {
+	return serve(tx, member, untimed, arg, smallArgument, reportErasure)
+}
+
+// GetErasure returns the record.ErasureReceipt of a patient.
+func (*Registry) GetErasure(tx transaction, arg string) (string, error) {
+	return serveID(tx, arg, func(c *call, patient record.ID) (*record.ErasureReceipt, error) {
+		r := &record.ErasureReceipt{Reports: []record.SignedErasureReport{}}
+		if err := c.need(ErasureKey(patient), &r.State, "an erasure of patient "+patient.Short()); err != nil {
+			return nil, err
+		}
+		for _, m := range c.genesis.Members {
+			var s record.SignedErasureReport
+			exists, err := c.get(ErasedKey(patient, m.MSP), &s)
+			if err != nil {
+				return nil, err
+			}
+			if exists {
+				r.Reports = append(r.Reports, s)
+			}
+		}
+		return r, nil
+	})
+}
+
+// notErased refuses what would add to an erased patient's record.
+func notErased(p *record.Patient) error {
+	if p.Erased {
+		return fault.New(fault.Forbidden, "patient %s is erased, which is final", p.ID.Short())
+	}
+	return nil
+}
+
+func erase(c *call, s record.SignedErasure) (*record.ErasureState, error) {
+	patient, err := c.patient(s.Erasure.Patient)
+	if err != nil {
+		return nil, err
+	}
+	if !mayErase(patient, s.Key) {
+		return nil, fault.New(fault.BadSignature, "the key is neither a consent key nor the recovery key of this patient")
+	}
+	if err := record.Verify(s.Key, s.Erasure.Digest(c.genesis.Network), s.Signature); err != nil {
+		return nil, fault.New(fault.BadSignature, "the patient's signature of the erasure: %w", err)
+	}
+	if patient.Erased {
+		state := new(record.ErasureState)
+		return state, c.need(ErasureKey(patient.ID), state, "the erasure")
+	}
+	versions, err := c.purgeConsents(patient.ID)
+	if err != nil {
+		return nil, err
+	}
+	return c.recordErasure(patient, s, versions)
+}
+
+func mayErase(p *record.Patient, key []byte) bool {
+	return slices.ContainsFunc(p.ConsentKeys(), func(k []byte) bool { return bytes.Equal(k, key) }) ||
+		consent.RecoveryHash(key) == p.RecoveryHash()
+}
+
+// purgeConsents purges the details of every version that the patient recorded.
+// Put bounds how many there are.
+func (c *call) purgeConsents(patient record.ID) (int, error) {
+	heads, err := c.heads(patient)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, h := range heads {
+		for v := uint32(1); v <= h.Version; v++ {
+			if err := c.stub.PurgePrivateData(Collection, ConsentDetailsKey(h.ID, v)); err != nil {
+				return 0, err
+			}
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (c *call) recordErasure(p *record.Patient, s record.SignedErasure, versions int) (*record.ErasureState, error) {
+	now, err := c.now()
+	if err != nil {
+		return nil, err
+	}
+	var list []Designation
+	if _, err := c.get(DesignationKey(p.ID), &list); err != nil {
+		return nil, err
+	}
+	state := &record.ErasureState{Signed: s, Time: now, Devices: []record.ID{}, Consents: versions}
+	for _, d := range list {
+		state.Devices = append(state.Devices, d.Device)
+	}
+	p.Erased = true
+	if err := c.put(PatientKey(p.ID), p); err != nil {
+		return nil, err
+	}
+	return state, c.put(ErasureKey(p.ID), state)
+}
+
+func reportErasure(c *call, s record.SignedErasureReport) (*record.SignedErasureReport, error) {
+	r := s.Report
+	state := new(record.ErasureState)
+	if err := c.need(ErasureKey(r.Patient), state, "an erasure of patient "+r.Patient.Short()); err != nil {
+		return nil, err
+	}
+	most := len(state.Devices) * pieces(len(c.genesis.Members), c.genesis.Threshold)
+	switch {
+	case r.Member != c.msp:
+		return nil, fault.New(fault.Forbidden, "%s cannot report for %s", c.msp, clip(r.Member))
+	case r.Erasure != state.Signed.Erasure.Digest(c.genesis.Network):
+		return nil, fault.New(fault.Invalid, "the report is about another erasure")
+	case !slices.Equal(r.Devices, state.Devices):
+		return nil, fault.New(fault.Invalid, "the report has to name the patient's %d devices, in order of enrolment", len(state.Devices))
+	case r.Seeds < 0 || r.Seeds > most:
+		return nil, fault.New(fault.Invalid, "the report counts %d seeds, the devices have %d", r.Seeds, most)
+	}
+	if err := record.Verify(c.member(c.msp).SignKey, r.Digest(c.genesis.Network), s.Signature); err != nil {
+		return nil, fault.New(fault.BadSignature, "the member's signature of the report: %w", err)
+	}
+	recorded := new(record.SignedErasureReport)
+	exists, err := c.get(ErasedKey(r.Patient, c.msp), recorded)
+	switch {
+	case err != nil:
+		return nil, err
+	case exists && recorded.Report.Digest(c.genesis.Network) == r.Digest(c.genesis.Network):
+		return recorded, nil
+	case exists:
+		return nil, fault.New(fault.Conflict, "%s has reported otherwise before", c.msp)
+	}
+	return &s, c.put(ErasedKey(r.Patient, c.msp), s)
+}

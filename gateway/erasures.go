@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/vitalveil/vitalveil/gateway/api"
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+// Erasures is what an index says about erased patients.
+type Erasures interface {
+	// Erasures returns the erasures from number `from` on, in ledger order.
+	Erasures(from int) []record.ErasureReceipt
+	// BlobsOf returns the blobs that a patient's devices have named.
+	BlobsOf(patient record.ID) []index.Blob
+	// NamesSeeds reports whether an enrolled device names a blob as its seeds.
+	NamesSeeds(blob record.ID) bool
+}
+
+type erasuresService struct {
+	apiv1.UnimplementedErasuresServer
+	g *Gateway
+}
+
+// Erase implements apiv1.ErasuresServer. Anyone may bring the document; what
+// counts is the patient's signature. Whether the key is the patient's is for
+// chaincode to say.
+func (s erasuresService) Erase(ctx context.Context, r *apiv1.EraseRequest) (*apiv1.Operation, error) {
+	var e record.SignedErasure
+	if err := api.FromMessage(r.Erasure, &e); err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	if err := record.Verify(e.Key, e.Erasure.Digest(s.g.genesis.Network), e.Signature); err != nil {
+		return nil, fault.New(fault.BadSignature, "the patient's signature of the erasure: %w", err)
+	}
+	return s.g.begin(ctx, kindErase, e.Erasure.Patient.String(),
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Erasure{Erasure: r.Erasure}})
+}
+
+// GetReceipt implements apiv1.ErasuresServer.
+func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureReceiptRequest) (*apiv1.ErasureReceipt, error) {
+	if err := requireParty(callerOf(ctx), api.PartyPatient, r.Patient); err != nil {
+		return nil, err
+	}
+	id, err := record.ParseID(r.Patient)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	var receipt record.ErasureReceipt
+	if err := s.g.evaluate(ctx, "Registry:GetErasure", r.Patient, &receipt); err != nil {
+		return nil, err
+	}
+	out := &apiv1.ErasureReceipt{State: &apiv1.ErasureState{}, Done: true}
+	if err := api.ToMessage(receipt.State, out.State); err != nil {
+		return nil, err
+	}
+	for _, m := range s.g.genesis.Members {
+		duty := &apiv1.ErasureDuty{Member: m.MSP}
+		for _, signed := range receipt.Reports {
+			if signed.Report.Member == m.MSP {
+				duty.Done, duty.Report = true, &apiv1.SignedErasureReport{}
+				if err := api.ToMessage(signed, duty.Report); err != nil {
+					return nil, err
+				}
+			}
+		}
+		out.Members = append(out.Members, duty)
+		out.Done = out.Done && duty.Done
+	}
+	left, err := s.g.blobsLeft(ctx, id)
+	out.BlobsLeft, out.Done = int64(len(left)), out.Done && len(left) == 0
+	return out, err
+}
+
+// blobsLeft returns the patient's blobs that are stored here.
+func (g *Gateway) blobsLeft(ctx context.Context, patient record.ID) ([]index.Blob, error) {
+	var left []index.Blob
+	for _, b := range g.index.BlobsOf(patient) {
+		stored, err := g.blobs.Has(ctx, b.ID)
+		if err != nil {
+			return nil, g.storeFault(err)
+		}
+		if stored && g.owns(ctx, b) {
+			left = append(left, b)
+		}
+	}
+	return left, nil
+}
+
+// owns reports whether a stored blob is its device's, which may have named what is
+// another's: rows say whose they are, and of what is no rows the seeds belong to
+// the device that named them so.
+func (g *Gateway) owns(ctx context.Context, b index.Blob) bool {
+	data, err := g.blobs.Get(ctx, b.ID)
+	if err != nil && !errors.Is(err, blob.ErrCorrupt) {
+		return false
+	}
+	if owner, _, err := record.DecodeRows(data); err == nil {
+		return owner == b.Device
+	}
+	return b.Seeds || !g.index.NamesSeeds(b.ID)
+}
+
+// lookEvery is how often the gateway looks for erasures in its index.
+const lookEvery = 500 * time.Millisecond
+
+// eraser deletes what is stored of erased patients. It begins anew with every
+// start, since deleting twice is harmless and half a deletion is not.
+func (g *Gateway) eraser(ctx context.Context) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	next := 0
+	var open []record.ID
+	for {
+		fresh := g.index.Erasures(next)
+		next += len(fresh)
+		for _, e := range fresh {
+			open = append(open, e.State.Signed.Erasure.Patient)
+		}
+		if len(open) > 0 {
+			open = g.eraseAll(ctx, open)
+		}
+		select {
+		case <-look.C:
+		case <-g.quit:
+			return
+		}
+	}
+}
+
+// eraseAll returns the patients for whom it has to be tried again.
+func (g *Gateway) eraseAll(ctx context.Context, patients []record.ID) []record.ID {
+	var again []record.ID
+	for _, id := range patients {
+		err := g.eraseBlobs(ctx, id)
+		if err == nil {
+			err = g.ops.journal.scrub()
+		}
+		if err != nil {
+			g.log.Error("a patient's erasure is not done; trying again", "patient", id.Short(), "error", err)
+			again = append(again, id)
+		}
+	}
+	return again
+}
+
+func (g *Gateway) eraseBlobs(ctx context.Context, patient record.ID) error {
+	left, err := g.blobsLeft(ctx, patient)
+	if err != nil {
+		return err
+	}
+	for _, b := range left {
+		if err := g.blobs.Delete(ctx, b.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discardRows deletes the blobs of an upload that the ledger refused because its
+// patient is erased: no pointer will lead to them.
+func (g *Gateway) discardRows(ctx context.Context, p record.Pointer) {
+	if p.Kind != record.KindRow || !g.owns(ctx, index.Blob{ID: p.Blob, Device: p.Device}) {
+		return
+	}
+	if err := g.blobs.Delete(ctx, p.Blob); err != nil {
+		g.log.Error("a refused blob could not be deleted", "blob", p.Blob.Short(), "error", err)
+	}
+}
+
+// discardSeeds does the same for a device that was not enrolled.
+func (g *Gateway) discardSeeds(ctx context.Context, d *apiv1.EnrolDevice) {
+	var e record.EnrolDevice
+	if d == nil || api.FromMessage(d, &e) != nil {
+		return
+	}
+	id := record.DeviceID(g.genesis.Network, e.Device.Key)
+	if !g.owns(ctx, index.Blob{ID: e.Device.SeedBlob, Device: id}) {
+		return
+	}
+	if err := g.blobs.Delete(ctx, e.Device.SeedBlob); err != nil {
+		g.log.Error("refused seeds could not be deleted", "blob", e.Device.SeedBlob.Short(), "error", err)
+	}
+}

@@ -1,0 +1,224 @@
+package gateway
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+func (p *patient) erasure() record.SignedErasure {
+	p.w.Helper()
+	e := record.Erasure{Patient: p.id}
+	return record.SignedErasure{
+		Erasure: e, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: sign(p.w, p.key, e.Digest(p.w.genesis.Network)),
+	}
+}
+
+// bridge is an enrolled device of the patient.
+func (p *patient) bridge() *device {
+	p.w.Helper()
+	d := p.newDevice()
+	p.w.done(p.w.as("", nil).EnrolDevice(context.Background(), d.enrol, d.seeds))
+	return d
+}
+
+// wellFormed are rows of the device for hours [from, until) in one blob.
+func (d *device) wellFormed(from, until int64) ([]byte, []record.SignedPointer) {
+	d.w.Helper()
+	var rows []record.BlobRow
+	for h := from; h < until; h++ {
+		rows = append(rows, record.BlobRow{Hour: h, Row: random(64)})
+	}
+	data, err := record.EncodeRows(d.id, rows)
+	d.w.ok(err)
+	var out []record.SignedPointer
+	for _, r := range rows {
+		out = append(out, d.pointer(record.Pointer{
+			Device: d.id, Kind: record.KindRow, Index: r.Hour, Blob: record.SumID(data), Commitment: record.SumID(r.Row),
+		}))
+	}
+	return data, out
+}
+
+func (w *world) upload(d *device, data []byte, pointers []record.SignedPointer) *api.Operation {
+	w.Helper()
+	return w.done(d.client().Upload(context.Background(), d.id, [][]byte{data}, pointers))
+}
+
+// indexed waits until the gateway's index has read the ledger.
+func (w *world) indexed() {
+	w.Helper()
+	w.eventually("the index reads the ledger", func() bool { return w.index.Height() == w.ledger.Height() })
+}
+
+func (w *world) stored(id record.ID) bool {
+	w.Helper()
+	ok, err := w.blobs.Has(context.Background(), id)
+	w.ok(err)
+	return ok
+}
+
+// report is what a member posts when it has deleted everything.
+func (w *world) report(msp string, p *patient, devices ...record.ID) {
+	w.Helper()
+	r := record.ErasureReport{
+		Patient: p.id, Erasure: record.Erasure{Patient: p.id}.Digest(w.genesis.Network), Member: msp, Devices: devices, Seeds: 2,
+	}
+	w.submit(msp, "Registry:ReportErasure", record.SignedErasureReport{Report: r, Signature: sign(w, w.signers[msp], r.Digest(w.genesis.Network))})
+}
+
+func TestAnErasureAndItsReceipt(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	p := w.enrolled()
+	d, other := p.bridge(), w.device()
+	signed := p.consent()
+	w.done(w.as("", nil).PutConsent(ctx, signed))
+	w.advance(10 * 3600)
+	data, pointers := d.wellFormed(startHour, startHour+3)
+	garbage, more := d.rows(startHour+3, startHour+4)
+	w.upload(d, data, pointers)
+	w.upload(d, garbage, more)
+	kept, theirs := other.wellFormed(startHour, startHour+3)
+	w.upload(other, kept, theirs)
+	w.indexed()
+
+	_, err := p.client().Erasure(ctx, p.id)
+	wantFault(t, fault.NotFound, err)
+	demand := p.erasure()
+	op := w.done(w.as("", nil).Erase(ctx, demand))
+	if again := w.done(w.as("", nil).Erase(ctx, demand)); again.ID != op.ID {
+		t.Errorf("the same erasure is operation %s and %s", op.ID, again.ID)
+	}
+	w.eventually("the blobs are deleted", func() bool {
+		return !w.stored(record.SumID(data)) && !w.stored(record.SumID(garbage)) && !w.stored(record.SumID(d.seeds))
+	})
+	if !w.stored(record.SumID(kept)) || !w.stored(record.SumID(other.seeds)) {
+		t.Error("somebody else's blobs went with them")
+	}
+	r, err := p.client().Erasure(ctx, p.id)
+	w.ok(err)
+	if r.Done || r.BlobsLeft != 0 || r.State.Consents != 1 || len(r.Members) != 3 || r.Members[0].Done {
+		t.Errorf("before the members report: %+v", r)
+	}
+	for msp := range w.members {
+		w.report(msp, p, d.id)
+	}
+	r, err = p.client().Erasure(ctx, p.id)
+	w.ok(err)
+	if !r.Done || r.Members[1].Member != hospitalB || r.Members[1].Report.Report.Seeds != 2 {
+		t.Errorf("when all have reported: %+v", r)
+	}
+
+	_, err = p.client().Consent(ctx, signed.Document.ID)
+	wantFault(t, fault.Forbidden, err)
+	consents, err := p.client().Consents(ctx, p.id)
+	if err != nil || len(consents) != 0 {
+		t.Errorf("the gateway still shows %+v, %v", consents, err)
+	}
+	history, err := p.client().History(ctx, p.id)
+	w.ok(err)
+	if len(history) != 2 || history[0].Status != consent.StatusRevoked || history[0].Institution != "" || history[1].Kind != "erasure" {
+		t.Errorf("the history is %+v", history)
+	}
+	_, err = other.client().Receipts(ctx, other.id, record.KindRow, startHour, startHour+3)
+	w.ok(err)
+	_, err = w.as(api.MemberParty(hospitalA), w.signers[hospitalA]).Erasure(ctx, p.id)
+	wantFault(t, fault.Forbidden, err)
+}
+
+// The duty is read off the ledger: a gateway that was down when the patient was
+// erased deletes when it is back.
+func TestAGatewayThatWasDownStillErases(t *testing.T) {
+	w := newWorld(t)
+	p := w.enrolled()
+	d := p.bridge()
+	w.advance(10 * 3600)
+	data, pointers := d.wellFormed(startHour, startHour+2)
+	w.upload(d, data, pointers)
+	w.stop()
+	w.submit(hospitalB, "Registry:Erase", p.erasure())
+	w.indexed()
+	w.startGateway()
+	w.eventually("the blobs are deleted", func() bool { return !w.stored(record.SumID(data)) && !w.stored(record.SumID(d.seeds)) })
+}
+
+func TestAttackErasureSentBySomebodyElse(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	victim, mallory := w.enrolled(), w.enrolled()
+	forged := victim.erasure()
+	forged.Signature = mallory.erasure().Signature
+	_, err := w.as("", nil).Erase(ctx, forged)
+	wantFault(t, fault.BadSignature, err)
+
+	forged.Key = record.PublicKeyBytes(&mallory.key.PublicKey)
+	forged.Signature = sign(t, mallory.key, forged.Erasure.Digest(w.genesis.Network))
+	op, err := w.as("", nil).Erase(ctx, forged)
+	w.ok(err)
+	_, err = w.as("", nil).Wait(ctx, op)
+	wantFault(t, fault.BadSignature, err)
+	_, err = mallory.client().Erasure(ctx, victim.id)
+	wantFault(t, fault.Forbidden, err)
+}
+
+// A device may name any blob. That of somebody else does not go with it, neither
+// rows nor seeds.
+func TestAttackErasureTakesAnothersBlobs(t *testing.T) {
+	w := newWorld(t)
+	victim, p := w.device(), w.enrolled()
+	thief := p.bridge()
+	w.advance(10 * 3600)
+	data, pointers := victim.wellFormed(startHour, startHour+2)
+	w.upload(victim, data, pointers)
+	var named []record.SignedPointer
+	for i, blob := range [][]byte{data, victim.seeds} {
+		named = append(named, thief.pointer(record.Pointer{
+			Device: thief.id, Kind: record.KindRow, Index: startHour + int64(i), Blob: record.SumID(blob), Commitment: record.RandomID(),
+		}))
+	}
+	w.done(thief.client().Upload(context.Background(), thief.id, nil, named))
+	w.done(w.as("", nil).Erase(context.Background(), p.erasure()))
+	w.eventually("the thief's seeds are deleted", func() bool { return !w.stored(record.SumID(thief.seeds)) })
+	w.indexed()
+	time.Sleep(2 * lookEvery)
+	if !w.stored(record.SumID(data)) || !w.stored(record.SumID(victim.seeds)) {
+		t.Error("the erasure of one patient deleted another's blobs")
+	}
+	r, err := p.client().Erasure(context.Background(), p.id)
+	if err != nil || r.BlobsLeft != 0 {
+		t.Errorf("blobs that are not the patient's count as left: %+v, %v", r, err)
+	}
+}
+
+func TestAttackUploadAfterTheErasure(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	p := w.enrolled()
+	d := p.bridge()
+	w.advance(10 * 3600)
+	w.submit(hospitalA, "Registry:Erase", p.erasure())
+	data, pointers := d.wellFormed(startHour, startHour+1)
+	op := w.upload(d, data, pointers)
+	if len(op.Items) != 1 || op.Items[0].Outcome != record.Refused || op.Items[0].Code != string(fault.Forbidden) {
+		t.Errorf("uploaded after the erasure: %+v", op.Items)
+	}
+	if w.stored(record.SumID(data)) {
+		t.Error("the blob of a refused upload stayed")
+	}
+	late := p.newDevice()
+	_, err := w.as("", nil).EnrolDevice(ctx, late.enrol, late.seeds)
+	wantFault(t, fault.Forbidden, err)
+	if w.stored(record.SumID(late.seeds)) {
+		t.Error("the seeds of a refused device stayed")
+	}
+	op, err = w.as("", nil).PutConsent(ctx, p.consent())
+	w.ok(err)
+	_, err = w.as("", nil).Wait(ctx, op)
+	wantFault(t, fault.Forbidden, err)
+}

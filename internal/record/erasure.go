@@ -1,0 +1,111 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Domains of the documents below.
+const (
+	DomainConsentDetails = "consent-details/v1"
+	DomainErasure        = "patient-erasure/v1"
+	DomainErasureReport  = "erasure-report/v1"
+)
+
+// ConsentEntry is what everybody sees of one version of a consent, and the
+// argument of Consent:Put. Hash binds the details, which are private: it is
+// ConsentHash over a salt that is as private as they are.
+type ConsentEntry struct {
+	ID      ID     `json:"id"`
+	Patient ID     `json:"patient"`
+	Version uint32 `json:"version"`
+	Status  string `json:"status"`
+	Hash    ID     `json:"hash"`
+}
+
+// ConsentHash is the salted hash of a consent document with this digest. The
+// salt is 32 random bytes: without it, whoever guesses a document can not tell
+// whether the guess is right.
+func ConsentHash(network string, salt, document ID) ID {
+	return Digest(DomainConsentDetails, network, []ID{salt, document})
+}
+
+// Erasure is the patient's demand that everything that can be deleted is. It is
+// final, so it needs neither a number nor a date.
+type Erasure struct {
+	Patient ID `json:"patient"`
+}
+
+// Digest is what the patient signs.
+func (e Erasure) Digest(network string) ID { return Digest(DomainErasure, network, e) }
+
+// SignedErasure is the argument of Registry:Erase: ES256 by a consent key of the
+// patient or by the recovery key.
+type SignedErasure struct {
+	Erasure   Erasure `json:"erasure"`
+	Key       []byte  `json:"key"` // compressed P-256
+	Signature []byte  `json:"signature"`
+}
+
+// ErasureState is the ledger's record of an erasure.
+type ErasureState struct {
+	Signed   SignedErasure `json:"signed"`
+	Time     int64         `json:"time"`     // ledger time
+	Devices  []ID          `json:"devices"`  // all that the patient had, in order of enrolment
+	Consents int           `json:"consents"` // versions whose details were purged
+}
+
+// ErasureReport says that a member has deleted what it held of an erased
+// patient's devices: seeds, what was expanded from them and sums over them.
+type ErasureReport struct {
+	Patient ID     `json:"patient"`
+	Erasure ID     `json:"erasure"` // digest of the Erasure
+	Member  string `json:"member"`  // MSP
+	Devices []ID   `json:"devices"` // as in ErasureState
+	Seeds   int    `json:"seeds"`   // that were stored here, and are deleted
+}
+
+// Digest is what the member signs.
+func (r ErasureReport) Digest(network string) ID { return Digest(DomainErasureReport, network, r) }
+
+// SignedErasureReport is the argument and the state of Registry:ReportErasure.
+type SignedErasureReport struct {
+	Report    ErasureReport `json:"report"`
+	Signature []byte        `json:"signature"` // by the member's SignKey
+}
+
+// ErasureReceipt is what the ledger says about an erasure: the patient's demand
+// and the reports so far, in the order of members.
+type ErasureReceipt struct {
+	State   ErasureState          `json:"state"`
+	Reports []SignedErasureReport `json:"reports"`
+}
+
+// Verify checks the members' signatures of a receipt against the genesis and that
+// each report is about this erasure and all its devices. Whose key signed the
+// erasure itself is for the caller to know. The error names the report.
+func (r ErasureReceipt) Verify(g *Genesis) error {
+	if err := Verify(r.State.Signed.Key, r.State.Signed.Erasure.Digest(g.Network), r.State.Signed.Signature); err != nil {
+		return fmt.Errorf("the patient's erasure: %w", err)
+	}
+	for _, s := range r.Reports {
+		if err := s.verify(g, r.State); err != nil {
+			return fmt.Errorf("the report of %s: %w", s.Report.Member, err)
+		}
+	}
+	return nil
+}
+
+func (s SignedErasureReport) verify(g *Genesis, state ErasureState) error {
+	e := state.Signed.Erasure
+	if s.Report.Patient != e.Patient || s.Report.Erasure != e.Digest(g.Network) || !slices.Equal(s.Report.Devices, state.Devices) {
+		return errors.New("it is about another erasure, or not about all devices")
+	}
+	for _, m := range g.Members {
+		if m.MSP == s.Report.Member {
+			return Verify(m.SignKey, s.Report.Digest(g.Network), s.Signature)
+		}
+	}
+	return errors.New("that is not a member")
+}

@@ -1,0 +1,200 @@
+package index
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// erasure is what became of an erased patient.
+type erasure struct {
+	at      Position
+	tx      string
+	state   record.ErasureState
+	reports map[string]record.SignedErasureReport // by member
+	// left says at the end of which block a device left the cohorts that it was
+	// in: the consents from which that follows are gone.
+	left map[membership]uint64
+	// unsure: that could not be told, since details were missing.
+	unsure bool
+}
+
+// membership is a device's part in a query.
+type membership struct {
+	query  string
+	device record.ID
+}
+
+func (ix *Index) putErasure(w write) error {
+	s, err := decode[record.ErasureState](w)
+	if err != nil {
+		return err
+	}
+	p := ix.patients[s.Signed.Erasure.Patient]
+	if p == nil || p.erased != nil {
+		return errors.New("a patient can be erased once, after the enrolment")
+	}
+	e := &erasure{
+		at: w.at, tx: w.tx, state: s, reports: map[string]record.SignedErasureReport{}, left: map[membership]uint64{},
+		unsure: ix.hasGap(p),
+	}
+	for _, id := range p.queries {
+		ix.noteLeaving(p, ix.queries[id], ix.queries[id].members, e)
+	}
+	for _, q := range ix.waiting {
+		ix.judgeLast(p, q, e)
+	}
+	p.erased = e
+	ix.erasedOrder = append(ix.erasedOrder, p.state.ID)
+	p.forget()
+	ix.gaps = slices.DeleteFunc(ix.gaps, func(g Gap) bool { return g.Patient == p.state.ID })
+	return nil
+}
+
+// judgeLast reaches the patient's verdict about a query that waits for others.
+func (ix *Index) judgeLast(p *patient, q *query, e *erasure) {
+	for i, c := range q.candidates {
+		if c.patient != p {
+			continue
+		}
+		if v := c.judge(q, ix.questionOf(q.state)); v != nil && !ix.hasGap(p) {
+			q.candidates[i].verdict = v
+			ix.noteLeaving(p, q, v.rows, e)
+		}
+	}
+}
+
+// noteLeaving remembers when the patient's devices left a query's cohort: with
+// the erasure, or before.
+func (ix *Index) noteLeaving(p *patient, q *query, members []record.CohortMember, e *erasure) {
+	for _, m := range members {
+		if ix.devices[m.Device].state.Device.Patient != p.state.ID {
+			continue
+		}
+		left := e.at.Block
+		if left > 0 {
+			if block, withdrawn := ix.withdrawn(p, q, left-1, m); withdrawn {
+				left = block
+			}
+		}
+		e.left[membership{q.state.ID, m.Device}] = left
+	}
+}
+
+// forget drops what the patient's consents said.
+func (p *patient) forget() {
+	for _, versions := range p.consents { // each by itself
+		for i := range versions {
+			versions[i].signed, versions[i].known = consent.Signed{}, false
+		}
+	}
+}
+
+func (ix *Index) putErased(w write) error {
+	s, err := decode[record.SignedErasureReport](w)
+	if err != nil {
+		return err
+	}
+	p := ix.patients[s.Report.Patient]
+	if p == nil || p.erased == nil {
+		return errors.New("a report about an erasure that was not")
+	}
+	p.erased.reports[s.Report.Member] = s
+	return nil
+}
+
+// Erased reports whether a patient is erased.
+func (ix *Index) Erased(patientID record.ID) bool {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	p := ix.patients[patientID]
+	return p != nil && p.erased != nil
+}
+
+// ErasedDevice reports whether a device's patient is erased.
+func (ix *Index) ErasedDevice(device record.ID) bool {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	d := ix.devices[device]
+	return d != nil && ix.patients[d.state.Device.Patient].erased != nil
+}
+
+// Erasures returns the erasures from number `from` on in ledger order, with the
+// reports of members, in their order.
+func (ix *Index) Erasures(from int) []record.ErasureReceipt {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	if from < 0 || from >= len(ix.erasedOrder) {
+		return nil
+	}
+	out := make([]record.ErasureReceipt, 0, len(ix.erasedOrder)-from)
+	for _, id := range ix.erasedOrder[from:] {
+		e := ix.patients[id].erased
+		r := record.ErasureReceipt{State: e.state}
+		for _, m := range ix.genesis.Members {
+			if report, ok := e.reports[m.MSP]; ok {
+				r.Reports = append(r.Reports, report)
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// Blob is a stored blob that belongs to a device: its sealed seeds or rows.
+type Blob struct {
+	ID     record.ID
+	Device record.ID
+	Seeds  bool
+}
+
+// BlobsOf returns the blobs that a patient's devices have named on the ledger,
+// each once. A blob with seeds belongs to the device that named it first; one
+// with rows says itself whose it is, which the caller has to look at: devices
+// may name what is not theirs.
+func (ix *Index) BlobsOf(patientID record.ID) []Blob {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	first := map[record.ID]bool{}
+	var out []Blob
+	for _, id := range ix.deviceOrder {
+		d := ix.devices[id]
+		seeds := d.state.Device.SeedBlob
+		mine := d.state.Device.Patient == patientID
+		if mine && !first[seeds] {
+			out = append(out, Blob{ID: seeds, Device: id, Seeds: true})
+		}
+		first[seeds] = true
+		if mine {
+			out = append(out, d.rowBlobs(id)...)
+		}
+	}
+	return out
+}
+
+// NamesSeeds reports whether an enrolled device names a blob as its sealed seeds.
+func (ix *Index) NamesSeeds(blob record.ID) bool {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	for _, d := range ix.devices {
+		if d.state.Device.SeedBlob == blob {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *device) rowBlobs(id record.ID) []Blob {
+	seen := map[record.ID]bool{}
+	var out []Blob
+	for _, p := range d.rows { // sorted below
+		if blob := p.state.Signed.Pointer.Blob; !seen[blob] {
+			seen[blob] = true
+			out = append(out, Blob{ID: blob, Device: id})
+		}
+	}
+	slices.SortFunc(out, func(a, b Blob) int { return compareID(a.ID, b.ID) })
+	return out
+}

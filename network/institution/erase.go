@@ -1,0 +1,143 @@
+package institution
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// erasedName is the vault's note that a device is erased: the number of its seeds
+// that were stored here and are deleted. It is written together with the
+// deletion, so that a crash after it does not change what is reported.
+func erasedName(device record.ID) string { return "erased/" + device.String() }
+
+// detailDuty supplies the index with details of consents that came late, with
+// waits that double. While some are missing, this member derives no cohort that
+// they could change, and gives no share of one.
+type detailDuty struct {
+	pause time.Duration
+	next  time.Time
+}
+
+func (d *detailDuty) bind(in *Institution) func(context.Context) error {
+	return func(ctx context.Context) error { return d.work(ctx, in) }
+}
+
+func (d *detailDuty) work(ctx context.Context, in *Institution) error {
+	before := len(in.index.Missing())
+	if before == 0 {
+		d.pause = firstPause
+		return nil
+	}
+	if time.Now().Before(d.next) {
+		return fault.New(fault.Unavailable, "the details of %d versions of consents have not arrived", before)
+	}
+	d.next = time.Now().Add(d.pause)
+	d.pause = min(2*d.pause, mostPause)
+	err := in.index.Reconcile(ctx, in.cfg.Client)
+	if len(in.index.Missing()) < before {
+		d.pause = firstPause
+		in.blocks.fire() // cohorts may be known now
+	}
+	return err
+}
+
+// keepErasures deletes what this member holds of erased patients and then reports
+// it. What is left to do is read off the ledger, so it is done after a crash.
+func (in *Institution) keepErasures(ctx context.Context) error {
+	var all error
+	for _, e := range in.index.Erasures(0) {
+		if !reported(e, in.self.MSP) {
+			all = errors.Join(all, in.eraseAndReport(ctx, e.State))
+		}
+	}
+	return all
+}
+
+func reported(e record.ErasureReceipt, member string) bool {
+	for _, s := range e.Reports {
+		if s.Report.Member == member {
+			return true
+		}
+	}
+	return false
+}
+
+func (in *Institution) eraseAndReport(ctx context.Context, state record.ErasureState) error {
+	erasure := state.Signed.Erasure
+	report := record.ErasureReport{
+		Patient: erasure.Patient, Erasure: erasure.Digest(in.cfg.Genesis.Network), Member: in.self.MSP, Devices: state.Devices,
+	}
+	for _, device := range state.Devices {
+		n, err := in.forgetDevice(device)
+		if err != nil {
+			return err
+		}
+		report.Seeds += n
+	}
+	sig, err := record.Sign(in.cfg.SignKey, report.Digest(in.cfg.Genesis.Network))
+	if err != nil {
+		return err
+	}
+	return settled(in.perform(ctx, "Registry:ReportErasure", record.SignedErasureReport{Report: report, Signature: sig}))
+}
+
+// forgetDevice deletes everything secret that this member has of a device, and
+// returns how many seeds that were: first on disk, then in memory. From then on
+// neither seeds nor anything made from them is stored or kept again.
+func (in *Institution) forgetDevice(device record.ID) (int, error) {
+	in.seeding.Lock()
+	defer in.seeding.Unlock()
+	n, err := in.deleteSeeds(device)
+	if err != nil {
+		return 0, err
+	}
+	return n, in.dropDevice(device)
+}
+
+func (in *Institution) deleteSeeds(device record.ID) (int, error) {
+	raw, done, err := in.vault.get(erasedName(device))
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	if done {
+		return n, json.Unmarshal(raw, &n)
+	}
+	var names []string
+	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
+		name := seedName(device, piece)
+		_, found, err := in.vault.get(name)
+		if err != nil {
+			return 0, err
+		}
+		if found {
+			n++
+		}
+		names = append(names, name)
+	}
+	note, err := json.Marshal(n)
+	if err != nil {
+		return 0, err
+	}
+	return n, in.vault.replace(names, entry{erasedName(device), note})
+}
+
+// mayStore reports whether seeds of a device may be stored. The caller holds
+// seeding.
+func (in *Institution) mayStore(d record.DeviceState) (bool, error) {
+	if in.index.Erased(d.Device.Patient) {
+		return false, nil
+	}
+	_, erased, err := in.vault.get(erasedName(d.ID))
+	return !erased, err
+}
+
+// erasedDevice says why nothing secret of a device is here.
+func erasedDevice(device record.ID) error {
+	return fault.New(fault.Conflict, "device %s is erased", device.Short())
+}

@@ -1,0 +1,226 @@
+package institution
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// erase submits a patient's erasure through a member.
+func (w *world) erase(p *person) {
+	w.t.Helper()
+	e := record.Erasure{Patient: p.id}
+	w.submit(hospitalB, "Registry:Erase", record.SignedErasure{
+		Erasure: e, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, e.Digest(networkName))),
+	})
+}
+
+func (w *world) receipt(p *person) record.ErasureReceipt {
+	w.t.Helper()
+	raw := must(w.ledger.Client(w.ids[hospitalB]).Evaluate(w.t.Context(), network.Call{
+		Function: "Registry:GetErasure", Args: []string{p.id.String()},
+	}))
+	var r record.ErasureReceipt
+	if err := json.Unmarshal(raw, &r); err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// seedsOf counts the seeds that a member's vault has of a device.
+func (w *world) seedsOf(member int, device record.ID) int {
+	w.t.Helper()
+	n := 0
+	for piece := range 3 {
+		if _, found, err := w.members[member].vault.get(seedName(device, piece)); err != nil {
+			w.t.Fatal(err)
+		} else if found {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) allReport(p *person) record.ErasureReceipt {
+	w.t.Helper()
+	var r record.ErasureReceipt
+	w.wait("every member reports the erasure", func() bool {
+		r = w.receipt(p)
+		return len(r.Reports) == len(msps)
+	})
+	if err := r.Verify(&w.genesis); err != nil {
+		w.t.Errorf("the receipt does not verify: %v", err)
+	}
+	return r
+}
+
+func TestAnErasureEndsWithEveryMembersReport(t *testing.T) {
+	w := settledWorld(t, 12)
+	gone, left := w.patients[3], w.patients[4]
+	first, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	if err != nil || first.Cohort != 12 {
+		t.Fatalf("before: %+v, %v", first, err)
+	}
+	w.erase(gone)
+	r := w.allReport(gone)
+	for i, s := range r.Reports {
+		if s.Report.Seeds != 2 || !slices.Equal(s.Report.Devices, []record.ID{gone.device}) {
+			t.Errorf("%s reports %+v", s.Report.Member, s.Report)
+		}
+		if n := w.seedsOf(i, gone.device); n != 0 {
+			t.Errorf("%s has %d seeds left", msps[i], n)
+		}
+		if n := w.seedsOf(i, left.device); n != 2 {
+			t.Errorf("%s has %d seeds of somebody else, want 2", msps[i], n)
+		}
+		if _, err := w.members[i].secrets.get(pieceOf{gone.device, r.Reports[i].Report.Seeds - 1}, false); err == nil {
+			t.Errorf("%s still expands a piece", msps[i])
+		}
+	}
+	// The shares that left before are not given again: they would include the
+	// erased patient once more.
+	_, err = w.getShare(hospitalA, hospitalB, first.QueryID, 0)
+	wantFault(t, err, fault.Forbidden)
+}
+
+// A member that dies between deleting and reporting reports, when it is back,
+// what it deleted then.
+func TestAnErasureSurvivesACrashBetweenDeletionAndReport(t *testing.T) {
+	w := settledWorld(t, 12)
+	gone := w.patients[0]
+	w.down(association)
+	before := must(New(w.config(association)))
+	if n, err := before.deleteSeeds(gone.device); n != 2 || err != nil {
+		t.Fatalf("%d seeds deleted: %v", n, err)
+	}
+	if err := before.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.erase(gone)
+	w.down(hospitalB)
+	w.up(hospitalB)
+	w.up(association)
+	for _, s := range w.allReport(gone).Reports {
+		if s.Report.Seeds != 2 {
+			t.Errorf("%s reports %d seeds", s.Report.Member, s.Report.Seeds)
+		}
+	}
+	// Members that have read the ledger only after the erasure answer with those
+	// who never have.
+	a, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	if err != nil || a.Cohort != 11 {
+		t.Fatalf("after the erasure: %+v, %v", a, err)
+	}
+}
+
+func TestAttackErasureBetweenQueryAndShare(t *testing.T) {
+	w := settledWorld(t, 12)
+	id := w.agreedQuery("exact")
+	gone := w.patients[7]
+	w.erase(gone)
+	a, err := w.members[hospitalA].Fetch(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Attempt != 1 || a.Cohort != 11 {
+		t.Errorf("attempt %d with %d patients, want attempt 1 with 11", a.Attempt, a.Cohort)
+	}
+	w.want(a, sub(w.truth, gone.stats))
+}
+
+// Seeds that are being stored while their patient is erased do not come to stay.
+func TestAttackSeedsStoredAfterTheErasure(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(1)
+	p := w.patients[0]
+	in := w.members[hospitalA].Institution
+	state, _, _, _ := in.index.Device(p.device)
+	entries, err := in.openDevice(t.Context(), state)
+	if err != nil || len(entries) != 2 {
+		t.Fatalf("%d seeds: %v", len(entries), err)
+	}
+	w.erase(p)
+	w.allReport(p)
+	if err := in.storeSeeds([]record.DeviceState{state}, entries); err == nil || w.seedsOf(hospitalA, p.device) != 0 {
+		t.Errorf("seeds of an erased device were stored: %v", err)
+	}
+}
+
+// withholding is a client of a node that has not got the details of consents
+// yet.
+type withholding struct {
+	network.Client
+	complete atomic.Bool
+}
+
+func (c *withholding) Blocks(ctx context.Context, from uint64) iter.Seq2[*network.Block, error] {
+	return func(yield func(*network.Block, error) bool) {
+		for b, err := range c.Client.Blocks(ctx, from) {
+			if err == nil && !c.complete.Load() {
+				b = withoutDetails(b)
+			}
+			if !yield(b, err) {
+				return
+			}
+		}
+	}
+}
+
+func withoutDetails(b *network.Block) *network.Block {
+	out := *b
+	out.Txs = slices.Clone(b.Txs)
+	for i, tx := range out.Txs {
+		out.Txs[i].Private = slices.Clone(tx.Private)
+		for j := range out.Txs[i].Private {
+			p := &out.Txs[i].Private[j]
+			if p.Collection == chaincode.Collection && !p.Delete {
+				p.Available, p.Key, p.Value = false, "", nil
+			}
+		}
+	}
+	return &out
+}
+
+// A member that lacks the details of a consent gives no share, since it cannot
+// know whether somebody has withdrawn; once it has them, it does.
+func TestAttackMissingDetailsGiveNoShare(t *testing.T) {
+	w := settledWorld(t, 12)
+	w.down(hospitalB)
+	client := &withholding{Client: w.ledger.Client(w.ids[hospitalB])}
+	client.complete.Store(true)
+	b := w.up(hospitalB, func(c *Config) { c.Client, c.Patience = client, 500*time.Millisecond })
+	w.wait("hospital B reads the ledger", func() bool { return b.Index().Height() == w.ledger.Height() })
+	client.complete.Store(false)
+
+	p := w.patients[2]
+	narrower := p.consent
+	narrower.Version, narrower.Previous, narrower.CapMicro = 2, p.consent.Digest(networkName), p.consent.CapMicro-1
+	w.putConsent(p, narrower)
+	id := w.agreedQuery("exact") // the two others agree
+	_, err := w.getShare(hospitalA, hospitalB, id, 0)
+	wantFault(t, err, fault.Unavailable)
+	if _, err := b.Index().Cohort(id, 0); fault.Of(err) != fault.Unavailable || b.Index().Posted(id, 0, msps[hospitalB]) {
+		t.Errorf("hospital B derived a cohort without the details: %v", err)
+	}
+	if gaps := b.Index().Missing(); len(gaps) != 1 || gaps[0].Patient != p.id {
+		t.Fatalf("missing: %+v", gaps)
+	}
+	client.complete.Store(true)
+	w.wait("the details arrive", func() bool { return len(b.Index().Missing()) == 0 })
+	if _, err := w.getShare(hospitalA, hospitalB, id, 0); err != nil {
+		t.Errorf("with the details there is still no share: %v", err)
+	}
+	if docs, err := b.Index().Consents(p.id); err != nil || !slices.ContainsFunc(docs, func(s consent.Signed) bool { return s.Document.Version == 2 }) {
+		t.Errorf("hospital B has %+v, %v", docs, err)
+	}
+}
