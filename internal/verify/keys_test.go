@@ -23,6 +23,7 @@ type history struct {
 	patient record.Patient
 	key     *ecdsa.PrivateKey
 	writes  []network.Write
+	private []network.PrivateWrite
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
@@ -68,7 +69,15 @@ func (h *history) consents(by *ecdsa.PrivateKey) {
 	h.Helper()
 	d := consent.Document{ID: record.RandomID(), Version: 1, Patient: h.patient.ID, Status: consent.StatusActive, Effect: consent.EffectPermit}
 	s := consent.Signed{Document: d, Key: public(by), Signature: h.sign(by, d.Digest(testNetwork))}
-	h.put(chaincode.ConsentKey(d.ID), chaincode.ConsentState{Signed: s, Time: 1})
+	details := consent.Details{Signed: s, Salt: record.RandomID()}
+	value, err := json.Marshal(details)
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.put(chaincode.ConsentKey(d.ID), chaincode.ConsentPublic{Entry: details.Entry(testNetwork), Time: 1})
+	h.private = append(h.private, network.PrivateWrite{
+		Collection: chaincode.Collection, Key: chaincode.ConsentDetailsKey(d.ID, d.Version), Value: value, Available: true,
+	})
 }
 
 // rotates makes a key the patient's only one, after a change of what it records.
@@ -95,7 +104,7 @@ func (h *history) rotates(to *ecdsa.PrivateKey, spoil func(*chaincode.KeysState,
 func (h *history) check() []string {
 	h.Helper()
 	c := newChecker(record.Descriptor{Genesis: record.Genesis{Network: testNetwork}})
-	if err := c.take(&network.Block{Txs: []network.Tx{{Valid: true, Writes: h.writes}}}); err != nil {
+	if err := c.take(&network.Block{Txs: []network.Tx{{Valid: true, Writes: h.writes, Private: h.private}}}); err != nil {
 		h.Fatal(err)
 	}
 	ctx := context.Background()
