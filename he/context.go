@@ -44,8 +44,6 @@ func (w Window) check() error {
 // Domains of the digests that feed the expansions of this package.
 const (
 	domainTernary  = "he-ternary/v1"
-	domainSeedHash = "he-seed-hash/v1"
-	domainSeedBox  = "he-seed-box/v1"
 	domainWindow   = "he-window/v2"
 	domainKeyCheck = "he-piece-key-check/v1"
 	domainKeyBox   = "he-piece-key-box/v1"

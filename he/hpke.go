@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -97,22 +98,12 @@ func OpenBox(k *HPKEPrivate, purpose string, binding record.ID, box []byte) ([]b
 	return plaintext, nil
 }
 
-// A seed blob is a fixed header and then, piece by piece and holder by holder in
-// ascending order, one box of fixed length.
 const (
-	seedBlobMagic = "VVS1"
-	seedBoxBytes  = boxOverhead + len(Seed{})
-	purposeSeed   = "seed box v1"
-	purposeKey    = "piece key box v1"
+	purposeSeed = "seed box v1"
+	purposeKey  = "piece key box v1"
 )
 
-func (p *Params) seedBlobBytes() int {
-	boxes := 0
-	for piece := range p.sharing.Pieces() {
-		boxes += len(p.sharing.Holders(piece))
-	}
-	return len(seedBlobMagic) + boxes*seedBoxBytes
-}
+func (p *Params) seedBlobBytes() int { return opening.BlobBytes(p.sharing.boxes()) }
 
 // SealSeeds seals a device's seeds, one per piece, to the holders of each piece.
 // members are all members in the order of the network's genesis.
@@ -126,11 +117,11 @@ func (p *Params) SealSeeds(c Context, device record.ID, seeds []Seed, members []
 	if len(members) != p.sharing.Members {
 		return nil, fmt.Errorf("the sharing is among %d members, not %d", p.sharing.Members, len(members))
 	}
-	blob := append(make([]byte, 0, p.seedBlobBytes()), seedBlobMagic...)
+	blob := append(make([]byte, 0, p.seedBlobBytes()), opening.Magic...)
 	for piece, seed := range seeds {
 		for _, m := range p.sharing.Holders(piece) {
 			to := members[m]
-			box, err := SealBox(to.HPKEKey, purposeSeed, p.seedID(domainSeedBox, c, device, piece, to.MSP), seed[:])
+			box, err := SealBox(to.HPKEKey, purposeSeed, p.place(c, device, piece).Binding(to.MSP), seed[:])
 			if err != nil {
 				return nil, fmt.Errorf("seal piece %d to %s: %w", piece, to.MSP, err)
 			}
@@ -154,29 +145,26 @@ func (p *Params) OpenSeeds(c Context, device record.ID, memberIndex int, msp str
 	if len(hashes) != p.sharing.Pieces() {
 		return nil, fmt.Errorf("a device has %d seed hashes, not %d", p.sharing.Pieces(), len(hashes))
 	}
-	if len(blob) != p.seedBlobBytes() || string(blob[:len(seedBlobMagic)]) != seedBlobMagic {
-		return nil, fmt.Errorf("%w: a seed blob has %d bytes and starts with %s", ErrBox, p.seedBlobBytes(), seedBlobMagic)
-	}
-	seeds, at := map[int]Seed{}, len(seedBlobMagic)
-	for piece := range p.sharing.Pieces() {
-		for _, m := range p.sharing.Holders(piece) {
-			box := blob[at : at+seedBoxBytes]
-			at += seedBoxBytes
-			if m != memberIndex {
-				continue
-			}
-			s, err := p.openSeed(c, device, piece, msp, priv, box, hashes[piece])
-			if err != nil {
-				return nil, fmt.Errorf("piece %d of device %s: %w", piece, device.Short(), err)
-			}
-			seeds[piece] = s
+	seeds := map[int]Seed{}
+	for _, piece := range p.sharing.Held(memberIndex) {
+		box, err := p.seedBox(blob, memberIndex, piece)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrBox, err)
 		}
+		s, err := p.openSeed(c, device, piece, msp, priv, box, hashes[piece])
+		if err != nil {
+			return nil, fmt.Errorf("piece %d of device %s: %w", piece, device.Short(), err)
+		}
+		seeds[piece] = s
 	}
 	return seeds, nil
 }
 
 func (p *Params) openSeed(c Context, device record.ID, piece int, msp string, priv *HPKEPrivate, box []byte, want record.ID) (Seed, error) {
-	plaintext, err := OpenBox(priv, purposeSeed, p.seedID(domainSeedBox, c, device, piece, msp), box)
+	if err := opening.CheckBox(box); err != nil {
+		return Seed{}, fmt.Errorf("%w: %w", ErrBox, err)
+	}
+	plaintext, err := OpenBox(priv, purposeSeed, p.place(c, device, piece).Binding(msp), box)
 	if err != nil {
 		return Seed{}, err
 	}

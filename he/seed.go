@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -19,15 +20,20 @@ func NewSeed() Seed {
 	return s
 }
 
-// seedID binds a seed's use: whatever differs here gives other secrets.
-func (p *Params) seedID(domain string, c Context, device record.ID, piece int, more ...any) record.ID {
-	return record.Digest(domain, c.Network, append([]any{p.profile.Name, c.Epoch, device, piece}, more...))
+func (p *Params) place(c Context, device record.ID, piece int) opening.Place {
+	return opening.Place{Network: c.Network, Profile: p.profile.Name, Epoch: c.Epoch, Device: device, Piece: piece}
+}
+
+// expansionID binds a seed's use, as its hash does: whatever differs here gives
+// other secrets.
+func (p *Params) expansionID(c Context, device record.ID, piece int) record.ID {
+	return record.Digest(domainTernary, c.Network, []any{p.profile.Name, c.Epoch, device, piece})
 }
 
 // SeedHash is what the ledger keeps of a seed. It covers the same fields as the
 // expansion, so a hash fits one device, piece, epoch, profile and network only.
 func (p *Params) SeedHash(c Context, device record.ID, piece int, s Seed) record.ID {
-	return p.seedID(domainSeedHash, c, device, piece, s[:])
+	return p.place(c, device, piece).SeedHash(s[:])
 }
 
 // Ternary is an expanded piece: coefficients -1, 0 and 1. It prints as
@@ -49,7 +55,7 @@ func (p *Params) Expand(c Context, device record.ID, piece int, s Seed) Ternary 
 const ternarySpill = 4
 
 func (p *Params) expand(t Ternary, c Context, device record.ID, piece int, s Seed) {
-	x := xof128("ternary", p.seedID(domainTernary, c, device, piece), s[:])
+	x := xof128("ternary", p.expansionID(c, device, piece), s[:])
 	var buf [shakeRate]byte
 	for n := 0; n < p.n; {
 		x.Read(buf[:])

@@ -71,6 +71,9 @@ func (s Sharing) Holders(piece int) []int {
 	return members
 }
 
+// boxes is the number of pairs of a piece and a holder.
+func (s Sharing) boxes() int { return s.Pieces() * (s.Members - s.Threshold + 1) }
+
 // Held returns the pieces that member holds, ascending.
 func (s Sharing) Held(member int) []int {
 	var pieces []int
