@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+
+	"github.com/vitalveil/vitalveil/he/opening"
 )
 
 // FuzzRow: whatever is accepted as a row encodes back to the same bytes, and a
@@ -59,7 +61,7 @@ func FuzzSeedBlob(f *testing.F) {
 	}
 	f.Add(good, 0)
 	f.Add(good[:len(good)-1], 1)
-	f.Add([]byte(seedBlobMagic), 2)
+	f.Add([]byte(opening.Magic), 2)
 	hashes := seedHashes(p, d)
 	f.Fuzz(func(t *testing.T, blob []byte, member int) {
 		if member < 0 || member >= len(keys) {

@@ -130,7 +130,11 @@ type DeviceState struct {
 	DID      string `json:"did"` // did:key of the device key
 	Enrolled int64  `json:"enrolled"`
 	// FromDay is the first day it is the designated device for its metrics.
-	FromDay int64 `json:"from_day"`
+	FromDay     int64       `json:"from_day"`
+	Quarantined *Quarantine `json:"quarantined,omitempty"`
+	Retired     *Retirement `json:"retired,omitempty"`
+	// Round counts how often a vote has put it into quarantine or lifted that.
+	Round int `json:"round,omitempty"`
 }
 
 // AcknowledgeSeeds is the argument of Registry:AcknowledgeSeeds: the calling
@@ -142,6 +146,7 @@ type AcknowledgeSeeds struct {
 // PieceKey is the argument and the state of Registry:PostPieceKey: the PRF key
 // of a piece, made by its first holder and sealed to the others.
 type PieceKey struct {
+	Epoch uint32      `json:"epoch,omitempty"`
 	Piece int         `json:"piece"`
 	Check ID          `json:"check"` // domain-separated hash of the key
 	Boxes []SealedBox `json:"boxes"`
@@ -295,6 +300,8 @@ type Ask struct {
 	From   int64  `json:"from"`   // hours [From, Until)
 	Until  int64  `json:"until"`
 	Rho    uint64 `json:"rho_micro"` // 0 in an exact study
+	// Epoch is whose devices are asked about: those enrolled in it.
+	Epoch uint32 `json:"epoch,omitempty"`
 }
 
 // Query status.
