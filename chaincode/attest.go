@@ -47,6 +47,9 @@ func attest(c *call, a record.Attest) (*record.PredicateState, error) {
 	case now >= p.Expires:
 		return nil, fault.New(fault.Expired, "the request expired at %d", p.Expires)
 	}
+	if err := c.mayAnswer(p.Device); err != nil {
+		return nil, err
+	}
 	if err := c.prove(p, a.Proof, now); err != nil {
 		return nil, err
 	}

@@ -163,7 +163,15 @@ func (c *call) receipt(p record.Pointer) (*record.Receipt, error) {
 		Pointer: state.Signed, Batch: state.Batch, Leaf: state.Leaf, Count: batch.Count,
 		Path: record.Path(leaves, state.Leaf), Posts: []record.SignedAvailable{},
 	}
-	for _, m := range c.genesis.Members {
+	device, err := c.device(p.Device)
+	if err != nil {
+		return nil, err
+	}
+	epoch, err := c.epoch(device.Device.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range epoch.Epoch.Members {
 		var post record.SignedAvailable
 		ok, err := c.get(AvailableKey(state.Batch, m.MSP), &post)
 		if err != nil {

@@ -20,7 +20,7 @@ type role int
 const (
 	anyone    role = iota // any identity of the channel
 	submitter             // a member, or a gateway for patients and devices
-	member                // a member
+	member                // a member of an epoch that lives
 	asker                 // a member that is not the registrar
 )
 
@@ -43,6 +43,7 @@ type call struct {
 	stub    shim.ChaincodeStubInterface
 	msp     string // of who submits
 	genesis *record.Genesis
+	roster  *record.Roster
 	ticks   *int64 // ledger time once it was read
 }
 
@@ -122,6 +123,9 @@ func begin(tx transaction, who role, when timing) (*call, error) {
 	if err := c.loadGenesis(); err != nil {
 		return nil, err
 	}
+	if err := c.loadRoster(); err != nil {
+		return nil, err
+	}
 	if err := c.admit(who); err != nil {
 		return nil, err
 	}
@@ -142,16 +146,6 @@ func (c *call) admit(who role) error {
 		return fault.New(fault.Forbidden, "%s is not a member of this network", clip(c.msp))
 	case who == asker && c.msp == c.genesis.Registrar:
 		return fault.New(fault.Forbidden, "%s vouches for patients and may never ask", c.msp)
-	}
-	return nil
-}
-
-// member returns the member with this MSP ID, or nil.
-func (c *call) member(msp string) *record.Member {
-	for i := range c.genesis.Members {
-		if c.genesis.Members[i].MSP == msp {
-			return &c.genesis.Members[i]
-		}
 	}
 	return nil
 }

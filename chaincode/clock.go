@@ -49,13 +49,15 @@ func (*Clock) Now(tx transaction, arg string) (string, error) {
 	})
 }
 
-// now is ledger time: the median of the members' latest ticks, the lower of two.
+// now is ledger time: the median of the latest ticks of the current epoch's
+// members, the lower of two, and not before that epoch began.
 func (c *call) now() (int64, error) {
 	if c.ticks != nil {
 		return *c.ticks, nil
 	}
-	times := make([]int64, 0, len(c.genesis.Members))
-	for _, m := range c.genesis.Members {
+	members := c.roster.Epoch(c.roster.Current).Members
+	times := make([]int64, 0, len(members))
+	for _, m := range members {
 		t := record.Tick{Time: math.MinInt64}
 		if _, err := c.get(TickKey(m.MSP), &t); err != nil {
 			return 0, err
@@ -64,6 +66,9 @@ func (c *call) now() (int64, error) {
 	}
 	slices.Sort(times)
 	median := times[(len(times)-1)/2]
+	if c.roster.Current > 0 {
+		median = max(median, c.roster.Floor)
+	}
 	if median == math.MinInt64 {
 		return 0, fault.New(fault.Unavailable, "there is no ledger time before more than half of the members have posted a tick")
 	}

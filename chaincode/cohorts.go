@@ -24,6 +24,10 @@ func postCohort(c *call, p record.PostCohort) (*record.QueryState, error) {
 	if err != nil {
 		return nil, err
 	}
+	epoch, err := c.seatIn(q.Ask.Epoch)
+	if err != nil {
+		return nil, err
+	}
 	var mine record.CohortState
 	exists, err := c.get(CohortKey(p.Query, p.Attempt, c.msp), &mine)
 	switch {
@@ -40,7 +44,7 @@ func postCohort(c *call, p record.PostCohort) (*record.QueryState, error) {
 	if err := c.put(CohortKey(p.Query, p.Attempt, c.msp), record.CohortState{Post: p, Member: c.msp}); err != nil {
 		return nil, err
 	}
-	return c.tally(q, p)
+	return c.tally(epoch, q, p)
 }
 
 func (c *call) checkAttempt(q *record.QueryState, p record.PostCohort) error {
@@ -56,12 +60,12 @@ func (c *call) checkAttempt(q *record.QueryState, p record.PostCohort) error {
 // tally counts the members that derived the same cohort as p, its own included,
 // which this transaction does not see in the state. A post for an attempt that
 // is agreed already changes nothing.
-func (c *call) tally(q *record.QueryState, p record.PostCohort) (*record.QueryState, error) {
+func (c *call) tally(epoch *record.Epoch, q *record.QueryState, p record.PostCohort) (*record.QueryState, error) {
 	if q.Status == record.QueryAgreed && q.Attempt == p.Attempt {
 		return q, nil
 	}
 	equal := 1
-	for _, m := range c.genesis.Members {
+	for _, m := range epoch.Members {
 		if m.MSP == c.msp {
 			continue
 		}
@@ -74,7 +78,7 @@ func (c *call) tally(q *record.QueryState, p record.PostCohort) (*record.QuerySt
 			equal++
 		}
 	}
-	if equal < c.genesis.Threshold {
+	if equal < epoch.Threshold {
 		return q, nil
 	}
 	q.Status, q.Attempt, q.Root, q.Size = record.QueryAgreed, p.Attempt, p.Root, p.Size

@@ -270,9 +270,11 @@ func (c *call) checkCoolingOff(heads []ConsentHead, grantee string, now int64) e
 // institutions returns the MSP IDs that may ask.
 func (c *call) institutions() []string {
 	var list []string
-	for _, m := range c.genesis.Members {
-		if m.MSP != c.genesis.Registrar {
-			list = append(list, m.MSP)
+	for _, e := range c.roster.Epochs {
+		for _, m := range e.Members {
+			if m.MSP != c.genesis.Registrar && !slices.Contains(list, m.MSP) {
+				list = append(list, m.MSP)
+			}
 		}
 	}
 	return list

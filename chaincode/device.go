@@ -148,20 +148,21 @@ func (c *call) checkDevice(d record.Device) error {
 	if err := checkMetrics(d.Metrics); err != nil {
 		return err
 	}
-	want := pieces(len(c.genesis.Members), c.genesis.Threshold)
+	epoch := c.roster.Epoch(c.roster.Current)
+	want := pieces(len(epoch.Members), epoch.Threshold)
 	switch {
 	case !slices.IsSorted(d.Metrics):
 		return errors.New("metrics are not sorted")
 	case d.FirstHour < -consent.MaxHour || d.FirstHour > consent.MaxHour:
 		return errors.New("first_hour is out of bounds")
-	case d.Profile != c.genesis.Profile:
-		return fmt.Errorf("profile is %q, this network uses %q", clip(d.Profile), c.genesis.Profile)
-	case d.Epoch != 0:
-		return fmt.Errorf("epoch is %d, the current one is 0", d.Epoch)
+	case d.Epoch != epoch.Number:
+		return fmt.Errorf("epoch is %d, the current one is %d", d.Epoch, epoch.Number)
+	case d.Profile != epoch.Profile:
+		return fmt.Errorf("profile is %q, this epoch uses %q", clip(d.Profile), epoch.Profile)
 	case d.SeedBlob.IsZero():
 		return errors.New("seed_blob is missing")
 	case len(d.SeedHashes) != want:
-		return fmt.Errorf("it has %d seed hashes, this network has %d pieces", len(d.SeedHashes), want)
+		return fmt.Errorf("it has %d seed hashes, its epoch has %d pieces", len(d.SeedHashes), want)
 	}
 	for i, h := range d.SeedHashes {
 		if h.IsZero() || slices.Contains(d.SeedHashes[:i], h) {

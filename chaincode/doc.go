@@ -9,6 +9,8 @@
 //	Registry   Init GetGenesis EnrolPatient GetPatient ChangeKeys EnrolDevice GetDevice
 //	           AcknowledgeSeeds PostPieceKey GetPieceKey
 //	           Erase ReportErasure GetErasure
+//	           Complain VoteQuarantine FlagDevice RetireDevice
+//	           VoteEpoch RetireEpoch GetRoster GetEpoch
 //	Clock      Tick Now
 //	Consent    Put Get OfPatient
 //	Pointer    Anchor Available Get GetBatch
@@ -31,11 +33,12 @@
 // # Time
 //
 // The transaction timestamp is chosen by the client and decides nothing. Ledger
-// time is the median of the members' latest ticks (the lower one of two; a
-// member that never ticked counts as long ago, so half of the members can not
-// make time begin). With a wall clock, transactions whose timestamp is further
-// than five minutes from ledger time are refused, ticks, the end of a consent,
-// erasures and whatever else only takes rights away or recovers a patient apart.
+// time is the median of the latest ticks of the current epoch's members (the lower
+// one of two; a member that never ticked counts as long ago, so half of the members
+// can not make time begin), and never before that epoch began. With a wall clock,
+// transactions whose timestamp is further than five minutes from ledger time are
+// refused, ticks, the end of a consent, erasures and whatever else only takes rights
+// away or recovers a patient or the network apart.
 //
 // # Retries
 //
@@ -56,11 +59,17 @@
 //	person      person                      record.ID           Registry:EnrolPatient: the patient enrolled for a person
 //	keys        patient, version            KeysState           Registry:ChangeKeys
 //	recovery    patient, recovery hash      uint32              the same: the change that used the code up
-//	device      device                      record.DeviceState  Registry:EnrolDevice
+//	device      device                      record.DeviceState  Registry:EnrolDevice, Complain, VoteQuarantine, RetireDevice
 //	seedhash    hash                        record.ID           the same: the device that used it, for ever
 //	designation patient                     []Designation       the same: devices in order of enrolment
 //	ack         device, member              Acknowledged        Registry:AcknowledgeSeeds
-//	piecekey    piece                       record.PieceKey     Registry:PostPieceKey
+//	piecekey    piece, or epoch.piece       record.PieceKey     Registry:PostPieceKey
+//	devicevote  device, member              record.DeviceVote   Registry:VoteQuarantine: the latest
+//	deviceflag  device, member, kind, day   record.DeviceFlag   Registry:FlagDevice
+//	roster                                  record.Roster       Registry:VoteEpoch, RetireEpoch; absent: epoch 0 alone
+//	epoch       epoch                       record.EpochState   the same; epoch 0 only when it has ended
+//	epochvote   digest, member              record.EpochVote    Registry:VoteEpoch
+//	epochend    epoch, member               a vote              Registry:RetireEpoch
 //	consent     consent                     ConsentPublic       Consent:Put: the latest version
 //	consentof   patient, consent            ConsentHead         the same: what a patient's consents are
 //	pointer     device, kind, index, corr.  record.PointerState Pointer:Anchor

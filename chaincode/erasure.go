@@ -30,7 +30,7 @@ func (*Registry) GetErasure(tx transaction, arg string) (string, error) {
 		if err := c.need(ErasureKey(patient), &r.State, "an erasure of patient "+patient.Short()); err != nil {
 			return nil, err
 		}
-		for _, m := range c.genesis.Members {
+		for _, m := range c.roster.Members() {
 			var s record.SignedErasureReport
 			exists, err := c.get(ErasedKey(patient, m.MSP), &s)
 			if err != nil {
@@ -124,7 +124,7 @@ func reportErasure(c *call, s record.SignedErasureReport) (*record.SignedErasure
 	if err := c.need(ErasureKey(r.Patient), state, "an erasure of patient "+r.Patient.Short()); err != nil {
 		return nil, err
 	}
-	most := len(state.Devices) * pieces(len(c.genesis.Members), c.genesis.Threshold)
+	most := len(state.Devices) * maxPieces
 	switch {
 	case r.Member != c.msp:
 		return nil, fault.New(fault.Forbidden, "%s cannot report for %s", c.msp, clip(r.Member))
@@ -133,9 +133,9 @@ func reportErasure(c *call, s record.SignedErasureReport) (*record.SignedErasure
 	case !slices.Equal(r.Devices, state.Devices):
 		return nil, fault.New(fault.Invalid, "the report has to name the patient's %d devices, in order of enrolment", len(state.Devices))
 	case r.Seeds < 0 || r.Seeds > most:
-		return nil, fault.New(fault.Invalid, "the report counts %d seeds, the devices have %d", r.Seeds, most)
+		return nil, fault.New(fault.Invalid, "the report counts %d seeds, the devices have at most %d", r.Seeds, most)
 	}
-	if err := record.Verify(c.member(c.msp).SignKey, r.Digest(c.genesis.Network), s.Signature); err != nil {
+	if err := c.signedByMember(r.Digest(c.genesis.Network), s.Signature); err != nil {
 		return nil, fault.New(fault.BadSignature, "the member's signature of the report: %w", err)
 	}
 	recorded := new(record.SignedErasureReport)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -75,16 +76,8 @@ func checkGenesis(g record.Genesis) error {
 		return errors.New("network is 1 to 64 letters, digits, dots and hyphens")
 	case g.Clock != record.ClockWall && g.Clock != record.ClockSimulated:
 		return fmt.Errorf("clock is %q or %q", record.ClockWall, record.ClockSimulated)
-	case len(g.Members) < 2 || len(g.Members) > maxMembers:
-		return fmt.Errorf("a network has 2 to %d members", maxMembers)
-	case g.Threshold < 2 || g.Threshold > len(g.Members):
-		return errors.New("threshold is between 2 and the number of members")
-	case pieces(len(g.Members), g.Threshold) > maxPieces:
-		return fmt.Errorf("these members and threshold make more than %d pieces", maxPieces)
 	case g.MinCohort < MinCohort || g.MinCohort > maxCohort:
 		return fmt.Errorf("min_cohort is at least %d", MinCohort)
-	case !validName(g.Profile):
-		return errors.New("profile is missing")
 	case !knownSchema(g.Schema):
 		return errors.New("schema is not the digest of a row schema that this version knows")
 	case g.CapMicro < 1 || g.CapMicro > consent.MaxCapMicro:
@@ -94,7 +87,10 @@ func checkGenesis(g record.Genesis) error {
 	case g.PredicateLife <= 2*g.PredicateSlot || g.PredicateLife > maxLife:
 		return errors.New("predicate_life is longer than two slots and at most 30 days")
 	}
-	if err := checkMembers(g); err != nil {
+	if err := checkSharing(g.FirstEpoch(), g); err != nil {
+		return err
+	}
+	if err := checkGateways(g); err != nil {
 		return err
 	}
 	if err := consent.CheckRelyingParties(g.RelyingParties); err != nil {
@@ -108,14 +104,26 @@ func knownSchema(digest record.ID) bool {
 	return ok
 }
 
-func checkMembers(g record.Genesis) error {
+// checkSharing checks who shares the secrets of an epoch's devices, and that its
+// members can vouch as the genesis asks.
+func checkSharing(e record.Epoch, g record.Genesis) error {
+	switch {
+	case len(e.Members) < 2 || len(e.Members) > maxMembers:
+		return fmt.Errorf("an epoch has 2 to %d members", maxMembers)
+	case e.Threshold < 2 || e.Threshold > len(e.Members):
+		return errors.New("threshold is between 2 and the number of members")
+	case !validName(e.Profile):
+		return errors.New("profile is missing")
+	case pieces(len(e.Members), e.Threshold) > maxPieces:
+		return fmt.Errorf("these members and threshold make more than %d pieces", maxPieces)
+	}
 	var names, hpke, sign []string
-	for i, m := range g.Members {
+	for i, m := range e.Members {
 		if !consent.ValidMSP(m.MSP) || !validName(m.Name) {
 			return fmt.Errorf("member %d needs an MSP ID and a name", i)
 		}
-		if len(m.HPKEKey) != 32 {
-			return fmt.Errorf("member %d: an X25519 key has 32 bytes, not %d", i, len(m.HPKEKey))
+		if err := opening.CheckKey(m.HPKEKey); err != nil {
+			return fmt.Errorf("member %d: hpke_key: %w", i, err)
 		}
 		if _, err := record.ParsePublicKey(m.SignKey); err != nil {
 			return fmt.Errorf("member %d: sign_key: %w", i, err)
@@ -125,9 +133,13 @@ func checkMembers(g record.Genesis) error {
 	if repeats(names) || repeats(hpke) || repeats(sign) {
 		return errors.New("two members share an MSP ID or a key")
 	}
-	if err := checkVouching(g, names); err != nil {
+	if err := checkVouching(g, e.Threshold, names); err != nil {
 		return err
 	}
+	return nil
+}
+
+func checkGateways(g record.Genesis) error {
 	if len(g.Gateways) > maxMembers || repeats(g.Gateways) {
 		return fmt.Errorf("gateways names each MSP once and at most %d", maxMembers)
 	}
@@ -141,13 +153,13 @@ func checkMembers(g record.Genesis) error {
 
 // checkVouching asks for a registrar or for so many vouchers that those who could
 // make up patients could open everything anyway.
-func checkVouching(g record.Genesis, members []string) error {
+func checkVouching(g record.Genesis, threshold int, members []string) error {
 	switch {
 	case g.Registrar != "" && g.Vouchers != 0:
 		return errors.New("a network has a registrar or a number of vouchers, not both")
 	case g.Registrar != "" && !slices.Contains(members, g.Registrar):
 		return errors.New("registrar is not a member")
-	case g.Registrar == "" && (g.Vouchers < g.Threshold || g.Vouchers > len(members)):
+	case g.Registrar == "" && (g.Vouchers < threshold || g.Vouchers > len(members)):
 		return errors.New("without a registrar, vouchers is between threshold and the number of members")
 	}
 	return nil

@@ -36,6 +36,12 @@ const (
 	KindPredicate   Kind = "predicate"
 	KindPending     Kind = "pending"
 	KindAsked       Kind = "asked"
+	KindDeviceVote  Kind = "devicevote"
+	KindDeviceFlag  Kind = "deviceflag"
+	KindRoster      Kind = "roster"
+	KindEpoch       Kind = "epoch"
+	KindEpochVote   Kind = "epochvote"
+	KindEpochEnd    Kind = "epochend"
 	KindErasure     Kind = "erasure"
 	KindErased      Kind = "erased"
 	// KindConsentDetails is a kind of private state, in Collection.
@@ -48,6 +54,7 @@ func Kinds() []Kind {
 		KindGenesis, KindTick, KindPatient, KindPerson, KindKeys, KindRecovery, KindDevice, KindSeedHash, KindDesignation, KindAck,
 		KindPieceKey, KindConsent, KindConsentOf, KindPointer, KindBatch, KindAvailable, KindStudy, KindQuery,
 		KindCohort, KindPredicate, KindPending, KindAsked, KindErasure, KindErased, KindConsentDetails,
+		KindDeviceVote, KindDeviceFlag, KindRoster, KindEpoch, KindEpochVote, KindEpochEnd,
 	}
 }
 
@@ -55,16 +62,17 @@ func Kinds() []Kind {
 // kind.
 func attributes(k Kind) int {
 	switch k {
-	case KindGenesis:
+	case KindGenesis, KindRoster:
 		return 0
 	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindDesignation,
-		KindPieceKey, KindConsent, KindBatch, KindQuery, KindPredicate, KindErasure:
+		KindPieceKey, KindConsent, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch:
 		return 1
-	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindErased, KindConsentDetails:
+	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindErased, KindConsentDetails,
+		KindDeviceVote, KindEpochVote, KindEpochEnd:
 		return 2
 	case KindCohort:
 		return 3
-	case KindPointer, KindAsked:
+	case KindPointer, KindAsked, KindDeviceFlag:
 		return 4
 	}
 	return -1
@@ -152,8 +160,43 @@ func DesignationKey(patient record.ID) string { return key(KindDesignation, pati
 // AckKey is the key of a member's acknowledgement of a device's seeds.
 func AckKey(device record.ID, msp string) string { return key(KindAck, device.String(), msp) }
 
-// PieceKeyKey is the key of a piece's sealed PRF key.
-func PieceKeyKey(piece int) string { return key(KindPieceKey, strconv.Itoa(piece)) }
+// PieceKeyKey is the key of a piece's sealed PRF key; pieces of epoch 0 go by
+// their number alone.
+func PieceKeyKey(epoch uint32, piece int) string {
+	name := strconv.Itoa(piece)
+	if epoch > 0 {
+		name = number(epoch) + "." + name
+	}
+	return key(KindPieceKey, name)
+}
+
+func number(epoch uint32) string { return strconv.FormatUint(uint64(epoch), 10) }
+
+// DeviceVoteKey is the key of a member's latest vote about a device.
+func DeviceVoteKey(device record.ID, msp string) string {
+	return key(KindDeviceVote, device.String(), msp)
+}
+
+// DeviceFlagKey is the key of a member's flag of one kind and day.
+func DeviceFlagKey(f record.DeviceFlag) string {
+	return key(KindDeviceFlag, f.Flag.Device.String(), f.Member, f.Flag.Kind, strconv.FormatInt(f.Day, 10))
+}
+
+// RosterKey is the key of the list of living epochs.
+func RosterKey() string { return key(KindRoster) }
+
+// EpochKey is the key of an epoch's record.
+func EpochKey(epoch uint32) string { return key(KindEpoch, number(epoch)) }
+
+// EpochVoteKey is the key of a member's signature under a proposed epoch.
+func EpochVoteKey(digest record.ID, msp string) string {
+	return key(KindEpochVote, digest.String(), msp)
+}
+
+// EpochEndKey is the key of a member's vote that an epoch ends.
+func EpochEndKey(epoch uint32, msp string) string {
+	return key(KindEpochEnd, number(epoch), msp)
+}
 
 // ConsentKey is the key of the latest version of a consent.
 func ConsentKey(id record.ID) string { return key(KindConsent, id.String()) }

@@ -83,12 +83,13 @@ func (c *call) checkVouchers(id record.ID, e record.EnrolPatient) error {
 	if e.Voucher.Patient != id || e.Voucher.Person.IsZero() {
 		return fault.New(fault.Invalid, "the voucher is not for this patient and a person")
 	}
-	if len(e.Vouchers) > len(c.genesis.Members) {
-		return fault.New(fault.Invalid, "there are %d vouchers, and %d members", len(e.Vouchers), len(c.genesis.Members))
+	epoch := c.roster.Epoch(c.roster.Current)
+	if len(e.Vouchers) > len(epoch.Members) {
+		return fault.New(fault.Invalid, "there are %d vouchers, and %d members", len(e.Vouchers), len(epoch.Members))
 	}
 	digest := record.Digest(record.DomainVoucher, c.genesis.Network, e.Voucher)
 	for i, v := range e.Vouchers {
-		m := c.member(v.By)
+		m := epoch.Member(v.By)
 		switch {
 		case c.genesis.Registrar != "" && v.By != c.genesis.Registrar:
 			return fault.New(fault.Forbidden, "only %s vouches for patients here", c.genesis.Registrar)

@@ -170,6 +170,9 @@ func (r *anchoring) check(s record.SignedPointer) (*fault.Error, error) {
 	if device == nil {
 		return fault.New(fault.NotFound, "device %s is not enrolled", p.Device.Short()), nil
 	}
+	if f := r.checkLife(p, device); f != nil {
+		return f, nil
+	}
 	if f := r.checkWindow(p, device); f != nil {
 		return f, nil
 	}

@@ -47,6 +47,9 @@ type question struct {
 }
 
 func request(c *call, a record.AskPredicate) (*record.PredicateState, error) {
+	if _, err := c.seatIn(c.roster.Current); err != nil {
+		return nil, err
+	}
 	q, err := c.question(a)
 	if err != nil {
 		return nil, err
@@ -61,6 +64,9 @@ func request(c *call, a record.AskPredicate) (*record.PredicateState, error) {
 	}
 	device, roots, err := c.committed(q)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.mayAnswer(device); err != nil {
 		return nil, err
 	}
 	slot := c.genesis.PredicateSlot

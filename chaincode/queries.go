@@ -38,6 +38,10 @@ func validTxID(id string) bool {
 }
 
 func ask(c *call, a record.Ask) (*record.QueryState, error) {
+	epoch, err := c.seatIn(a.Epoch)
+	if err != nil {
+		return nil, err
+	}
 	study, err := c.study(c.msp, a.Study)
 	if err != nil {
 		return nil, err
@@ -49,7 +53,7 @@ func ask(c *call, a record.Ask) (*record.QueryState, error) {
 	if err := checkAsk(a, study.Study, now); err != nil {
 		return nil, err
 	}
-	if err := c.debit(a, study); err != nil {
+	if err := c.debit(epoch, a, study); err != nil {
 		return nil, err
 	}
 	q := &record.QueryState{
@@ -80,7 +84,7 @@ func checkAsk(a record.Ask, s record.Study, now int64) error {
 
 // debit charges the study, unless it is exact. What could not be answered is
 // refused first: noise that has no room, or loss that no patient's cap allows.
-func (c *call) debit(a record.Ask, study *record.StudyState) error {
+func (c *call) debit(epoch *record.Epoch, a record.Ask, study *record.StudyState) error {
 	if study.Study.Exact {
 		if a.Rho != 0 {
 			return fault.New(fault.Invalid, "an exact study has no noise: rho_micro is 0")
@@ -90,7 +94,7 @@ func (c *call) debit(a record.Ask, study *record.StudyState) error {
 	if a.Rho > c.genesis.CapMicro {
 		return fault.New(fault.Invalid, "rho_micro is %d, more than any patient's cap of %d", a.Rho, c.genesis.CapMicro)
 	}
-	if err := c.checkNoise(a, study.Study.MinCohort); err != nil {
+	if err := c.checkNoise(epoch, a, study.Study.MinCohort); err != nil {
 		return fault.New(fault.Invalid, "%w", err)
 	}
 	if left := study.Study.Budget - study.Spent; a.Rho > left {
@@ -101,7 +105,7 @@ func (c *call) debit(a record.Ask, study *record.StudyState) error {
 }
 
 // Abandon ends a query without a release (record.Abandon, record.QueryState).
-// Any member may: it then gives no share.
+// Any member of its epoch may: it then gives no share.
 func (*Query) Abandon(tx transaction, arg string) (string, error) {
 	return serve(tx, member, timed, arg, smallArgument, abandon)
 }
@@ -112,6 +116,9 @@ func abandon(c *call, a record.Abandon) (*record.QueryState, error) {
 	}
 	q, err := c.query(a.Query)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := c.seatIn(q.Ask.Epoch); err != nil {
 		return nil, err
 	}
 	switch q.Status {

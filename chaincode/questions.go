@@ -53,7 +53,7 @@ func (c *call) checkQuestions(s record.Study) error {
 }
 
 // checkNoise refuses a query whose noise would leave no room for its sums.
-func (c *call) checkNoise(a record.Ask, cohort int) error {
+func (c *call) checkNoise(epoch *record.Epoch, a record.Ask, cohort int) error {
 	q, err := c.statistic(a.Metric, false)
 	if err != nil {
 		return err
@@ -68,5 +68,5 @@ func (c *call) checkNoise(a record.Ask, cohort int) error {
 	}
 	// As many rows as the smallest cohort can have, corrections counted.
 	rows := (a.Until - a.From) * int64(cohort) * (1 + record.MaxCorrection)
-	return s.Safe(rows, plan, pieces(len(c.genesis.Members), c.genesis.Threshold))
+	return s.Safe(rows, plan, pieces(len(epoch.Members), epoch.Threshold))
 }

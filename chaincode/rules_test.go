@@ -224,8 +224,13 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 	w.must(hospitalA, "Query:PostCohort", record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 11}, nil)
 	w.must(hospitalA, "Predicate:Request", p.question(), nil)
 	w.must(gatewayMSP, changeKeys, p.recovery(record.NewRecoveryCode(), true, p.key), nil)
+	w.must(hospitalA, "Registry:VoteQuarantine", vote(p.devices[0], false), nil)
+	w.must(hospitalA, "Registry:FlagDevice", record.FlagDevice{Device: p.devices[0].id, Kind: record.FlagProof, Note: "x"}, nil)
 	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
 	w.must(hospitalA, "Registry:ReportErasure", w.report(hospitalA, p, 2), nil)
+	first := w.genesis.FirstEpoch()
+	w.begins(first, w.epoch(first, 2, hospitalA, association), hospitalA, association)
+	w.must(hospitalA, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 0}, nil)
 
 	seen := map[chaincode.Kind]bool{}
 	last := w.ledger.Height()

@@ -69,7 +69,11 @@ func acknowledgeSeeds(c *call, a record.AcknowledgeSeeds) (Recorded, error) {
 			continue
 		}
 		seen[id] = true
-		if _, err := c.device(id); err != nil {
+		d, err := c.device(id)
+		if err != nil {
+			return done, err
+		}
+		if _, err := c.seatIn(d.Device.Epoch); err != nil {
 			return done, err
 		}
 		key := AckKey(id, c.msp)
@@ -94,12 +98,12 @@ func (*Registry) PostPieceKey(tx transaction, arg string) (string, error) {
 	return serve(tx, member, timed, arg, smallArgument, postPieceKey)
 }
 
-// GetPieceKey returns the record.PieceKey of a piece; the argument is its
-// number.
+// GetPieceKey returns the record.PieceKey of a piece of the current epoch; the
+// argument is its number.
 func (*Registry) GetPieceKey(tx transaction, arg string) (string, error) {
 	return serve(tx, submitter, untimed, arg, smallArgument, func(c *call, piece int) (*record.PieceKey, error) {
 		k := new(record.PieceKey)
-		return k, c.need(PieceKeyKey(piece), k, "the key of this piece")
+		return k, c.need(PieceKeyKey(c.roster.Current, piece), k, "the key of this piece")
 	})
 }
 
@@ -108,7 +112,7 @@ func postPieceKey(c *call, k record.PieceKey) (*record.PieceKey, error) {
 		return nil, err
 	}
 	recorded := new(record.PieceKey)
-	exists, err := c.get(PieceKeyKey(k.Piece), recorded)
+	exists, err := c.get(PieceKeyKey(k.Epoch, k.Piece), recorded)
 	switch {
 	case err != nil:
 		return nil, err
@@ -117,13 +121,17 @@ func postPieceKey(c *call, k record.PieceKey) (*record.PieceKey, error) {
 	case exists:
 		return nil, fault.New(fault.Conflict, "piece %d has a key already; open the box that is sealed to you", k.Piece)
 	}
-	return &k, c.put(PieceKeyKey(k.Piece), k)
+	return &k, c.put(PieceKeyKey(k.Epoch, k.Piece), k)
 }
 
 // checkPieceKey makes sure that only holders of a piece know its key: with the
 // key one can compute the piece's share of the privacy noise and take it off.
 func (c *call) checkPieceKey(k record.PieceKey) error {
-	n, t := len(c.genesis.Members), c.genesis.Threshold
+	epoch, err := c.seatIn(k.Epoch)
+	if err != nil {
+		return err
+	}
+	n, t := len(epoch.Members), epoch.Threshold
 	if k.Piece < 0 || k.Piece >= pieces(n, t) {
 		return fault.New(fault.Invalid, "piece %d does not exist, there are %d", k.Piece, pieces(n, t))
 	}
@@ -132,7 +140,7 @@ func (c *call) checkPieceKey(k record.PieceKey) error {
 	}
 	lacking := lackers(k.Piece, n, t)
 	others := make(map[string]bool, n)
-	for i, m := range c.genesis.Members {
+	for i, m := range epoch.Members {
 		holds := !containsInt(lacking, i)
 		if m.MSP == c.msp && !holds {
 			return fault.New(fault.Forbidden, "%s does not hold piece %d", c.msp, k.Piece)
@@ -157,7 +165,7 @@ func (c *call) checkPieceKey(k record.PieceKey) error {
 }
 
 func samePieceKey(a, b record.PieceKey) bool {
-	if a.Piece != b.Piece || a.Check != b.Check || len(a.Boxes) != len(b.Boxes) {
+	if a.Epoch != b.Epoch || a.Piece != b.Piece || a.Check != b.Check || len(a.Boxes) != len(b.Boxes) {
 		return false
 	}
 	for i := range a.Boxes {

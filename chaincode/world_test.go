@@ -3,6 +3,7 @@ package chaincode_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -41,6 +42,7 @@ type world struct {
 	testing.TB
 	genesis record.Genesis
 	keys    map[string]*ecdsa.PrivateKey // members' signing keys
+	hpke    map[string]*ecdh.PrivateKey
 	clients map[string]network.Client
 	ledger  *embedded.Ledger
 	counts  map[record.ID]int // pointers in each batch
@@ -97,7 +99,7 @@ func emptyWorld(t testing.TB) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{TB: t, counts: map[record.ID]int{}, keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]network.Client{}, ledger: l}
+	w := &world{TB: t, counts: map[record.ID]int{}, keys: map[string]*ecdsa.PrivateKey{}, hpke: map[string]*ecdh.PrivateKey{}, clients: map[string]network.Client{}, ledger: l}
 	for msp, ca := range cas {
 		id, err := ca.Issue("client", "client")
 		if err != nil {
@@ -120,12 +122,22 @@ func (w *world) newGenesis() record.Genesis {
 	for _, msp := range []string{hospitalA, hospitalB, association} {
 		key := newKey(w)
 		w.keys[msp] = key
-		hpke := record.RandomID()
 		g.Members = append(g.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: hpke[:], SignKey: record.PublicKeyBytes(&key.PublicKey),
+			MSP: msp, Name: msp, HPKEKey: w.newHPKE(msp), SignKey: record.PublicKeyBytes(&key.PublicKey),
 		})
 	}
 	return g
+}
+
+// newHPKE makes a member's HPKE key and returns the public one.
+func (w *world) newHPKE(msp string) []byte {
+	w.Helper()
+	k, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.hpke[msp] = k
+	return k.PublicKey().Bytes()
 }
 
 // fixture is the proof and verifying key that package zk keeps for tests.

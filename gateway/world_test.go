@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -102,10 +103,12 @@ func (w *world) startLedger() {
 		id, err := cas[msp].Issue("client", "client")
 		w.ok(err)
 		w.members[msp] = w.ledger.Client(id)
-		key, hpke := newKey(w), record.RandomID()
+		key := newKey(w)
+		hpke, err := ecdh.X25519().GenerateKey(rand.Reader)
+		w.ok(err)
 		w.signers[msp] = key
 		w.genesis.Members = append(w.genesis.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: hpke[:], SignKey: record.PublicKeyBytes(&key.PublicKey),
+			MSP: msp, Name: msp, HPKEKey: hpke.PublicKey().Bytes(), SignKey: record.PublicKeyBytes(&key.PublicKey),
 		})
 	}
 	w.submit(hospitalA, "Registry:Init", w.genesis)

@@ -8,16 +8,20 @@ import (
 // DomainEpoch is the domain of Epoch: what its members and its predecessors sign.
 const DomainEpoch = "epoch/v1"
 
-// Epoch is who shares the secrets of the devices that enrol in it. The genesis
-// is epoch 0.
+// Epoch is who shares the secrets of the devices that enrol in it, and how these
+// seal: another number of members may need another profile. The genesis is epoch
+// 0.
 type Epoch struct {
 	Number    uint32   `json:"number"`
 	Threshold int      `json:"threshold"`
 	Members   []Member `json:"members"` // numbered by their place
+	Profile   string   `json:"profile"` // name of the sealing profile (package he)
 }
 
 // FirstEpoch is epoch 0.
-func (g Genesis) FirstEpoch() Epoch { return Epoch{Threshold: g.Threshold, Members: g.Members} }
+func (g Genesis) FirstEpoch() Epoch {
+	return Epoch{Threshold: g.Threshold, Members: g.Members, Profile: g.Profile}
+}
 
 // Digest is what is signed.
 func (e Epoch) Digest(network string) ID { return Digest(DomainEpoch, network, e) }
@@ -41,9 +45,9 @@ func (e Epoch) Member(msp string) *Member {
 }
 
 // VoteEpoch is the argument of Registry:VoteEpoch: the calling member wants this
-// epoch to follow the current one. Signature is over the epoch: with the key that
-// the current epoch has for the member, or, of one that joins or gets a new key,
-// with the key that the proposed one has. The first vote is the proposal.
+// epoch to follow the current one, or agrees to join in it. Signature is over the
+// epoch, with the key that the current epoch has for the member, or, of one that
+// joins, with the key that it gets. The first vote is the proposal.
 type VoteEpoch struct {
 	Epoch     Epoch  `json:"epoch"`
 	Signature []byte `json:"signature"`
@@ -103,6 +107,22 @@ func (r *Roster) Member(msp string) *Member {
 	return nil
 }
 
+// Members returns who is a member of a living epoch, each once, with the keys of the
+// newest.
+func (r *Roster) Members() []Member {
+	var all []Member
+	seen := map[string]bool{}
+	for _, e := range r.Epochs {
+		for _, m := range e.Members {
+			if !seen[m.MSP] {
+				seen[m.MSP] = true
+				all = append(all, *r.Member(m.MSP))
+			}
+		}
+	}
+	return all
+}
+
 // RetireEpoch is the argument of Registry:RetireEpoch: the calling member of the
 // current epoch wants an older one to end. Nothing of its devices is opened then.
 type RetireEpoch struct {
@@ -111,7 +131,7 @@ type RetireEpoch struct {
 
 // CheckSuccession checks that an epoch follows another by the votes that it
 // carries: of at least the threshold of the members before, and of everyone who
-// joins or gets a new signing key. Whoever has the genesis out of band can so
+// joins. Whoever has the genesis out of band can so
 // follow the epochs without trusting who delivers them.
 func CheckSuccession(network string, before Epoch, s EpochState) error {
 	if s.Epoch.Number != before.Number+1 {

@@ -2,6 +2,7 @@ package fabric
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -44,10 +45,13 @@ func newLife(t *testing.T) *life {
 	for _, org := range p.Orgs {
 		l.keys[org.MSP] = l.key()
 		l.clients[org.MSP] = connect(t, p, issue(t, n.Dir(), org.MSP, "client"))
-		hpke := record.RandomID()
+		hpke, err := ecdh.X25519().GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
 		l.genesis.Members = append(l.genesis.Members, record.Member{
 			MSP: org.MSP, Name: org.MSP,
-			HPKEKey: hpke[:], SignKey: record.PublicKeyBytes(&l.keys[org.MSP].PublicKey),
+			HPKEKey: hpke.PublicKey().Bytes(), SignKey: record.PublicKeyBytes(&l.keys[org.MSP].PublicKey),
 		})
 	}
 	return l

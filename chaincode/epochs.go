@@ -1,0 +1,171 @@
+package chaincode
+
+import (
+	"slices"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// maxEpochs bounds the epochs that live at once: each is read with every
+// transaction.
+const maxEpochs = 8
+
+// VoteEpoch records that the calling member wants an epoch to follow the current
+// one, or agrees to join in it (record.VoteEpoch, record.EpochState). It becomes
+// current with the votes of the threshold of the current members and of everyone
+// who joins: that a new member can vote shows that the channel trusts its
+// certificates. Votes are not timed, since an epoch may be the way out when the
+// clocks of members have stopped.
+func (*Registry) VoteEpoch(tx transaction, arg string) (string, error) {
+	return serve(tx, anyone, untimed, arg, smallArgument, voteEpoch)
+}
+
+func voteEpoch(c *call, v record.VoteEpoch) (*record.EpochState, error) {
+	if err := c.loadGenesis(); err != nil {
+		return nil, err
+	}
+	if err := c.loadRoster(); err != nil {
+		return nil, err
+	}
+	current := c.roster.Epoch(c.roster.Current)
+	digest := v.Epoch.Digest(c.genesis.Network)
+	if v.Epoch.Number == current.Number && digest == current.Digest(c.genesis.Network) {
+		return c.epoch(current.Number)
+	}
+	if v.Epoch.Number != current.Number+1 {
+		return nil, fault.New(fault.Conflict, "epoch %d cannot follow epoch %d", v.Epoch.Number, current.Number)
+	}
+	if err := checkSharing(v.Epoch, *c.genesis); err != nil {
+		return nil, fault.New(fault.Invalid, "epoch: %w", err)
+	}
+	if len(c.roster.Epochs) >= maxEpochs {
+		return nil, fault.New(fault.Exhausted, "%d epochs live already; retire one first", len(c.roster.Epochs))
+	}
+	if current.Place(c.msp) < 0 && v.Epoch.Place(c.msp) < 0 {
+		return nil, fault.New(fault.Forbidden, "%s is a member neither of epoch %d nor of the one proposed", clip(c.msp), current.Number)
+	}
+	vote := record.EpochVote{Member: c.msp, Signature: v.Signature}
+	if err := record.CheckVote(*current, v.Epoch, digest, vote); err != nil {
+		return nil, fault.New(fault.BadSignature, "%w", err)
+	}
+	if err := c.put(EpochVoteKey(digest, c.msp), vote); err != nil {
+		return nil, err
+	}
+	return c.succeed(current, v.Epoch, digest, vote)
+}
+
+// succeed makes the epoch current if it has the votes, the caller's included,
+// which this transaction does not see in the state.
+func (c *call) succeed(current *record.Epoch, next record.Epoch, digest record.ID, mine record.EpochVote) (*record.EpochState, error) {
+	s := &record.EpochState{Epoch: next, Votes: []record.EpochVote{}}
+	old, missing := 0, 0
+	count := func(msp string, joins bool) error {
+		vote := mine
+		ok := msp == mine.Member
+		if !ok {
+			var err error
+			if ok, err = c.get(EpochVoteKey(digest, msp), &vote); err != nil {
+				return err
+			}
+		}
+		switch {
+		case ok && !joins:
+			old++
+			s.Votes = append(s.Votes, vote)
+		case ok:
+			s.Votes = append(s.Votes, vote)
+		case joins:
+			missing++
+		}
+		return nil
+	}
+	for _, m := range current.Members {
+		if err := count(m.MSP, false); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range next.Members {
+		if current.Place(m.MSP) >= 0 {
+			continue
+		}
+		if err := count(m.MSP, true); err != nil {
+			return nil, err
+		}
+	}
+	if old < current.Threshold || missing > 0 {
+		return s, nil
+	}
+	return s, c.beginEpoch(s)
+}
+
+func (c *call) beginEpoch(s *record.EpochState) error {
+	now, err := c.now()
+	if err != nil {
+		return err
+	}
+	s.From = now
+	roster := record.Roster{Current: s.Epoch.Number, Floor: now, Epochs: append(slices.Clone(c.roster.Epochs), s.Epoch)}
+	if err := c.put(RosterKey(), roster); err != nil {
+		return err
+	}
+	return c.put(EpochKey(s.Epoch.Number), s)
+}
+
+// epochEnd is the state of Registry:RetireEpoch for one epoch and member.
+type epochEnd struct {
+	Epoch  uint32 `json:"epoch"`
+	Member string `json:"member"`
+}
+
+// RetireEpoch records that the calling member of the current epoch wants an older
+// one to end (record.RetireEpoch, record.EpochState). With the votes of the
+// current epoch's threshold it does, for ever: no pointer of its devices is
+// anchored, no query about them is answered, and their holders delete the seeds.
+func (*Registry) RetireEpoch(tx transaction, arg string) (string, error) {
+	return serve(tx, member, untimed, arg, smallArgument, retireEpoch)
+}
+
+func retireEpoch(c *call, r record.RetireEpoch) (*record.EpochState, error) {
+	current, err := c.seatIn(c.roster.Current)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.epoch(r.Epoch)
+	switch {
+	case err != nil:
+		return nil, err
+	case s.Retired != 0:
+		return s, nil
+	case r.Epoch == current.Number:
+		return nil, fault.New(fault.Conflict, "epoch %d is the current one; it ends after another has begun", r.Epoch)
+	}
+	if err := c.put(EpochEndKey(r.Epoch, c.msp), epochEnd{r.Epoch, c.msp}); err != nil {
+		return nil, err
+	}
+	votes := 1
+	for _, m := range current.Members {
+		if m.MSP == c.msp {
+			continue
+		}
+		voted, err := c.get(EpochEndKey(r.Epoch, m.MSP), new(epochEnd))
+		if err != nil {
+			return nil, err
+		}
+		if voted {
+			votes++
+		}
+	}
+	if votes < current.Threshold {
+		return s, nil
+	}
+	if s.Retired, err = c.now(); err != nil {
+		return nil, err
+	}
+	roster := *c.roster
+	roster.Epochs = slices.DeleteFunc(slices.Clone(roster.Epochs), func(e record.Epoch) bool { return e.Number == r.Epoch })
+	if err := c.put(RosterKey(), roster); err != nil {
+		return nil, err
+	}
+	return s, c.put(EpochKey(r.Epoch), s)
+}

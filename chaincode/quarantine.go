@@ -1,0 +1,197 @@
+package chaincode
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/vitalveil/vitalveil/he/opening"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// Complain puts a device into quarantine on evidence (record.Complain,
+// record.DeviceState): the blob that the device named, and proof of what the
+// calling member's box in it opens to. A device that is there already stays.
+func (*Registry) Complain(tx transaction, arg string) (string, error) {
+	return serve(tx, member, timed, arg, largeArgument, complain)
+}
+
+func complain(c *call, e record.Complain) (*record.DeviceState, error) {
+	d, err := c.device(e.Device)
+	if err != nil {
+		return nil, err
+	}
+	epoch, err := c.seatIn(d.Device.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	finding, err := c.examine(d, epoch, e)
+	if err != nil {
+		return nil, err
+	}
+	if d.Quarantined != nil && d.Quarantined.How == record.ByEvidence {
+		return d, nil
+	}
+	return d, c.quarantine(d, record.ByEvidence, string(finding), []string{c.msp})
+}
+
+// examine checks the evidence and says what is wrong.
+func (c *call) examine(d *record.DeviceState, epoch *record.Epoch, e record.Complain) (opening.Finding, error) {
+	if record.SumID(e.Blob) != d.Device.SeedBlob {
+		return "", fault.New(fault.Invalid, "this is not the seed blob that device %s named", d.ID.Short())
+	}
+	at, boxes, ok := boxPlace(epoch, e.Piece, epoch.Place(c.msp))
+	if !ok {
+		return "", fault.New(fault.Forbidden, "%s does not hold piece %d", c.msp, e.Piece)
+	}
+	box, err := opening.Box(e.Blob, at, boxes)
+	if errors.Is(err, opening.ErrBlob) {
+		return "the seed blob has another form", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	finding, err := opening.Verify(opening.Statement{
+		Place: opening.Place{
+			Network: c.genesis.Network, Profile: d.Device.Profile, Epoch: d.Device.Epoch, Device: d.ID, Piece: e.Piece,
+		},
+		MSP: c.msp, Public: epoch.Member(c.msp).HPKEKey, Box: box, Hash: d.Device.SeedHashes[e.Piece],
+	}, e.Proof)
+	switch {
+	case errors.Is(err, opening.ErrSound):
+		return "", fault.New(fault.Conflict, "piece %d of device %s: %w", e.Piece, d.ID.Short(), err)
+	case err != nil:
+		return "", fault.New(fault.BadSignature, "%w", err)
+	}
+	return finding, nil
+}
+
+// boxPlace returns the number of the box for a piece and one of its holders in a
+// seed blob, and how many boxes there are.
+func boxPlace(e *record.Epoch, piece, holder int) (int, int, bool) {
+	n, t := len(e.Members), e.Threshold
+	each := n - t + 1
+	boxes := pieces(n, t) * each
+	if piece < 0 || piece >= pieces(n, t) || holder < 0 {
+		return 0, boxes, false
+	}
+	lacking := lackers(piece, n, t)
+	if slices.Contains(lacking, holder) {
+		return 0, boxes, false
+	}
+	before := holder
+	for _, m := range lacking {
+		if m < holder {
+			before--
+		}
+	}
+	return piece*each + before, boxes, true
+}
+
+func (c *call) quarantine(d *record.DeviceState, how, reason string, by []string) error {
+	now, err := c.now()
+	if err != nil {
+		return err
+	}
+	d.Quarantined = &record.Quarantine{At: now, How: how, Reason: reason, By: by}
+	return c.put(DeviceKey(d.ID), d)
+}
+
+// VoteQuarantine records that the calling member wants a device in quarantine, or
+// out of one that a vote put it into (record.VoteQuarantine, record.DeviceState).
+// As many votes as the threshold of the device's epoch decide; then a new round
+// of votes begins.
+func (*Registry) VoteQuarantine(tx transaction, arg string) (string, error) {
+	return serve(tx, member, timed, arg, smallArgument, voteQuarantine)
+}
+
+func voteQuarantine(c *call, v record.VoteQuarantine) (*record.DeviceState, error) {
+	if !validName(v.Reason) {
+		return nil, fault.New(fault.Invalid, "reason is 1 to %d bytes of printable text", maxName)
+	}
+	d, err := c.device(v.Device)
+	if err != nil {
+		return nil, err
+	}
+	epoch, err := c.seatIn(d.Device.Epoch)
+	switch {
+	case err != nil:
+		return nil, err
+	case v.Lift && d.Quarantined != nil && d.Quarantined.How == record.ByEvidence:
+		return nil, fault.New(fault.Conflict, "the fault of device %s was shown; enrol a new device", d.ID.Short())
+	case v.Lift == (d.Quarantined == nil):
+		return d, nil // as the vote wants it, perhaps since a vote before the retry
+	}
+	now, err := c.now()
+	if err != nil {
+		return nil, err
+	}
+	mine := record.DeviceVote{Vote: v, Member: c.msp, Round: d.Round, Time: now}
+	if err := c.put(DeviceVoteKey(d.ID, c.msp), mine); err != nil {
+		return nil, err
+	}
+	by, err := c.votesWith(epoch, mine)
+	if err != nil || len(by) < epoch.Threshold {
+		return d, err
+	}
+	d.Round++
+	if v.Lift {
+		d.Quarantined = nil
+		return d, c.put(DeviceKey(d.ID), d)
+	}
+	return d, c.quarantine(d, record.ByVote, v.Reason, by)
+}
+
+// votesWith returns the members of the same opinion in this round, in the order
+// of members.
+func (c *call) votesWith(epoch *record.Epoch, mine record.DeviceVote) ([]string, error) {
+	var by []string
+	for _, m := range epoch.Members {
+		vote := mine
+		if m.MSP != mine.Member {
+			ok, err := c.get(DeviceVoteKey(mine.Vote.Device, m.MSP), &vote)
+			if err != nil {
+				return nil, err
+			}
+			if !ok || vote.Round != mine.Round || vote.Vote.Lift != mine.Vote.Lift {
+				continue
+			}
+		}
+		by = append(by, m.MSP)
+	}
+	return by, nil
+}
+
+// FlagDevice records something that the calling member has seen of a device and
+// the ledger cannot (record.FlagDevice, record.DeviceFlag), once for each kind
+// and day.
+func (*Registry) FlagDevice(tx transaction, arg string) (string, error) {
+	return serve(tx, member, timed, arg, smallArgument, flagDevice)
+}
+
+func flagDevice(c *call, f record.FlagDevice) (*record.DeviceFlag, error) {
+	if f.Kind != record.FlagOutlier && f.Kind != record.FlagProof && f.Kind != record.FlagPointer {
+		return nil, fault.New(fault.Invalid, "kind is %q, %q or %q", record.FlagOutlier, record.FlagProof, record.FlagPointer)
+	}
+	if !validName(f.Note) {
+		return nil, fault.New(fault.Invalid, "note is 1 to %d bytes of printable text", maxName)
+	}
+	d, err := c.device(f.Device)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.seatIn(d.Device.Epoch); err != nil {
+		return nil, err
+	}
+	now, err := c.now()
+	if err != nil {
+		return nil, err
+	}
+	flag := &record.DeviceFlag{Flag: f, Member: c.msp, Day: floorDiv(now, daySeconds)}
+	before := new(record.DeviceFlag)
+	exists, err := c.get(DeviceFlagKey(*flag), before)
+	if err != nil || exists {
+		return before, err
+	}
+	return flag, c.put(DeviceFlagKey(*flag), flag)
+}
