@@ -44,6 +44,20 @@ func (c *call) loadRoster() error {
 // member returns the member with this MSP ID, or nil.
 func (c *call) member(msp string) *record.Member { return c.roster.Member(msp) }
 
+// signedByMember checks a signature of the calling member, with any key that a
+// living epoch has for it.
+func (c *call) signedByMember(digest record.ID, sig []byte) error {
+	err := record.ErrSignature
+	for _, e := range c.roster.Epochs {
+		if m := e.Member(c.msp); m != nil {
+			if err = record.Verify(m.SignKey, digest, sig); err == nil {
+				return nil
+			}
+		}
+	}
+	return err
+}
+
 // living returns an epoch that has not been retired.
 func (c *call) living(number uint32) (*record.Epoch, error) {
 	if e := c.roster.Epoch(number); e != nil {

@@ -75,6 +75,10 @@ var appliers = map[chaincode.Kind]func(*Index, write) error{
 	chaincode.KindQuery:       (*Index).putQuery,
 	chaincode.KindCohort:      (*Index).putCohort,
 	chaincode.KindPredicate:   (*Index).putPredicate,
+	chaincode.KindDeviceVote:  (*Index).putDeviceVote,
+	chaincode.KindDeviceFlag:  (*Index).putDeviceFlag,
+	chaincode.KindRoster:      (*Index).putRoster,
+	chaincode.KindEpoch:       (*Index).putEpoch,
 }
 
 func (ix *Index) applyTx(tx *network.Tx, at Position) error {
@@ -120,7 +124,8 @@ func (ix *Index) putGenesis(w write) error {
 	if !ok {
 		return fmt.Errorf("the network seals rows by schema %s, which this version does not know: upgrade", g.Schema.Short())
 	}
-	ix.genesis, ix.schema = &g, schema
+	ix.genesis, ix.schema, ix.roster = &g, schema, g.FirstRoster()
+	ix.epochs[0] = record.EpochState{Epoch: g.FirstEpoch()}
 	return nil
 }
 
@@ -166,11 +171,17 @@ func (ix *Index) putDevice(w write) error {
 	if ix.patients[s.Device.Patient] == nil {
 		return fmt.Errorf("device of unknown patient %s", s.Device.Patient)
 	}
+	if _, ok := ix.epochs[s.Device.Epoch]; !ok {
+		return fmt.Errorf("device of unknown epoch %d", s.Device.Epoch)
+	}
 	if d := ix.devices[s.ID]; d != nil {
-		d.state = s
+		d.note(w.at, s)
 		return nil
 	}
-	ix.devices[s.ID] = &device{state: s, acks: map[string]bool{}, rows: map[window]*pointer{}, days: map[int64]*pointer{}}
+	ix.devices[s.ID] = &device{
+		state: s, acks: map[string]bool{}, rows: map[window]*pointer{}, days: map[int64]*pointer{},
+		votes: map[string]record.DeviceVote{}, flags: map[string]int{},
+	}
 	ix.deviceOrder = append(ix.deviceOrder, s.ID)
 	return nil
 }
@@ -193,7 +204,7 @@ func (ix *Index) putPieceKey(w write) error {
 	if err != nil {
 		return err
 	}
-	ix.pieceKeys[k.Piece] = k
+	ix.pieceKeys[pieceOf{k.Epoch, k.Piece}] = k
 	return nil
 }
 

@@ -73,7 +73,7 @@ func (ix *Index) candidateRows(p *patient, q question, only [2]int64) []record.C
 	byDevice := map[record.ID]*Hours{}
 	for _, span := range p.designatedHours(q) {
 		d := ix.devices[span.device]
-		if d == nil || !ix.ready(d) {
+		if d == nil || d.state.Device.Epoch != q.epoch || d.state.Quarantined != nil || !ix.ready(d) {
 			continue
 		}
 		rows := d.countable.Within(max(only[0], span.from), min(only[1], span.until))
@@ -100,9 +100,10 @@ func within(spent, rho, limit uint64) bool {
 	return rho == 0 || rho <= limit && spent <= limit-rho
 }
 
-// ready reports whether every member has acknowledged the device's seeds.
+// ready reports whether every member of the device's epoch has acknowledged its
+// seeds.
 func (ix *Index) ready(d *device) bool {
-	for _, m := range ix.genesis.Members {
+	for _, m := range ix.epochOf(d).Members {
 		if !d.acks[m.MSP] {
 			return false
 		}
@@ -255,7 +256,8 @@ func without(members []record.CohortMember, gone []record.ID) []record.CohortMem
 func compareID(a, b record.ID) int { return bytes.Compare(a[:], b[:]) }
 
 // Stale reports whether members of an attempt have withdrawn since it was
-// derived: their consent was revoked, denied or has expired. It returns their
+// derived: their consent was revoked, denied or has expired, or their device was
+// put into quarantine, which would spoil the sum of all. It returns their
 // devices, sorted, and the block at whose end that was first so for any member;
 // no devices means that nobody has.
 func (ix *Index) Stale(queryID string, attempt int) (uint64, []record.ID, error) {
@@ -272,8 +274,9 @@ func (ix *Index) Stale(queryID string, attempt int) (uint64, []record.ID, error)
 	return ix.stale(q, members)
 }
 
-// Eligible answers who would be in a query if it were made now; nothing is
-// charged. metric is the key of a question of the network's row schema. Query and Root stay empty, Position is the newest block.
+// Eligible answers who would be in a query about the current epoch's devices if it
+// were made now; nothing is charged. metric is the key of a question of the network's
+// row schema. Query and Root stay empty, Position is the newest block.
 func (ix *Index) Eligible(asker, purpose, metric string, from, until int64, rho uint64, exact bool) (Cohort, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -282,7 +285,7 @@ func (ix *Index) Eligible(asker, purpose, metric string, from, until int64, rho 
 	}
 	members, size, ok := ix.derive(question{
 		asker: asker, purpose: purpose, metrics: ix.metricsOf(metric), from: from, until: until,
-		rho: rho, exact: exact, now: ix.now,
+		rho: rho, exact: exact, now: ix.now, epoch: ix.roster.Current,
 	}, latest)
 	if !ok || len(ix.waiting) > 0 {
 		return Cohort{}, fault.New(fault.Unavailable, "details of consents have not arrived here yet")

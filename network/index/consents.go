@@ -42,18 +42,22 @@ func (p *patient) over(v version, until Position) bool {
 }
 
 // stale finds the first block, from the query's own on, at whose end some
-// member's consent did not permit the member's hours, and every such member at
-// that block. No devices: there is no such block yet. Where details of a
+// member's consent did not permit the member's hours, or its device was in
+// quarantine, and every such member at that block. No devices: there is no such block yet. Where details of a
 // member's consent are missing that is not to be known.
 func (ix *Index) stale(q *query, members []record.CohortMember) (uint64, []record.ID, error) {
 	first := latest.Block
 	var gone []record.ID
 	for _, m := range members { // in order of devices, so gone is sorted
-		p := ix.patients[ix.devices[m.Device].state.Device.Patient]
+		d := ix.devices[m.Device]
+		p := ix.patients[d.state.Device.Patient]
 		if ix.hasGap(p) || p.erased != nil && p.erased.unsure {
 			return 0, nil, fault.New(fault.Unavailable, "whether patients have withdrawn from query %s is not known: details of consents have not arrived here yet", q.state.ID)
 		}
 		block, withdrawn := ix.withdrawn(p, q, first, m)
+		if out, ok := d.quarantinedFrom(q.at.Block); ok && (!withdrawn || out < block) {
+			block, withdrawn = out, true
+		}
 		if !withdrawn || block > first {
 			continue
 		}

@@ -133,7 +133,7 @@ func (ix *Index) Erasures(from int) []record.ErasureReceipt {
 	for _, id := range ix.erasedOrder[from:] {
 		e := ix.patients[id].erased
 		r := record.ErasureReceipt{State: e.state}
-		for _, m := range ix.genesis.Members {
+		for _, m := range ix.roster.Members() {
 			if report, ok := e.reports[m.MSP]; ok {
 				r.Reports = append(r.Reports, report)
 			}

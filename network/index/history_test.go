@@ -24,6 +24,7 @@ type ledger struct {
 	nextID  int
 
 	genesis  record.Genesis
+	roster   record.Roster
 	now      int64
 	ticks    map[string]int64
 	patients []record.ID
@@ -58,6 +59,7 @@ func newLedger() *ledger {
 	for _, m := range members {
 		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m})
 	}
+	l.roster = l.genesis.FirstRoster()
 	l.tx(put(chaincode.GenesisKey(), l.genesis))
 	l.tick(members[0], day0*86400)
 	l.tick(members[1], day0*86400)
@@ -127,11 +129,31 @@ func (l *ledger) changeKeys(patient record.ID, revokeAll bool) {
 }
 
 func (l *ledger) device(patient record.ID, fromDay int64, metrics ...string) record.DeviceState {
-	d := record.DeviceState{ID: l.id(), Device: record.Device{Patient: patient, FirstHour: fromDay * 24, Metrics: metrics}, FromDay: fromDay}
+	d := record.DeviceState{ID: l.id(), Device: record.Device{Patient: patient, FirstHour: fromDay * 24, Metrics: metrics, Epoch: l.roster.Current}, FromDay: fromDay}
 	l.devices = append(l.devices, d)
 	l.lists[patient] = append(l.lists[patient], chaincode.Designation{Device: d.ID, FromDay: fromDay, Metrics: metrics})
 	l.tx(put(chaincode.DesignationKey(patient), l.lists[patient]), put(chaincode.DeviceKey(d.ID), d))
 	return d
+}
+
+// quarantine puts a device in or out of quarantine.
+func (l *ledger) quarantine(i int, in bool) {
+	d := &l.devices[i]
+	d.Round++
+	if d.Quarantined = nil; in {
+		d.Quarantined = &record.Quarantine{At: l.now, How: record.ByVote}
+	}
+	l.tx(put(chaincode.DeviceKey(d.ID), *d))
+}
+
+// succeed begins an epoch with these members, of whom two are needed.
+func (l *ledger) succeed(msps ...string) {
+	e := record.Epoch{Number: l.roster.Current + 1, Threshold: 2}
+	for _, m := range msps {
+		e.Members = append(e.Members, record.Member{MSP: m})
+	}
+	l.roster = record.Roster{Current: e.Number, Floor: l.time(), Epochs: append(slices.Clone(l.roster.Epochs), e)}
+	l.tx(put(chaincode.RosterKey(), l.roster), put(chaincode.EpochKey(e.Number), record.EpochState{Epoch: e, From: l.roster.Floor}))
 }
 
 func (l *ledger) ack(device record.ID, member string) {
@@ -242,13 +264,18 @@ func (l *ledger) available(batch int, member string, bits uint64) {
 }
 
 func (l *ledger) ask(asker string, from, until int64, rho uint64) string {
-	return l.askFor(asker, metric, from, until, rho)
+	return l.askFor(0, asker, metric, from, until, rho)
+}
+
+// askEpoch asks about the devices of an epoch.
+func (l *ledger) askEpoch(epoch uint32, asker string, from, until int64, rho uint64) string {
+	return l.askFor(epoch, asker, metric, from, until, rho)
 }
 
 // askFor asks any question of the row schema.
-func (l *ledger) askFor(asker, key string, from, until int64, rho uint64) string {
+func (l *ledger) askFor(epoch uint32, asker, key string, from, until int64, rho uint64) string {
 	q := record.QueryState{
-		Ask: record.Ask{Metric: key, From: from, Until: until, Rho: rho}, Asker: asker, Purpose: purpose,
+		Ask: record.Ask{Metric: key, From: from, Until: until, Rho: rho, Epoch: epoch}, Asker: asker, Purpose: purpose,
 		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + 900, Status: record.QueryAsked,
 	}
 	q.ID = l.id().String()
@@ -313,7 +340,7 @@ func (l *ledger) settle(t *rapid.T) {
 func (l *ledger) random(t *rapid.T) {
 	pick := func(name string, n int) int { return rapid.IntRange(0, n-1).Draw(t, name) }
 	hour := func(name string) int64 { return day0*24 + int64(pick(name, 72)) }
-	switch pick("step", 17) {
+	switch pick("step", 20) {
 	case 0:
 		if len(l.patients) < 6 {
 			l.patient()
@@ -359,7 +386,7 @@ func (l *ledger) random(t *rapid.T) {
 			from = day0 * 24
 		}
 		key := []string{metric, metric, other, pairKey, metric + "@stratum"}[pick("key", 5)]
-		l.askFor(members[pick("asker", 2)], key, from, from+1+int64(pick("hours", 48)), []uint64{0, 0, 300, 600}[pick("rho", 4)])
+		l.askFor(uint32(pick("epoch", int(l.roster.Current)+1)), members[pick("asker", 2)], key, from, from+1+int64(pick("hours", 48)), []uint64{0, 0, 300, 600}[pick("rho", 4)])
 	case 11:
 		l.tick(members[pick("member", 3)], day0*86400+int64(pick("seconds", 4000)))
 	case 12:
@@ -371,6 +398,14 @@ func (l *ledger) random(t *rapid.T) {
 	case 16:
 		if p := l.patients; len(p) > 0 && pick("erase", 2) == 0 {
 			l.erase(p[0])
+		}
+	case 18, 19:
+		if len(l.devices) > 0 {
+			l.quarantine(pick("device", len(l.devices)), rapid.Bool().Draw(t, "in"))
+		}
+	case 17:
+		if l.roster.Current < 2 {
+			l.succeed([][]string{members[:2], members, append([]string{"New"}, members...)}[pick("members", 3)]...)
 		}
 	}
 	if rapid.Bool().Draw(t, "cut") {

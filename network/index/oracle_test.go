@@ -75,6 +75,8 @@ func document(kind chaincode.Kind, value []byte) any {
 		return read[record.SignedAvailable](value)
 	case chaincode.KindQuery:
 		return read[record.QueryState](value)
+	case chaincode.KindRoster:
+		return read[record.Roster](value)
 	}
 	return nil
 }
@@ -108,16 +110,45 @@ func (o oracle) time(until Position) int64 {
 			latest[f.attrs[0]] = f.doc.(record.Tick).Time
 		}
 	}
+	roster := record.Roster{Epochs: []record.Epoch{firstEpoch()}}
+	for _, r := range values[record.Roster](o, chaincode.KindRoster, until) {
+		roster = r
+	}
 	var all []int64
-	for _, m := range members {
-		v, ok := latest[m]
+	for _, m := range roster.Epochs[roster.Current].Members {
+		v, ok := latest[m.MSP]
 		if !ok {
 			v = math.MinInt64
 		}
 		all = append(all, v)
 	}
 	slices.Sort(all)
-	return max(all[1], 0)
+	return max(all[(len(all)-1)/2], roster.Floor, 0)
+}
+
+func firstEpoch() record.Epoch {
+	e := record.Epoch{Threshold: 2}
+	for _, m := range members {
+		e.Members = append(e.Members, record.Member{MSP: m})
+	}
+	return e
+}
+
+// device is the state of a device before a position, and its epoch.
+func (o oracle) device(id record.ID, until Position) (record.DeviceState, record.Epoch) {
+	var d record.DeviceState
+	for _, s := range values[record.DeviceState](o, chaincode.KindDevice, until) {
+		if s.ID == id {
+			d = s
+		}
+	}
+	epoch := firstEpoch()
+	for _, r := range values[record.Roster](o, chaincode.KindRoster, end) {
+		if d.Device.Epoch == r.Current {
+			epoch = r.Epochs[r.Current]
+		}
+	}
+	return d, epoch
 }
 
 func (o oracle) query(id string) (record.QueryState, Position) {
@@ -162,7 +193,14 @@ func (o oracle) available(device record.ID, hour int64, correction uint8, until 
 				found[a.Member] = true
 			}
 		}
-		return len(found) >= 2
+		_, epoch := o.device(device, until)
+		n := 0
+		for _, m := range epoch.Members {
+			if found[m.MSP] {
+				n++
+			}
+		}
+		return n >= 2
 	}
 	return false
 }
@@ -174,7 +212,8 @@ func (o oracle) ready(device record.ID, until Position) bool {
 			found[a.Member] = true
 		}
 	}
-	return len(found) == len(members)
+	_, epoch := o.device(device, until)
+	return !slices.ContainsFunc(epoch.Members, func(m record.Member) bool { return !found[m.MSP] })
 }
 
 // hours is what a query covers: hours by device by patient.
@@ -258,7 +297,13 @@ func (o oracle) hours(patient record.ID, q record.QueryState, d consent.Decision
 			ok = ok && found && (i == 0 || d == device)
 			device = d
 		}
-		if ok && o.ready(device, at) && o.available(device, h, 0, at) {
+		if !ok {
+			continue
+		}
+		if s, _ := o.device(device, at); s.Quarantined != nil || s.Device.Epoch != q.Ask.Epoch {
+			continue
+		}
+		if o.ready(device, at) && o.available(device, h, 0, at) {
 			out[device] = append(out[device], h)
 		}
 	}
@@ -302,7 +347,8 @@ func (o oracle) stale(id string, members []record.CohortMember, height uint64) (
 		for _, m := range members {
 			from, until := m.Ranges[0][0], m.Ranges[len(m.Ranges)-1][1]
 			d := o.decide(owner[m.Device], q, from, until, closing, o.time(closing))
-			if !d.Permit || d.From > from || d.Until < until {
+			s, _ := o.device(m.Device, closing)
+			if !d.Permit || d.From > from || d.Until < until || s.Quarantined != nil {
 				gone = append(gone, m.Device)
 			}
 		}

@@ -73,12 +73,16 @@ func (ix *Index) putAvailable(w write) error {
 		if p == nil || !bit(s.Post.Bitmap, i) || bit(old.Post.Bitmap, i) {
 			continue
 		}
+		ref := p.state.Signed.Pointer
+		epoch := ix.epochOf(ix.devices[ref.Device])
+		if epoch.Place(s.Member) < 0 {
+			continue // a row counts by the members who can open it
+		}
 		p.posts++
-		if p.posts != ix.genesis.Threshold {
+		if p.posts != epoch.Threshold {
 			continue
 		}
 		ix.available++
-		ref := p.state.Signed.Pointer
 		if ref.Kind == record.KindRow {
 			ix.devices[ref.Device].count(windowOf(ref))
 		}

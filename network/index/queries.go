@@ -27,6 +27,9 @@ func (ix *Index) putQuery(w write) error {
 		q.state = s
 		return nil
 	}
+	if _, ok := ix.epochs[s.Ask.Epoch]; !ok {
+		return fmt.Errorf("query in unknown epoch %d", s.Ask.Epoch)
+	}
 	q := &query{state: s, at: w.at, posts: map[int]map[string]record.PostCohort{}}
 	ix.queries[s.ID] = q
 	ix.queryOrder = append(ix.queryOrder, s.ID)
@@ -107,7 +110,7 @@ func (ix *Index) Posted(queryID string, attempt int, member string) bool {
 	return ok
 }
 
-// Unconfirmed returns the members, the asker apart, that have not posted the
+// Unconfirmed returns the members of the query's epoch, the asker apart, that have not posted the
 // agreed cohort for the query's attempt, in the order of members.
 func (ix *Index) Unconfirmed(queryID string) []string {
 	ix.mu.RLock()
@@ -117,7 +120,7 @@ func (ix *Index) Unconfirmed(queryID string) []string {
 		return nil
 	}
 	var out []string
-	for _, m := range ix.genesis.Members {
+	for _, m := range ix.epochs[q.state.Ask.Epoch].Epoch.Members {
 		post, ok := q.posts[q.state.Attempt][m.MSP]
 		if m.MSP != q.state.Asker && (!ok || post.Root != q.state.Root) {
 			out = append(out, m.MSP)
@@ -152,7 +155,7 @@ func (ix *Index) Lapsed(asker string) []string {
 	return out
 }
 
-// NotPosted returns the members, in their order, whose cohort for an attempt is
+// NotPosted returns the members of the query's epoch, in their order, whose cohort for an attempt is
 // not on the ledger.
 func (ix *Index) NotPosted(queryID string, attempt int) []string {
 	ix.mu.RLock()
@@ -162,7 +165,7 @@ func (ix *Index) NotPosted(queryID string, attempt int) []string {
 		return nil
 	}
 	var out []string
-	for _, m := range ix.genesis.Members {
+	for _, m := range ix.epochs[q.state.Ask.Epoch].Epoch.Members {
 		if _, ok := q.posts[attempt][m.MSP]; !ok {
 			out = append(out, m.MSP)
 		}

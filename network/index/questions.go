@@ -18,12 +18,13 @@ type question struct {
 	rho         uint64
 	exact       bool
 	now         int64
+	epoch       uint32
 }
 
 func (ix *Index) questionOf(s record.QueryState) question {
 	return question{
 		asker: s.Asker, purpose: s.Purpose, metrics: ix.metricsOf(s.Ask.Metric), from: s.Ask.From, until: s.Ask.Until,
-		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked,
+		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked, epoch: s.Ask.Epoch,
 	}
 }
 

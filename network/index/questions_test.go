@@ -38,9 +38,9 @@ func TestAttackPairWithConsentForOneMetric(t *testing.T) {
 		l.ack(second.ID, m)
 	}
 	l.rows(second.ID, hour0, hour0+48)
-	pair := l.askFor(members[0], pairKey, hour0, hour0+24, 100)
+	pair := l.askFor(0, members[0], pairKey, hour0, hour0+24, 100)
 	one := l.ask(members[0], hour0, hour0+24, 100)
-	group := l.askFor(members[0], other+"@stratum", hour0, hour0+24, 100)
+	group := l.askFor(0, members[0], other+"@stratum", hour0, hour0+24, 100)
 	l.cut()
 	ix := apply(t, l.blocks)
 	for query, want := range map[string]int{pair: 1, one: 3, group: 3} {
@@ -61,7 +61,7 @@ func TestAttackPairAfterRevokingOneMetric(t *testing.T) {
 	c := l.permit(d.Device.Patient, members[0], hour0, hour0+100)
 	c.Metrics = []string{other}
 	l.consent(c)
-	query := l.askFor(members[0], pairKey, hour0, hour0+24, 100)
+	query := l.askFor(0, members[0], pairKey, hour0, hour0+24, 100)
 	l.cut()
 	c.Version, c.Status = 2, consent.StatusRevoked
 	l.consent(c)
@@ -79,8 +79,8 @@ func TestAttackPairAfterRevokingOneMetric(t *testing.T) {
 func TestPatientsReadWhatAPairWasAbout(t *testing.T) {
 	l := newLedger()
 	d := l.patientFor([]string{metric, other}, metric, other)
-	l.askFor(members[0], pairKey, hour0, hour0+24, 100)
-	l.askFor(members[0], other+"@stratum", hour0, hour0+24, 100)
+	l.askFor(0, members[0], pairKey, hour0, hour0+24, 100)
+	l.askFor(0, members[0], other+"@stratum", hour0, hour0+24, 100)
 	l.cut()
 	entries, err := apply(t, l.blocks).History(d.Device.Patient)
 	if err != nil {
@@ -108,9 +108,9 @@ func TestAttackExactPairAfterItsMetric(t *testing.T) {
 		for range 3 {
 			l.patientFor([]string{metric, other, "resp_rate"}, metric, other, "resp_rate")
 		}
-		first := l.askFor(members[0], keys[0], hour0, hour0+24, 0)
-		overlap := l.askFor(members[0], keys[1], hour0+23, hour0+30, 0)
-		apart := l.askFor(members[0], keys[1], hour0+24, hour0+30, 0)
+		first := l.askFor(0, members[0], keys[0], hour0, hour0+24, 0)
+		overlap := l.askFor(0, members[0], keys[1], hour0+23, hour0+30, 0)
+		apart := l.askFor(0, members[0], keys[1], hour0+24, hour0+30, 0)
 		l.cut()
 		ix := apply(t, l.blocks)
 		for query, want := range map[string]int{first: 3, overlap: 0, apart: 3} {
@@ -128,7 +128,7 @@ func TestAttackQuestionThatTheSchemaDoesNotHave(t *testing.T) {
 	l.ready(3)
 	var queries []string
 	for _, key := range []string{"", "heart_rate*heart_rate", "spo2*heart_rate", "heart_rate*", "glucose@stratum", "heart_rate@age"} {
-		queries = append(queries, l.askFor(members[0], key, hour0, hour0+24, 100))
+		queries = append(queries, l.askFor(0, members[0], key, hour0, hour0+24, 100))
 	}
 	l.cut()
 	ix := apply(t, l.blocks)

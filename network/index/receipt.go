@@ -38,7 +38,7 @@ func (ix *Index) Receipts(deviceID record.ID, kind string, from, until int64) ([
 	}
 	var found []*pointer
 	take := func(i int64, p *pointer) { // sorted below
-		if i >= from && i < until && p.posts >= ix.genesis.Threshold {
+		if i >= from && i < until && p.posts >= ix.epochOf(d).Threshold {
 			found = append(found, p)
 		}
 	}
@@ -91,7 +91,7 @@ func (ix *Index) receipt(p *pointer) record.Receipt {
 		b.tree = newTree(leaves)
 	})
 	r := record.Receipt{Pointer: p.state.Signed, Batch: b.id, Leaf: p.state.Leaf, Count: b.count, Path: b.tree.path(p.state.Leaf)}
-	for _, m := range ix.genesis.Members {
+	for _, m := range ix.epochOf(ix.devices[p.state.Signed.Pointer.Device]).Members {
 		if post, ok := b.posts[m.MSP]; ok && bit(post.Post.Bitmap, p.state.Leaf) {
 			r.Posts = append(r.Posts, post)
 		}

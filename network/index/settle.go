@@ -146,14 +146,15 @@ func (ix *Index) opens(q *query) (bool, bool) {
 		return q.size >= least, true
 	}
 	votes := map[record.PostCohort]int{}
+	epoch := ix.epochs[q.state.Ask.Epoch].Epoch
 	for attempt := range MaxAttempts {
-		for _, m := range ix.genesis.Members {
+		for _, m := range epoch.Members {
 			post, ok := q.posts[attempt][m.MSP]
 			if post.Position = 0; !ok {
 				continue
 			}
 			votes[post]++
-			agreed := votes[post] >= ix.genesis.Threshold
+			agreed := votes[post] >= epoch.Threshold
 			if agreed && (attempt == 0 || post.Size >= least) { // earlier cohorts are larger
 				return post.Size >= least, true
 			}

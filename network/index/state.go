@@ -21,7 +21,9 @@ type Index struct {
 	mu       sync.RWMutex
 	genesis  *record.Genesis
 	schema   *privacy.Schema // of the genesis
-	height   uint64          // number of the next block
+	roster   record.Roster
+	epochs   map[uint32]record.EpochState
+	height   uint64 // number of the next block
 	lastHash record.ID
 	ticks    map[string]int64
 	now      int64
@@ -31,7 +33,7 @@ type Index struct {
 	patientOrder []record.ID
 	devices      map[record.ID]*device
 	deviceOrder  []record.ID
-	pieceKeys    map[int]record.PieceKey
+	pieceKeys    map[pieceOf]record.PieceKey
 	batches      map[record.ID]*batch
 	batchOrder   []record.ID
 	studies      map[string]record.StudyState
@@ -92,9 +94,18 @@ type designation struct {
 	device  record.ID
 }
 
+// pieceOf names a piece of an epoch's secrets.
+type pieceOf struct {
+	epoch uint32
+	piece int
+}
+
 // device is what the ledger knows about one device.
 type device struct {
 	state     record.DeviceState
+	standing  []standing // how it came into quarantine and out of it
+	votes     map[string]record.DeviceVote
+	flags     map[string]int // by kind
 	acks      map[string]bool
 	rows      map[window]*pointer
 	days      map[int64]*pointer // by day
@@ -149,7 +160,8 @@ func New() *Index {
 		ticks:      map[string]int64{},
 		patients:   map[record.ID]*patient{},
 		devices:    map[record.ID]*device{},
-		pieceKeys:  map[int]record.PieceKey{},
+		epochs:     map[uint32]record.EpochState{},
+		pieceKeys:  map[pieceOf]record.PieceKey{},
 		batches:    map[record.ID]*batch{},
 		studies:    map[string]record.StudyState{},
 		queries:    map[string]*query{},

@@ -23,14 +23,15 @@ func (ix *Index) Time() int64 {
 }
 
 // median is the ledger's own rule (package chaincode, Clock): the lower middle
-// tick, where a member that never ticked counts as long ago; 0 while that one is
-// the median.
+// tick of the current epoch's members, where one that never ticked counts as long
+// ago, and not before that epoch began; 0 while there is no such time.
 func (ix *Index) median() int64 {
 	if ix.genesis == nil {
 		return 0
 	}
-	all := make([]int64, 0, len(ix.genesis.Members))
-	for _, m := range ix.genesis.Members {
+	members := ix.roster.Epoch(ix.roster.Current).Members
+	all := make([]int64, 0, len(members))
+	for _, m := range members {
 		t, ok := ix.ticks[m.MSP]
 		if !ok {
 			t = math.MinInt64
@@ -38,10 +39,14 @@ func (ix *Index) median() int64 {
 		all = append(all, t)
 	}
 	slices.Sort(all)
-	if now := all[(len(all)-1)/2]; now != math.MinInt64 {
-		return now
+	now := all[(len(all)-1)/2]
+	if ix.roster.Current > 0 {
+		now = max(now, ix.roster.Floor)
 	}
-	return 0
+	if now == math.MinInt64 {
+		return 0
+	}
+	return now
 }
 
 // Genesis returns the network's policy as the ledger has it.
@@ -64,7 +69,7 @@ func (ix *Index) Device(id record.ID) (record.DeviceState, []string, bool, bool)
 	if d == nil || ix.genesis == nil {
 		return record.DeviceState{}, nil, false, false
 	}
-	for _, m := range ix.genesis.Members {
+	for _, m := range ix.epochOf(d).Members {
 		if d.acks[m.MSP] {
 			acknowledged = append(acknowledged, m.MSP)
 		}
@@ -95,11 +100,11 @@ func (ix *Index) Acknowledged(device record.ID, member string) bool {
 	return d != nil && d.acks[member]
 }
 
-// PieceKey returns the ledger's record of a piece's PRF key.
-func (ix *Index) PieceKey(piece int) (record.PieceKey, bool) {
+// PieceKey returns the ledger's record of the PRF key of an epoch's piece.
+func (ix *Index) PieceKey(epoch uint32, piece int) (record.PieceKey, bool) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	k, ok := ix.pieceKeys[piece]
+	k, ok := ix.pieceKeys[pieceOf{epoch, piece}]
 	return k, ok
 }
 
@@ -159,6 +164,7 @@ type Counts struct {
 	Patients     int            `json:"patients"`
 	Devices      int            `json:"devices"`
 	Ready        int            `json:"ready"` // devices whose seeds every holder has
+	Quarantined  int            `json:"quarantined"`
 	Consents     int            `json:"consents"`
 	Pointers     int            `json:"pointers"`
 	Available    int            `json:"available"` // of these, found by threshold members
@@ -180,6 +186,9 @@ func (ix *Index) Counts() Counts {
 	for _, d := range ix.devices {
 		if ix.ready(d) {
 			c.Ready++
+		}
+		if d.state.Quarantined != nil {
+			c.Quarantined++
 		}
 	}
 	for _, p := range ix.patients {

@@ -1,0 +1,73 @@
+package index
+
+import (
+	"errors"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+func (ix *Index) putRoster(w write) error {
+	r, err := decode[record.Roster](w)
+	if err != nil {
+		return err
+	}
+	if r.Epoch(r.Current) == nil {
+		return errors.New("the current epoch is not among those that live")
+	}
+	ix.roster = r
+	for _, e := range r.Epochs {
+		if s, ok := ix.epochs[e.Number]; !ok {
+			s.Epoch = e
+			ix.epochs[e.Number] = s
+		}
+	}
+	ix.now = ix.median()
+	return nil
+}
+
+func (ix *Index) putEpoch(w write) error {
+	s, err := decode[record.EpochState](w)
+	if err != nil {
+		return err
+	}
+	ix.epochs[s.Epoch.Number] = s
+	return nil
+}
+
+// epochOf is the epoch that a device is enrolled in.
+func (ix *Index) epochOf(d *device) *record.Epoch {
+	e := ix.epochs[d.state.Device.Epoch].Epoch
+	return &e
+}
+
+// Roster returns which epochs live.
+func (ix *Index) Roster() record.Roster {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.roster
+}
+
+// Epoch returns the ledger's record of an epoch, retired ones too; fault.NotFound
+// where there is none.
+func (ix *Index) Epoch(number uint32) (record.EpochState, error) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	s, ok := ix.epochs[number]
+	if !ok {
+		return s, fault.New(fault.NotFound, "no epoch %d in the %d blocks read so far", number, ix.height)
+	}
+	return s, nil
+}
+
+// Living returns an epoch that has not been retired; fault.Expired where it has.
+func (ix *Index) Living(number uint32) (record.Epoch, error) {
+	s, err := ix.Epoch(number)
+	if err != nil {
+		return s.Epoch, err
+	}
+	if s.Retired != 0 {
+		return s.Epoch, fault.New(fault.Expired, "epoch %d is retired: nothing of its devices is opened any more", number)
+	}
+	return s.Epoch, nil
+}
