@@ -274,10 +274,10 @@ func (ix *Index) Stale(queryID string, attempt int) (uint64, []record.ID, error)
 	return ix.stale(q, members)
 }
 
-// Eligible answers who would be in a query about the current epoch's devices if it
-// were made now; nothing is charged. metric is the key of a question of the network's
-// row schema. Query and Root stay empty, Position is the newest block.
-func (ix *Index) Eligible(asker, purpose, metric string, from, until int64, rho uint64, exact bool) (Cohort, error) {
+// Eligible answers who would be in a query about an epoch's devices if it were made
+// now; nothing is charged. metric is the key of a question of the network's row
+// schema. Query and Root stay empty, Position is the newest block.
+func (ix *Index) Eligible(epoch uint32, asker, purpose, metric string, from, until int64, rho uint64, exact bool) (Cohort, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	if ix.genesis == nil {
@@ -285,7 +285,7 @@ func (ix *Index) Eligible(asker, purpose, metric string, from, until int64, rho 
 	}
 	members, size, ok := ix.derive(question{
 		asker: asker, purpose: purpose, metrics: ix.metricsOf(metric), from: from, until: until,
-		rho: rho, exact: exact, now: ix.now, epoch: ix.roster.Current,
+		rho: rho, exact: exact, now: ix.now, epoch: epoch,
 	}, latest)
 	if !ok || len(ix.waiting) > 0 {
 		return Cohort{}, fault.New(fault.Unavailable, "details of consents have not arrived here yet")

@@ -519,7 +519,7 @@ func BenchmarkCohort(b *testing.B) {
 	ix := apply(b, l.blocks)
 	b.Run("derive", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := ix.Eligible(members[0], purpose, metric, hour0, hour0+48, 1, false); err != nil {
+			if _, err := ix.Eligible(0, members[0], purpose, metric, hour0, hour0+48, 1, false); err != nil {
 				b.Fatal(err)
 			}
 		}

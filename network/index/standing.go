@@ -18,14 +18,15 @@ func (ix *Index) DeviceIDs(from int) []record.ID {
 	return slices.Clone(ix.deviceOrder[from:])
 }
 
-// Ready returns the devices whose seeds every member holds, in the order of their
-// enrolment.
-func (ix *Index) Ready() []record.ID {
+// Ready returns the devices of an epoch whose seeds every member holds, those in
+// quarantine left out, in the order of their enrolment.
+func (ix *Index) Ready(epoch uint32) []record.ID {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	var out []record.ID
 	for _, id := range ix.deviceOrder {
-		if ix.ready(ix.devices[id]) {
+		d := ix.devices[id]
+		if d.state.Device.Epoch == epoch && d.state.Quarantined == nil && ix.ready(d) {
 			out = append(out, id)
 		}
 	}

@@ -75,6 +75,9 @@ func (in *Institution) agreed(ctx context.Context, asker, id string, attempt int
 		if q.Asker != asker {
 			return false, fault.New(fault.Forbidden, "query %s is not %s's: shares go to the asker only", id, asker)
 		}
+		if err := in.mine(q); err != nil {
+			return false, err
+		}
 		open := q.Status == record.QueryAsked || q.Status == record.QueryAgreed
 		if attempt > 0 && q.Attempt == attempt && q.Status == record.QueryAgreed {
 			unconfirmed = in.index.Unconfirmed(id)
@@ -114,6 +117,9 @@ func (in *Institution) standing(ctx context.Context, q record.QueryState) (uint6
 	if err := in.await(ctx, read, late); err != nil {
 		return 0, err
 	}
+	if err := in.mine(q); err != nil {
+		return 0, err
+	}
 	c, err := in.index.Cohort(q.ID, q.Attempt)
 	if err != nil {
 		return 0, err
@@ -130,7 +136,7 @@ func (in *Institution) standing(ctx context.Context, q record.QueryState) (uint6
 		return 0, fault.New(fault.Forbidden, "patients have withdrawn since the release; its shares are not given again")
 	}
 	if len(gone) > 0 {
-		return 0, fault.New(fault.TooEarly, "patients have withdrawn since the cohort of attempt %d was derived: wait for the next", q.Attempt)
+		return 0, fault.New(fault.TooEarly, "patients have withdrawn or their devices are in quarantine since the cohort of attempt %d was derived: wait for the next", q.Attempt)
 	}
 	return checked, nil
 }

@@ -103,13 +103,15 @@ func (r *Refusal) Error() string {
 	return fmt.Sprintf("%s has %d eligible patients, the minimum is %d", r.Metric, r.Size, r.Minimum)
 }
 
-// Ask makes a query within a study of this institution and returns its release.
+// Ask makes a query about the devices of this process's epoch, within a study of
+// this institution, and returns its release.
 // The study is debited whatever comes of it. A cohort below the minimum is
 // fault.TooFew, with a *Refusal as its cause; shares that differ are
 // fault.Conflict, with a *Dispute. After any error that names the query, Fetch
 // may be tried.
 func (in *Institution) Ask(ctx context.Context, ask record.Ask) (*Answer, error) {
 	start := time.Now()
+	ask.Epoch = in.context.Epoch
 	var q record.QueryState
 	if res, err := in.submit(ctx, "Query:Ask", ask, &q); err != nil {
 		if fault.Of(err) == fault.Unavailable && res.TxID != "" {

@@ -409,7 +409,7 @@ func TestAttackRowNotMatchingPointer(t *testing.T) {
 func TestAttackRowThatMembersVouchedForWronglyIsRefused(t *testing.T) {
 	w := settledWorld(t, 11)
 	in := w.members[hospitalA]
-	c, err := in.index.Eligible(msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, true)
+	c, err := in.index.Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -462,7 +462,7 @@ func TestAttackRowThatIsNotCommittedNeverCounts(t *testing.T) {
 	bad.Signature = must(record.Sign(w.patients[0].devKey, bad.Pointer.Digest(networkName)))
 	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: pointers})
 	w.everywhere("rows available", func(in *Institution) bool { return in.Index().Counts().Available == len(pointers)-1 })
-	c, err := w.members[hospitalA].Index().Eligible(msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, true)
+	c, err := w.members[hospitalA].Index().Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,15 +30,20 @@ type Blobs interface {
 
 // Config is what an institution is made of.
 type Config struct {
-	Genesis  record.Genesis
-	Member   int              // place in Genesis.Members
+	Genesis record.Genesis
+	// Epoch is the one whose devices and queries this process serves, as the ledger
+	// has it; without members it is epoch 0, the genesis. A member runs one process,
+	// with a directory and an address of its own, for each epoch it is in, until the
+	// epoch is retired.
+	Epoch    record.Epoch
+	Member   int              // place in the epoch's members
 	Identity network.Identity // also its TLS identity towards other members
 	Client   network.Client
 	// Height returns the number of blocks that its peer has. A share is given
 	// only after the index has read all of them.
 	Height  func(context.Context) (uint64, error)
-	HPKE    *he.HPKEPrivate   // of Genesis.Members[Member].HPKEKey
-	SignKey *ecdsa.PrivateKey // of Genesis.Members[Member].SignKey
+	HPKE    *he.HPKEPrivate   // of the epoch's Members[Member].HPKEKey
+	SignKey *ecdsa.PrivateKey // of the epoch's Members[Member].SignKey
 	// Dir holds the durable state; see package documentation. It is made if
 	// needed, for this user alone.
 	Dir    string
@@ -54,7 +59,8 @@ type Config struct {
 
 // Institution is one member at work.
 type Institution struct {
-	cfg     Config
+	cfg     Config // its Genesis has the members, threshold and profile of the epoch
+	genesis record.Genesis
 	self    record.Member
 	context he.Context
 	params  *he.Params
@@ -85,6 +91,8 @@ const defaultPatience = 30 * time.Second
 // New checks the configuration and opens the state. Call Run to start and Close
 // when Run has returned.
 func New(cfg Config) (*Institution, error) {
+	genesis := cfg.Genesis
+	cfg.inEpoch()
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
@@ -100,8 +108,9 @@ func New(cfg Config) (*Institution, error) {
 	}
 	self := cfg.Genesis.Members[cfg.Member]
 	in := &Institution{
-		cfg: cfg, self: self, context: he.Context{Network: cfg.Genesis.Network}, params: params,
-		index: index.New(), blocks: newSignal(), queries: newLocks(), checked: newVerdicts(),
+		cfg: cfg, genesis: genesis, self: self, params: params,
+		context: he.Context{Network: genesis.Network, Epoch: cfg.Epoch.Number},
+		index:   index.New(), blocks: newSignal(), queries: newLocks(), checked: newVerdicts(),
 		log: cfg.Log.With("member", self.MSP),
 	}
 	if in.server, err = network.ServerTLS(cfg.Identity, cfg.Roots); err != nil {
@@ -165,10 +174,14 @@ func (in *Institution) openColumns() error {
 	return err
 }
 
-// claimState makes sure that a state directory serves one member of one network
-// only: answers of another would not be found when they are asked again.
+// claimState makes sure that a state directory serves one member of one epoch of
+// one network only: answers of another would not be found when they are asked again.
 func (in *Institution) claimState() error {
-	want, err := json.Marshal([]string{in.cfg.Genesis.Network, in.self.MSP})
+	owner := []string{in.genesis.Network, in.self.MSP}
+	if e := in.context.Epoch; e > 0 {
+		owner = append(owner, fmt.Sprintf("epoch %d", e))
+	}
+	want, err := json.Marshal(owner)
 	if err != nil {
 		return err
 	}
@@ -180,7 +193,7 @@ func (in *Institution) claimState() error {
 		return in.vault.put(entry{"owner", want})
 	}
 	if !bytes.Equal(got, want) {
-		return fmt.Errorf("the state in %s is of another member or network: %s", filepath.Clean(in.cfg.Dir), got)
+		return fmt.Errorf("the state in %s is of another member, epoch or network: %s", filepath.Clean(in.cfg.Dir), got)
 	}
 	return nil
 }

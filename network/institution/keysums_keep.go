@@ -25,14 +25,17 @@ const (
 // would cover if it were made now. What changed since the last round is added and
 // taken off.
 func (in *Institution) keepKeySums(ctx context.Context) error {
+	if in.ended() {
+		return nil
+	}
 	start := time.Now()
 	scopes := map[record.ID]bool{}
-	if err := in.keepScope(scopes, "ready", in.index.Ready()); err != nil {
+	if err := in.keepScope(scopes, "ready", in.index.Ready(in.context.Epoch)); err != nil {
 		return err
 	}
 	for _, s := range in.index.Studies(keptStudies) {
 		for _, metric := range s.Study.Metrics {
-			c, err := in.index.Eligible(s.Owner, s.Study.Purpose, metric, s.Study.From, s.Study.Until, 0, false)
+			c, err := in.index.Eligible(in.context.Epoch, s.Owner, s.Study.Purpose, metric, s.Study.From, s.Study.Until, 0, false)
 			if err != nil {
 				return err
 			}

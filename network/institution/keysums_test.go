@@ -190,7 +190,7 @@ func TestKeySumsFollowTheLedger(t *testing.T) {
 		return len(in.secrets.entries)
 	}
 	covers := func(devices int) bool {
-		c := must(in.index.Eligible(msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, false))
+		c := must(in.index.Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, false))
 		set := must(in.sums.setOf(devicesOf(c)))
 		return set.size() == devices && in.sums.nearest(0, set).set.distance(set) == 0 && in.sums.nearest(2, set).set.distance(set) == 0
 	}
@@ -218,7 +218,7 @@ func TestAttackHoldersWhoseKeySumsDiffer(t *testing.T) {
 	w := settledWorld(t, 11)
 	w.study("noisy", false)
 	in := w.members[hospitalB].Institution
-	all := must(in.sums.setOf(in.index.Ready()))
+	all := must(in.sums.setOf(in.index.Ready(0)))
 	w.wait("the sum is kept", func() bool { return in.sums.nearest(0, all).set.distance(all) == 0 })
 	w.everywhere("nothing goes on", func(in *Institution) bool { return in.index.Height() == w.ledger.Height() })
 	honest := in.sums.nearest(0, all)
@@ -304,7 +304,7 @@ func TestErasedDeviceLeavesNothingBehind(t *testing.T) {
 		}
 	}
 	in.secrets.mu.Unlock()
-	without := must(in.sums.setOf(in.sums.withoutErased(in.index.Ready())))
+	without := must(in.sums.setOf(in.sums.withoutErased(in.index.Ready(0))))
 	w.wait("sums without the device", func() bool { return in.sums.nearest(0, without).set.distance(without) == 0 })
 	if holds() {
 		t.Error("a later sum has the device")

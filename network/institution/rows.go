@@ -59,7 +59,7 @@ func (in *Institution) vouch(ctx context.Context, batches []index.Batch) ([]inde
 			if done {
 				return nil
 			}
-			bitmap, missing := in.inspect(gctx, b)
+			bitmap, missing := in.inspect(gctx, b, before)
 			mu.Lock()
 			defer mu.Unlock()
 			if missing {
@@ -96,13 +96,19 @@ func (in *Institution) signAvailable(b index.Batch, bitmap []byte) (record.Signe
 	return record.SignedAvailable{Post: post, Member: in.self.MSP, Signature: sig}, err
 }
 
-// inspect returns a batch's bitmap, and whether a blob could not be fetched.
-// Day roots carry no blob; the device has signed them and that is all.
-func (in *Institution) inspect(ctx context.Context, b index.Batch) ([]byte, bool) {
+// inspect returns a batch's bitmap, with the bits of this member's earlier post,
+// and whether a blob could not be fetched. Day roots carry no blob; the device has
+// signed them and that is all. Rows of another epoch's devices are left to the
+// process that serves it.
+func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte) ([]byte, bool) {
 	missing := false
 	bitmap := make([]byte, (len(b.Pointers)+7)/8)
+	copy(bitmap, before)
 	for i, p := range b.Pointers {
 		found := true
+		if p.Kind == record.KindRow && !in.serves(p.Device) {
+			continue
+		}
 		if p.Kind == record.KindRow {
 			rows, err := in.rowsOf(ctx, p)
 			if err != nil && in.index.ErasedDevice(p.Device) {

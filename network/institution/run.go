@@ -44,6 +44,7 @@ func (in *Institution) Run(ctx context.Context) error {
 		{"cohorts", in.keepCohorts},
 		{"predicates", in.expirePredicates},
 		{"key sums", in.keepKeySums},
+		{"epoch", in.keepEpoch},
 	}
 	for _, d := range duties {
 		g.Go(func() error { return in.onChange(ctx, d.name, d.work) })
@@ -110,7 +111,7 @@ func (in *Institution) checkGenesis() error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(in.cfg.Genesis)
+	b, err := json.Marshal(in.genesis)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,9 @@ func (in *Institution) onChange(ctx context.Context, name string, work func(cont
 		changed := in.blocks.next()
 		ready, err := in.caughtUp(ctx)
 		if ready && in.hasGenesis() {
-			err = work(ctx)
+			if err = in.checkEpoch(); err == nil {
+				err = work(ctx)
+			}
 		}
 		var again <-chan time.Time
 		if err == nil {

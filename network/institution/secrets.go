@@ -96,6 +96,14 @@ func (s *secrets) keep(e *expanded) {
 	}
 }
 
+// forget drops every expanded piece.
+func (s *secrets) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.order.Init()
+	clear(s.entries)
+}
+
 // change is a device that begins or ends to have rows at an hour.
 type change struct {
 	hour   int64

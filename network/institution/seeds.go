@@ -30,6 +30,9 @@ func (d *seedDuty) bind(in *Institution) func(context.Context) error {
 }
 
 func (d *seedDuty) work(ctx context.Context, in *Institution) error {
+	if in.ended() {
+		return nil
+	}
 	fresh := in.index.Devices(d.next)
 	d.next += len(fresh)
 	for part := range slices.Chunk(d.waiting.take(fresh), record.MaxBatch) {
@@ -46,20 +49,26 @@ func (d *seedDuty) work(ctx context.Context, in *Institution) error {
 }
 
 // openSeeds returns the devices whose seeds are on disk now and those to try
-// again. A device whose seeds do not open is in neither: it never counts, and
-// nothing that it could do later changes that.
+// again. A device whose seeds do not open is complained about, and then in
+// neither: it never counts, and nothing that it could do later changes that.
 func (in *Institution) openSeeds(ctx context.Context, devices []record.DeviceState) ([]record.ID, []record.DeviceState) {
 	var held []record.ID
 	var later []record.DeviceState
 	var entries []entry
 	for _, d := range devices {
-		if in.index.Acknowledged(d.ID, in.self.MSP) || in.index.Erased(d.Device.Patient) {
+		if d.Device.Epoch != in.context.Epoch || in.index.Acknowledged(d.ID, in.self.MSP) || in.index.Erased(d.Device.Patient) {
 			continue
 		}
 		got, err := in.openDevice(ctx, d)
 		switch {
 		case errors.Is(err, he.ErrBox):
 			in.log.Warn("the seeds of a device do not open; it is not acknowledged", "device", d.ID.Short(), "err", err)
+			if err := in.complain(ctx, d); err != nil {
+				in.log.Warn("the complaint could not be made", "device", d.ID.Short(), "err", err)
+				if worthRetry(err) {
+					later = append(later, d)
+				}
+			}
 		case err != nil:
 			in.log.Debug("seeds are not there yet", "device", d.ID.Short(), "err", err)
 			later = append(later, d)
@@ -119,13 +128,16 @@ func (in *Institution) blob(ctx context.Context, id record.ID) ([]byte, error) {
 // keepPieceKeys makes the PRF keys of the pieces whose first holder this member
 // is, and opens those that other first holders have posted.
 func (in *Institution) keepPieceKeys(ctx context.Context) error {
+	if in.ended() {
+		return nil
+	}
 	sharing := in.params.Sharing()
 	for _, piece := range sharing.Held(in.cfg.Member) {
 		_, err := in.pieceKey(piece)
 		if err == nil {
 			continue // stored, and the same as the ledger's
 		}
-		posted, onLedger := in.index.PieceKey(piece)
+		posted, onLedger := in.index.PieceKey(in.context.Epoch, piece)
 		switch {
 		case onLedger:
 			err = in.takePieceKey(piece, posted)
@@ -148,7 +160,7 @@ func (in *Institution) pieceKey(piece int) (he.PieceKey, error) {
 	if err != nil {
 		return key, err
 	}
-	posted, onLedger := in.index.PieceKey(piece)
+	posted, onLedger := in.index.PieceKey(in.context.Epoch, piece)
 	if !found || !onLedger {
 		return key, fault.New(fault.Unavailable, "the key of piece %d is not there yet; try again", piece)
 	}
@@ -173,7 +185,7 @@ func (in *Institution) makePieceKey(ctx context.Context, piece int) error {
 			return err
 		}
 	}
-	post := record.PieceKey{Piece: piece, Check: key.Check(in.context, piece)}
+	post := record.PieceKey{Epoch: in.context.Epoch, Piece: piece, Check: key.Check(in.context, piece)}
 	for _, m := range in.params.Sharing().Holders(piece) {
 		if m == in.cfg.Member {
 			continue
