@@ -53,7 +53,7 @@ func (c *call) post(s record.SignedAvailable) (bool, error) {
 	if s.Member != c.msp {
 		return false, fault.New(fault.Forbidden, "%s cannot post for %s", c.msp, clip(s.Member))
 	}
-	if err := record.Verify(c.member(c.msp).SignKey, s.Post.Digest(c.genesis.Network), s.Signature); err != nil {
+	if err := c.signedByMember(s.Post.Digest(c.genesis.Network), s.Signature); err != nil {
 		return false, fault.New(fault.BadSignature, "the member's signature: %w", err)
 	}
 	var batch record.Batch

@@ -66,6 +66,7 @@ type world struct {
 	hours    int64    // that devices measure
 	patience time.Duration
 	patients []*person
+	epoch    record.Epoch      // that devices enrol in
 	truth    privacy.HourStats // of all readings, for exact answers
 	// hour is what the device of patient i seals for the h-th hour.
 	hour func(i int, h int64) privacy.Hour
@@ -83,6 +84,7 @@ type person struct {
 	in      record.Inception
 	id      record.ID
 	device  record.ID
+	epoch   uint32
 	devKey  *ecdsa.PrivateKey
 	sealing *he.DeviceKey
 	consent consent.Document
@@ -130,7 +132,7 @@ func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 	for _, f := range change {
 		f(&w.genesis)
 	}
-	w.params = must(parameters(w.genesis))
+	w.params, w.epoch = must(parameters(w.genesis)), w.genesis.FirstEpoch()
 	w.ledger = must(embedded.Open(embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Channel: networkName, Roots: w.roots, Chaincode: must(chaincode.New())}))
 	t.Cleanup(func() {
 		for i := range w.members {
@@ -191,6 +193,13 @@ func (w *world) up(i int, change ...func(*Config)) *Institution {
 	if cfg.Listen == nil {
 		cfg.Listen = w.listen(w.peers[msps[i]])
 	}
+	w.members[i] = w.run(cfg)
+	return w.members[i].Institution
+}
+
+// run starts a member's process.
+func (w *world) run(cfg Config) *running {
+	w.t.Helper()
 	in, err := New(cfg)
 	if err != nil {
 		w.t.Fatal(err)
@@ -200,17 +209,16 @@ func (w *world) up(i int, change ...func(*Config)) *Institution {
 	go func() {
 		defer close(done)
 		if err := in.Run(ctx); err != nil {
-			w.t.Errorf("%s: %v", msps[i], err)
+			w.t.Errorf("%s: %v", in.MSP(), err)
 		}
 	}()
-	w.members[i] = &running{in, func() {
+	return &running{in, func() {
 		cancel()
 		<-done
 		if err := in.Close(); err != nil {
 			w.t.Error(err)
 		}
 	}}
-	return in
 }
 
 // listen takes an address, again after a moment if some connection has its port.
@@ -321,14 +329,15 @@ func (w *world) enrolDevice(p *person) {
 	w.t.Helper()
 	key := record.PublicKeyBytes(&p.devKey.PublicKey)
 	p.device = record.DeviceID(networkName, key)
-	c := he.Context{Network: networkName}
-	d := record.Device{Key: key, Patient: p.id, FirstHour: firstHour, Profile: w.genesis.Profile, Metrics: w.metrics}
+	p.epoch = w.epoch.Number
+	c := p.context()
+	d := record.Device{Key: key, Patient: p.id, FirstHour: firstHour, Profile: w.epoch.Profile, Epoch: p.epoch, Metrics: w.metrics}
 	var seeds []he.Seed
 	for piece := range w.params.Sharing().Pieces() {
 		seeds = append(seeds, he.NewSeed())
 		d.SeedHashes = append(d.SeedHashes, w.params.SeedHash(c, p.device, piece, seeds[piece]))
 	}
-	d.SeedBlob = w.blobs.put(must(w.params.SealSeeds(c, p.device, seeds, w.genesis.Members)))
+	d.SeedBlob = w.blobs.put(must(w.params.SealSeeds(c, p.device, seeds, w.epoch.Members)))
 	p.sealing = must(w.params.NewDeviceKey(c, p.device, seeds))
 	digest := record.Digest(record.DomainDevice, networkName, d)
 	w.submit(hospitalA, "Registry:EnrolDevice", record.EnrolDevice{
@@ -336,6 +345,8 @@ func (w *world) enrolDevice(p *person) {
 		PatientSignature: must(record.Sign(p.key, digest)),
 	})
 }
+
+func (p *person) context() he.Context { return he.Context{Network: networkName, Epoch: p.epoch} }
 
 // measure seals and anchors an hour's row after the other for everybody, except hour 1 of the
 // second patient, and waits until they count.
@@ -365,7 +376,7 @@ func (w *world) upload(i int, p *person) []record.SignedPointer {
 		p.stats = add(p.stats, stats)
 		w.truth = add(w.truth, stats)
 		payloads := must(schema.HourRow(hour))
-		row := must(w.params.Seal(he.Context{Network: networkName}, p.sealing, he.Window{Hour: firstHour + h}, payloads))
+		row := must(w.params.Seal(p.context(), p.sealing, he.Window{Hour: firstHour + h}, payloads))
 		rows = append(rows, record.BlobRow{Hour: firstHour + h, Row: row})
 	}
 	blob := w.blobs.put(must(record.EncodeRows(p.device, rows)))

@@ -1,0 +1,201 @@
+package institution
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/opening"
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+func TestADeviceWithWrongSeedsIsComplainedAbout(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(2)
+	good := w.params
+	for name, spoil := range map[string]func(d *record.Device, seeds []he.Seed, blob *[]byte){
+		"a wrong seed": func(_ *record.Device, seeds []he.Seed, _ *[]byte) { seeds[1] = he.NewSeed() },
+		"no blob of seeds": func(_ *record.Device, _ []he.Seed, blob *[]byte) {
+			if *blob != nil {
+				*blob = []byte("none")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &person{key: w.patients[0].key, id: w.patients[0].id, devKey: newKey()}
+			id := w.enrolSpoiled(p, good, spoil)
+			w.everywhere(name+" quarantined", func(in *Institution) bool {
+				s, _, ready, ok := in.Index().Device(id)
+				return ok && !ready && s.Quarantined != nil && s.Quarantined.How == record.ByEvidence
+			})
+		})
+	}
+	if w.members[hospitalA].Index().Counts().Quarantined != 2 {
+		t.Error("honest devices are in quarantine")
+	}
+}
+
+// enrolSpoiled enrols a device that seals something else than it says.
+func (w *world) enrolSpoiled(p *person, params *he.Params, spoil func(*record.Device, []he.Seed, *[]byte)) record.ID {
+	w.t.Helper()
+	key := record.PublicKeyBytes(&p.devKey.PublicKey)
+	id := record.DeviceID(networkName, key)
+	d := record.Device{Key: key, Patient: p.id, FirstHour: firstHour, Profile: w.epoch.Profile, Metrics: w.metrics}
+	var seeds []he.Seed
+	for piece := range params.Sharing().Pieces() {
+		seeds = append(seeds, he.NewSeed())
+		d.SeedHashes = append(d.SeedHashes, params.SeedHash(p.context(), id, piece, seeds[piece]))
+	}
+	var blob []byte
+	spoil(&d, seeds, &blob)
+	blob = must(params.SealSeeds(p.context(), id, seeds, w.epoch.Members))
+	spoil(&d, seeds, &blob)
+	d.SeedBlob = w.blobs.put(blob)
+	digest := record.Digest(record.DomainDevice, networkName, d)
+	w.submit(hospitalA, "Registry:EnrolDevice", record.EnrolDevice{
+		Device: d, DeviceSignature: must(record.Sign(p.devKey, digest)), PatientSignature: must(record.Sign(p.key, digest)),
+	})
+	return id
+}
+
+func TestAComplaintIsNotMadeAboutSoundSeeds(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(1)
+	in := w.members[hospitalB].Institution
+	s, _, _, _ := in.Index().Device(w.patients[0].device)
+	err := in.complain(t.Context(), s)
+	if err == nil || worthRetry(err) {
+		t.Fatalf("complaint: %v", err)
+	}
+	if !strings.Contains(err.Error(), opening.ErrSound.Error()) {
+		t.Errorf("%v does not say that the seeds are right", err)
+	}
+}
+
+// renew begins the next epoch: hospital B has new keys, and every member a second
+// process, which the devices that enrol from now on are for.
+func (w *world) renew() [3]*running {
+	w.t.Helper()
+	next := record.Epoch{Number: w.epoch.Number + 1, Threshold: 2, Members: slices.Clone(w.epoch.Members), Profile: w.epoch.Profile}
+	hpke, signing := slices.Clone(w.hpke), slices.Clone(w.signing)
+	hpke[hospitalB], signing[hospitalB] = must(he.NewHPKEKey()), newKey()
+	next.Members[hospitalB].HPKEKey = hpke[hospitalB].Public()
+	next.Members[hospitalB].SignKey = record.PublicKeyBytes(&signing[hospitalB].PublicKey)
+	for _, i := range []int{hospitalA, association} {
+		w.submit(i, "Registry:VoteEpoch", record.VoteEpoch{Epoch: next, Signature: must(record.Sign(w.signing[i], next.Digest(networkName)))})
+	}
+	var out [3]*running
+	peers := map[string]string{}
+	var cfgs []Config
+	for i, msp := range msps {
+		cfg := w.config(i)
+		cfg.Listen = w.listen("127.0.0.1:0")
+		peers[msp] = cfg.Listen.Addr().String()
+		cfg.Epoch, cfg.Peers, cfg.Dir = next, peers, filepath.Join(w.dir, "next", msp)
+		cfg.HPKE, cfg.SignKey = hpke[i], signing[i]
+		cfgs = append(cfgs, cfg)
+	}
+	for i := range msps {
+		out[i] = w.run(cfgs[i])
+		w.t.Cleanup(out[i].stop)
+	}
+	w.epoch = next
+	return out
+}
+
+func (w *world) truthOf(epoch uint32) privacy.HourStats {
+	var sum privacy.HourStats
+	for _, p := range w.patients {
+		if p.epoch == epoch {
+			sum = add(sum, p.stats)
+		}
+	}
+	return sum
+}
+
+func TestBothEpochsAnswerUntilTheOldOneIsRetired(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(11)
+	next := w.renew()
+	w.enrol(12)
+	w.measure()
+	w.study("exact", true)
+	old, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.want(old, w.truthOf(0))
+	fresh, err := next[hospitalA].Ask(t.Context(), ask("exact", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.want(fresh, w.truthOf(1))
+	if old.Cohort != 11 || fresh.Cohort != 12 {
+		t.Errorf("cohorts of %d and %d, want 11 and 12", old.Cohort, fresh.Cohort)
+	}
+
+	for _, i := range []int{hospitalA, association} {
+		w.submit(i, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 0})
+	}
+	for i := range msps {
+		w.wait("seeds deleted", func() bool {
+			left, err := w.members[i].vault.names("seed/")
+			return err == nil && len(left) == 0
+		})
+		if kept, err := next[i].vault.names("seed/"); err != nil || len(kept) != 12*2 {
+			t.Errorf("member %d keeps %d seeds of the new epoch (%v)", i, len(kept), err)
+		}
+	}
+	_, err = w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	wantFault(t, err, fault.Expired)
+	_, err = w.members[hospitalB].answer(t.Context(), msps[hospitalA], old.QueryID, 0)
+	wantFault(t, err, fault.Expired)
+	if _, err := next[hospitalA].Fetch(t.Context(), fresh.QueryID); err != nil {
+		t.Errorf("the new epoch's answer again: %v", err)
+	}
+}
+
+func TestAttackShareOfAnotherEpochsQuery(t *testing.T) {
+	w := newWorld(t)
+	next := w.renew()
+	w.enrol(11)
+	w.measure()
+	w.study("exact", true)
+	a, err := next[hospitalA].Ask(t.Context(), ask("exact", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wait("the query is known", func() bool {
+		_, err := w.members[hospitalB].Index().Query(a.QueryID)
+		return err == nil
+	})
+	_, err = w.members[hospitalB].answer(t.Context(), msps[hospitalA], a.QueryID, 0)
+	wantFault(t, err, fault.Conflict)
+}
+
+func TestAProcessOfAnotherEpochThanTheLedgersDoesNothing(t *testing.T) {
+	w := newWorld(t)
+	next := w.renew()
+	forged := next[hospitalA].cfg.Epoch
+	forged.Members = slices.Clone(forged.Members)
+	forged.Members[association].HPKEKey = must(he.NewHPKEKey()).Public()
+	cfg := w.config(hospitalA)
+	cfg.Epoch, cfg.Dir, cfg.Listen = forged, filepath.Join(w.dir, "forged"), nil
+	r := w.run(cfg)
+	t.Cleanup(r.stop)
+	w.wait("it has read the ledger", func() bool { return r.Index().Height() == w.ledger.Height() })
+	wantFault(t, r.checkEpoch(), fault.Conflict)
+	if _, err := r.Ask(t.Context(), ask("exact", 0)); err == nil {
+		t.Error("it asks")
+	}
+
+	cfg = w.config(hospitalB)
+	cfg.Epoch, cfg.Dir, cfg.SignKey = next[hospitalA].cfg.Epoch, filepath.Join(w.dir, "other"), newKey()
+	if _, err := New(cfg); err == nil {
+		t.Error("a process with another key than the epoch has for its member starts")
+	}
+}
