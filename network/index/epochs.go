@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -39,6 +40,28 @@ func (ix *Index) putEpoch(w write) error {
 func (ix *Index) epochOf(d *device) *record.Epoch {
 	e := ix.epochs[d.state.Device.Epoch].Epoch
 	return &e
+}
+
+// speaks reports whether a post is by a member of an epoch with its key there. The
+// chaincode has checked it with some key of the member's; which one matters only
+// where epochs have different ones.
+func (ix *Index) speaks(number uint32, s record.SignedAvailable) bool {
+	e := ix.epochs[number].Epoch
+	m := e.Member(s.Member)
+	if m == nil || !ix.rekeyed(*m) {
+		return m != nil
+	}
+	return record.Verify(m.SignKey, s.Post.Digest(ix.genesis.Network), s.Signature) == nil
+}
+
+// rekeyed reports whether another epoch has another signing key for the member.
+func (ix *Index) rekeyed(m record.Member) bool {
+	for _, s := range ix.epochs {
+		if other := s.Epoch.Member(m.MSP); other != nil && !bytes.Equal(other.SignKey, m.SignKey) {
+			return true
+		}
+	}
+	return false
 }
 
 // Roster returns which epochs live.

@@ -69,17 +69,21 @@ func (ix *Index) putAvailable(w write) error {
 	}
 	old := b.posts[s.Member]
 	b.posts[s.Member] = s
+	speaks := map[uint32]bool{}
+	for number := range ix.epochs {
+		speaks[number] = ix.speaks(number, s)
+	}
 	for i, p := range b.pointers {
 		if p == nil || !bit(s.Post.Bitmap, i) || bit(old.Post.Bitmap, i) {
 			continue
 		}
 		ref := p.state.Signed.Pointer
-		epoch := ix.epochOf(ix.devices[ref.Device])
-		if epoch.Place(s.Member) < 0 {
+		device := ix.devices[ref.Device]
+		if !speaks[device.state.Device.Epoch] {
 			continue // a row counts by the members who can open it
 		}
 		p.posts++
-		if p.posts != epoch.Threshold {
+		if p.posts != ix.epochOf(device).Threshold {
 			continue
 		}
 		ix.available++

@@ -91,8 +91,9 @@ func (ix *Index) receipt(p *pointer) record.Receipt {
 		b.tree = newTree(leaves)
 	})
 	r := record.Receipt{Pointer: p.state.Signed, Batch: b.id, Leaf: p.state.Leaf, Count: b.count, Path: b.tree.path(p.state.Leaf)}
-	for _, m := range ix.epochOf(ix.devices[p.state.Signed.Pointer.Device]).Members {
-		if post, ok := b.posts[m.MSP]; ok && bit(post.Post.Bitmap, p.state.Leaf) {
+	epoch := ix.epochOf(ix.devices[p.state.Signed.Pointer.Device])
+	for _, m := range epoch.Members {
+		if post, ok := b.posts[m.MSP]; ok && bit(post.Post.Bitmap, p.state.Leaf) && ix.speaks(epoch.Number, post) {
 			r.Posts = append(r.Posts, post)
 		}
 	}
