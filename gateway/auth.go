@@ -71,9 +71,35 @@ const (
 	maxAsked = 64 // ledger queries for keys at once
 )
 
+// memberKeys returns the keys that living epochs have for a member, none for others.
+// Before the index has the genesis, the configured one stands for it.
+func (g *Gateway) memberKeys(msp string) [][]byte {
+	roster := g.roster()
+	var keys [][]byte
+	for _, e := range roster.Epochs {
+		if m := e.Member(msp); m != nil {
+			keys = append(keys, m.SignKey)
+		}
+	}
+	return keys
+}
+
+func (g *Gateway) roster() record.Roster {
+	if r := g.index.Roster(); len(r.Epochs) > 0 {
+		return r
+	}
+	return g.genesis.FirstRoster()
+}
+
+// members returns who is a member of a living epoch.
+func (g *Gateway) members() []record.Member {
+	r := g.roster()
+	return r.Members()
+}
+
 // keyCache looks up parties' keys on the ledger.
 type keyCache struct {
-	members map[string][]byte // by MSP, from the genesis
+	members func(msp string) [][]byte
 	lookup  func(ctx context.Context, kind string, id record.ID) ([][]byte, error)
 	now     func() time.Time
 	asked   chan struct{}
@@ -87,26 +113,22 @@ type knownKeys struct {
 	until time.Time
 }
 
-func newKeyCache(g record.Genesis, now func() time.Time, lookup func(context.Context, string, record.ID) ([][]byte, error)) *keyCache {
-	c := &keyCache{
-		members: map[string][]byte{}, lookup: lookup, now: now,
+func newKeyCache(members func(string) [][]byte, now func() time.Time, lookup func(context.Context, string, record.ID) ([][]byte, error)) *keyCache {
+	return &keyCache{
+		members: members, lookup: lookup, now: now,
 		asked: make(chan struct{}, maxAsked), known: map[string]knownKeys{},
 	}
-	for _, m := range g.Members {
-		c.members[m.MSP] = m.SignKey
-	}
-	return c
 }
 
 // of returns the keys with which a party may sign; fault.NotFound when the
 // ledger does not know it.
 func (c *keyCache) of(ctx context.Context, a api.Authorization) ([][]byte, error) {
 	if a.Kind == api.PartyMember {
-		key, ok := c.members[a.Name]
-		if !ok {
+		keys := c.members(a.Name)
+		if keys == nil {
 			return nil, fault.New(fault.NotFound, "no member %s", a.Name)
 		}
-		return [][]byte{key}, nil
+		return keys, nil
 	}
 	party := a.Party()
 	if keys := c.remembered(party); keys != nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -11,6 +12,7 @@ import (
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
 )
 
 type devicesService struct {
@@ -74,14 +76,52 @@ func (s devicesService) Get(ctx context.Context, r *apiv1.GetDeviceRequest) (*ap
 		return nil, err
 	}
 	out := &apiv1.GetDeviceResponse{State: &apiv1.DeviceState{}}
-	for _, m := range s.g.genesis.Members {
-		if s.g.index.Acknowledged(id, m.MSP) {
-			out.AcknowledgedBy = append(out.AcknowledgedBy, m.MSP)
-		}
+	_, out.AcknowledgedBy, out.Ready, _ = s.g.index.Device(id)
+	if r, err := s.g.index.Reputation(id); err == nil { // the index may be a block behind
+		out.Reputation = reputation(r)
 	}
-	// Whatever members and threshold, every member holds a piece.
-	out.Ready = len(out.AcknowledgedBy) == len(s.g.genesis.Members)
 	return out, api.ToMessage(d, out.State)
+}
+
+func reputation(r index.Reputation) *apiv1.Reputation {
+	m := &apiv1.Reputation{
+		Hours: r.Hours, Anchored: r.Anchored, Gaps: r.Gaps, Refused: int32(r.Refused), Votes: int32(r.Votes),
+		Flags: make(map[string]int32, len(r.Flags)),
+	}
+	for kind, n := range r.Flags {
+		m.Flags[kind] = int32(n)
+	}
+	return m
+}
+
+// Retire implements apiv1.DevicesServer. The signature is checked before anything
+// is journaled.
+func (s devicesService) Retire(ctx context.Context, r *apiv1.RetireRequest) (*apiv1.Operation, error) {
+	var e record.SignedRetirement
+	if err := api.FromMessage(r.Retirement, &e); err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err)
+	}
+	if r.Device != r.Retirement.Retire.Device {
+		return nil, fault.New(fault.Invalid, "the document is about device %s, the path names %s", r.Retirement.Retire.Device, r.Device)
+	}
+	d, err := s.g.device(ctx, e.Retire.Device)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.g.patient(ctx, d.Device.Patient)
+	if err != nil {
+		return nil, err
+	}
+	digest := record.Digest(record.DomainRetire, s.g.genesis.Network, e.Retire)
+	if !p.SignedBy(digest, e.Signature) && !signedByAny([][]byte{d.Device.Key}, digest, e.Signature) {
+		return nil, fault.New(fault.BadSignature, "the signature of the retirement: %w", record.ErrSignature)
+	}
+	return s.g.begin(ctx, kindRetire, r.Device,
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Retirement{Retirement: r.Retirement}})
+}
+
+func signedByAny(keys [][]byte, digest record.ID, sig []byte) bool {
+	return slices.ContainsFunc(keys, func(key []byte) bool { return record.Verify(key, digest, sig) == nil })
 }
 
 // Upload implements apiv1.DevicesServer: blobs are durable before the operation

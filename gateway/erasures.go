@@ -60,7 +60,7 @@ func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureRece
 	if err := api.ToMessage(receipt.State, out.State); err != nil {
 		return nil, err
 	}
-	for _, m := range s.g.genesis.Members {
+	for _, m := range s.g.members() {
 		duty := &apiv1.ErasureDuty{Member: m.MSP}
 		for _, signed := range receipt.Reports {
 			if signed.Report.Member == m.MSP {

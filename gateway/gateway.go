@@ -44,12 +44,19 @@ type Answers interface {
 	Receipts(device record.ID, kind string, from, until int64) ([]record.Receipt, error)
 	// History returns what happened to a patient's data, oldest first.
 	History(patient record.ID) ([]index.Entry, error)
+	// Reputation is what the ledger shows of how a device behaves.
+	Reputation(device record.ID) (index.Reputation, error)
 }
 
-// Progress is how far an index and the enrolment of a device have come.
+// Progress is how far an index, the enrolment of a device and the members of the
+// network have come.
 type Progress interface {
 	Height() uint64
-	Acknowledged(device record.ID, member string) bool
+	// Device returns a device, who holds its seeds, whether all do, and whether there
+	// is such a device.
+	Device(id record.ID) (record.DeviceState, []string, bool, bool)
+	// Roster returns the epochs that live, and with them the members' keys.
+	Roster() record.Roster
 }
 
 // Gateway serves one network. Its methods are safe for concurrent use.
@@ -98,7 +105,7 @@ func newGateway(cfg Config, now func() time.Time) (*Gateway, error) {
 		genesis: cfg.Genesis, client: cfg.Client, blobs: cfg.Blobs, index: cfg.Index, log: cfg.Log, now: now,
 		large: make(chan struct{}, maxUploads), streams: make(chan struct{}, maxStreams), drain: make(chan struct{}), quit: make(chan struct{}), cancel: cancel,
 	}
-	g.keys = newKeyCache(cfg.Genesis, now, g.partyKeys)
+	g.keys = newKeyCache(g.memberKeys, now, g.partyKeys)
 	g.ops = newOperations(j, now, cfg.Log)
 	g.anchors = newBatcher(cfg.Client, g.ops, cfg.Log, g.quit)
 	g.anchors.discard = g.discardRows

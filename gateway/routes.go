@@ -52,6 +52,7 @@ var routes = []route{
 	newRoute("POST", "/v1/devices/{id}/uploads", api.MaxUpload, nil, api.PartyDevice),
 	newRoute("GET", "/v1/devices/{id}/receipts", 0, []string{"kind", "from", "until"}, api.PartyDevice, api.PartyMember),
 	newRoute("GET", "/v1/devices/{id}/requests", 0, nil, api.PartyDevice),
+	newRoute("POST", "/v1/devices/{id}/retirement", api.MaxBody, nil),
 	newRoute("POST", "/v1/requests/{request}/proof", api.MaxBody, nil, api.PartyDevice),
 	newRoute("GET", "/v1/blobs/{id}", 0, nil, api.PartyMember),
 	newRoute("GET", "/v1/operations/{id}", 0, nil),

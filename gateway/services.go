@@ -24,6 +24,7 @@ const (
 	kindDevice  = "enrol_device"
 	kindUpload  = "upload"
 	kindProve   = "prove"
+	kindRetire  = "retire_device"
 )
 
 // begin journals a write and starts it.

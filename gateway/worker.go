@@ -36,7 +36,7 @@ func (g *Gateway) dispatch(e entry) {
 		g.anchors.uploads <- e
 		return
 	}
-	if e.request.GetConsent() != nil || e.request.GetKeys() != nil || e.request.GetErasure() != nil {
+	if e.request.GetConsent() != nil || e.request.GetKeys() != nil || e.request.GetErasure() != nil || e.request.GetRetirement() != nil {
 		g.ops.urgent <- e // a revocation does not wait behind enrolments
 		return
 	}
@@ -143,6 +143,8 @@ func callOf(genesis record.Genesis, r *apiv1.StoredRequest) (network.Call, error
 		return callWith("Registry:EnrolDevice", d.Device, &record.EnrolDevice{})
 	case *apiv1.StoredRequest_Attest:
 		return callWith("Predicate:Attest", d.Attest, &record.Attest{})
+	case *apiv1.StoredRequest_Retirement:
+		return callWith("Registry:RetireDevice", d.Retirement, &record.SignedRetirement{})
 	}
 	return network.Call{}, fault.New(fault.Internal, "the journal holds a request of an unknown kind")
 }

@@ -177,6 +177,7 @@ type DeviceStatus struct {
 	State          record.DeviceState
 	AcknowledgedBy []string // MSPs that hold the device's seeds
 	Ready          bool     // every holder has acknowledged: its rows count
+	Reputation     *apiv1.Reputation
 }
 
 // Device returns the ledger's record of a device.
@@ -185,7 +186,7 @@ func (c *Client) Device(ctx context.Context, id record.ID) (DeviceStatus, error)
 	if err := c.get(ctx, "/v1/devices/"+id.String(), nil, &m); err != nil {
 		return DeviceStatus{}, err
 	}
-	s := DeviceStatus{AcknowledgedBy: m.AcknowledgedBy, Ready: m.Ready}
+	s := DeviceStatus{AcknowledgedBy: m.AcknowledgedBy, Ready: m.Ready, Reputation: m.Reputation}
 	return s, fromAnswer(m.State, &s.State)
 }
 
@@ -219,6 +220,11 @@ func (c *Client) Requests(ctx context.Context, device record.ID) ([]record.Predi
 		return nil, err
 	}
 	return fromAnswers[record.PredicateState](m.Requests)
+}
+
+// RetireDevice ends a device; the document is signed by its patient or by itself.
+func (c *Client) RetireDevice(ctx context.Context, s record.SignedRetirement) (*Operation, error) {
+	return c.post(ctx, "/v1/devices/"+s.Retire.Device.String()+"/retirement", s, &apiv1.SignedRetirement{})
 }
 
 // Prove answers a predicate request; the device asked signs.

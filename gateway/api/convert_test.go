@@ -25,6 +25,7 @@ var mirrors = []struct {
 	{&record.EnrolPatient{}, &apiv1.EnrolPatient{}},
 	{&record.EnrolDevice{}, &apiv1.EnrolDevice{}},
 	{&record.DeviceState{}, &apiv1.DeviceState{}},
+	{&record.SignedRetirement{}, &apiv1.SignedRetirement{}},
 	{&record.SignedPointer{}, &apiv1.SignedPointer{}},
 	{&record.Receipt{}, &apiv1.Receipt{}},
 	{&record.PredicateState{}, &apiv1.PredicateState{}},

@@ -1038,6 +1038,9 @@ type DeviceState struct {
 	Did           string                 `protobuf:"bytes,3,opt,name=did,proto3" json:"did,omitempty"`
 	Enrolled      int64                  `protobuf:"varint,4,opt,name=enrolled,proto3" json:"enrolled,omitempty"`
 	FromDay       int64                  `protobuf:"varint,5,opt,name=from_day,json=fromDay,proto3" json:"from_day,omitempty"`
+	Quarantined   *Quarantine            `protobuf:"bytes,6,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
+	Retired       *Retirement            `protobuf:"bytes,7,opt,name=retired,proto3" json:"retired,omitempty"`
+	Round         int32                  `protobuf:"varint,8,opt,name=round,proto3" json:"round,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1107,6 +1110,257 @@ func (x *DeviceState) GetFromDay() int64 {
 	return 0
 }
 
+func (x *DeviceState) GetQuarantined() *Quarantine {
+	if x != nil {
+		return x.Quarantined
+	}
+	return nil
+}
+
+func (x *DeviceState) GetRetired() *Retirement {
+	if x != nil {
+		return x.Retired
+	}
+	return nil
+}
+
+func (x *DeviceState) GetRound() int32 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+// Quarantine says that a device counts for nothing since a ledger time, on the
+// evidence of one member or by the vote of several.
+type Quarantine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	How           string                 `protobuf:"bytes,2,opt,name=how,proto3" json:"how,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	By            []string               `protobuf:"bytes,4,rep,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quarantine) Reset() {
+	*x = Quarantine{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quarantine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quarantine) ProtoMessage() {}
+
+func (x *Quarantine) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
+func (*Quarantine) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Quarantine) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Quarantine) GetHow() string {
+	if x != nil {
+		return x.How
+	}
+	return ""
+}
+
+func (x *Quarantine) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Quarantine) GetBy() []string {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// Retirement says that a device ended, and whether it was lost.
+type Retirement struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
+	Lost          bool                   `protobuf:"varint,2,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Retirement) Reset() {
+	*x = Retirement{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Retirement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Retirement) ProtoMessage() {}
+
+func (x *Retirement) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Retirement.ProtoReflect.Descriptor instead.
+func (*Retirement) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Retirement) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Retirement) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+// RetireDevice ends a device. Lost means that it is out of its patient's hands:
+// then nothing more of it is taken, past hours included.
+type RetireDevice struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	Lost          bool                   `protobuf:"varint,2,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetireDevice) Reset() {
+	*x = RetireDevice{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetireDevice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetireDevice) ProtoMessage() {}
+
+func (x *RetireDevice) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetireDevice.ProtoReflect.Descriptor instead.
+func (*RetireDevice) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RetireDevice) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *RetireDevice) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+// SignedRetirement is signed by a consent key of the patient or by the device.
+type SignedRetirement struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Retire        *RetireDevice          `protobuf:"bytes,1,opt,name=retire,proto3" json:"retire,omitempty"`
+	Signature     []byte                 `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignedRetirement) Reset() {
+	*x = SignedRetirement{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignedRetirement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignedRetirement) ProtoMessage() {}
+
+func (x *SignedRetirement) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignedRetirement.ProtoReflect.Descriptor instead.
+func (*SignedRetirement) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SignedRetirement) GetRetire() *RetireDevice {
+	if x != nil {
+		return x.Retire
+	}
+	return nil
+}
+
+func (x *SignedRetirement) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
 // Pointer names one sealed row ("row": index is the hour, blob the SHA-256 of
 // the stored blob that carries it, commitment the SHA-256 of the row) or one
 // committed day ("day": index is the day, blob is zero, commitment the day root).
@@ -1124,7 +1378,7 @@ type Pointer struct {
 
 func (x *Pointer) Reset() {
 	*x = Pointer{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1390,7 @@ func (x *Pointer) String() string {
 func (*Pointer) ProtoMessage() {}
 
 func (x *Pointer) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1403,7 @@ func (x *Pointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pointer.ProtoReflect.Descriptor instead.
 func (*Pointer) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{14}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Pointer) GetDevice() string {
@@ -1205,7 +1459,7 @@ type SignedPointer struct {
 
 func (x *SignedPointer) Reset() {
 	*x = SignedPointer{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1471,7 @@ func (x *SignedPointer) String() string {
 func (*SignedPointer) ProtoMessage() {}
 
 func (x *SignedPointer) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1484,7 @@ func (x *SignedPointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedPointer.ProtoReflect.Descriptor instead.
 func (*SignedPointer) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{15}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SignedPointer) GetPointer() *Pointer {
@@ -1261,7 +1515,7 @@ type AvailablePost struct {
 
 func (x *AvailablePost) Reset() {
 	*x = AvailablePost{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1527,7 @@ func (x *AvailablePost) String() string {
 func (*AvailablePost) ProtoMessage() {}
 
 func (x *AvailablePost) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1540,7 @@ func (x *AvailablePost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AvailablePost.ProtoReflect.Descriptor instead.
 func (*AvailablePost) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{16}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AvailablePost) GetBatch() string {
@@ -1322,7 +1576,7 @@ type SignedAvailable struct {
 
 func (x *SignedAvailable) Reset() {
 	*x = SignedAvailable{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1588,7 @@ func (x *SignedAvailable) String() string {
 func (*SignedAvailable) ProtoMessage() {}
 
 func (x *SignedAvailable) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1601,7 @@ func (x *SignedAvailable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedAvailable.ProtoReflect.Descriptor instead.
 func (*SignedAvailable) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{17}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SignedAvailable) GetPost() *AvailablePost {
@@ -1387,7 +1641,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1399,7 +1653,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1412,7 +1666,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{18}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Receipt) GetPointer() *SignedPointer {
@@ -1478,7 +1732,7 @@ type Bounds struct {
 
 func (x *Bounds) Reset() {
 	*x = Bounds{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +1744,7 @@ func (x *Bounds) String() string {
 func (*Bounds) ProtoMessage() {}
 
 func (x *Bounds) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1503,7 +1757,7 @@ func (x *Bounds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bounds.ProtoReflect.Descriptor instead.
 func (*Bounds) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{19}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Bounds) GetHourMask() uint32 {
@@ -1607,7 +1861,7 @@ type AskPredicate struct {
 
 func (x *AskPredicate) Reset() {
 	*x = AskPredicate{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1873,7 @@ func (x *AskPredicate) String() string {
 func (*AskPredicate) ProtoMessage() {}
 
 func (x *AskPredicate) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1886,7 @@ func (x *AskPredicate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskPredicate.ProtoReflect.Descriptor instead.
 func (*AskPredicate) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{20}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AskPredicate) GetPatient() string {
@@ -1716,7 +1970,7 @@ type PredicateState struct {
 
 func (x *PredicateState) Reset() {
 	*x = PredicateState{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1982,7 @@ func (x *PredicateState) String() string {
 func (*PredicateState) ProtoMessage() {}
 
 func (x *PredicateState) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1995,7 @@ func (x *PredicateState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PredicateState.ProtoReflect.Descriptor instead.
 func (*PredicateState) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{21}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PredicateState) GetId() string {
@@ -1867,7 +2121,7 @@ type Attest struct {
 
 func (x *Attest) Reset() {
 	*x = Attest{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2133,7 @@ func (x *Attest) String() string {
 func (*Attest) ProtoMessage() {}
 
 func (x *Attest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2146,7 @@ func (x *Attest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attest.ProtoReflect.Descriptor instead.
 func (*Attest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{22}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Attest) GetRequest() string {
@@ -1923,7 +2177,7 @@ type Terms struct {
 
 func (x *Terms) Reset() {
 	*x = Terms{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[23]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2189,7 @@ func (x *Terms) String() string {
 func (*Terms) ProtoMessage() {}
 
 func (x *Terms) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[23]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2202,7 @@ func (x *Terms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terms.ProtoReflect.Descriptor instead.
 func (*Terms) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{23}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Terms) GetTemplate() string {
@@ -2011,7 +2265,7 @@ type Consent struct {
 
 func (x *Consent) Reset() {
 	*x = Consent{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[24]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +2277,7 @@ func (x *Consent) String() string {
 func (*Consent) ProtoMessage() {}
 
 func (x *Consent) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[24]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +2290,7 @@ func (x *Consent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consent.ProtoReflect.Descriptor instead.
 func (*Consent) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{24}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Consent) GetId() string {
@@ -2166,7 +2420,7 @@ type SignedConsent struct {
 
 func (x *SignedConsent) Reset() {
 	*x = SignedConsent{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[25]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2432,7 @@ func (x *SignedConsent) String() string {
 func (*SignedConsent) ProtoMessage() {}
 
 func (x *SignedConsent) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[25]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2445,7 @@ func (x *SignedConsent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedConsent.ProtoReflect.Descriptor instead.
 func (*SignedConsent) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{25}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SignedConsent) GetDocument() *Consent {
@@ -2234,7 +2488,7 @@ type Assertion struct {
 
 func (x *Assertion) Reset() {
 	*x = Assertion{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2500,7 @@ func (x *Assertion) String() string {
 func (*Assertion) ProtoMessage() {}
 
 func (x *Assertion) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2513,7 @@ func (x *Assertion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assertion.ProtoReflect.Descriptor instead.
 func (*Assertion) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{26}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Assertion) GetAuthenticatorData() []byte {
@@ -2286,7 +2540,7 @@ type Erasure struct {
 
 func (x *Erasure) Reset() {
 	*x = Erasure{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[27]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2552,7 @@ func (x *Erasure) String() string {
 func (*Erasure) ProtoMessage() {}
 
 func (x *Erasure) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[27]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2565,7 @@ func (x *Erasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
 func (*Erasure) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{27}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Erasure) GetPatient() string {
@@ -2334,7 +2588,7 @@ type SignedErasure struct {
 
 func (x *SignedErasure) Reset() {
 	*x = SignedErasure{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2346,7 +2600,7 @@ func (x *SignedErasure) String() string {
 func (*SignedErasure) ProtoMessage() {}
 
 func (x *SignedErasure) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2359,7 +2613,7 @@ func (x *SignedErasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedErasure.ProtoReflect.Descriptor instead.
 func (*SignedErasure) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{28}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SignedErasure) GetErasure() *Erasure {
@@ -2399,7 +2653,7 @@ type ErasureState struct {
 
 func (x *ErasureState) Reset() {
 	*x = ErasureState{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2411,7 +2665,7 @@ func (x *ErasureState) String() string {
 func (*ErasureState) ProtoMessage() {}
 
 func (x *ErasureState) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2424,7 +2678,7 @@ func (x *ErasureState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasureState.ProtoReflect.Descriptor instead.
 func (*ErasureState) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{29}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ErasureState) GetSigned() *SignedErasure {
@@ -2471,7 +2725,7 @@ type ErasureReport struct {
 
 func (x *ErasureReport) Reset() {
 	*x = ErasureReport{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2483,7 +2737,7 @@ func (x *ErasureReport) String() string {
 func (*ErasureReport) ProtoMessage() {}
 
 func (x *ErasureReport) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2496,7 +2750,7 @@ func (x *ErasureReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasureReport.ProtoReflect.Descriptor instead.
 func (*ErasureReport) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{30}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ErasureReport) GetPatient() string {
@@ -2545,7 +2799,7 @@ type SignedErasureReport struct {
 
 func (x *SignedErasureReport) Reset() {
 	*x = SignedErasureReport{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2811,7 @@ func (x *SignedErasureReport) String() string {
 func (*SignedErasureReport) ProtoMessage() {}
 
 func (x *SignedErasureReport) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2824,7 @@ func (x *SignedErasureReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedErasureReport.ProtoReflect.Descriptor instead.
 func (*SignedErasureReport) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{31}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SignedErasureReport) GetReport() *ErasureReport {
@@ -2680,13 +2934,32 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\vEnrolDevice\x124\n" +
 	"\x06device\x18\x01 \x01(\v2\x14.vitalveil.v1.DeviceB\x06\xbaH\x03\xc8\x01\x01R\x06device\x122\n" +
 	"\x10device_signature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\x0fdeviceSignature\x124\n" +
-	"\x11patient_signature\x18\x03 \x01(\fB\a\xbaH\x04z\x02h@R\x10patientSignature\"\x94\x01\n" +
+	"\x11patient_signature\x18\x03 \x01(\fB\a\xbaH\x04z\x02h@R\x10patientSignature\"\x9a\x02\n" +
 	"\vDeviceState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x06device\x18\x02 \x01(\v2\x14.vitalveil.v1.DeviceR\x06device\x12\x10\n" +
 	"\x03did\x18\x03 \x01(\tR\x03did\x12\x1a\n" +
 	"\benrolled\x18\x04 \x01(\x03R\benrolled\x12\x19\n" +
-	"\bfrom_day\x18\x05 \x01(\x03R\afromDay\"\xfe\x01\n" +
+	"\bfrom_day\x18\x05 \x01(\x03R\afromDay\x12:\n" +
+	"\vquarantined\x18\x06 \x01(\v2\x18.vitalveil.v1.QuarantineR\vquarantined\x122\n" +
+	"\aretired\x18\a \x01(\v2\x18.vitalveil.v1.RetirementR\aretired\x12\x14\n" +
+	"\x05round\x18\b \x01(\x05R\x05round\"V\n" +
+	"\n" +
+	"Quarantine\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x10\n" +
+	"\x03how\x18\x02 \x01(\tR\x03how\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02by\x18\x04 \x03(\tR\x02by\"0\n" +
+	"\n" +
+	"Retirement\x12\x0e\n" +
+	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
+	"\x04lost\x18\x02 \x01(\bR\x04lost\"Q\n" +
+	"\fRetireDevice\x12-\n" +
+	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\x12\x12\n" +
+	"\x04lost\x18\x02 \x01(\bR\x04lost\"u\n" +
+	"\x10SignedRetirement\x12:\n" +
+	"\x06retire\x18\x01 \x01(\v2\x1a.vitalveil.v1.RetireDeviceB\x06\xbaH\x03\xc8\x01\x01R\x06retire\x12%\n" +
+	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\xfe\x01\n" +
 	"\aPointer\x12-\n" +
 	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\x12#\n" +
 	"\x04kind\x18\x02 \x01(\tB\x0f\xbaH\fr\n" +
@@ -2838,7 +3111,7 @@ func file_vitalveil_v1_documents_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_documents_proto_rawDescData
 }
 
-var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_vitalveil_v1_documents_proto_goTypes = []any{
 	(*Genesis)(nil),             // 0: vitalveil.v1.Genesis
 	(*RelyingParty)(nil),        // 1: vitalveil.v1.RelyingParty
@@ -2854,24 +3127,28 @@ var file_vitalveil_v1_documents_proto_goTypes = []any{
 	(*Device)(nil),              // 11: vitalveil.v1.Device
 	(*EnrolDevice)(nil),         // 12: vitalveil.v1.EnrolDevice
 	(*DeviceState)(nil),         // 13: vitalveil.v1.DeviceState
-	(*Pointer)(nil),             // 14: vitalveil.v1.Pointer
-	(*SignedPointer)(nil),       // 15: vitalveil.v1.SignedPointer
-	(*AvailablePost)(nil),       // 16: vitalveil.v1.AvailablePost
-	(*SignedAvailable)(nil),     // 17: vitalveil.v1.SignedAvailable
-	(*Receipt)(nil),             // 18: vitalveil.v1.Receipt
-	(*Bounds)(nil),              // 19: vitalveil.v1.Bounds
-	(*AskPredicate)(nil),        // 20: vitalveil.v1.AskPredicate
-	(*PredicateState)(nil),      // 21: vitalveil.v1.PredicateState
-	(*Attest)(nil),              // 22: vitalveil.v1.Attest
-	(*Terms)(nil),               // 23: vitalveil.v1.Terms
-	(*Consent)(nil),             // 24: vitalveil.v1.Consent
-	(*SignedConsent)(nil),       // 25: vitalveil.v1.SignedConsent
-	(*Assertion)(nil),           // 26: vitalveil.v1.Assertion
-	(*Erasure)(nil),             // 27: vitalveil.v1.Erasure
-	(*SignedErasure)(nil),       // 28: vitalveil.v1.SignedErasure
-	(*ErasureState)(nil),        // 29: vitalveil.v1.ErasureState
-	(*ErasureReport)(nil),       // 30: vitalveil.v1.ErasureReport
-	(*SignedErasureReport)(nil), // 31: vitalveil.v1.SignedErasureReport
+	(*Quarantine)(nil),          // 14: vitalveil.v1.Quarantine
+	(*Retirement)(nil),          // 15: vitalveil.v1.Retirement
+	(*RetireDevice)(nil),        // 16: vitalveil.v1.RetireDevice
+	(*SignedRetirement)(nil),    // 17: vitalveil.v1.SignedRetirement
+	(*Pointer)(nil),             // 18: vitalveil.v1.Pointer
+	(*SignedPointer)(nil),       // 19: vitalveil.v1.SignedPointer
+	(*AvailablePost)(nil),       // 20: vitalveil.v1.AvailablePost
+	(*SignedAvailable)(nil),     // 21: vitalveil.v1.SignedAvailable
+	(*Receipt)(nil),             // 22: vitalveil.v1.Receipt
+	(*Bounds)(nil),              // 23: vitalveil.v1.Bounds
+	(*AskPredicate)(nil),        // 24: vitalveil.v1.AskPredicate
+	(*PredicateState)(nil),      // 25: vitalveil.v1.PredicateState
+	(*Attest)(nil),              // 26: vitalveil.v1.Attest
+	(*Terms)(nil),               // 27: vitalveil.v1.Terms
+	(*Consent)(nil),             // 28: vitalveil.v1.Consent
+	(*SignedConsent)(nil),       // 29: vitalveil.v1.SignedConsent
+	(*Assertion)(nil),           // 30: vitalveil.v1.Assertion
+	(*Erasure)(nil),             // 31: vitalveil.v1.Erasure
+	(*SignedErasure)(nil),       // 32: vitalveil.v1.SignedErasure
+	(*ErasureState)(nil),        // 33: vitalveil.v1.ErasureState
+	(*ErasureReport)(nil),       // 34: vitalveil.v1.ErasureReport
+	(*SignedErasureReport)(nil), // 35: vitalveil.v1.SignedErasureReport
 }
 var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	2,  // 0: vitalveil.v1.Genesis.members:type_name -> vitalveil.v1.Member
@@ -2881,28 +3158,31 @@ var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	5,  // 4: vitalveil.v1.EnrolPatient.voucher:type_name -> vitalveil.v1.Voucher
 	7,  // 5: vitalveil.v1.EnrolPatient.vouchers:type_name -> vitalveil.v1.VoucherSignature
 	8,  // 6: vitalveil.v1.SignedKeys.change:type_name -> vitalveil.v1.PatientKeys
-	26, // 7: vitalveil.v1.SignedKeys.assertion:type_name -> vitalveil.v1.Assertion
+	30, // 7: vitalveil.v1.SignedKeys.assertion:type_name -> vitalveil.v1.Assertion
 	4,  // 8: vitalveil.v1.Patient.inception:type_name -> vitalveil.v1.Inception
 	8,  // 9: vitalveil.v1.Patient.keys:type_name -> vitalveil.v1.PatientKeys
 	11, // 10: vitalveil.v1.EnrolDevice.device:type_name -> vitalveil.v1.Device
 	11, // 11: vitalveil.v1.DeviceState.device:type_name -> vitalveil.v1.Device
-	14, // 12: vitalveil.v1.SignedPointer.pointer:type_name -> vitalveil.v1.Pointer
-	16, // 13: vitalveil.v1.SignedAvailable.post:type_name -> vitalveil.v1.AvailablePost
-	15, // 14: vitalveil.v1.Receipt.pointer:type_name -> vitalveil.v1.SignedPointer
-	17, // 15: vitalveil.v1.Receipt.posts:type_name -> vitalveil.v1.SignedAvailable
-	19, // 16: vitalveil.v1.AskPredicate.bounds:type_name -> vitalveil.v1.Bounds
-	20, // 17: vitalveil.v1.PredicateState.ask:type_name -> vitalveil.v1.AskPredicate
-	23, // 18: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
-	24, // 19: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
-	26, // 20: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
-	27, // 21: vitalveil.v1.SignedErasure.erasure:type_name -> vitalveil.v1.Erasure
-	28, // 22: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
-	30, // 23: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	14, // 12: vitalveil.v1.DeviceState.quarantined:type_name -> vitalveil.v1.Quarantine
+	15, // 13: vitalveil.v1.DeviceState.retired:type_name -> vitalveil.v1.Retirement
+	16, // 14: vitalveil.v1.SignedRetirement.retire:type_name -> vitalveil.v1.RetireDevice
+	18, // 15: vitalveil.v1.SignedPointer.pointer:type_name -> vitalveil.v1.Pointer
+	20, // 16: vitalveil.v1.SignedAvailable.post:type_name -> vitalveil.v1.AvailablePost
+	19, // 17: vitalveil.v1.Receipt.pointer:type_name -> vitalveil.v1.SignedPointer
+	21, // 18: vitalveil.v1.Receipt.posts:type_name -> vitalveil.v1.SignedAvailable
+	23, // 19: vitalveil.v1.AskPredicate.bounds:type_name -> vitalveil.v1.Bounds
+	24, // 20: vitalveil.v1.PredicateState.ask:type_name -> vitalveil.v1.AskPredicate
+	27, // 21: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
+	28, // 22: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
+	30, // 23: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
+	31, // 24: vitalveil.v1.SignedErasure.erasure:type_name -> vitalveil.v1.Erasure
+	32, // 25: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
+	34, // 26: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_documents_proto_init() }
@@ -2917,7 +3197,7 @@ func file_vitalveil_v1_documents_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_documents_proto_rawDesc), len(file_vitalveil_v1_documents_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

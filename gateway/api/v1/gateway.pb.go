@@ -1085,7 +1085,8 @@ type GetDeviceResponse struct {
 	State          *DeviceState           `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
 	AcknowledgedBy []string               `protobuf:"bytes,2,rep,name=acknowledged_by,json=acknowledgedBy,proto3" json:"acknowledged_by,omitempty"`
 	// True once every holder has acknowledged the device's seeds: it counts.
-	Ready         bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	Ready         bool        `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	Reputation    *Reputation `protobuf:"bytes,4,opt,name=reputation,proto3" json:"reputation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1141,6 +1142,151 @@ func (x *GetDeviceResponse) GetReady() bool {
 	return false
 }
 
+func (x *GetDeviceResponse) GetReputation() *Reputation {
+	if x != nil {
+		return x.Reputation
+	}
+	return nil
+}
+
+// Reputation is what the ledger shows of how a device behaves. It informs people
+// who decide about a quarantine, and nothing that is computed.
+type Reputation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hours         int64                  `protobuf:"varint,1,opt,name=hours,proto3" json:"hours,omitempty"`                                                                           // that have ended since its first
+	Anchored      int64                  `protobuf:"varint,2,opt,name=anchored,proto3" json:"anchored,omitempty"`                                                                     // of these, with a row
+	Gaps          int64                  `protobuf:"varint,3,opt,name=gaps,proto3" json:"gaps,omitempty"`                                                                             // the others
+	Refused       int32                  `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`                                                                       // rows that members looked at and did not find well formed
+	Flags         map[string]int32       `protobuf:"bytes,5,rep,name=flags,proto3" json:"flags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // what members posted, by kind
+	Votes         int32                  `protobuf:"varint,6,opt,name=votes,proto3" json:"votes,omitempty"`                                                                           // for quarantine
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reputation) Reset() {
+	*x = Reputation{}
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reputation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reputation) ProtoMessage() {}
+
+func (x *Reputation) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reputation.ProtoReflect.Descriptor instead.
+func (*Reputation) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Reputation) GetHours() int64 {
+	if x != nil {
+		return x.Hours
+	}
+	return 0
+}
+
+func (x *Reputation) GetAnchored() int64 {
+	if x != nil {
+		return x.Anchored
+	}
+	return 0
+}
+
+func (x *Reputation) GetGaps() int64 {
+	if x != nil {
+		return x.Gaps
+	}
+	return 0
+}
+
+func (x *Reputation) GetRefused() int32 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *Reputation) GetFlags() map[string]int32 {
+	if x != nil {
+		return x.Flags
+	}
+	return nil
+}
+
+func (x *Reputation) GetVotes() int32 {
+	if x != nil {
+		return x.Votes
+	}
+	return 0
+}
+
+type RetireRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	Retirement    *SignedRetirement      `protobuf:"bytes,2,opt,name=retirement,proto3" json:"retirement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetireRequest) Reset() {
+	*x = RetireRequest{}
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetireRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetireRequest) ProtoMessage() {}
+
+func (x *RetireRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetireRequest.ProtoReflect.Descriptor instead.
+func (*RetireRequest) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RetireRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *RetireRequest) GetRetirement() *SignedRetirement {
+	if x != nil {
+		return x.Retirement
+	}
+	return nil
+}
+
 type UploadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
@@ -1151,7 +1297,7 @@ type UploadRequest struct {
 
 func (x *UploadRequest) Reset() {
 	*x = UploadRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1309,7 @@ func (x *UploadRequest) String() string {
 func (*UploadRequest) ProtoMessage() {}
 
 func (x *UploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1322,7 @@ func (x *UploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRequest.ProtoReflect.Descriptor instead.
 func (*UploadRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{20}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UploadRequest) GetDevice() string {
@@ -1205,7 +1351,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1363,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1376,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{21}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Upload) GetBlobs() [][]byte {
@@ -1260,7 +1406,7 @@ type ListReceiptsRequest struct {
 
 func (x *ListReceiptsRequest) Reset() {
 	*x = ListReceiptsRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1418,7 @@ func (x *ListReceiptsRequest) String() string {
 func (*ListReceiptsRequest) ProtoMessage() {}
 
 func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1431,7 @@ func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ListReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{22}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListReceiptsRequest) GetDevice() string {
@@ -1325,7 +1471,7 @@ type ListReceiptsResponse struct {
 
 func (x *ListReceiptsResponse) Reset() {
 	*x = ListReceiptsResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1483,7 @@ func (x *ListReceiptsResponse) String() string {
 func (*ListReceiptsResponse) ProtoMessage() {}
 
 func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1496,7 @@ func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ListReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{23}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListReceiptsResponse) GetReceipts() []*Receipt {
@@ -1369,7 +1515,7 @@ type ListRequestsRequest struct {
 
 func (x *ListRequestsRequest) Reset() {
 	*x = ListRequestsRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1527,7 @@ func (x *ListRequestsRequest) String() string {
 func (*ListRequestsRequest) ProtoMessage() {}
 
 func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1540,7 @@ func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ListRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{24}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListRequestsRequest) GetDevice() string {
@@ -1413,7 +1559,7 @@ type ListRequestsResponse struct {
 
 func (x *ListRequestsResponse) Reset() {
 	*x = ListRequestsResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1571,7 @@ func (x *ListRequestsResponse) String() string {
 func (*ListRequestsResponse) ProtoMessage() {}
 
 func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1584,7 @@ func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsResponse.ProtoReflect.Descriptor instead.
 func (*ListRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{25}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListRequestsResponse) GetRequests() []*PredicateState {
@@ -1458,7 +1604,7 @@ type ProveRequest struct {
 
 func (x *ProveRequest) Reset() {
 	*x = ProveRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1616,7 @@ func (x *ProveRequest) String() string {
 func (*ProveRequest) ProtoMessage() {}
 
 func (x *ProveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1629,7 @@ func (x *ProveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveRequest.ProtoReflect.Descriptor instead.
 func (*ProveRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{26}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ProveRequest) GetRequest() string {
@@ -1509,7 +1655,7 @@ type GetBlobRequest struct {
 
 func (x *GetBlobRequest) Reset() {
 	*x = GetBlobRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1667,7 @@ func (x *GetBlobRequest) String() string {
 func (*GetBlobRequest) ProtoMessage() {}
 
 func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1680,7 @@ func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobRequest.ProtoReflect.Descriptor instead.
 func (*GetBlobRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{27}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetBlobRequest) GetBlob() string {
@@ -1553,7 +1699,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +1711,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +1724,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{28}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetOperationRequest) GetOperation() string {
@@ -1597,7 +1743,7 @@ type WatchOperationRequest struct {
 
 func (x *WatchOperationRequest) Reset() {
 	*x = WatchOperationRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[29]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1755,7 @@ func (x *WatchOperationRequest) String() string {
 func (*WatchOperationRequest) ProtoMessage() {}
 
 func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[29]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1768,7 @@ func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOperationRequest.ProtoReflect.Descriptor instead.
 func (*WatchOperationRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{29}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WatchOperationRequest) GetOperation() string {
@@ -1658,7 +1804,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[30]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1816,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[30]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1829,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{30}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Operation) GetId() string {
@@ -1760,7 +1906,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[31]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1918,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[31]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1931,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{31}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Failure) GetCode() string {
@@ -1820,7 +1966,7 @@ type AnchorItem struct {
 
 func (x *AnchorItem) Reset() {
 	*x = AnchorItem{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[32]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1832,7 +1978,7 @@ func (x *AnchorItem) String() string {
 func (*AnchorItem) ProtoMessage() {}
 
 func (x *AnchorItem) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[32]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1845,7 +1991,7 @@ func (x *AnchorItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorItem.ProtoReflect.Descriptor instead.
 func (*AnchorItem) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{32}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AnchorItem) GetOutcome() string {
@@ -1961,11 +2107,31 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\bdocument\x18\x01 \x01(\v2\x19.vitalveil.v1.EnrolDeviceB\x06\xbaH\x03\xc8\x01\x01R\bdocument\x12(\n" +
 	"\tseed_blob\x18\x02 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80\bR\bseedBlob\"A\n" +
 	"\x10GetDeviceRequest\x12-\n" +
-	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\"\x83\x01\n" +
+	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\"\xbd\x01\n" +
 	"\x11GetDeviceResponse\x12/\n" +
 	"\x05state\x18\x01 \x01(\v2\x19.vitalveil.v1.DeviceStateR\x05state\x12'\n" +
 	"\x0facknowledged_by\x18\x02 \x03(\tR\x0eacknowledgedBy\x12\x14\n" +
-	"\x05ready\x18\x03 \x01(\bR\x05ready\"t\n" +
+	"\x05ready\x18\x03 \x01(\bR\x05ready\x128\n" +
+	"\n" +
+	"reputation\x18\x04 \x01(\v2\x18.vitalveil.v1.ReputationR\n" +
+	"reputation\"\xf7\x01\n" +
+	"\n" +
+	"Reputation\x12\x14\n" +
+	"\x05hours\x18\x01 \x01(\x03R\x05hours\x12\x1a\n" +
+	"\banchored\x18\x02 \x01(\x03R\banchored\x12\x12\n" +
+	"\x04gaps\x18\x03 \x01(\x03R\x04gaps\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\x05R\arefused\x129\n" +
+	"\x05flags\x18\x05 \x03(\v2#.vitalveil.v1.Reputation.FlagsEntryR\x05flags\x12\x14\n" +
+	"\x05votes\x18\x06 \x01(\x05R\x05votes\x1a8\n" +
+	"\n" +
+	"FlagsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\x86\x01\n" +
+	"\rRetireRequest\x12-\n" +
+	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\x12F\n" +
+	"\n" +
+	"retirement\x18\x02 \x01(\v2\x1e.vitalveil.v1.SignedRetirementB\x06\xbaH\x03\xc8\x01\x01R\n" +
+	"retirement\"t\n" +
 	"\rUploadRequest\x12-\n" +
 	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\x124\n" +
 	"\x06upload\x18\x02 \x01(\v2\x14.vitalveil.v1.UploadB\x06\xbaH\x03\xc8\x01\x01R\x06upload\"z\n" +
@@ -2053,7 +2219,7 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"GetReceipt\x12&.vitalveil.v1.GetErasureReceiptRequest\x1a\x1c.vitalveil.v1.ErasureReceipt\":\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02 \x12\x1e/v1/patients/{patient}/erasure2\xd8\a\n" +
+	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02 \x12\x1e/v1/patients/{patient}/erasure2\x98\t\n" +
 	"\aDevices\x12\xac\x01\n" +
 	"\x05Enrol\x12 .vitalveil.v1.EnrolDeviceRequest\x1a\x17.vitalveil.v1.Operation\"h\x92AGJE\n" +
 	"\x03202\x12>\n" +
@@ -2071,7 +2237,12 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/devices/{device}/receipts\x12\x90\x01\n" +
 	"\fListRequests\x12!.vitalveil.v1.ListRequestsRequest\x1a\".vitalveil.v1.ListRequestsResponse\"9\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/devices/{device}/requests\x12\xc6\x01\n" +
+	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/devices/{device}/requests\x12\xbd\x01\n" +
+	"\x06Retire\x12\x1b.vitalveil.v1.RetireRequest\x1a\x17.vitalveil.v1.Operation\"}\x92AGJE\n" +
+	"\x03202\x12>\n" +
+	"\x1fAccepted; follow the operation.\x12\x1b\n" +
+	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02-:\n" +
+	"retirement\"\x1f/v1/devices/{device}/retirement\x12\xc6\x01\n" +
 	"\x05Prove\x12\x1a.vitalveil.v1.ProveRequest\x1a\x17.vitalveil.v1.Operation\"\x87\x01\x92AXJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
@@ -2104,7 +2275,7 @@ func file_vitalveil_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_gateway_proto_rawDescData
 }
 
-var file_vitalveil_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_vitalveil_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_vitalveil_v1_gateway_proto_goTypes = []any{
 	(*GetNetworkRequest)(nil),        // 0: vitalveil.v1.GetNetworkRequest
 	(*GetNetworkResponse)(nil),       // 1: vitalveil.v1.GetNetworkResponse
@@ -2126,99 +2297,108 @@ var file_vitalveil_v1_gateway_proto_goTypes = []any{
 	(*DeviceEnrolment)(nil),          // 17: vitalveil.v1.DeviceEnrolment
 	(*GetDeviceRequest)(nil),         // 18: vitalveil.v1.GetDeviceRequest
 	(*GetDeviceResponse)(nil),        // 19: vitalveil.v1.GetDeviceResponse
-	(*UploadRequest)(nil),            // 20: vitalveil.v1.UploadRequest
-	(*Upload)(nil),                   // 21: vitalveil.v1.Upload
-	(*ListReceiptsRequest)(nil),      // 22: vitalveil.v1.ListReceiptsRequest
-	(*ListReceiptsResponse)(nil),     // 23: vitalveil.v1.ListReceiptsResponse
-	(*ListRequestsRequest)(nil),      // 24: vitalveil.v1.ListRequestsRequest
-	(*ListRequestsResponse)(nil),     // 25: vitalveil.v1.ListRequestsResponse
-	(*ProveRequest)(nil),             // 26: vitalveil.v1.ProveRequest
-	(*GetBlobRequest)(nil),           // 27: vitalveil.v1.GetBlobRequest
-	(*GetOperationRequest)(nil),      // 28: vitalveil.v1.GetOperationRequest
-	(*WatchOperationRequest)(nil),    // 29: vitalveil.v1.WatchOperationRequest
-	(*Operation)(nil),                // 30: vitalveil.v1.Operation
-	(*Failure)(nil),                  // 31: vitalveil.v1.Failure
-	(*AnchorItem)(nil),               // 32: vitalveil.v1.AnchorItem
-	(*Genesis)(nil),                  // 33: vitalveil.v1.Genesis
-	(*EnrolPatient)(nil),             // 34: vitalveil.v1.EnrolPatient
-	(*SignedKeys)(nil),               // 35: vitalveil.v1.SignedKeys
-	(*SignedConsent)(nil),            // 36: vitalveil.v1.SignedConsent
-	(*SignedErasure)(nil),            // 37: vitalveil.v1.SignedErasure
-	(*ErasureState)(nil),             // 38: vitalveil.v1.ErasureState
-	(*SignedErasureReport)(nil),      // 39: vitalveil.v1.SignedErasureReport
-	(*EnrolDevice)(nil),              // 40: vitalveil.v1.EnrolDevice
-	(*DeviceState)(nil),              // 41: vitalveil.v1.DeviceState
-	(*SignedPointer)(nil),            // 42: vitalveil.v1.SignedPointer
-	(*Receipt)(nil),                  // 43: vitalveil.v1.Receipt
-	(*PredicateState)(nil),           // 44: vitalveil.v1.PredicateState
-	(*Attest)(nil),                   // 45: vitalveil.v1.Attest
-	(*Patient)(nil),                  // 46: vitalveil.v1.Patient
-	(*httpbody.HttpBody)(nil),        // 47: google.api.HttpBody
+	(*Reputation)(nil),               // 20: vitalveil.v1.Reputation
+	(*RetireRequest)(nil),            // 21: vitalveil.v1.RetireRequest
+	(*UploadRequest)(nil),            // 22: vitalveil.v1.UploadRequest
+	(*Upload)(nil),                   // 23: vitalveil.v1.Upload
+	(*ListReceiptsRequest)(nil),      // 24: vitalveil.v1.ListReceiptsRequest
+	(*ListReceiptsResponse)(nil),     // 25: vitalveil.v1.ListReceiptsResponse
+	(*ListRequestsRequest)(nil),      // 26: vitalveil.v1.ListRequestsRequest
+	(*ListRequestsResponse)(nil),     // 27: vitalveil.v1.ListRequestsResponse
+	(*ProveRequest)(nil),             // 28: vitalveil.v1.ProveRequest
+	(*GetBlobRequest)(nil),           // 29: vitalveil.v1.GetBlobRequest
+	(*GetOperationRequest)(nil),      // 30: vitalveil.v1.GetOperationRequest
+	(*WatchOperationRequest)(nil),    // 31: vitalveil.v1.WatchOperationRequest
+	(*Operation)(nil),                // 32: vitalveil.v1.Operation
+	(*Failure)(nil),                  // 33: vitalveil.v1.Failure
+	(*AnchorItem)(nil),               // 34: vitalveil.v1.AnchorItem
+	nil,                              // 35: vitalveil.v1.Reputation.FlagsEntry
+	(*Genesis)(nil),                  // 36: vitalveil.v1.Genesis
+	(*EnrolPatient)(nil),             // 37: vitalveil.v1.EnrolPatient
+	(*SignedKeys)(nil),               // 38: vitalveil.v1.SignedKeys
+	(*SignedConsent)(nil),            // 39: vitalveil.v1.SignedConsent
+	(*SignedErasure)(nil),            // 40: vitalveil.v1.SignedErasure
+	(*ErasureState)(nil),             // 41: vitalveil.v1.ErasureState
+	(*SignedErasureReport)(nil),      // 42: vitalveil.v1.SignedErasureReport
+	(*EnrolDevice)(nil),              // 43: vitalveil.v1.EnrolDevice
+	(*DeviceState)(nil),              // 44: vitalveil.v1.DeviceState
+	(*SignedRetirement)(nil),         // 45: vitalveil.v1.SignedRetirement
+	(*SignedPointer)(nil),            // 46: vitalveil.v1.SignedPointer
+	(*Receipt)(nil),                  // 47: vitalveil.v1.Receipt
+	(*PredicateState)(nil),           // 48: vitalveil.v1.PredicateState
+	(*Attest)(nil),                   // 49: vitalveil.v1.Attest
+	(*Patient)(nil),                  // 50: vitalveil.v1.Patient
+	(*httpbody.HttpBody)(nil),        // 51: google.api.HttpBody
 }
 var file_vitalveil_v1_gateway_proto_depIdxs = []int32{
-	33, // 0: vitalveil.v1.GetNetworkResponse.genesis:type_name -> vitalveil.v1.Genesis
-	34, // 1: vitalveil.v1.EnrolPatientRequest.enrolment:type_name -> vitalveil.v1.EnrolPatient
-	35, // 2: vitalveil.v1.ChangeKeysRequest.keys:type_name -> vitalveil.v1.SignedKeys
-	36, // 3: vitalveil.v1.ListConsentsResponse.consents:type_name -> vitalveil.v1.SignedConsent
+	36, // 0: vitalveil.v1.GetNetworkResponse.genesis:type_name -> vitalveil.v1.Genesis
+	37, // 1: vitalveil.v1.EnrolPatientRequest.enrolment:type_name -> vitalveil.v1.EnrolPatient
+	38, // 2: vitalveil.v1.ChangeKeysRequest.keys:type_name -> vitalveil.v1.SignedKeys
+	39, // 3: vitalveil.v1.ListConsentsResponse.consents:type_name -> vitalveil.v1.SignedConsent
 	9,  // 4: vitalveil.v1.GetHistoryResponse.entries:type_name -> vitalveil.v1.HistoryEntry
-	36, // 5: vitalveil.v1.PutConsentRequest.consent:type_name -> vitalveil.v1.SignedConsent
-	37, // 6: vitalveil.v1.EraseRequest.erasure:type_name -> vitalveil.v1.SignedErasure
-	38, // 7: vitalveil.v1.ErasureReceipt.state:type_name -> vitalveil.v1.ErasureState
+	39, // 5: vitalveil.v1.PutConsentRequest.consent:type_name -> vitalveil.v1.SignedConsent
+	40, // 6: vitalveil.v1.EraseRequest.erasure:type_name -> vitalveil.v1.SignedErasure
+	41, // 7: vitalveil.v1.ErasureReceipt.state:type_name -> vitalveil.v1.ErasureState
 	14, // 8: vitalveil.v1.ErasureReceipt.members:type_name -> vitalveil.v1.ErasureDuty
-	39, // 9: vitalveil.v1.ErasureDuty.report:type_name -> vitalveil.v1.SignedErasureReport
+	42, // 9: vitalveil.v1.ErasureDuty.report:type_name -> vitalveil.v1.SignedErasureReport
 	17, // 10: vitalveil.v1.EnrolDeviceRequest.enrolment:type_name -> vitalveil.v1.DeviceEnrolment
-	40, // 11: vitalveil.v1.DeviceEnrolment.document:type_name -> vitalveil.v1.EnrolDevice
-	41, // 12: vitalveil.v1.GetDeviceResponse.state:type_name -> vitalveil.v1.DeviceState
-	21, // 13: vitalveil.v1.UploadRequest.upload:type_name -> vitalveil.v1.Upload
-	42, // 14: vitalveil.v1.Upload.pointers:type_name -> vitalveil.v1.SignedPointer
-	43, // 15: vitalveil.v1.ListReceiptsResponse.receipts:type_name -> vitalveil.v1.Receipt
-	44, // 16: vitalveil.v1.ListRequestsResponse.requests:type_name -> vitalveil.v1.PredicateState
-	45, // 17: vitalveil.v1.ProveRequest.attest:type_name -> vitalveil.v1.Attest
-	31, // 18: vitalveil.v1.Operation.error:type_name -> vitalveil.v1.Failure
-	32, // 19: vitalveil.v1.Operation.items:type_name -> vitalveil.v1.AnchorItem
-	0,  // 20: vitalveil.v1.Network.GetNetwork:input_type -> vitalveil.v1.GetNetworkRequest
-	2,  // 21: vitalveil.v1.Patients.Enrol:input_type -> vitalveil.v1.EnrolPatientRequest
-	3,  // 22: vitalveil.v1.Patients.Get:input_type -> vitalveil.v1.GetPatientRequest
-	4,  // 23: vitalveil.v1.Patients.ChangeKeys:input_type -> vitalveil.v1.ChangeKeysRequest
-	5,  // 24: vitalveil.v1.Patients.ListConsents:input_type -> vitalveil.v1.ListConsentsRequest
-	7,  // 25: vitalveil.v1.Patients.GetHistory:input_type -> vitalveil.v1.GetHistoryRequest
-	10, // 26: vitalveil.v1.Consents.Put:input_type -> vitalveil.v1.PutConsentRequest
-	15, // 27: vitalveil.v1.Consents.Get:input_type -> vitalveil.v1.GetConsentRequest
-	11, // 28: vitalveil.v1.Erasures.Erase:input_type -> vitalveil.v1.EraseRequest
-	12, // 29: vitalveil.v1.Erasures.GetReceipt:input_type -> vitalveil.v1.GetErasureReceiptRequest
-	16, // 30: vitalveil.v1.Devices.Enrol:input_type -> vitalveil.v1.EnrolDeviceRequest
-	18, // 31: vitalveil.v1.Devices.Get:input_type -> vitalveil.v1.GetDeviceRequest
-	20, // 32: vitalveil.v1.Devices.Upload:input_type -> vitalveil.v1.UploadRequest
-	22, // 33: vitalveil.v1.Devices.ListReceipts:input_type -> vitalveil.v1.ListReceiptsRequest
-	24, // 34: vitalveil.v1.Devices.ListRequests:input_type -> vitalveil.v1.ListRequestsRequest
-	26, // 35: vitalveil.v1.Devices.Prove:input_type -> vitalveil.v1.ProveRequest
-	27, // 36: vitalveil.v1.Blobs.Get:input_type -> vitalveil.v1.GetBlobRequest
-	28, // 37: vitalveil.v1.Operations.Get:input_type -> vitalveil.v1.GetOperationRequest
-	29, // 38: vitalveil.v1.Operations.Watch:input_type -> vitalveil.v1.WatchOperationRequest
-	1,  // 39: vitalveil.v1.Network.GetNetwork:output_type -> vitalveil.v1.GetNetworkResponse
-	30, // 40: vitalveil.v1.Patients.Enrol:output_type -> vitalveil.v1.Operation
-	46, // 41: vitalveil.v1.Patients.Get:output_type -> vitalveil.v1.Patient
-	30, // 42: vitalveil.v1.Patients.ChangeKeys:output_type -> vitalveil.v1.Operation
-	6,  // 43: vitalveil.v1.Patients.ListConsents:output_type -> vitalveil.v1.ListConsentsResponse
-	8,  // 44: vitalveil.v1.Patients.GetHistory:output_type -> vitalveil.v1.GetHistoryResponse
-	30, // 45: vitalveil.v1.Consents.Put:output_type -> vitalveil.v1.Operation
-	36, // 46: vitalveil.v1.Consents.Get:output_type -> vitalveil.v1.SignedConsent
-	30, // 47: vitalveil.v1.Erasures.Erase:output_type -> vitalveil.v1.Operation
-	13, // 48: vitalveil.v1.Erasures.GetReceipt:output_type -> vitalveil.v1.ErasureReceipt
-	30, // 49: vitalveil.v1.Devices.Enrol:output_type -> vitalveil.v1.Operation
-	19, // 50: vitalveil.v1.Devices.Get:output_type -> vitalveil.v1.GetDeviceResponse
-	30, // 51: vitalveil.v1.Devices.Upload:output_type -> vitalveil.v1.Operation
-	23, // 52: vitalveil.v1.Devices.ListReceipts:output_type -> vitalveil.v1.ListReceiptsResponse
-	25, // 53: vitalveil.v1.Devices.ListRequests:output_type -> vitalveil.v1.ListRequestsResponse
-	30, // 54: vitalveil.v1.Devices.Prove:output_type -> vitalveil.v1.Operation
-	47, // 55: vitalveil.v1.Blobs.Get:output_type -> google.api.HttpBody
-	30, // 56: vitalveil.v1.Operations.Get:output_type -> vitalveil.v1.Operation
-	30, // 57: vitalveil.v1.Operations.Watch:output_type -> vitalveil.v1.Operation
-	39, // [39:58] is the sub-list for method output_type
-	20, // [20:39] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	43, // 11: vitalveil.v1.DeviceEnrolment.document:type_name -> vitalveil.v1.EnrolDevice
+	44, // 12: vitalveil.v1.GetDeviceResponse.state:type_name -> vitalveil.v1.DeviceState
+	20, // 13: vitalveil.v1.GetDeviceResponse.reputation:type_name -> vitalveil.v1.Reputation
+	35, // 14: vitalveil.v1.Reputation.flags:type_name -> vitalveil.v1.Reputation.FlagsEntry
+	45, // 15: vitalveil.v1.RetireRequest.retirement:type_name -> vitalveil.v1.SignedRetirement
+	23, // 16: vitalveil.v1.UploadRequest.upload:type_name -> vitalveil.v1.Upload
+	46, // 17: vitalveil.v1.Upload.pointers:type_name -> vitalveil.v1.SignedPointer
+	47, // 18: vitalveil.v1.ListReceiptsResponse.receipts:type_name -> vitalveil.v1.Receipt
+	48, // 19: vitalveil.v1.ListRequestsResponse.requests:type_name -> vitalveil.v1.PredicateState
+	49, // 20: vitalveil.v1.ProveRequest.attest:type_name -> vitalveil.v1.Attest
+	33, // 21: vitalveil.v1.Operation.error:type_name -> vitalveil.v1.Failure
+	34, // 22: vitalveil.v1.Operation.items:type_name -> vitalveil.v1.AnchorItem
+	0,  // 23: vitalveil.v1.Network.GetNetwork:input_type -> vitalveil.v1.GetNetworkRequest
+	2,  // 24: vitalveil.v1.Patients.Enrol:input_type -> vitalveil.v1.EnrolPatientRequest
+	3,  // 25: vitalveil.v1.Patients.Get:input_type -> vitalveil.v1.GetPatientRequest
+	4,  // 26: vitalveil.v1.Patients.ChangeKeys:input_type -> vitalveil.v1.ChangeKeysRequest
+	5,  // 27: vitalveil.v1.Patients.ListConsents:input_type -> vitalveil.v1.ListConsentsRequest
+	7,  // 28: vitalveil.v1.Patients.GetHistory:input_type -> vitalveil.v1.GetHistoryRequest
+	10, // 29: vitalveil.v1.Consents.Put:input_type -> vitalveil.v1.PutConsentRequest
+	15, // 30: vitalveil.v1.Consents.Get:input_type -> vitalveil.v1.GetConsentRequest
+	11, // 31: vitalveil.v1.Erasures.Erase:input_type -> vitalveil.v1.EraseRequest
+	12, // 32: vitalveil.v1.Erasures.GetReceipt:input_type -> vitalveil.v1.GetErasureReceiptRequest
+	16, // 33: vitalveil.v1.Devices.Enrol:input_type -> vitalveil.v1.EnrolDeviceRequest
+	18, // 34: vitalveil.v1.Devices.Get:input_type -> vitalveil.v1.GetDeviceRequest
+	22, // 35: vitalveil.v1.Devices.Upload:input_type -> vitalveil.v1.UploadRequest
+	24, // 36: vitalveil.v1.Devices.ListReceipts:input_type -> vitalveil.v1.ListReceiptsRequest
+	26, // 37: vitalveil.v1.Devices.ListRequests:input_type -> vitalveil.v1.ListRequestsRequest
+	21, // 38: vitalveil.v1.Devices.Retire:input_type -> vitalveil.v1.RetireRequest
+	28, // 39: vitalveil.v1.Devices.Prove:input_type -> vitalveil.v1.ProveRequest
+	29, // 40: vitalveil.v1.Blobs.Get:input_type -> vitalveil.v1.GetBlobRequest
+	30, // 41: vitalveil.v1.Operations.Get:input_type -> vitalveil.v1.GetOperationRequest
+	31, // 42: vitalveil.v1.Operations.Watch:input_type -> vitalveil.v1.WatchOperationRequest
+	1,  // 43: vitalveil.v1.Network.GetNetwork:output_type -> vitalveil.v1.GetNetworkResponse
+	32, // 44: vitalveil.v1.Patients.Enrol:output_type -> vitalveil.v1.Operation
+	50, // 45: vitalveil.v1.Patients.Get:output_type -> vitalveil.v1.Patient
+	32, // 46: vitalveil.v1.Patients.ChangeKeys:output_type -> vitalveil.v1.Operation
+	6,  // 47: vitalveil.v1.Patients.ListConsents:output_type -> vitalveil.v1.ListConsentsResponse
+	8,  // 48: vitalveil.v1.Patients.GetHistory:output_type -> vitalveil.v1.GetHistoryResponse
+	32, // 49: vitalveil.v1.Consents.Put:output_type -> vitalveil.v1.Operation
+	39, // 50: vitalveil.v1.Consents.Get:output_type -> vitalveil.v1.SignedConsent
+	32, // 51: vitalveil.v1.Erasures.Erase:output_type -> vitalveil.v1.Operation
+	13, // 52: vitalveil.v1.Erasures.GetReceipt:output_type -> vitalveil.v1.ErasureReceipt
+	32, // 53: vitalveil.v1.Devices.Enrol:output_type -> vitalveil.v1.Operation
+	19, // 54: vitalveil.v1.Devices.Get:output_type -> vitalveil.v1.GetDeviceResponse
+	32, // 55: vitalveil.v1.Devices.Upload:output_type -> vitalveil.v1.Operation
+	25, // 56: vitalveil.v1.Devices.ListReceipts:output_type -> vitalveil.v1.ListReceiptsResponse
+	27, // 57: vitalveil.v1.Devices.ListRequests:output_type -> vitalveil.v1.ListRequestsResponse
+	32, // 58: vitalveil.v1.Devices.Retire:output_type -> vitalveil.v1.Operation
+	32, // 59: vitalveil.v1.Devices.Prove:output_type -> vitalveil.v1.Operation
+	51, // 60: vitalveil.v1.Blobs.Get:output_type -> google.api.HttpBody
+	32, // 61: vitalveil.v1.Operations.Get:output_type -> vitalveil.v1.Operation
+	32, // 62: vitalveil.v1.Operations.Watch:output_type -> vitalveil.v1.Operation
+	43, // [43:63] is the sub-list for method output_type
+	23, // [23:43] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_gateway_proto_init() }
@@ -2234,7 +2414,7 @@ func file_vitalveil_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_gateway_proto_rawDesc), len(file_vitalveil_v1_gateway_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

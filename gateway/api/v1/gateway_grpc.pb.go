@@ -703,6 +703,7 @@ const (
 	Devices_Upload_FullMethodName       = "/vitalveil.v1.Devices/Upload"
 	Devices_ListReceipts_FullMethodName = "/vitalveil.v1.Devices/ListReceipts"
 	Devices_ListRequests_FullMethodName = "/vitalveil.v1.Devices/ListRequests"
+	Devices_Retire_FullMethodName       = "/vitalveil.v1.Devices/Retire"
 	Devices_Prove_FullMethodName        = "/vitalveil.v1.Devices/Prove"
 )
 
@@ -723,6 +724,9 @@ type DevicesClient interface {
 	ListReceipts(ctx context.Context, in *ListReceiptsRequest, opts ...grpc.CallOption) (*ListReceiptsResponse, error)
 	// Open predicate requests for the device to prove. Signed by the device.
 	ListRequests(ctx context.Context, in *ListRequestsRequest, opts ...grpc.CallOption) (*ListRequestsResponse, error)
+	// Ends a device. The document is signed by its patient or by itself; no more is
+	// needed to submit it.
+	Retire(ctx context.Context, in *RetireRequest, opts ...grpc.CallOption) (*Operation, error)
 	// Answers a predicate request with a proof. Signed by the device asked.
 	Prove(ctx context.Context, in *ProveRequest, opts ...grpc.CallOption) (*Operation, error)
 }
@@ -785,6 +789,16 @@ func (c *devicesClient) ListRequests(ctx context.Context, in *ListRequestsReques
 	return out, nil
 }
 
+func (c *devicesClient) Retire(ctx context.Context, in *RetireRequest, opts ...grpc.CallOption) (*Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operation)
+	err := c.cc.Invoke(ctx, Devices_Retire_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *devicesClient) Prove(ctx context.Context, in *ProveRequest, opts ...grpc.CallOption) (*Operation, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Operation)
@@ -812,6 +826,9 @@ type DevicesServer interface {
 	ListReceipts(context.Context, *ListReceiptsRequest) (*ListReceiptsResponse, error)
 	// Open predicate requests for the device to prove. Signed by the device.
 	ListRequests(context.Context, *ListRequestsRequest) (*ListRequestsResponse, error)
+	// Ends a device. The document is signed by its patient or by itself; no more is
+	// needed to submit it.
+	Retire(context.Context, *RetireRequest) (*Operation, error)
 	// Answers a predicate request with a proof. Signed by the device asked.
 	Prove(context.Context, *ProveRequest) (*Operation, error)
 	mustEmbedUnimplementedDevicesServer()
@@ -838,6 +855,9 @@ func (UnimplementedDevicesServer) ListReceipts(context.Context, *ListReceiptsReq
 }
 func (UnimplementedDevicesServer) ListRequests(context.Context, *ListRequestsRequest) (*ListRequestsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRequests not implemented")
+}
+func (UnimplementedDevicesServer) Retire(context.Context, *RetireRequest) (*Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method Retire not implemented")
 }
 func (UnimplementedDevicesServer) Prove(context.Context, *ProveRequest) (*Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method Prove not implemented")
@@ -953,6 +973,24 @@ func _Devices_ListRequests_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Devices_Retire_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RetireRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DevicesServer).Retire(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Devices_Retire_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DevicesServer).Retire(ctx, req.(*RetireRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Devices_Prove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ProveRequest)
 	if err := dec(in); err != nil {
@@ -997,6 +1035,10 @@ var Devices_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRequests",
 			Handler:    _Devices_ListRequests_Handler,
+		},
+		{
+			MethodName: "Retire",
+			Handler:    _Devices_Retire_Handler,
 		},
 		{
 			MethodName: "Prove",

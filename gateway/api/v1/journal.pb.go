@@ -34,6 +34,7 @@ type StoredRequest struct {
 	//	*StoredRequest_Attest
 	//	*StoredRequest_Keys
 	//	*StoredRequest_Erasure
+	//	*StoredRequest_Retirement
 	Document      isStoredRequest_Document `protobuf_oneof:"document"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -139,6 +140,15 @@ func (x *StoredRequest) GetErasure() *SignedErasure {
 	return nil
 }
 
+func (x *StoredRequest) GetRetirement() *SignedRetirement {
+	if x != nil {
+		if x, ok := x.Document.(*StoredRequest_Retirement); ok {
+			return x.Retirement
+		}
+	}
+	return nil
+}
+
 type isStoredRequest_Document interface {
 	isStoredRequest_Document()
 }
@@ -171,6 +181,10 @@ type StoredRequest_Erasure struct {
 	Erasure *SignedErasure `protobuf:"bytes,7,opt,name=erasure,proto3,oneof"`
 }
 
+type StoredRequest_Retirement struct {
+	Retirement *SignedRetirement `protobuf:"bytes,20,opt,name=retirement,proto3,oneof"`
+}
+
 func (*StoredRequest_Patient) isStoredRequest_Document() {}
 
 func (*StoredRequest_Consent) isStoredRequest_Document() {}
@@ -184,6 +198,8 @@ func (*StoredRequest_Attest) isStoredRequest_Document() {}
 func (*StoredRequest_Keys) isStoredRequest_Document() {}
 
 func (*StoredRequest_Erasure) isStoredRequest_Document() {}
+
+func (*StoredRequest_Retirement) isStoredRequest_Document() {}
 
 // AnchorRequest is the pointers of one upload.
 type AnchorRequest struct {
@@ -234,7 +250,7 @@ var File_vitalveil_v1_journal_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1avitalveil/v1/journal.proto\x12\fvitalveil.v1\x1a\x1cvitalveil/v1/documents.proto\"\x91\x03\n" +
+	"\x1avitalveil/v1/journal.proto\x12\fvitalveil.v1\x1a\x1cvitalveil/v1/documents.proto\"\xd3\x03\n" +
 	"\rStoredRequest\x126\n" +
 	"\apatient\x18\x01 \x01(\v2\x1a.vitalveil.v1.EnrolPatientH\x00R\apatient\x127\n" +
 	"\aconsent\x18\x02 \x01(\v2\x1b.vitalveil.v1.SignedConsentH\x00R\aconsent\x123\n" +
@@ -242,7 +258,10 @@ const file_vitalveil_v1_journal_proto_rawDesc = "" +
 	"\x06anchor\x18\x04 \x01(\v2\x1b.vitalveil.v1.AnchorRequestH\x00R\x06anchor\x12.\n" +
 	"\x06attest\x18\x05 \x01(\v2\x14.vitalveil.v1.AttestH\x00R\x06attest\x12.\n" +
 	"\x04keys\x18\x06 \x01(\v2\x18.vitalveil.v1.SignedKeysH\x00R\x04keys\x127\n" +
-	"\aerasure\x18\a \x01(\v2\x1b.vitalveil.v1.SignedErasureH\x00R\aerasureB\n" +
+	"\aerasure\x18\a \x01(\v2\x1b.vitalveil.v1.SignedErasureH\x00R\aerasure\x12@\n" +
+	"\n" +
+	"retirement\x18\x14 \x01(\v2\x1e.vitalveil.v1.SignedRetirementH\x00R\n" +
+	"retirementB\n" +
 	"\n" +
 	"\bdocument\"H\n" +
 	"\rAnchorRequest\x127\n" +
@@ -262,15 +281,16 @@ func file_vitalveil_v1_journal_proto_rawDescGZIP() []byte {
 
 var file_vitalveil_v1_journal_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_vitalveil_v1_journal_proto_goTypes = []any{
-	(*StoredRequest)(nil), // 0: vitalveil.v1.StoredRequest
-	(*AnchorRequest)(nil), // 1: vitalveil.v1.AnchorRequest
-	(*EnrolPatient)(nil),  // 2: vitalveil.v1.EnrolPatient
-	(*SignedConsent)(nil), // 3: vitalveil.v1.SignedConsent
-	(*EnrolDevice)(nil),   // 4: vitalveil.v1.EnrolDevice
-	(*Attest)(nil),        // 5: vitalveil.v1.Attest
-	(*SignedKeys)(nil),    // 6: vitalveil.v1.SignedKeys
-	(*SignedErasure)(nil), // 7: vitalveil.v1.SignedErasure
-	(*SignedPointer)(nil), // 8: vitalveil.v1.SignedPointer
+	(*StoredRequest)(nil),    // 0: vitalveil.v1.StoredRequest
+	(*AnchorRequest)(nil),    // 1: vitalveil.v1.AnchorRequest
+	(*EnrolPatient)(nil),     // 2: vitalveil.v1.EnrolPatient
+	(*SignedConsent)(nil),    // 3: vitalveil.v1.SignedConsent
+	(*EnrolDevice)(nil),      // 4: vitalveil.v1.EnrolDevice
+	(*Attest)(nil),           // 5: vitalveil.v1.Attest
+	(*SignedKeys)(nil),       // 6: vitalveil.v1.SignedKeys
+	(*SignedErasure)(nil),    // 7: vitalveil.v1.SignedErasure
+	(*SignedRetirement)(nil), // 8: vitalveil.v1.SignedRetirement
+	(*SignedPointer)(nil),    // 9: vitalveil.v1.SignedPointer
 }
 var file_vitalveil_v1_journal_proto_depIdxs = []int32{
 	2, // 0: vitalveil.v1.StoredRequest.patient:type_name -> vitalveil.v1.EnrolPatient
@@ -280,12 +300,13 @@ var file_vitalveil_v1_journal_proto_depIdxs = []int32{
 	5, // 4: vitalveil.v1.StoredRequest.attest:type_name -> vitalveil.v1.Attest
 	6, // 5: vitalveil.v1.StoredRequest.keys:type_name -> vitalveil.v1.SignedKeys
 	7, // 6: vitalveil.v1.StoredRequest.erasure:type_name -> vitalveil.v1.SignedErasure
-	8, // 7: vitalveil.v1.AnchorRequest.pointers:type_name -> vitalveil.v1.SignedPointer
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	8, // 7: vitalveil.v1.StoredRequest.retirement:type_name -> vitalveil.v1.SignedRetirement
+	9, // 8: vitalveil.v1.AnchorRequest.pointers:type_name -> vitalveil.v1.SignedPointer
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_journal_proto_init() }
@@ -302,6 +323,7 @@ func file_vitalveil_v1_journal_proto_init() {
 		(*StoredRequest_Attest)(nil),
 		(*StoredRequest_Keys)(nil),
 		(*StoredRequest_Erasure)(nil),
+		(*StoredRequest_Retirement)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
