@@ -25,24 +25,27 @@ func complain(c *call, e record.Complain) (*record.DeviceState, error) {
 	if err != nil {
 		return nil, err
 	}
-	finding, err := c.examine(d, epoch, e)
+	finding, err := Examine(c.genesis.Network, epoch, d, c.msp, e)
 	if err != nil {
 		return nil, err
 	}
 	if d.Quarantined != nil && d.Quarantined.How == record.ByEvidence {
 		return d, nil
 	}
-	return d, c.quarantine(d, record.ByEvidence, string(finding), []string{c.msp})
+	return d, c.quarantine(d, record.Quarantine{
+		How: record.ByEvidence, Reason: string(finding), By: []string{c.msp}, Piece: e.Piece, Proof: e.Proof,
+	})
 }
 
-// examine checks the evidence and says what is wrong.
-func (c *call) examine(d *record.DeviceState, epoch *record.Epoch, e record.Complain) (opening.Finding, error) {
+// Examine checks a complaint by a member of the device's epoch and says what is
+// wrong with the device's seeds. A fault says what is wrong with the complaint.
+func Examine(network string, epoch *record.Epoch, d *record.DeviceState, msp string, e record.Complain) (opening.Finding, error) {
 	if record.SumID(e.Blob) != d.Device.SeedBlob {
 		return "", fault.New(fault.Invalid, "this is not the seed blob that device %s named", d.ID.Short())
 	}
-	at, boxes, ok := boxPlace(epoch, e.Piece, epoch.Place(c.msp))
-	if !ok {
-		return "", fault.New(fault.Forbidden, "%s does not hold piece %d", c.msp, e.Piece)
+	at, boxes, ok := boxPlace(epoch, e.Piece, epoch.Place(msp))
+	if !ok || e.Piece >= len(d.Device.SeedHashes) {
+		return "", fault.New(fault.Forbidden, "%s does not hold piece %d", clip(msp), e.Piece)
 	}
 	box, err := opening.Box(e.Blob, at, boxes)
 	if errors.Is(err, opening.ErrBlob) {
@@ -53,9 +56,9 @@ func (c *call) examine(d *record.DeviceState, epoch *record.Epoch, e record.Comp
 	}
 	finding, err := opening.Verify(opening.Statement{
 		Place: opening.Place{
-			Network: c.genesis.Network, Profile: d.Device.Profile, Epoch: d.Device.Epoch, Device: d.ID, Piece: e.Piece,
+			Network: network, Profile: d.Device.Profile, Epoch: d.Device.Epoch, Device: d.ID, Piece: e.Piece,
 		},
-		MSP: c.msp, Public: epoch.Member(c.msp).HPKEKey, Box: box, Hash: d.Device.SeedHashes[e.Piece],
+		MSP: msp, Public: epoch.Member(msp).HPKEKey, Box: box, Hash: d.Device.SeedHashes[e.Piece],
 	}, e.Proof)
 	switch {
 	case errors.Is(err, opening.ErrSound):
@@ -88,12 +91,13 @@ func boxPlace(e *record.Epoch, piece, holder int) (int, int, bool) {
 	return piece*each + before, boxes, true
 }
 
-func (c *call) quarantine(d *record.DeviceState, how, reason string, by []string) error {
+func (c *call) quarantine(d *record.DeviceState, q record.Quarantine) error {
 	now, err := c.now()
 	if err != nil {
 		return err
 	}
-	d.Quarantined = &record.Quarantine{At: now, How: how, Reason: reason, By: by}
+	q.At = now
+	d.Quarantined = &q
 	return c.put(DeviceKey(d.ID), d)
 }
 
@@ -139,7 +143,7 @@ func voteQuarantine(c *call, v record.VoteQuarantine) (*record.DeviceState, erro
 		d.Quarantined = nil
 		return d, c.put(DeviceKey(d.ID), d)
 	}
-	return d, c.quarantine(d, record.ByVote, v.Reason, by)
+	return d, c.quarantine(d, record.Quarantine{How: record.ByVote, Reason: v.Reason, By: by})
 }
 
 // votesWith returns the members of the same opinion in this round, in the order

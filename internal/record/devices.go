@@ -18,6 +18,10 @@ type Quarantine struct {
 	How    string   `json:"how"` // ByEvidence or ByVote
 	Reason string   `json:"reason"`
 	By     []string `json:"by"` // MSPs: who complained or voted
+	// Piece and Proof are the evidence, together with the device's seed blob: see
+	// Complain.
+	Piece int    `json:"piece,omitempty"`
+	Proof []byte `json:"proof,omitempty"`
 }
 
 // Retirement says that a device ended, which its patient or it has signed.

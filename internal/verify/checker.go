@@ -11,6 +11,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -25,7 +26,8 @@ type checker struct {
 	dir     string
 	genesis record.Genesis
 	roots   map[string][]byte
-	params  *he.Params
+	params  map[string]*he.Params // by profile: what a row looks like depends on nothing else
+	schema  *privacy.Schema
 	blobs   *blob.Store
 	index   *index.Index
 
@@ -38,6 +40,7 @@ type checker struct {
 	batched    []record.Batch
 	posted     map[string]record.SignedAvailable
 	derived    []record.CohortState
+	epochs     map[uint32]record.EpochState
 	predicates map[string]record.PredicateState
 	rows       map[record.ID]map[he.Window]record.ID // rows of the blob read last
 
@@ -47,8 +50,10 @@ type checker struct {
 func newChecker(d record.Descriptor) *checker {
 	return &checker{
 		genesis: d.Genesis, roots: d.Roots,
-		erased: map[record.ID]record.Patient{}, patients: map[record.ID]record.Patient{}, devices: map[record.ID]record.DeviceState{},
-		posted: map[string]record.SignedAvailable{}, predicates: map[string]record.PredicateState{},
+		erased: map[record.ID]record.Patient{},
+		patients: map[record.ID]record.Patient{}, devices: map[record.ID]record.DeviceState{},
+		posted: map[string]record.SignedAvailable{}, predicates: map[string]record.PredicateState{}, params: map[string]*he.Params{},
+		epochs: map[uint32]record.EpochState{0: {Epoch: d.Genesis.FirstEpoch()}},
 	}
 }
 
@@ -94,6 +99,8 @@ func (c *checker) takeWrite(w network.Write, private []network.PrivateWrite) err
 		return into(w.Value, func(a record.SignedAvailable) { c.posted[w.Key] = a })
 	case chaincode.KindCohort:
 		return into(w.Value, func(s record.CohortState) { c.derived = append(c.derived, s) })
+	case chaincode.KindEpoch:
+		return into(w.Value, func(s record.EpochState) { c.epochs[s.Epoch.Number] = s })
 	case chaincode.KindPredicate:
 		return into(w.Value, func(p record.PredicateState) { c.predicates[p.ID] = p })
 	}
@@ -195,9 +202,13 @@ func (c *checker) blob(ctx context.Context, device, id record.ID) (map[he.Window
 	if owner != device {
 		return nil, fmt.Errorf("blob %s is another device's", id)
 	}
+	params, err := c.paramsOf(c.devices[device].Device.Profile)
+	if err != nil {
+		return nil, err
+	}
 	rows := map[he.Window]record.ID{}
 	for _, r := range list {
-		if err := c.params.CheckRow(r.Row); err != nil {
+		if err := params.CheckRow(r.Row); err != nil {
 			return nil, fmt.Errorf("blob %s, hour %d: %w", id, r.Hour, err)
 		}
 		rows[he.Window{Hour: r.Hour, Correction: r.Correction}] = record.SumID(r.Row)
@@ -231,14 +242,8 @@ func (c *checker) batches(context.Context) int {
 
 func (c *checker) posts(context.Context) int {
 	for _, a := range c.posted {
-		var key []byte
-		for _, m := range c.genesis.Members {
-			if m.MSP == a.Member {
-				key = m.SignKey
-			}
-		}
-		if err := record.Verify(key, a.Post.Digest(c.genesis.Network), a.Signature); err != nil {
-			c.wrong("availability of batch %s by %s: %v", a.Post.Batch, a.Member, err)
+		if !c.signed(a) {
+			c.wrong("availability of batch %s: it is not signed by %s", a.Post.Batch, a.Member)
 		}
 	}
 	return len(c.posted)
@@ -265,7 +270,7 @@ func (c *checker) receiptsOf(ctx context.Context, device record.ID, kind string)
 			return n
 		}
 		for _, r := range page {
-			if err := bridge.VerifyReceipt(&c.genesis, r); err != nil {
+			if err := bridge.VerifyReceipt(c.policyOf(device), r); err != nil {
 				c.wrong("receipt of %s %s %d: %v", device.Short(), kind, r.Pointer.Pointer.Index, err)
 			}
 		}

@@ -75,7 +75,9 @@ func Check(ctx context.Context, dir string, out io.Writer) error {
 		name  string
 		check func(context.Context) int
 	}{
+		{"epochs", c.successions},
 		{"patients and devices", c.enrolments},
+		{"quarantines on evidence", c.quarantines},
 		{"changes of patients' keys", c.keys},
 		{"consent versions", c.consents},
 		{"erasures, with members' reports", c.erasures},
@@ -126,17 +128,16 @@ func open(dir string) (*checker, error) {
 	}
 	c := newChecker(d)
 	c.dir = dir
-	sharing, err := he.NewSharing(len(c.genesis.Members), c.genesis.Threshold)
-	if err != nil {
+	schema, ok := privacy.SchemaByDigest(c.genesis.Schema)
+	if !ok {
+		return nil, fmt.Errorf("the network uses row schema %s, which this version does not know", c.genesis.Schema.Short())
+	}
+	c.schema = schema
+	if _, err := he.NewSharing(len(c.genesis.Members), c.genesis.Threshold); err != nil {
 		return nil, fmt.Errorf("network.json: %w", err)
 	}
-	profile, known := he.ProfileByName(c.genesis.Profile)
-	schema, ok := privacy.SchemaByDigest(c.genesis.Schema)
-	if !ok || !known {
-		return nil, fmt.Errorf("the network uses sealing profile %q and row schema %s, which this version does not know", c.genesis.Profile, c.genesis.Schema.Short())
-	}
-	if c.params, err = he.New(profile, schema, sharing); err != nil {
-		return nil, err
+	if _, err := c.paramsOf(c.genesis.Profile); err != nil {
+		return nil, fmt.Errorf("network.json: %w", err)
 	}
 	blobs := filepath.Join(dir, "gateway", "blobs")
 	if _, err := os.Stat(blobs); err != nil {

@@ -1139,6 +1139,8 @@ type Quarantine struct {
 	How           string                 `protobuf:"bytes,2,opt,name=how,proto3" json:"how,omitempty"`
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	By            []string               `protobuf:"bytes,4,rep,name=by,proto3" json:"by,omitempty"`
+	Piece         int32                  `protobuf:"varint,5,opt,name=piece,proto3" json:"piece,omitempty"`
+	Proof         []byte                 `protobuf:"bytes,6,opt,name=proof,proto3" json:"proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1197,6 +1199,20 @@ func (x *Quarantine) GetReason() string {
 func (x *Quarantine) GetBy() []string {
 	if x != nil {
 		return x.By
+	}
+	return nil
+}
+
+func (x *Quarantine) GetPiece() int32 {
+	if x != nil {
+		return x.Piece
+	}
+	return 0
+}
+
+func (x *Quarantine) GetProof() []byte {
+	if x != nil {
+		return x.Proof
 	}
 	return nil
 }
@@ -2943,13 +2959,15 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\bfrom_day\x18\x05 \x01(\x03R\afromDay\x12:\n" +
 	"\vquarantined\x18\x06 \x01(\v2\x18.vitalveil.v1.QuarantineR\vquarantined\x122\n" +
 	"\aretired\x18\a \x01(\v2\x18.vitalveil.v1.RetirementR\aretired\x12\x14\n" +
-	"\x05round\x18\b \x01(\x05R\x05round\"V\n" +
+	"\x05round\x18\b \x01(\x05R\x05round\"\x82\x01\n" +
 	"\n" +
 	"Quarantine\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x10\n" +
 	"\x03how\x18\x02 \x01(\tR\x03how\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x0e\n" +
-	"\x02by\x18\x04 \x03(\tR\x02by\"0\n" +
+	"\x02by\x18\x04 \x03(\tR\x02by\x12\x14\n" +
+	"\x05piece\x18\x05 \x01(\x05R\x05piece\x12\x14\n" +
+	"\x05proof\x18\x06 \x01(\fR\x05proof\"0\n" +
 	"\n" +
 	"Retirement\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
