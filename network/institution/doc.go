@@ -14,7 +14,13 @@
 // can be shown. Fewer than the threshold of members open nothing: whoever steals
 // one member's state and keys holds its pieces and no device's secret.
 //
-// When a patient withdraws between a query and its shares, members derive the
+// A device whose seeds do not open, or are not the ones that it has promised, gets
+// no acknowledgement and a complaint with evidence that anyone can check.
+//
+// A process serves the devices and queries of one epoch of members; a member runs
+// one for each epoch it is in (docs/design/devices.md).
+//
+// When a patient withdraws, or a device is put into quarantine, between a query and its shares, members derive the
 // cohort again. The new cohort is answered only when every member but the asker
 // has posted it, which a member does only if none of its shares has left: were a
 // threshold enough, an asker could have the old cohort opened by one member and
