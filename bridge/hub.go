@@ -45,7 +45,12 @@ type Config struct {
 	// Genesis is the network's policy, received out of band and never from the
 	// gateway.
 	Genesis record.Genesis
-	// Params are the sealing parameters of the genesis' profile.
+	// Epochs are the epochs of members after the genesis, in order, from anywhere:
+	// each must follow from the one before by signatures. The last is the one whose
+	// members hold the seeds of this hub's devices, and it takes a directory of its
+	// own.
+	Epochs []record.EpochState
+	// Params are the sealing parameters of the last epoch's profile.
 	Params *he.Params
 	// Prover may be nil; a predicate that holds is then an error until SetProver.
 	Prover Prover
@@ -59,6 +64,7 @@ type Config struct {
 // work on different devices runs in parallel.
 type Hub struct {
 	cfg     Config
+	epoch   uint32
 	network string
 	db      *pebble.DB
 	master  []byte
@@ -90,7 +96,7 @@ func Open(cfg Config) (*Hub, error) {
 		return nil, err
 	}
 	h := &Hub{
-		cfg: cfg, network: cfg.Genesis.Network, schema: cfg.Params.Schema(), prover: cfg.Prover,
+		cfg: cfg, epoch: uint32(len(cfg.Epochs)), network: cfg.Genesis.Network, schema: cfg.Params.Schema(), prover: cfg.Prover,
 		pieces: cfg.Params.Sharing().Pieces(), devices: map[record.ID]*Device{},
 	}
 	if err := h.openFiles(); err != nil {
@@ -114,6 +120,11 @@ func (c *Config) complete() error {
 		return errors.New("bridge: no sealing parameters given")
 	case c.Genesis.Network == "" || len(c.Genesis.Members) == 0:
 		return errors.New("bridge: the genesis document names no network or no members")
+	}
+	if err := c.followEpochs(); err != nil {
+		return err
+	}
+	switch {
 	case c.Genesis.Threshold < 2 || c.Genesis.Threshold > len(c.Genesis.Members):
 		return fmt.Errorf("bridge: threshold %d of %d members", c.Genesis.Threshold, len(c.Genesis.Members))
 	case c.Genesis.Schema != c.Params.Schema().Digest():
@@ -192,6 +203,9 @@ func (h *Hub) openDevices() error {
 			return fmt.Errorf("%w: device key of %d bytes", ErrDamaged, len(it.Key()))
 		}
 		d, err := h.loadDevice(record.ID(it.Key()[1:]))
+		if err == nil {
+			err = h.checkEpoch(d.id, d.rec.Document.Device)
+		}
 		if err != nil {
 			return err
 		}
@@ -274,7 +288,7 @@ func (h *Hub) NewDevice(patient record.ID, metrics []string, firstHour int64) (*
 	public := record.PublicKeyBytes(&key.PublicKey)
 	id := record.DeviceID(h.network, public)
 	rec := deviceRecord{Document: record.EnrolDevice{Device: record.Device{
-		Key: public, Patient: patient, FirstHour: firstHour, Profile: h.cfg.Genesis.Profile, Epoch: epoch, Metrics: names,
+		Key: public, Patient: patient, FirstHour: firstHour, Profile: h.cfg.Genesis.Profile, Epoch: h.epoch, Metrics: names,
 	}}}
 	if rec.Key, err = key.Bytes(); err != nil {
 		return nil, Enrolment{}, err
@@ -292,9 +306,6 @@ func (h *Hub) NewDevice(patient record.ID, metrics []string, firstHour int64) (*
 	}
 	return d, Enrolment{Document: rec.Document, SeedBlob: rec.SeedBlob}, nil
 }
-
-// epoch is the only epoch of members that exists so far.
-const epoch = 0
 
 // maxHour bounds Unix hours: far beyond any use, far below overflow.
 const maxHour = 24 * 2932896
@@ -317,7 +328,7 @@ func (h *Hub) makeSeeds(id record.ID, rec *deviceRecord) error {
 	return nil
 }
 
-func (h *Hub) context() he.Context { return he.Context{Network: h.network, Epoch: epoch} }
+func (h *Hub) context() he.Context { return he.Context{Network: h.network, Epoch: h.epoch} }
 
 func (h *Hub) addDevice(id record.ID, rec deviceRecord) (*Device, error) {
 	d, err := h.newDevice(id, rec)

@@ -20,8 +20,8 @@
 // A process serves the devices and queries of one epoch of members; a member runs
 // one for each epoch it is in (docs/design/devices.md).
 //
-// When a patient withdraws, or a device is put into quarantine, between a query and its shares, members derive the
-// cohort again. The new cohort is answered only when every member but the asker
+// When a patient withdraws, or a device is put into quarantine, between a query and
+// its shares, members derive the cohort again. The new cohort is answered only when every member but the asker
 // has posted it, which a member does only if none of its shares has left: were a
 // threshold enough, an asker could have the old cohort opened by one member and
 // the new one by another, and subtract. So a member that cannot be reached delays
