@@ -34,7 +34,8 @@ func TestKeysAreReadBack(t *testing.T) {
 		{chaincode.DeviceVoteKey(a, "A"), chaincode.KindDeviceVote, []string{a.String(), "A"}},
 		{
 			chaincode.DeviceFlagKey(record.DeviceFlag{Flag: record.FlagDevice{Device: a, Kind: "proof"}, Member: "A", Day: -3}),
-			chaincode.KindDeviceFlag, []string{a.String(), "A", "proof", "-3"},
+			chaincode.KindDeviceFlag,
+			[]string{a.String(), "A", "proof", "-3"},
 		},
 		{chaincode.RosterKey(), chaincode.KindRoster, nil},
 		{chaincode.EpochKey(3), chaincode.KindEpoch, []string{"3"}},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -192,10 +193,10 @@ func TestAttackDifferentSeedsForTwoHolders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	box := (len(honest) - len(seedBlobMagic)) / 6
+	box := opening.BoxBytes
 	for i := range 6 {
 		mixed := slices.Clone(honest)
-		from := len(seedBlobMagic) + i*box
+		from := len(opening.Magic) + i*box
 		copy(mixed[from:from+box], different[from:from+box])
 		refused := 0
 		for m, key := range keys {
