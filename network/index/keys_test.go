@@ -33,7 +33,7 @@ func TestAttackShareAfterRevokingEverything(t *testing.T) {
 			t.Errorf("the next attempt has %d patients (%v), want 2", next.Size, err)
 		}
 	}
-	now, err := ix.Eligible(members[1], purpose, metric, hour0, hour0+48, 0, false)
+	now, err := ix.Eligible(0, members[1], purpose, metric, hour0, hour0+48, 0, false)
 	if err != nil || now.Size != 2 {
 		t.Errorf("%d patients are eligible (%v), want 2", now.Size, err)
 	}
