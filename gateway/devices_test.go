@@ -37,7 +37,7 @@ func TestADevicesReputationIsShown(t *testing.T) {
 	w.submit(hospitalB, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.id, Reason: "far off"})
 	w.eventually("the flag is shown", func() bool {
 		s, err := d.client().Device(context.Background(), d.id)
-		return err == nil && s.Reputation.Flags[record.FlagOutlier] == 1 && s.Reputation.Votes == 1
+		return err == nil && s.Reputation != nil && s.Reputation.Flags[record.FlagOutlier] == 1 && s.Reputation.Votes == 1
 	})
 }
 

@@ -2,6 +2,7 @@ package forgery
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -58,9 +59,12 @@ func begin(t *testing.T, n Network, channel string, members [3]string) *world {
 	}
 	for _, msp := range members {
 		w.keys[msp], w.clients[msp] = w.key(), n.Client(t, msp)
-		hpke := record.RandomID()
+		hpke, err := ecdh.X25519().GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
 		w.genesis.Members = append(w.genesis.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: hpke[:], SignKey: public(w.keys[msp]),
+			MSP: msp, Name: msp, HPKEKey: hpke.PublicKey().Bytes(), SignKey: public(w.keys[msp]),
 		})
 	}
 	w.network = w.clients[w.association]
