@@ -50,7 +50,7 @@ type checker struct {
 func newChecker(d record.Descriptor) *checker {
 	return &checker{
 		genesis: d.Genesis, roots: d.Roots,
-		erased: map[record.ID]record.Patient{},
+		erased:   map[record.ID]record.Patient{},
 		patients: map[record.ID]record.Patient{}, devices: map[record.ID]record.DeviceState{},
 		posted: map[string]record.SignedAvailable{}, predicates: map[string]record.PredicateState{}, params: map[string]*he.Params{},
 		epochs: map[uint32]record.EpochState{0: {Epoch: d.Genesis.FirstEpoch()}},
