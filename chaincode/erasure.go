@@ -124,7 +124,14 @@ func reportErasure(c *call, s record.SignedErasureReport) (*record.SignedErasure
 	if err := c.need(ErasureKey(r.Patient), state, "an erasure of patient "+r.Patient.Short()); err != nil {
 		return nil, err
 	}
-	most := len(state.Devices) * maxPieces
+	most := 0 // the devices may be of several epochs
+	for _, id := range state.Devices {
+		d, err := c.device(id)
+		if err != nil {
+			return nil, err
+		}
+		most += len(d.Device.SeedHashes)
+	}
 	switch {
 	case r.Member != c.msp:
 		return nil, fault.New(fault.Forbidden, "%s cannot report for %s", c.msp, clip(r.Member))
