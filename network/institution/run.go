@@ -20,6 +20,8 @@ const (
 	// tickEvery is how often a member posts its clock when the network's clock
 	// is the wall's.
 	tickEvery = 30 * time.Second
+	// tickAgain is when it tries again: a new network has no genesis for a moment.
+	tickAgain = time.Second
 	// A duty that failed is tried again after a wait that doubles.
 	firstPause = 100 * time.Millisecond
 	mostPause  = 10 * time.Second
@@ -216,10 +218,12 @@ func (in *Institution) Tick(ctx context.Context, unix int64) error {
 
 func (in *Institution) tickAlong(ctx context.Context) error {
 	for ctx.Err() == nil {
+		next := tickEvery
 		if err := in.Tick(ctx, time.Now().Unix()); err != nil && ctx.Err() == nil {
-			in.log.Warn("could not post the clock", "err", err)
+			next = tickAgain
+			in.log.Warn("could not post the clock; trying again", "err", err, "in", next)
 		}
-		wait(ctx, tickEvery)
+		wait(ctx, next)
 	}
 	return nil
 }
