@@ -183,7 +183,7 @@ func (d *Device) decide(ctx context.Context, q record.PredicateState, now int64)
 }
 
 func (d *Device) keepAnswer(request string, rec answerRecord) error {
-	return d.vault.update(true, func(b *pebble.Batch) error { return d.vault.store(b, d.answerKey(request), rec) })
+	return d.vault.Update(true, func(b *pebble.Batch) error { return d.vault.store(b, d.answerKey(request), rec) })
 }
 
 // damage lets failures of the store through; what else is wrong with a request
@@ -301,7 +301,7 @@ func (d *Device) consents(name record.ID) ([]consent.Document, *consent.Document
 			return nil, nil, err
 		}
 		var doc consent.Document
-		if err := decode(e.value, &doc); err != nil {
+		if err := decode(e.Value, &doc); err != nil {
 			return nil, nil, err
 		}
 		if doc.ID == name {
@@ -323,7 +323,7 @@ func (d *Device) used(q record.PredicateState) (uint32, error) {
 			return 0, err
 		}
 		var rec answerRecord
-		if err := decode(e.value, &rec); err != nil {
+		if err := decode(e.Value, &rec); err != nil {
 			return 0, err
 		}
 		if rec.Consent == q.Consent && rec.Template == q.Ask.Template && rec.Metric == q.Ask.Metric {

@@ -80,7 +80,7 @@ type Counts struct {
 type Device struct {
 	hub     *Hub
 	id      record.ID
-	vault   *vault
+	vault   *deviceVault
 	signer  *ecdsa.PrivateKey
 	client  *api.Client
 	metrics []wearable.Metric // enrolled, by slot
@@ -102,7 +102,7 @@ type Device struct {
 }
 
 func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
-	v, err := newVault(h.db, h.master, id)
+	v, err := newVault(h.store, id)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
 }
 
 func (h *Hub) loadDevice(id record.ID) (*Device, error) {
-	v, err := newVault(h.db, h.master, id)
+	v, err := newVault(h.store, id)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +206,7 @@ func (d *Device) retire(why string) error {
 	d.state.Retired = why
 	d.rec.Seeds = nil
 	clear(d.grid)
-	return d.vault.update(true, func(b *pebble.Batch) error {
+	return d.vault.Update(true, func(b *pebble.Batch) error {
 		return errors.Join(d.vault.store(b, d.vault.key(kindDevice), d.rec), d.vault.store(b, d.vault.key(kindState), d.state))
 	})
 }
@@ -228,7 +228,7 @@ func (d *Device) shutdown() error {
 	defer d.mu.Unlock()
 	var err error
 	if d.failed == nil && d.state.Retired == "" {
-		err = d.vault.update(true, d.writeGrid)
+		err = d.vault.Update(true, d.writeGrid)
 	}
 	d.forgetKey()
 	d.failed = ErrClosed
@@ -261,7 +261,7 @@ func (d *Device) Enrol(ctx context.Context, patientSignature []byte) error {
 	}
 	rec.Enrolled, rec.SeedBlob = true, nil
 	d.rec = rec
-	return d.fail(d.vault.update(true, func(b *pebble.Batch) error { return d.vault.store(b, d.vault.key(kindDevice), rec) }))
+	return d.fail(d.vault.Update(true, func(b *pebble.Batch) error { return d.vault.store(b, d.vault.key(kindDevice), rec) }))
 }
 
 // onLedger tells whether an enrolment that was refused as a conflict is our own,
@@ -296,7 +296,7 @@ func (d *Device) SetConsent(docs ...consent.Document) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	return d.vault.update(true, func(b *pebble.Batch) error {
+	return d.vault.Update(true, func(b *pebble.Batch) error {
 		newest := map[record.ID]consent.Document{}
 		for _, doc := range docs {
 			if doc.Patient != d.Patient() {

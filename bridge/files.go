@@ -1,12 +1,10 @@
 package bridge
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
@@ -19,33 +17,6 @@ const storeVersion = 2
 // ErrNewer says that the store was written by a newer version of this program.
 // Upgrade; an older program cannot know what the newer one has sealed.
 var ErrNewer = state.ErrNewer
-
-const masterBytes = 32
-
-// loadKey reads the key file. It makes one for a new store; for an old one a
-// missing key means that nothing in the store can be read.
-func loadKey(path string, fresh bool) ([]byte, error) {
-	key, err := state.ReadFile(path, masterBytes)
-	if errors.Is(err, fs.ErrNotExist) && fresh {
-		key = make([]byte, masterBytes)
-		rand.Read(key)
-		return key, state.WriteFile(path, key)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the key file of the bridge store: %w", err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("key file %s may be read by others: set its mode to 0600", path)
-	}
-	if len(key) != masterBytes {
-		return nil, fmt.Errorf("%w: key file %s has %d bytes, not %d", ErrDamaged, path, len(key), masterBytes)
-	}
-	return key, nil
-}
 
 // mark says how much of a device may have left this installation: rows of the
 // Unix hours before Hour, and the first Corrected corrections that it sealed.

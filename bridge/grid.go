@@ -62,7 +62,7 @@ func (d *Device) makeRoom() error {
 	if len(d.grid) < maxOpenHours {
 		return nil
 	}
-	if err := d.fail(d.vault.update(false, d.writeGrid)); err != nil {
+	if err := d.fail(d.vault.Update(false, d.writeGrid)); err != nil {
 		return err
 	}
 	for _, hour := range slices.Sorted(maps.Keys(d.grid))[:maxOpenHours/2] {
@@ -82,7 +82,7 @@ func (d *Device) writeGrid(b *pebble.Batch) error {
 			if err != nil {
 				return err
 			}
-			if err := d.vault.put(b, d.gridKey(hour, slot), value); err != nil {
+			if err := d.vault.Set(b, d.gridKey(hour, slot), value); err != nil {
 				return err
 			}
 			m.dirty = false

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -22,6 +21,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
+	"github.com/vitalveil/vitalveil/internal/vault"
 	"github.com/vitalveil/vitalveil/zk"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
@@ -66,8 +66,7 @@ type Hub struct {
 	cfg     Config
 	epoch   uint32
 	network string
-	db      *pebble.DB
-	master  []byte
+	store   *vault.Vault
 	schema  *privacy.Schema
 	pieces  int
 	open    *api.Client // without a signer
@@ -103,11 +102,11 @@ func Open(cfg Config) (*Hub, error) {
 		return nil, err
 	}
 	if err := h.openDevices(); err != nil {
-		h.db.Close()
+		h.store.Close()
 		return nil, err
 	}
 	h.open = api.NewClient(cfg.GatewayURL, h.network, nil)
-	h.flusher = startFlusher(h.db)
+	h.flusher = startFlusher(h.store.DB())
 	return h, nil
 }
 
@@ -150,50 +149,29 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// openFiles opens store, key and marks. The key file comes first: a store
-// without its key could never be read.
+// openFiles opens marks, key and store.
 func (h *Hub) openFiles() error {
-	err := state.Check(h.cfg.Dir, storeVersion)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	h.master, err = loadKey(h.cfg.KeyFile, err != nil)
-	if err != nil {
-		return err
-	}
 	if _, err := state.Claim(h.cfg.Dir, storeVersion); err != nil {
 		return err
 	}
+	var err error
+	if h.marks, err = loadMarks(h.cfg.MarkFile); err != nil {
+		return err
+	}
+	if h.store, err = vault.Open(filepath.Join(h.cfg.Dir, "store"), h.cfg.KeyFile); err != nil {
+		return fmt.Errorf("bridge: %w", err)
+	}
 	// A store of an older version is taken up; from here on it is of this one, and
 	// an older program refuses it.
-	if err := state.WriteFile(filepath.Join(h.cfg.Dir, state.VersionFile), []byte(strconv.Itoa(storeVersion)+"\n")); err != nil {
-		return err
-	}
-	h.marks, err = loadMarks(h.cfg.MarkFile)
+	err = state.WriteFile(filepath.Join(h.cfg.Dir, state.VersionFile), []byte(strconv.Itoa(storeVersion)+"\n"))
 	if err != nil {
-		return err
-	}
-	h.db, err = pebble.Open(filepath.Join(h.cfg.Dir, "store"), &pebble.Options{
-		Logger: quiet{}, MemTableSize: 16 << 20, FormatMajorVersion: pebble.FormatNewest,
-	})
-	if err != nil {
-		return fmt.Errorf("open the bridge store (is another bridge running on it?): %w", err)
+		return errors.Join(err, h.store.Close())
 	}
 	return nil
 }
 
-// quiet keeps pebble from logging to the standard error; what fails comes back
-// as an error.
-type quiet struct{}
-
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-
-// Fatalf is called when pebble cannot go on without losing what it promised.
-func (quiet) Fatalf(format string, args ...any) { panic(fmt.Sprintf("bridge store: "+format, args...)) }
-
 func (h *Hub) openDevices() error {
-	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kindDevice}, UpperBound: []byte{kindDevice + 1}})
+	it, err := h.store.DB().NewIter(&pebble.IterOptions{LowerBound: []byte{kindDevice}, UpperBound: []byte{kindDevice + 1}})
 	if err != nil {
 		return err
 	}
@@ -231,8 +209,7 @@ func (h *Hub) Close() error {
 		errs = append(errs, d.shutdown())
 	}
 	h.open.Close()
-	errs = append(errs, h.db.Close())
-	clear(h.master)
+	errs = append(errs, h.store.Close())
 	return errors.Join(errs...)
 }
 
@@ -342,7 +319,7 @@ func (h *Hub) addDevice(id record.ID, rec deviceRecord) (*Device, error) {
 	if h.closed {
 		return nil, ErrClosed
 	}
-	err = d.vault.update(true, func(b *pebble.Batch) error {
+	err = d.vault.Update(true, func(b *pebble.Batch) error {
 		return errors.Join(d.vault.store(b, d.vault.key(kindDevice), rec), d.vault.store(b, d.vault.key(kindState), d.state))
 	})
 	if err != nil {

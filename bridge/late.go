@@ -113,7 +113,7 @@ func (d *Device) SealLate(ctx context.Context) error {
 		return err
 	}
 	defer d.forgetKey()
-	if err := d.fail(d.vault.update(true, d.writeGrid)); err != nil {
+	if err := d.fail(d.vault.Update(true, d.writeGrid)); err != nil {
 		return err
 	}
 	return d.seal(func(w *sealing) error {
@@ -180,10 +180,10 @@ func (d *Device) lateHours() ([]int64, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(e.name) != 9 {
+		if len(e.Name) != 9 {
 			return nil, fmt.Errorf("%w: grid key", ErrDamaged)
 		}
-		hour := int64(binary.BigEndian.Uint64(e.name) ^ 1<<63)
+		hour := int64(binary.BigEndian.Uint64(e.Name) ^ 1<<63)
 		if hour >= d.state.SealedUntil {
 			break
 		}

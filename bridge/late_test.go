@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
@@ -24,7 +26,7 @@ func lateRows(t testing.TB, d *Device) []lateRecord {
 			t.Fatal(err)
 		}
 		var l lateRecord
-		if err := decode(e.value, &l); err != nil {
+		if err := decode(e.Value, &l); err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, l)
@@ -215,7 +217,7 @@ func TestHoursSealedBeforeThereWereCorrectionsTakeNone(t *testing.T) {
 	h := w.hub(dir)
 	d := w.enrolled(h, "heart_rate")
 	advance(t, w, d, 1)
-	if err := d.vault.db.Delete(d.countedKey(hour0), nil); err != nil {
+	if err := d.vault.DB().Delete(d.countedKey(hour0), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Close(); err != nil {
@@ -261,8 +263,8 @@ func TestAttackSealACorrectionTwice(t *testing.T) {
 	// A store that was made to believe that the hour was never corrected.
 	push(t, d, at(t, 7, "62"))
 	counted := newCounted()
-	b := d.vault.db.NewBatch()
-	if err := errors.Join(d.vault.store(b, d.countedKey(hour0), counted), commit(b, true)); err != nil {
+	believe := func(b *pebble.Batch) error { return d.vault.store(b, d.countedKey(hour0), counted) }
+	if err := d.vault.Update(true, believe); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.SealLate(t.Context()); !errors.Is(err, ErrDamaged) {

@@ -178,7 +178,7 @@ func (d *Device) pack(marked mark) error {
 		u.DaysUntil = min(next.DaysUntil, u.DaysFrom+daysPerUpload)
 		next.PackedRows, next.PackedDays, next.PackedLate, next.Marked = u.RowsUntil, u.DaysUntil, u.LateUntil, true
 		next.NextUpload++
-		err := d.vault.update(true, func(b *pebble.Batch) error {
+		err := d.vault.Update(true, func(b *pebble.Batch) error {
 			if err := d.sign(b, u); err != nil {
 				return err
 			}
@@ -289,11 +289,11 @@ func (d *Device) uploads() ([]numbered, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(e.name) != 8 {
+		if len(e.Name) != 8 {
 			return nil, fmt.Errorf("%w: upload key", ErrDamaged)
 		}
-		u := numbered{n: binary.BigEndian.Uint64(e.name)}
-		if err := decode(e.value, &u.uploadRecord); err != nil {
+		u := numbered{n: binary.BigEndian.Uint64(e.Name)}
+		if err := decode(e.Value, &u.uploadRecord); err != nil {
 			return nil, err
 		}
 		list = append(list, u)
@@ -389,7 +389,7 @@ func (d *Device) settle(u numbered, pointers []pointerRecord, items []api.Item, 
 		return err
 	}
 	again, conflict := 0, false
-	err := d.vault.update(true, func(b *pebble.Batch) error {
+	err := d.vault.Update(true, func(b *pebble.Batch) error {
 		for i, p := range pointers {
 			item := items[i].AnchorItem
 			code := fault.Code(item.Code)
@@ -450,7 +450,7 @@ func (d *Device) Refused() ([]Refusal, error) {
 			return nil, err
 		}
 		var p pointerRecord
-		if err := decode(e.value, &p); err != nil {
+		if err := decode(e.Value, &p); err != nil {
 			return nil, err
 		}
 		if p.Outcome == record.Refused {

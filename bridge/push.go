@@ -72,7 +72,7 @@ func (d *Device) Push(ctx context.Context, readings []Reading) (Outcome, error) 
 			return Outcome{}, d.fail(err)
 		}
 	}
-	if err := d.fail(d.vault.update(true, d.writeGrid)); err != nil {
+	if err := d.fail(d.vault.Update(true, d.writeGrid)); err != nil {
 		return Outcome{}, err
 	}
 	after := d.state.Counts

@@ -145,7 +145,7 @@ func (d *Device) sent(p record.Pointer, packed int64) (bool, error) {
 	if p.Correction == 0 {
 		return p.Index < packed, nil
 	}
-	return d.has(d.pointerKey(record.KindRow, p.Index, p.Correction))
+	return d.vault.Has(d.pointerKey(record.KindRow, p.Index, p.Correction))
 }
 
 // pages fetches receipts page by page, in strict order of index and correction,
@@ -271,7 +271,7 @@ func (d *Device) awaited(kind string) (awaiting, error) {
 			break
 		}
 		ptr := p.Signed.Pointer
-		has, err := d.has(d.receiptKey(ptr.Kind, ptr.Index, ptr.Correction))
+		has, err := d.vault.Has(d.receiptKey(ptr.Kind, ptr.Index, ptr.Correction))
 		if err != nil {
 			return a, err
 		}
@@ -301,21 +301,10 @@ func (d *Device) receiptKey(kind string, index int64, correction uint8) []byte {
 	return d.vault.key(kindReceipt, pointerName(kind, index, correction)...)
 }
 
-func (d *Device) has(key []byte) (bool, error) {
-	_, closer, err := d.vault.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, closer.Close()
-}
-
 // keep verifies receipts and stores them, all of the list or none.
 func (d *Device) keep(checker *receiptChecker, list []record.Receipt, awaited map[place]record.SignedPointer, r *Report) error {
 	var kept []place
-	err := d.vault.update(true, func(b *pebble.Batch) error {
+	err := d.vault.Update(true, func(b *pebble.Batch) error {
 		for _, receipt := range list {
 			p := receipt.Pointer.Pointer
 			ours, ok := awaited[placeOf(p)]
@@ -377,7 +366,7 @@ func (d *Device) settled(kind string, from int64) error {
 			next.ReceiptsFrom[k] = index
 		}
 	}
-	err = d.vault.update(false, func(b *pebble.Batch) error {
+	err = d.vault.Update(false, func(b *pebble.Batch) error {
 		if err := d.forgetRows(b, kind, from, uploads); err != nil {
 			return err
 		}

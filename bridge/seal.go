@@ -135,7 +135,7 @@ func (d *Device) step(now int64) (bool, error) {
 	}
 	until := min(end, d.state.SealedUntil+chunkHours)
 	// Open minutes first, so that what is in memory is also in the store.
-	if err := d.fail(d.vault.update(true, d.writeGrid)); err != nil {
+	if err := d.fail(d.vault.Update(true, d.writeGrid)); err != nil {
 		return false, err
 	}
 	err := d.seal(func(w *sealing) error { return w.run(until, floor(now, 86400)) })
@@ -145,7 +145,7 @@ func (d *Device) step(now int64) (bool, error) {
 // seal does some sealing in one synced commit.
 func (d *Device) seal(work func(*sealing) error) error {
 	w := &sealing{device: d, state: d.state, day: wearable.Day{Number: dayOfHour(d.state.SealedUntil)}}
-	err := d.vault.update(true, func(b *pebble.Batch) error {
+	err := d.vault.Update(true, func(b *pebble.Batch) error {
 		w.batch = b
 		return work(w)
 	})
@@ -229,7 +229,7 @@ func (w *sealing) storeDay() error {
 	if err != nil {
 		return err
 	}
-	return w.device.vault.put(w.batch, w.dayKey(w.day.Number), value)
+	return w.device.vault.Set(w.batch, w.dayKey(w.day.Number), value)
 }
 
 // endDay commits the day whose last hour was sealed. Hours are sealed when they
@@ -305,7 +305,7 @@ func (w *sealing) hour(hour int64) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.vault.put(w.batch, rowKey, row), d.vault.store(w.batch, d.countedKey(hour), counted))
+	return errors.Join(d.vault.Set(w.batch, rowKey, row), d.vault.store(w.batch, d.countedKey(hour), counted))
 }
 
 // setDay puts the codes of an hour that are not missing into the day at hand.

@@ -187,7 +187,7 @@ func (d *Device) measured(s *Session, readings []wearable.Reading, special int, 
 	// The close of a minute is written with what was gridded before it.
 	if minute != s.minute {
 		s.minute = minute
-		if err := d.fail(d.vault.update(false, d.writeGrid)); err != nil {
+		if err := d.fail(d.vault.Update(false, d.writeGrid)); err != nil {
 			return err
 		}
 		d.hub.flusher.nudge()
@@ -200,7 +200,7 @@ func (d *Device) measured(s *Session, readings []wearable.Reading, special int, 
 	if !indicated {
 		return nil
 	}
-	return d.fail(d.vault.update(true, d.writeGrid))
+	return d.fail(d.vault.Update(true, d.writeGrid))
 }
 
 // fromSensor grids one reading if its sensor is the designated one of the
@@ -253,7 +253,7 @@ func (d *Device) Designate(metric, sensor string) error {
 	}
 	d.state.Sensors[m.Key] = sensor
 	d.changed = true
-	return d.fail(d.vault.update(true, func(b *pebble.Batch) error { return d.writeGrid(b) }))
+	return d.fail(d.vault.Update(true, func(b *pebble.Batch) error { return d.writeGrid(b) }))
 }
 
 // Sensor returns the designated sensor of a metric, or "".

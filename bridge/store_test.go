@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
+	"github.com/vitalveil/vitalveil/internal/vault"
 )
 
 func TestStoreOfANewerVersionIsRefused(t *testing.T) {
@@ -59,7 +60,7 @@ func TestKeyFileIsPrivateAndNeeded(t *testing.T) {
 	if _, err := Open(w.config(dir)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without its key: %v", err)
 	}
-	if err := os.WriteFile(dir+".key", make([]byte, masterBytes), 0o600); err != nil {
+	if err := os.WriteFile(dir+".key", make([]byte, vault.KeyBytes), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(w.config(dir)); !errors.Is(err, ErrDamaged) {
@@ -140,14 +141,14 @@ func TestAttackTamperedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := d.vault.key(kindRow, ordered(epochStart/3600)...), d.vault.key(kindRow, ordered(epochStart/3600+1)...)
-	value, closer, err := h.db.Get(a)
+	value, closer, err := h.store.DB().Get(a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	swapped := bytes.Clone(value)
 	closer.Close()
 	for name, v := range map[string][]byte{"swapped": swapped, "cut": swapped[:5], "empty": {}} {
-		if err := h.db.Set(b, v, pebble.NoSync); err != nil {
+		if err := h.store.DB().Set(b, v, pebble.NoSync); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := d.vault.get(b); !errors.Is(err, ErrDamaged) {

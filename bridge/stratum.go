@@ -23,7 +23,7 @@ func (d *Device) SetStratum(name string) error {
 	}
 	next := d.state
 	next.Stratum = name
-	err := d.vault.update(true, func(b *pebble.Batch) error {
+	err := d.vault.Update(true, func(b *pebble.Batch) error {
 		return d.vault.store(b, d.vault.key(kindState), next)
 	})
 	if err != nil {

@@ -36,20 +36,11 @@ func openJournal(dir string) (*journal, error) {
 	if _, err := state.Claim(dir, journalVersion); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	db, err := pebble.Open(filepath.Join(dir, "store"), &pebble.Options{Logger: quiet{}, MemTableSize: 8 << 20})
+	db, err := pebble.Open(filepath.Join(dir, "store"), &pebble.Options{Logger: state.Quiet{}, MemTableSize: 8 << 20})
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
 	}
 	return &journal{db}, nil
-}
-
-// quiet drops what pebble would print; errors are returned to us as well.
-type quiet struct{}
-
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-func (quiet) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf("journal: "+format, args...))
 }
 
 func (j *journal) close() error { return j.db.Close() }

@@ -19,6 +19,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/internal/verify"
 	"github.com/vitalveil/vitalveil/wearable"
 )
@@ -219,7 +220,7 @@ func scanFiles(t *testing.T, dir string, scan func(where string, data []byte)) {
 
 func scanDatabase(t *testing.T, dir string, scan func(where string, data []byte)) {
 	t.Helper()
-	db, err := pebble.Open(dir, &pebble.Options{ReadOnly: true, Logger: silent{}})
+	db, err := pebble.Open(dir, &pebble.Options{ReadOnly: true, Logger: state.Quiet{}})
 	if err != nil {
 		t.Fatalf("opening the database %s: %v", dir, err)
 	}
@@ -233,14 +234,6 @@ func scanDatabase(t *testing.T, dir string, scan func(where string, data []byte)
 		scan(dir+" (a key)", it.Key())
 		scan(dir+" (a value)", it.Value())
 	}
-}
-
-type silent struct{}
-
-func (silent) Infof(string, ...any)  {}
-func (silent) Errorf(string, ...any) {}
-func (silent) Fatalf(f string, a ...any) {
-	panic(f)
 }
 
 // checkVerifies runs the offline check, which must accept the state, and must

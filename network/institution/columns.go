@@ -64,7 +64,7 @@ const (
 	maxColumnFiles = 512
 )
 
-func newColumns(p *he.Params, network, dir string, v *vault, number func(record.ID) (int, error)) (*columns, error) {
+func newColumns(p *he.Params, network, dir string, v memberVault, number func(record.ID) (int, error)) (*columns, error) {
 	key, found, err := v.get(columnKeyName)
 	if err == nil && !found {
 		key = make([]byte, 32)

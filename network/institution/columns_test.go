@@ -31,7 +31,7 @@ func (w *world) forgetColumns(member int) {
 // columnsWorld is columns with sealed rows of some devices.
 type columnsWorld struct {
 	params  *he.Params
-	vault   *vault
+	vault   memberVault
 	dir     string
 	columns *columns
 	devices map[record.ID]int
@@ -47,7 +47,7 @@ func newColumnsWorld(t *testing.T) *columnsWorld {
 		params: must(he.New(he.DefaultProfile(), privacy.V1(), must(he.NewSharing(3, 2)))), vault: openedVault(t, filepath.Join(dir, "vault")), dir: dir,
 		devices: map[record.ID]int{}, rows: map[[2]int][]byte{},
 	}
-	t.Cleanup(func() { w.vault.close() })
+	t.Cleanup(func() { w.vault.Close() })
 	c := he.Context{Network: "n"}
 	for d := range 5 {
 		id := record.SumID([]byte{byte(d)})

@@ -65,7 +65,7 @@ type Institution struct {
 	context he.Context
 	params  *he.Params
 	index   *index.Index
-	vault   *vault
+	vault   memberVault
 	secrets *secrets
 	sums    *keySums
 	columns *columns // nil for the registrar, which never asks
@@ -125,7 +125,7 @@ func New(cfg Config) (*Institution, error) {
 	in.secrets = newSecrets(params, in.context, in.vault)
 	in.sums = newKeySums(in.secrets, in.index.DeviceIDs, in.log)
 	if err := errors.Join(in.claimState(), in.sums.load(), in.openColumns()); err != nil {
-		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.close())
+		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.Close())
 	}
 	return in, nil
 }
@@ -206,7 +206,7 @@ func (in *Institution) Close() error {
 		return nil
 	}
 	in.closed = true
-	return errors.Join(in.peers.close(), in.vault.close())
+	return errors.Join(in.peers.close(), in.vault.Close())
 }
 
 // Index is the institution's own reading of the ledger.

@@ -23,7 +23,7 @@ type keySums struct {
 	params  *he.Params
 	context he.Context
 	secrets *secrets
-	vault   *vault
+	vault   memberVault
 	// enrolled returns the ledger's devices from a number on.
 	enrolled func(from int) []record.ID
 	log      *slog.Logger

@@ -22,7 +22,7 @@ type sumsWorld struct {
 	params  *he.Params
 	dir     string
 	log     *logBuffer
-	vault   *vault
+	vault   memberVault
 	sums    *keySums
 	devices []record.ID
 }
@@ -30,7 +30,7 @@ type sumsWorld struct {
 func newSumsWorld(t *testing.T, devices int) *sumsWorld {
 	w := &sumsWorld{params: must(he.New(he.DefaultProfile(), privacy.V1(), must(he.NewSharing(3, 2)))), dir: filepath.Join(t.TempDir(), "state"), log: &logBuffer{}}
 	w.vault = openedVault(t, w.dir)
-	t.Cleanup(func() { w.vault.close() })
+	t.Cleanup(func() { w.vault.Close() })
 	for i := range devices {
 		w.devices = append(w.devices, record.SumID(fmt.Append(nil, i)))
 		seed := he.NewSeed()

@@ -15,7 +15,7 @@ import (
 type secrets struct {
 	params  *he.Params
 	context he.Context
-	vault   *vault
+	vault   memberVault
 
 	mu      sync.Mutex
 	order   *list.List // of *expanded, latest first
@@ -38,7 +38,7 @@ type expanded struct {
 // costs some 15 microseconds.
 const maxExpanded = 2048
 
-func newSecrets(p *he.Params, c he.Context, v *vault) *secrets {
+func newSecrets(p *he.Params, c he.Context, v memberVault) *secrets {
 	return &secrets{params: p, context: c, vault: v, order: list.New(), entries: map[pieceOf]*list.Element{}, erased: map[record.ID]bool{}}
 }
 

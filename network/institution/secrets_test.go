@@ -23,7 +23,7 @@ func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := openedVault(t, filepath.Join(t.TempDir(), "state"))
-	defer v.close()
+	defer v.Close()
 	in := &Institution{params: params, context: he.Context{Network: "n"}}
 	in.secrets = newSecrets(params, in.context, v)
 	var devices []record.ID
@@ -93,7 +93,7 @@ func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
 func TestSecretWhoseSeedIsLostIsAnError(t *testing.T) {
 	params := must(he.New(he.DefaultProfile(), privacy.V1(), must(he.NewSharing(3, 2))))
 	v := openedVault(t, filepath.Join(t.TempDir(), "state"))
-	defer v.close()
+	defer v.Close()
 	s := newSecrets(params, he.Context{Network: "n"}, v)
 	if _, err := s.get(pieceOf{record.RandomID(), 0}, true); err == nil {
 		t.Error("a seed that is not stored has a secret")
@@ -106,7 +106,7 @@ func TestStateOfANewerVersionIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.close(); err != nil {
+	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := state.WriteFile(filepath.Join(dir, state.VersionFile), []byte("2\n")); err != nil {

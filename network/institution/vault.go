@@ -2,92 +2,45 @@ package institution
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/vitalveil/vitalveil/internal/state"
+	"github.com/vitalveil/vitalveil/internal/vault"
 )
 
-// vault is the institution's durable state: seeds, piece keys and every answer
-// that has left. Values are sealed with AES-256-GCM under a key file beside the
-// database, bound to their names; names (device, piece, query) are on the
-// ledger anyway. Every write is on disk before it returns.
-type vault struct {
-	db   *pebble.DB
-	aead cipher.AEAD
-}
+// memberVault is the institution's durable state: seeds, piece keys and every
+// answer that has left. Names (device, piece, query) are on the ledger anyway.
+// Every write is on disk before it returns.
+type memberVault struct{ *vault.Vault }
 
 const (
 	// vaultVersion is the schema of the state directory; a newer one is refused.
 	vaultVersion = 1
 	vaultKeyFile = "vault.key"
 	vaultFolder  = "vault"
-	// maxBatchBytes bounds one write batch of the database.
-	maxBatchBytes = 4 << 20
 )
 
-// openVault opens or makes the state below dir. A database without its key file
-// is an error: a new key could not read it, and silently starting over would
-// make this member answer queries again that it has answered before.
-func openVault(dir string) (*vault, error) {
+// openVault opens or makes the state below dir. It is not started over where its
+// key file is missing: this member would answer queries again that it has answered
+// before.
+func openVault(dir string) (memberVault, error) {
 	if _, err := state.Claim(dir, vaultVersion); err != nil {
-		return nil, err
+		return memberVault{}, err
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
-		return nil, err
+		return memberVault{}, err
 	}
-	_, err := os.Stat(filepath.Join(dir, vaultFolder))
-	fresh := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !fresh {
-		return nil, err
-	}
-	key, err := vaultKey(filepath.Join(dir, vaultKeyFile), fresh)
+	v, err := vault.Open(filepath.Join(dir, vaultFolder), filepath.Join(dir, vaultKeyFile))
 	if err != nil {
-		return nil, err
+		return memberVault{}, fmt.Errorf("state in %s: %w", dir, err)
 	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, err
-	}
-	db, err := pebble.Open(filepath.Join(dir, vaultFolder), &pebble.Options{Logger: quiet{}})
-	if err != nil {
-		return nil, fmt.Errorf("state in %s cannot be opened (is another institution using it?): %w", dir, err)
-	}
-	return &vault{db: db, aead: aead}, nil
+	return memberVault{v}, nil
 }
-
-// vaultKey reads the key file, or makes it where the state is new.
-func vaultKey(path string, fresh bool) ([]byte, error) {
-	key, err := os.ReadFile(path)
-	switch {
-	case err == nil && len(key) != 32:
-		return nil, fmt.Errorf("%s has %d bytes, a key has 32: restore it from where it is kept", path, len(key))
-	case err == nil:
-		return key, nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
-	case !fresh:
-		return nil, fmt.Errorf("%s is missing, and the state beside it cannot be read without it", path)
-	}
-	key = make([]byte, 32)
-	rand.Read(key)
-	return key, state.WriteFile(path, key)
-}
-
-func (v *vault) close() error { return v.db.Close() }
 
 // entry is one named value.
 type entry struct {
@@ -96,80 +49,57 @@ type entry struct {
 }
 
 // put stores all entries or none, durably.
-func (v *vault) put(entries ...entry) error {
-	b := v.db.NewBatch()
-	defer b.Close()
-	for _, e := range entries {
-		if err := b.Set([]byte(e.name), v.seal(e), nil); err != nil {
-			return err
+func (v memberVault) put(entries ...entry) error { return v.write(nil, entries) }
+
+// remove deletes entries, durably.
+func (v memberVault) remove(names ...string) error { return v.write(names, nil) }
+
+func (v memberVault) write(gone []string, entries []entry) error {
+	return v.Update(true, func(b *pebble.Batch) error {
+		for _, name := range gone {
+			if err := b.Delete([]byte(name), nil); err != nil {
+				return err
+			}
 		}
-		if b.Len() > maxBatchBytes {
-			return fmt.Errorf("a write of %d bytes is over the limit of %d", b.Len(), maxBatchBytes)
+		for _, e := range entries {
+			if err := v.Set(b, []byte(e.name), e.value); err != nil {
+				return fmt.Errorf("state entry %q: %w", e.name, err)
+			}
 		}
-	}
-	return b.Commit(pebble.Sync)
+		return nil
+	})
 }
 
 // replace deletes values and stores entries, all or none, durably. The deleted
 // bytes, which were sealed, leave the database's tables before it returns; its
 // log keeps them until it is reused.
-func (v *vault) replace(names []string, entries ...entry) error {
-	b := v.db.NewBatch()
-	defer b.Close()
-	for _, name := range names {
-		if err := b.Delete([]byte(name), nil); err != nil {
-			return err
-		}
-	}
-	for _, e := range entries {
-		if err := b.Set([]byte(e.name), v.seal(e), nil); err != nil {
-			return err
-		}
-	}
-	if err := b.Commit(pebble.Sync); err != nil {
+func (v memberVault) replace(names []string, entries ...entry) error {
+	if err := v.write(names, entries); err != nil {
 		return err
 	}
-	if err := v.db.Flush(); err != nil {
+	if err := v.DB().Flush(); err != nil {
 		return err
 	}
 	for _, name := range names {
-		if err := v.db.Compact(context.Background(), []byte(name), append([]byte(name), 0), false); err != nil {
+		if err := v.DB().Compact(context.Background(), []byte(name), append([]byte(name), 0), false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (v *vault) seal(e entry) []byte {
-	nonce := make([]byte, v.aead.NonceSize(), v.aead.NonceSize()+len(e.value)+v.aead.Overhead())
-	rand.Read(nonce)
-	return v.aead.Seal(nonce, nonce, e.value, []byte(e.name))
-}
-
 // get returns a value and whether there is one.
-func (v *vault) get(name string) ([]byte, bool, error) {
-	sealed, closer, err := v.db.Get([]byte(name))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, false, nil
-	}
+func (v memberVault) get(name string) ([]byte, bool, error) {
+	value, found, err := v.Get([]byte(name))
 	if err != nil {
-		return nil, false, err
+		return nil, false, fmt.Errorf("state entry %q: %w", name, err)
 	}
-	defer closer.Close()
-	n := v.aead.NonceSize()
-	if len(sealed) < n {
-		return nil, false, fmt.Errorf("state entry %q is damaged: %w", name, io.ErrUnexpectedEOF)
-	}
-	value, err := v.aead.Open(nil, sealed[:n], sealed[n:], []byte(name))
-	if err != nil {
-		return nil, false, fmt.Errorf("state entry %q is damaged or of another key: %w", name, err)
-	}
-	return value, true, nil
+	return value, found, nil
 }
 
 // names returns the names that begin with prefix, in order.
-func (v *vault) names(prefix string) ([]string, error) {
-	it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: []byte(prefix + "\xff")})
+func (v memberVault) names(prefix string) ([]string, error) {
+	it, err := v.DB().NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: []byte(prefix + "\xff")})
 	if err != nil {
 		return nil, err
 	}
@@ -179,28 +109,3 @@ func (v *vault) names(prefix string) ([]string, error) {
 	}
 	return out, errors.Join(it.Error(), it.Close())
 }
-
-// remove deletes entries, durably.
-func (v *vault) remove(names ...string) error {
-	if len(names) == 0 {
-		return nil
-	}
-	b := v.db.NewBatch()
-	defer b.Close()
-	for _, name := range names {
-		if err := b.Delete([]byte(name), nil); err != nil {
-			return err
-		}
-	}
-	return b.Commit(pebble.Sync)
-}
-
-// quiet drops the database's chatter; what matters comes back as errors.
-type quiet struct{}
-
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-
-// Fatalf is called when the database cannot go on, such as a full disk while it
-// writes its log; continuing could lose an answer that has left.
-func (quiet) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }

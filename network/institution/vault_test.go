@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func openedVault(t *testing.T, dir string) *vault {
+func openedVault(t *testing.T, dir string) memberVault {
 	t.Helper()
 	v, err := openVault(dir)
 	if err != nil {
@@ -23,11 +23,11 @@ func TestVaultKeepsWhatWasPut(t *testing.T) {
 	if err := v.put(entry{"a", []byte("first")}, entry{"b", nil}); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.close(); err != nil {
+	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
 	v = openedVault(t, dir)
-	defer v.close()
+	defer v.Close()
 	for name, want := range map[string]string{"a": "first", "b": ""} {
 		got, found, err := v.get(name)
 		if err != nil || !found || string(got) != want {
@@ -46,7 +46,7 @@ func TestVaultIsForItsUserAloneAndTellsNothingOnDisk(t *testing.T) {
 	if err := v.put(entry{"seed/x/0", secret}); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.close(); err != nil {
+	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, vaultKeyFile): 0o600} {
@@ -72,24 +72,24 @@ func TestVaultIsForItsUserAloneAndTellsNothingOnDisk(t *testing.T) {
 
 func TestAttackVaultEntryMovedToAnotherName(t *testing.T) {
 	v := openedVault(t, filepath.Join(t.TempDir(), "state"))
-	defer v.close()
+	defer v.Close()
 	if err := v.put(entry{"answer/one/0", []byte("shares")}); err != nil {
 		t.Fatal(err)
 	}
-	sealed, closer, err := v.db.Get([]byte("answer/one/0"))
+	sealed, closer, err := v.DB().Get([]byte("answer/one/0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	moved := append([]byte(nil), sealed...)
 	closer.Close()
-	if err := v.db.Set([]byte("answer/two/0"), moved, nil); err != nil {
+	if err := v.DB().Set([]byte("answer/two/0"), moved, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := v.get("answer/two/0"); err == nil {
 		t.Error("an entry is read under another name")
 	}
 	moved[len(moved)-1] ^= 1
-	if err := v.db.Set([]byte("answer/one/0"), moved, nil); err != nil {
+	if err := v.DB().Set([]byte("answer/one/0"), moved, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := v.get("answer/one/0"); err == nil {
@@ -99,7 +99,7 @@ func TestAttackVaultEntryMovedToAnotherName(t *testing.T) {
 
 func TestVaultWithoutItsKeyIsNotStartedOver(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	if err := openedVault(t, dir).close(); err != nil {
+	if err := openedVault(t, dir).Close(); err != nil {
 		t.Fatal(err)
 	}
 	key := filepath.Join(dir, vaultKeyFile)
