@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
@@ -72,24 +70,8 @@ func (h *Hub) Answer(ctx context.Context) (Answers, error) {
 		return Answers{}, fmt.Errorf("the gateway serves network %q, this hub belongs to %q", clip(n.Genesis.Network), h.network)
 	}
 	var total Answers
-	var errs []error
-	var mu sync.Mutex
-	var g errgroup.Group
-	g.SetLimit(atOnce)
-	for _, d := range h.Devices() {
-		g.Go(func() error {
-			a, err := d.answer(ctx, n.LedgerTime)
-			mu.Lock()
-			defer mu.Unlock()
-			total.add(a)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("device %s: %w", d.id.Short(), err))
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // errors are gathered above
-	return total, errors.Join(errs...)
+	err = forEach(h.Devices(), func(d *Device) (Answers, error) { return d.answer(ctx, n.LedgerTime) }, total.add)
+	return total, err
 }
 
 // answer handles the open requests for one device at ledger time now. A retired

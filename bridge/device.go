@@ -309,7 +309,7 @@ func (d *Device) SetConsent(docs ...consent.Document) error {
 				newest[doc.ID] = doc
 			}
 		}
-		for _, id := range slices.SortedFunc(maps.Keys(newest), compareIDs) {
+		for _, id := range slices.SortedFunc(maps.Keys(newest), record.ID.Compare) {
 			var old consent.Document
 			key := d.vault.key(kindConsent, id[:]...)
 			if _, err := d.vault.load(key, &old); err != nil {
@@ -325,8 +325,6 @@ func (d *Device) SetConsent(docs ...consent.Document) error {
 		return nil
 	})
 }
-
-func compareIDs(a, b record.ID) int { return slices.Compare(a[:], b[:]) }
 
 // checkMetrics returns the metrics sorted by name, as the ledger wants them.
 func checkMetrics(metrics []string) ([]string, error) {

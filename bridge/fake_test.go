@@ -22,6 +22,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
 )
 
 // member is one institution of the test network, with its private keys.
@@ -486,7 +487,7 @@ var testPatient = record.SumID([]byte("patient"))
 func (w *world) enrolled(h *Hub, metrics ...string) *Device {
 	w.t.Helper()
 	w.mu.Lock()
-	first := floor(w.time, 3600)
+	first := wearable.FloorDiv(w.time, 3600)
 	w.mu.Unlock()
 	d, e, err := h.NewDevice(testPatient, metrics, first)
 	if err != nil {

@@ -197,14 +197,6 @@ func parseMinutes(slot int, b []byte) (*minutes, error) {
 }
 
 // hourOfMinute and dayOfHour round to the floor.
-func hourOfMinute(minute int64) int64 { return floor(minute, 60) }
+func hourOfMinute(minute int64) int64 { return wearable.FloorDiv(minute, 60) }
 
-func dayOfHour(hour int64) int64 { return floor(hour, 24) }
-
-func floor(n, d int64) int64 {
-	q := n / d
-	if n%d < 0 {
-		q--
-	}
-	return q
-}
+func dayOfHour(hour int64) int64 { return wearable.FloorDiv(hour, 24) }

@@ -119,7 +119,7 @@ func naive(samples map[string]map[int64][]*big.Rat, m wearable.Metric, minute in
 		return 0
 	}
 	units := sum.Quo(sum, new(big.Rat).Mul(new(big.Rat).SetInt64(n), m.Resolution.Rat()))
-	twice := new(big.Rat).Add(new(big.Rat).Add(units, units), big.NewRat(1, 1)) // floor(x + 1/2), as all values are positive
+	twice := new(big.Rat).Add(new(big.Rat).Add(units, units), big.NewRat(1, 1)) // wearable.FloorDiv(x + 1/2), as all values are positive
 	floor := new(big.Int).Div(twice.Num(), new(big.Int).Mul(twice.Denom(), big.NewInt(2)))
 	return uint16(floor.Int64() - m.MinUnits() + 1)
 }
@@ -145,7 +145,7 @@ func TestGridEqualsNaiveRationalArithmetic(t *testing.T) {
 				micro := rapid.Int64Range(5_000_000, 650_000_000).Draw(rt, "value")
 				value, _ := wearable.NewDecimal(micro, 6)
 				batch = append(batch, Reading{Metric: m.Key, Time: at, Value: value})
-				minute := floor(epochStart*1000+ms, 60_000)
+				minute := wearable.FloorDiv(epochStart*1000+ms, 60_000)
 				samples[m.Key][minute] = append(samples[m.Key][minute], big.NewRat(micro, 1_000_000))
 			}
 			push(t, d, batch...)

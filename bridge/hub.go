@@ -225,9 +225,7 @@ func (h *Hub) SetProver(p Prover) {
 func (h *Hub) Devices() []*Device {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.SortedFunc(maps.Values(h.devices), func(a, b *Device) int {
-		return slices.Compare(a.id[:], b.id[:])
-	})
+	return slices.SortedFunc(maps.Values(h.devices), func(a, b *Device) int { return a.id.Compare(b.id) })
 }
 
 // Device returns one device, and false if the installation has none of this

@@ -99,16 +99,23 @@ func (h *Hub) Sync(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	var total Report
+	err := forEach(devices, func(d *Device) (Report, error) { return d.syncUntil(ctx, marked[d.id]) }, total.add)
+	return total, err
+}
+
+// forEach runs work for devices, some at once, and adds up what it returns, also
+// beside an error. It returns all errors, with their devices.
+func forEach[R any](devices []*Device, work func(*Device) (R, error), add func(R)) error {
 	var errs []error
 	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(atOnce)
 	for _, d := range devices {
 		g.Go(func() error {
-			r, err := d.syncUntil(ctx, marked[d.id])
+			r, err := work(d)
 			mu.Lock()
 			defer mu.Unlock()
-			total.add(r)
+			add(r)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("device %s: %w", d.id.Short(), err))
 			}
@@ -116,7 +123,7 @@ func (h *Hub) Sync(ctx context.Context) (Report, error) {
 		})
 	}
 	_ = g.Wait() // errors are gathered above
-	return total, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // syncUntil is Sync for one device, with what the mark covers.

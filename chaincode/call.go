@@ -228,12 +228,3 @@ func (c *call) scan(kind Kind, attrs []string, most int, each func(key string, r
 	}
 	return nil
 }
-
-func repeats(list []string) bool {
-	for i, s := range list {
-		if slices.Contains(list[:i], s) {
-			return true
-		}
-	}
-	return false
-}

@@ -98,12 +98,3 @@ func (c *call) checkTimestamp() error {
 	}
 	return nil
 }
-
-// floorDiv divides towards minus infinity, as hours and days are counted.
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
-}

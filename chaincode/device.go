@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
 )
 
 // maxDevices bounds the devices that a patient ever enrols.
@@ -90,8 +91,8 @@ func (c *call) recordDevice(id record.ID, d record.Device) (*record.DeviceState,
 	if err != nil {
 		return nil, err
 	}
-	if d.FirstHour < floorDiv(now, hourSeconds) {
-		return nil, fault.New(fault.Expired, "first_hour %d has passed; enrol from hour %d on", d.FirstHour, floorDiv(now, hourSeconds))
+	if d.FirstHour < wearable.FloorDiv(now, hourSeconds) {
+		return nil, fault.New(fault.Expired, "first_hour %d has passed; enrol from hour %d on", d.FirstHour, wearable.FloorDiv(now, hourSeconds))
 	}
 	if err := c.claimSeeds(id, d.SeedHashes); err != nil {
 		return nil, err
@@ -133,9 +134,9 @@ func (c *call) designate(id record.ID, d record.Device, now int64) (int64, error
 	if len(list) >= maxDevices {
 		return 0, fault.New(fault.Exhausted, "the patient has enrolled %d devices, which is the limit", maxDevices)
 	}
-	from := floorDiv(d.FirstHour, 24)
+	from := wearable.FloorDiv(d.FirstHour, 24)
 	if len(list) > 0 {
-		from = max(from, floorDiv(now, daySeconds)+1)
+		from = max(from, wearable.FloorDiv(now, daySeconds)+1)
 	}
 	list = append(list, Designation{Device: id, FromDay: from, Metrics: d.Metrics})
 	return from, c.put(DesignationKey(d.Patient), list)

@@ -130,7 +130,7 @@ func checkSharing(e record.Epoch, g record.Genesis) error {
 		}
 		names, hpke, sign = append(names, m.MSP), append(hpke, string(m.HPKEKey)), append(sign, string(m.SignKey))
 	}
-	if repeats(names) || repeats(hpke) || repeats(sign) {
+	if record.Repeats(names) || record.Repeats(hpke) || record.Repeats(sign) {
 		return errors.New("two members share an MSP ID or a key")
 	}
 	if err := checkVouching(g, e.Threshold, names); err != nil {
@@ -140,7 +140,7 @@ func checkSharing(e record.Epoch, g record.Genesis) error {
 }
 
 func checkGateways(g record.Genesis) error {
-	if len(g.Gateways) > maxMembers || repeats(g.Gateways) {
+	if len(g.Gateways) > maxMembers || record.Repeats(g.Gateways) {
 		return fmt.Errorf("gateways names each MSP once and at most %d", maxMembers)
 	}
 	for _, msp := range g.Gateways {
@@ -182,7 +182,7 @@ func checkCircuits(circuits []record.Circuit) error {
 			return fmt.Errorf("circuit %q: %w", clip(k.Class), err)
 		}
 	}
-	if repeats(classes) {
+	if record.Repeats(classes) {
 		return errors.New("two circuits share a class")
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -247,7 +248,7 @@ func (r *anchoring) ownerErased(id record.ID) (bool, error) {
 func (r *anchoring) checkWindow(p record.Pointer, d *record.DeviceState) *fault.Error {
 	first, length := d.Device.FirstHour, int64(hourSeconds)
 	if p.Kind == record.KindDay {
-		first, length = floorDiv(first, 24), daySeconds
+		first, length = wearable.FloorDiv(first, 24), daySeconds
 	}
 	end := (p.Index + 1) * length
 	switch {

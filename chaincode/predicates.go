@@ -88,7 +88,7 @@ func request(c *call, a record.AskPredicate) (*record.PredicateState, error) {
 }
 
 // ceilTo rounds up to a multiple of step.
-func ceilTo(t, step int64) int64 { return -floorDiv(-t, step) * step }
+func ceilTo(t, step int64) int64 { return -wearable.FloorDiv(-t, step) * step }
 
 func (c *call) question(a record.AskPredicate) (*question, error) {
 	q := &question{ask: a}

@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
 )
 
 // Complain puts a device into quarantine on evidence (record.Complain,
@@ -191,7 +192,7 @@ func flagDevice(c *call, f record.FlagDevice) (*record.DeviceFlag, error) {
 	if err != nil {
 		return nil, err
 	}
-	flag := &record.DeviceFlag{Flag: f, Member: c.msp, Day: floorDiv(now, daySeconds)}
+	flag := &record.DeviceFlag{Flag: f, Member: c.msp, Day: wearable.FloorDiv(now, daySeconds)}
 	before := new(record.DeviceFlag)
 	exists, err := c.get(DeviceFlagKey(*flag), before)
 	if err != nil || exists {

@@ -41,7 +41,7 @@ func (c *call) statistic(key string, exact bool) (privacy.Question, error) {
 
 // checkQuestions checks what a study asks.
 func (c *call) checkQuestions(s record.Study) error {
-	if len(s.Metrics) == 0 || len(s.Metrics) > maxQuestions || repeats(s.Metrics) {
+	if len(s.Metrics) == 0 || len(s.Metrics) > maxQuestions || record.Repeats(s.Metrics) {
 		return errors.New("metrics names each question once and at least one")
 	}
 	for _, key := range s.Metrics {

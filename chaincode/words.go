@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -42,7 +43,7 @@ func validSlug(s string) bool {
 }
 
 func checkMetrics(keys []string) error {
-	if len(keys) == 0 || len(keys) > wearable.Slots || repeats(keys) {
+	if len(keys) == 0 || len(keys) > wearable.Slots || record.Repeats(keys) {
 		return errors.New("metrics names each metric once and at least one")
 	}
 	for _, k := range keys {

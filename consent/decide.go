@@ -1,7 +1,6 @@
 package consent
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -197,7 +196,7 @@ func better(a, b Decision) bool {
 	if a.CapMicro != b.CapMicro {
 		return a.CapMicro > b.CapMicro
 	}
-	return bytes.Compare(a.Document[:], b.Document[:]) < 0
+	return a.Document.Compare(b.Document) < 0
 }
 
 // ClaimOf reads the bounds of a predicate as a claim under a template. Every

@@ -3,6 +3,8 @@ package consent
 import (
 	"errors"
 	"fmt"
+
+	"github.com/vitalveil/vitalveil/wearable"
 )
 
 // Dates are computed here and not by package time, which the contracts that
@@ -18,20 +20,12 @@ const (
 	hourSeconds = 3600
 )
 
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
-}
-
 // daysOf returns the Unix day of a date.
 func daysOf(year, month, day int64) int64 {
 	if month <= 2 {
 		year--
 	}
-	era := floorDiv(year, yearsOfEra)
+	era := wearable.FloorDiv(year, yearsOfEra)
 	yearOfEra := year - era*yearsOfEra
 	dayOfYear := (153*((month+9)%12)+2)/5 + day - 1
 	dayOfEra := yearOfEra*365 + yearOfEra/4 - yearOfEra/100 + dayOfYear
@@ -41,7 +35,7 @@ func daysOf(year, month, day int64) int64 {
 // dateOf returns the year, month and day of a Unix day.
 func dateOf(days int64) (int64, int64, int64) {
 	days += epochShift
-	era := floorDiv(days, daysOfEra)
+	era := wearable.FloorDiv(days, daysOfEra)
 	dayOfEra := days - era*daysOfEra
 	yearOfEra := (dayOfEra - dayOfEra/1460 + dayOfEra/36524 - dayOfEra/(daysOfEra-1)) / 365
 	dayOfYear := dayOfEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
@@ -57,7 +51,7 @@ func dateOf(days int64) (int64, int64, int64) {
 // formatTime writes Unix seconds as a FHIR dateTime in UTC, and false where the
 // year has not four digits.
 func formatTime(seconds int64) (string, bool) {
-	days := floorDiv(seconds, daySeconds)
+	days := wearable.FloorDiv(seconds, daySeconds)
 	s := seconds - days*daySeconds
 	year, month, day := dateOf(days)
 	if year < 1 || year > 9999 {

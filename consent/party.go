@@ -43,7 +43,7 @@ func checkRelyingParty(p record.RelyingParty) error {
 	if !isDomain(p.ID) {
 		return fmt.Errorf("id %q is not a domain in lower case", clip(p.ID))
 	}
-	if len(p.Origins) == 0 || len(p.Origins) > maxOrigins || repeats(p.Origins) {
+	if len(p.Origins) == 0 || len(p.Origins) > maxOrigins || record.Repeats(p.Origins) {
 		return fmt.Errorf("it names each origin once, and 1 to %d of them", maxOrigins)
 	}
 	for _, o := range p.Origins {

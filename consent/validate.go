@@ -82,7 +82,7 @@ func validateIdentity(d Document) error {
 }
 
 func validateScope(d Document) error {
-	if len(d.Operations) == 0 || len(d.Operations) > len(operations) || repeats(d.Operations) {
+	if len(d.Operations) == 0 || len(d.Operations) > len(operations) || record.Repeats(d.Operations) {
 		return errors.New("operations names each operation once and at least one")
 	}
 	for _, op := range d.Operations {
@@ -90,7 +90,7 @@ func validateScope(d Document) error {
 			return fmt.Errorf("operation %q is unknown", clip(op))
 		}
 	}
-	if len(d.Metrics) == 0 || len(d.Metrics) > wearable.Slots || repeats(d.Metrics) {
+	if len(d.Metrics) == 0 || len(d.Metrics) > wearable.Slots || record.Repeats(d.Metrics) {
 		return errors.New("metrics names each metric once and at least one")
 	}
 	for _, key := range d.Metrics {
@@ -224,15 +224,6 @@ func within(inner, outer []string) bool {
 		}
 	}
 	return true
-}
-
-func repeats(list []string) bool {
-	for i, s := range list {
-		if slices.Contains(list[:i], s) {
-			return true
-		}
-	}
-	return false
 }
 
 // clip keeps words from outside short in error texts.

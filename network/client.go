@@ -151,14 +151,15 @@ func SubmitRetry(ctx context.Context, c Client, call Call) (Result, error) {
 		if err == nil || fault.Of(err) != fault.Contention || attempt == retryAttempts {
 			return res, err
 		}
-		if err := sleep(ctx, rand.N(wait)); err != nil {
+		if err := Sleep(ctx, rand.N(wait)); err != nil {
 			return res, fault.New(fault.Contention, "gave up after %d attempts: %w", attempt, err)
 		}
 		wait = min(2*wait, retryMost)
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits for d, or until ctx ends, which is then the error.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -132,23 +132,24 @@ func (d *Day) UnmarshalBinary(data []byte) error {
 }
 
 // DayOf returns the Unix day of a time in Unix seconds.
-func DayOf(unix int64) int64 { return floorDiv(unix, secondsPerDay) }
+func DayOf(unix int64) int64 { return FloorDiv(unix, secondsPerDay) }
 
 // HourOf returns the Unix hour, which names a sealing window.
-func HourOf(unix int64) int64 { return floorDiv(unix, secondsPerHour) }
+func HourOf(unix int64) int64 { return FloorDiv(unix, secondsPerHour) }
 
 // MinuteOf returns the Unix minute.
-func MinuteOf(unix int64) int64 { return floorDiv(unix, secondsPerMinute) }
+func MinuteOf(unix int64) int64 { return FloorDiv(unix, secondsPerMinute) }
 
 // SplitMinute returns the Unix day of a Unix minute and its place in that day,
 // 0 to 1439.
 func SplitMinute(minute int64) (int64, int) {
-	day := floorDiv(minute, MinutesPerDay)
+	day := FloorDiv(minute, MinutesPerDay)
 	return day, int(minute - day*MinutesPerDay)
 }
 
-// floorDiv rounds to the floor, which Go's division does not for negatives.
-func floorDiv(n, d int64) int64 {
+// FloorDiv is n/d, rounded to the floor, which Go's division does not for
+// negatives; d is positive. Hours and days of times before 1970 need it.
+func FloorDiv(n, d int64) int64 {
 	q := n / d
 	if n%d < 0 {
 		q--

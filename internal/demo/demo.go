@@ -26,6 +26,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/state"
+	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
 )
 
@@ -220,7 +221,7 @@ func listen(o Options) (net.Listener, error) {
 // run brings the world up, lets it live, and asks.
 func (w *world) run(ctx context.Context, o Options, src *Source, l net.Listener, page http.Handler) (*View, error) {
 	first, last := src.Span()
-	w.firstHour, w.untilHour = first, (floorDiv(last, 24)+1)*24
+	w.firstHour, w.untilHour = first, (wearable.FloorDiv(last, 24)+1)*24
 	w.refuser, w.revoker = extras(src)
 	w.stored = o.Stored
 	if err := newWorld(ctx, w, o, l, page); err != nil {

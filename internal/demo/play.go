@@ -90,7 +90,7 @@ func (w *world) play(ctx context.Context, people []*person) error {
 	}
 	s := w.progress.step("readings measured, gridded, sealed and anchored", total)
 	for from := w.firstHour; from < w.untilHour; {
-		until := min(floorDiv(from, 24)*24+chunkHours, w.untilHour) // days end with a chunk
+		until := min(wearable.FloorDiv(from, 24)*24+chunkHours, w.untilHour) // days end with a chunk
 		if err := w.measure(ctx, people, until, s); err != nil {
 			return err
 		}
@@ -150,7 +150,7 @@ func (p *person) nextMinute(until int64) (int64, bool) {
 		return 0, false
 	}
 	t := p.Samples[p.kit.next].Unix
-	return floorDiv(t, 60), t < until*3600
+	return wearable.FloorDiv(t, 60), t < until*3600
 }
 
 // live measures the samples of one minute. Samples of one second that one
@@ -158,7 +158,7 @@ func (p *person) nextMinute(until int64) (int64, bool) {
 func (p *person) live(ctx context.Context, minute int64) (int, error) {
 	k := p.kit
 	begin := k.next
-	for k.next < len(p.Samples) && floorDiv(p.Samples[k.next].Unix, 60) == minute {
+	for k.next < len(p.Samples) && wearable.FloorDiv(p.Samples[k.next].Unix, 60) == minute {
 		second := k.next
 		for k.next < len(p.Samples) && p.Samples[k.next].Unix == p.Samples[second].Unix {
 			k.next++

@@ -45,7 +45,7 @@ func (s *Subject) Metrics() []string {
 
 // Hours returns the Unix hours of the subject's first and last sample.
 func (s *Subject) Hours() (int64, int64) {
-	return floorDiv(s.Samples[0].Unix, 3600), floorDiv(s.Samples[len(s.Samples)-1].Unix, 3600)
+	return wearable.FloorDiv(s.Samples[0].Unix, 3600), wearable.FloorDiv(s.Samples[len(s.Samples)-1].Unix, 3600)
 }
 
 // Source is what the demo's wearables will measure.
@@ -78,12 +78,4 @@ func (s *Source) Span() (int64, int64) {
 // sortSamples orders by time, keeping the source's order within a second.
 func sortSamples(s []Sample) {
 	slices.SortStableFunc(s, func(a, b Sample) int { return cmp.Compare(a.Unix, b.Unix) })
-}
-
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
 }

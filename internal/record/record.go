@@ -15,6 +15,7 @@
 package record
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -23,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -54,6 +56,9 @@ func (id ID) Short() string { return hex.EncodeToString(id[:4]) }
 
 // IsZero reports whether every byte is zero.
 func (id ID) IsZero() bool { return id == ID{} }
+
+// Compare orders identifiers by their bytes: -1, 0 or 1, as bytes.Compare.
+func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
@@ -169,4 +174,15 @@ func Verify(publicKey []byte, digest ID, sig []byte) error {
 		return ErrSignature
 	}
 	return nil
+}
+
+// Repeats reports whether a list has something twice. Lists in documents are
+// short.
+func Repeats(list []string) bool {
+	for i, s := range list {
+		if slices.Contains(list[:i], s) {
+			return true
+		}
+	}
+	return false
 }

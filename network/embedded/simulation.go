@@ -182,7 +182,7 @@ func (c *collection) set(name string) (collectionSet, []privateWrite) {
 	for keyHash, v := range c.reads {
 		out.Reads = append(out.Reads, hashRead{KeyHash: keyHash, Version: v})
 	}
-	slices.SortFunc(out.Reads, func(a, b hashRead) int { return compareID(a.KeyHash, b.KeyHash) })
+	slices.SortFunc(out.Reads, func(a, b hashRead) int { return a.KeyHash.Compare(b.KeyHash) })
 	for key, w := range c.writes {
 		h := hashWrite{KeyHash: sha256.Sum256([]byte(key)), Delete: w.delete, Purge: w.purge}
 		if !w.delete {
@@ -193,8 +193,6 @@ func (c *collection) set(name string) (collectionSet, []privateWrite) {
 			private = append(private, privateWrite{name, h.KeyHash, privateValue{Key: key, Value: w.value}})
 		}
 	}
-	slices.SortFunc(out.Writes, func(a, b hashWrite) int { return compareID(a.KeyHash, b.KeyHash) })
+	slices.SortFunc(out.Writes, func(a, b hashWrite) int { return a.KeyHash.Compare(b.KeyHash) })
 	return out, private
 }
-
-func compareID(a, b record.ID) int { return slices.Compare(a[:], b[:]) }

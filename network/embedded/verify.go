@@ -199,7 +199,7 @@ func checkForm(t *transaction) error {
 	}
 	for _, c := range t.Set.Collections {
 		for i, w := range c.Writes {
-			inOrder = inOrder && (i == 0 || compareID(c.Writes[i-1].KeyHash, w.KeyHash) < 0) &&
+			inOrder = inOrder && (i == 0 || c.Writes[i-1].KeyHash.Compare(w.KeyHash) < 0) &&
 				w.Delete == w.ValueHash.IsZero() && (w.Delete || !w.Purge)
 		}
 	}

@@ -75,7 +75,7 @@ func (f *follower) run(ctx context.Context) error {
 		if f.next > before {
 			wait = roundFirst
 		}
-		if pause(ctx, wait/2+rand.N(wait/2)) != nil && f.client.life.Err() == nil {
+		if network.Sleep(ctx, wait/2+rand.N(wait/2)) != nil && f.client.life.Err() == nil {
 			return nil
 		}
 	}

@@ -80,7 +80,7 @@ func (c *Client) endorse(ctx context.Context, p *client.Proposal) (*prepared, er
 		if !errors.As(err, &d) {
 			return tx, err
 		}
-		if n == disagreements || pause(ctx, wait/2+rand.N(wait/2)) != nil {
+		if n == disagreements || network.Sleep(ctx, wait/2+rand.N(wait/2)) != nil {
 			return nil, d.err
 		}
 		wait *= 2

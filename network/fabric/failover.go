@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/network"
 )
 
 // How long a peer that failed is not the first choice, doubling while it fails
@@ -89,7 +90,7 @@ func (c *Client) try(ctx context.Context, each time.Duration, do func(context.Co
 				c.failed(e, last)
 			}
 		}
-		if err := pause(ctx, wait/2+rand.N(wait/2)); err != nil {
+		if err := network.Sleep(ctx, wait/2+rand.N(wait/2)); err != nil {
 			return unreachable(ctx, last)
 		}
 	}

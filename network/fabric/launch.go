@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/internal/state"
+	"github.com/vitalveil/vitalveil/network"
 )
 
 // Bounds in time, each far above what is usual on two busy cores.
@@ -325,7 +326,7 @@ func (n *Network) retry(ctx context.Context, f func() error) error {
 		if errors.As(err, &fatal) || n.processes.died() != nil {
 			return err
 		}
-		if perr := pause(ctx, retryEvery); perr != nil {
+		if perr := network.Sleep(ctx, retryEvery); perr != nil {
 			return fmt.Errorf("gave up: %w", err)
 		}
 	}

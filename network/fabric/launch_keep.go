@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	"github.com/vitalveil/vitalveil/network"
 )
 
 // keeperProcess is the process that calls Keep.
@@ -44,7 +46,7 @@ func Keep(ctx context.Context, o Options) error {
 		default:
 			wait = keepFirst
 		}
-		if pause(ctx, next) != nil {
+		if network.Sleep(ctx, next) != nil {
 			return nil
 		}
 	}

@@ -2,7 +2,6 @@ package fabric
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -390,17 +389,5 @@ func (s *spawner) do(start func() error) error {
 func (s *spawner) close() {
 	if s.jobs != nil {
 		s.once.Do(func() { close(s.jobs) })
-	}
-}
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
+	"github.com/vitalveil/vitalveil/network"
 )
 
 // lockFile takes an exclusive lock on path, which is created if it is missing,
@@ -31,7 +33,7 @@ func lockFile(ctx context.Context, path string, waiting func()) (func(), error) 
 		if first {
 			waiting()
 		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
+		if err := network.Sleep(ctx, 100*time.Millisecond); err != nil {
 			f.Close()
 			return nil, fmt.Errorf("lock %s is held by another process: %w", path, err)
 		}

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"bytes"
 	"slices"
 	"sort"
 
@@ -54,7 +53,7 @@ func (ix *Index) derive(q question, until Position) ([]record.CohortMember, int,
 }
 
 func sortMembers(m []record.CohortMember) {
-	sort.Slice(m, func(i, j int) bool { return bytes.Compare(m[i].Device[:], m[j].Device[:]) < 0 })
+	sort.Slice(m, func(i, j int) bool { return m[i].Device.Compare(m[j].Device) < 0 })
 }
 
 // spent reports whether a cap keeps the patient out.
@@ -246,14 +245,12 @@ func (ix *Index) members(q *query, attempt int) ([]record.CohortMember, uint64, 
 func without(members []record.CohortMember, gone []record.ID) []record.CohortMember {
 	out := make([]record.CohortMember, 0, len(members))
 	for _, m := range members {
-		if _, found := slices.BinarySearchFunc(gone, m.Device, compareID); !found {
+		if _, found := slices.BinarySearchFunc(gone, m.Device, record.ID.Compare); !found {
 			out = append(out, m)
 		}
 	}
 	return out
 }
-
-func compareID(a, b record.ID) int { return bytes.Compare(a[:], b[:]) }
 
 // Stale reports whether members of an attempt have withdrawn since it was
 // derived: their consent was revoked, denied or has expired, or their device was

@@ -30,7 +30,7 @@ func (p *patient) documents(until Position) ([]consent.Document, bool) {
 		known = known && versions[i-1].known
 		out = append(out, p.counts(versions[i-1], until))
 	}
-	slices.SortFunc(out, func(a, b consent.Document) int { return compareID(a.ID, b.ID) })
+	slices.SortFunc(out, func(a, b consent.Document) int { return a.ID.Compare(b.ID) })
 	return out, known
 }
 

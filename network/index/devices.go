@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
 )
 
 // standing says that from a place on a device was in quarantine, or not.
@@ -96,7 +97,7 @@ func (ix *Index) Reputation(id record.ID) (Reputation, error) {
 	if d.state.Retired != nil {
 		end = min(end, d.state.Retired.At)
 	}
-	until := floorDiv(end, 3600)
+	until := wearable.FloorDiv(end, 3600)
 	r.Hours = max(0, until-d.state.Device.FirstHour)
 	for w, p := range d.rows {
 		if w.number == 0 && w.hour < until {
@@ -126,13 +127,4 @@ func (ix *Index) refused(d *device, p *pointer) bool {
 		}
 	}
 	return looked >= epoch.Threshold && p.posts < epoch.Threshold
-}
-
-// floorDiv divides towards minus infinity, as hours are counted.
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
-		q--
-	}
-	return q
 }

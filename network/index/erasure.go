@@ -195,6 +195,6 @@ func (d *device) rowBlobs(id record.ID) []Blob {
 			out = append(out, Blob{ID: blob, Device: id})
 		}
 	}
-	slices.SortFunc(out, func(a, b Blob) int { return compareID(a.ID, b.ID) })
+	slices.SortFunc(out, func(a, b Blob) int { return a.ID.Compare(b.ID) })
 	return out
 }

@@ -133,7 +133,7 @@ func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
 			e.Included = q.state.Status != record.QueryRefused
 		}
 		if err == nil && q.state.Status != record.QueryRefused {
-			_, found := sort.Find(len(reached), func(i int) int { return compareID(m.Device, reached[i].Device) })
+			_, found := sort.Find(len(reached), func(i int) int { return m.Device.Compare(reached[i].Device) })
 			e.Included = e.Included || found
 		}
 	}
@@ -155,7 +155,7 @@ func (ix *Index) Consents(patientID record.ID) ([]consent.Signed, error) {
 			out = append(out, v.signed)
 		}
 	}
-	sort.Slice(out, func(i, j int) bool { return compareID(out[i].Document.ID, out[j].Document.ID) < 0 })
+	sort.Slice(out, func(i, j int) bool { return out[i].Document.ID.Compare(out[j].Document.ID) < 0 })
 	return out, nil
 }
 

@@ -148,20 +148,27 @@ func TestAttackRetryWithOtherCohort(t *testing.T) {
 	wantFault(t, err, fault.TooFew)
 }
 
+// fetchWithout has a query of twelve answered at its second attempt, without the
+// one who has left.
+func (w *world) fetchWithout(id string, gone *person) {
+	w.t.Helper()
+	a, err := w.members[hospitalA].Fetch(w.t.Context(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if a.Attempt != 1 || a.Cohort != 11 {
+		w.t.Errorf("attempt %d with %d patients, want attempt 1 with 11", a.Attempt, a.Cohort)
+	}
+	w.want(a, sub(w.truth, gone.stats))
+}
+
 func TestAttackRevocationBetweenQueryAndShare(t *testing.T) {
 	w := settledWorld(t, 12)
 	id := w.agreedQuery("exact")
 	gone := w.patients[3]
 	w.revoke(gone)
-	a, err := w.members[hospitalA].Fetch(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.Attempt != 1 || a.Cohort != 11 {
-		t.Errorf("attempt %d with %d patients, want attempt 1 with 11", a.Attempt, a.Cohort)
-	}
-	w.want(a, sub(w.truth, gone.stats))
-	_, err = w.getShare(hospitalA, hospitalB, id, 0)
+	w.fetchWithout(id, gone)
+	_, err := w.getShare(hospitalA, hospitalB, id, 0)
 	wantFault(t, err, fault.TooEarly)
 	history, err := w.members[hospitalB].Index().History(gone.id)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
 )
 
 // columns keeps, of every row that this member has found to be the one that its
@@ -90,10 +91,7 @@ func (f columnFile) name() string { return fmt.Sprintf("%d-%d", f.day, f.slot) }
 
 // place is where a row lies: its day and its number within.
 func place(device int, w he.Window) (int64, int) {
-	day := w.Hour / 24
-	if w.Hour%24 < 0 {
-		day--
-	}
+	day := wearable.FloorDiv(w.Hour, 24)
 	return day, (device*(1+record.MaxCorrection)+int(w.Correction))*24 + int(w.Hour-24*day)
 }
 

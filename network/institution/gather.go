@@ -13,6 +13,7 @@ import (
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
 )
 
 // stragglers is how long the asker waits for further answers, to compare them,
@@ -77,7 +78,7 @@ func (in *Institution) gather(ctx context.Context, q record.QueryState) (*gather
 	replies := make(chan reply, len(members))
 	ask := func(m int, after time.Duration) {
 		go func() {
-			wait(ctx, after)
+			_ = network.Sleep(ctx, after)
 			replies <- in.fetch(ctx, q, m)
 		}()
 	}

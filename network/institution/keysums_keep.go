@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
 )
 
@@ -48,7 +49,7 @@ func (in *Institution) keepKeySums(ctx context.Context) error {
 		}
 	}
 	err := in.sums.retain(scopes)
-	wait(ctx, max(sumPause, sumShare*time.Since(start)))
+	_ = network.Sleep(ctx, max(sumPause, sumShare*time.Since(start)))
 	return err
 }
 

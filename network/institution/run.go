@@ -80,7 +80,7 @@ func (in *Institution) follow(ctx context.Context) error {
 			}
 			pause = firstPause
 		}
-		wait(ctx, pause)
+		_ = network.Sleep(ctx, pause)
 		pause = min(2*pause, mostPause)
 	}
 	return nil
@@ -201,15 +201,6 @@ func severity(err error) slog.Level {
 	return slog.LevelWarn
 }
 
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
-}
-
 // Tick posts this member's clock, in Unix seconds.
 func (in *Institution) Tick(ctx context.Context, unix int64) error {
 	_, err := in.submit(ctx, "Clock:Tick", record.Tick{Time: unix}, nil)
@@ -223,7 +214,7 @@ func (in *Institution) tickAlong(ctx context.Context) error {
 			next = tickAgain
 			in.log.Warn("could not post the clock; trying again", "err", err, "in", next)
 		}
-		wait(ctx, next)
+		_ = network.Sleep(ctx, next)
 	}
 	return nil
 }

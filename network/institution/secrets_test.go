@@ -1,7 +1,6 @@
 package institution
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,7 +33,7 @@ func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	slices.SortFunc(devices, func(a, b record.ID) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(devices, record.ID.Compare)
 	in.sums = newKeySums(in.secrets, func(from int) []record.ID { return devices[from:] }, slog.New(slog.DiscardHandler))
 	rapid.Check(t, func(t *rapid.T) {
 		var members []record.CohortMember

@@ -1,7 +1,6 @@
 package institution
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"sync/atomic"
@@ -29,7 +28,7 @@ func (in *Institution) work(c index.Cohort) ([]piecework, error) {
 		if err != nil {
 			return nil, err
 		}
-		slices.SortStableFunc(rows, func(a, b index.HourRow) int { return bytes.Compare(a.Blob[:], b.Blob[:]) })
+		slices.SortStableFunc(rows, func(a, b index.HourRow) int { return a.Blob.Compare(b.Blob) })
 		for i, r := range rows {
 			if i == 0 || rows[i-1].Blob != r.Blob {
 				out = append(out, piecework{device: m.Device, blob: r.Blob})
