@@ -487,7 +487,7 @@ var testPatient = record.SumID([]byte("patient"))
 func (w *world) enrolled(h *Hub, metrics ...string) *Device {
 	w.t.Helper()
 	w.mu.Lock()
-	first := wearable.FloorDiv(w.time, 3600)
+	first := wearable.HourOf(w.time)
 	w.mu.Unlock()
 	d, e, err := h.NewDevice(testPatient, metrics, first)
 	if err != nil {

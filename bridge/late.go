@@ -75,7 +75,7 @@ func (d *Device) hourAtHand() int64 {
 	if d.hub.cfg.Genesis.Clock == record.ClockSimulated {
 		return d.state.SealedUntil
 	}
-	return max(d.state.SealedUntil, wearable.FloorDiv(d.hub.cfg.Clock().Unix(), 3600))
+	return max(d.state.SealedUntil, wearable.HourOf(d.hub.cfg.Clock().Unix()))
 }
 
 // takeLate grids a sample of a sealed hour. A minute that a row counts is never

@@ -13,7 +13,7 @@ import (
 // Bluetooth: an import, a health store, an app.
 type Reading struct {
 	Metric string // key of the metric
-	// Time is in Unix seconds, exact; its minute is wearable.FloorDiv(Time / 60).
+	// Time is in Unix seconds, exact; its minute is floor(Time / 60).
 	Time  wearable.Decimal
 	Value wearable.Decimal // in the metric's unit
 }
@@ -117,7 +117,7 @@ func (d *Device) place(readings []Reading) ([]sample, error) {
 func (d *Device) latestMinute() int64 {
 	latest := (d.state.SealedUntil+maxAheadHours)*60 - 1
 	if d.hub.cfg.Genesis.Clock != record.ClockSimulated {
-		latest = min(latest, wearable.FloorDiv(d.hub.cfg.Clock().Unix()+skewSeconds, 60))
+		latest = min(latest, wearable.MinuteOf(d.hub.cfg.Clock().Unix()+skewSeconds))
 	}
 	return latest
 }

@@ -88,7 +88,7 @@ func (d *Device) Finish(ctx context.Context, untilHour, now int64) error {
 			return fmt.Errorf("bridge: device %s finished at hour %d already", d.id.Short(), s.FinishAt)
 		case untilHour < s.SealedUntil:
 			return fmt.Errorf("bridge: hours before %d are sealed already", s.SealedUntil)
-		case untilHour > wearable.FloorDiv(now, 3600):
+		case untilHour > wearable.HourOf(now):
 			return fmt.Errorf("bridge: hour %d is not over yet", untilHour-1)
 		}
 		s.Finished, s.FinishAt = true, untilHour
@@ -129,7 +129,7 @@ func (d *Device) advance(ctx context.Context, now int64, prepare func(*deviceSta
 // step seals up to chunkHours and commits the days that they complete, in one
 // synced commit, and tells whether there is more to do.
 func (d *Device) step(now int64) (bool, error) {
-	end := wearable.FloorDiv(now, 3600)
+	end := wearable.HourOf(now)
 	if d.state.Finished {
 		end = min(end, d.state.FinishAt)
 	}
@@ -138,7 +138,7 @@ func (d *Device) step(now int64) (bool, error) {
 	if err := d.fail(d.vault.Update(true, d.writeGrid)); err != nil {
 		return false, err
 	}
-	err := d.seal(func(w *sealing) error { return w.run(until, wearable.FloorDiv(now, 86400)) })
+	err := d.seal(func(w *sealing) error { return w.run(until, wearable.DayOf(now)) })
 	return until < end, err
 }
 

@@ -173,7 +173,7 @@ func (s *Session) take(handle uint16, payload []byte, indicated bool) error {
 
 // measured takes the readings of one notification.
 func (d *Device) measured(s *Session, readings []wearable.Reading, special int, undecodable, indicated bool) error {
-	minute := wearable.FloorDiv(d.hub.cfg.Clock().Unix(), 60)
+	minute := wearable.MinuteOf(d.hub.cfg.Clock().Unix())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.usable(); err != nil {

@@ -91,8 +91,8 @@ func (c *call) recordDevice(id record.ID, d record.Device) (*record.DeviceState,
 	if err != nil {
 		return nil, err
 	}
-	if d.FirstHour < wearable.FloorDiv(now, hourSeconds) {
-		return nil, fault.New(fault.Expired, "first_hour %d has passed; enrol from hour %d on", d.FirstHour, wearable.FloorDiv(now, hourSeconds))
+	if d.FirstHour < wearable.HourOf(now) {
+		return nil, fault.New(fault.Expired, "first_hour %d has passed; enrol from hour %d on", d.FirstHour, wearable.HourOf(now))
 	}
 	if err := c.claimSeeds(id, d.SeedHashes); err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func (c *call) designate(id record.ID, d record.Device, now int64) (int64, error
 	}
 	from := wearable.FloorDiv(d.FirstHour, 24)
 	if len(list) > 0 {
-		from = max(from, wearable.FloorDiv(now, daySeconds)+1)
+		from = max(from, wearable.DayOf(now)+1)
 	}
 	list = append(list, Designation{Device: id, FromDay: from, Metrics: d.Metrics})
 	return from, c.put(DesignationKey(d.Patient), list)

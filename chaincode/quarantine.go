@@ -192,7 +192,7 @@ func flagDevice(c *call, f record.FlagDevice) (*record.DeviceFlag, error) {
 	if err != nil {
 		return nil, err
 	}
-	flag := &record.DeviceFlag{Flag: f, Member: c.msp, Day: wearable.FloorDiv(now, daySeconds)}
+	flag := &record.DeviceFlag{Flag: f, Member: c.msp, Day: wearable.DayOf(now)}
 	before := new(record.DeviceFlag)
 	exists, err := c.get(DeviceFlagKey(*flag), before)
 	if err != nil || exists {

@@ -176,7 +176,7 @@ func (r *reading) hours(e *element) (int64, int64) {
 	if e != nil && before == len(r.problems) && (from%hourSeconds != 0 || until%hourSeconds != 0) {
 		r.fail(e.path(), "does not begin and end with a full hour of UTC")
 	}
-	return wearable.FloorDiv(from, hourSeconds), wearable.FloorDiv(until, hourSeconds)
+	return wearable.HourOf(from), wearable.HourOf(until)
 }
 
 func (r *reading) actor(e *element) string {

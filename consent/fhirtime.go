@@ -51,7 +51,7 @@ func dateOf(days int64) (int64, int64, int64) {
 // formatTime writes Unix seconds as a FHIR dateTime in UTC, and false where the
 // year has not four digits.
 func formatTime(seconds int64) (string, bool) {
-	days := wearable.FloorDiv(seconds, daySeconds)
+	days := wearable.DayOf(seconds)
 	s := seconds - days*daySeconds
 	year, month, day := dateOf(days)
 	if year < 1 || year > 9999 {

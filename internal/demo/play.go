@@ -150,7 +150,7 @@ func (p *person) nextMinute(until int64) (int64, bool) {
 		return 0, false
 	}
 	t := p.Samples[p.kit.next].Unix
-	return wearable.FloorDiv(t, 60), t < until*3600
+	return wearable.MinuteOf(t), t < until*3600
 }
 
 // live measures the samples of one minute. Samples of one second that one
@@ -158,7 +158,7 @@ func (p *person) nextMinute(until int64) (int64, bool) {
 func (p *person) live(ctx context.Context, minute int64) (int, error) {
 	k := p.kit
 	begin := k.next
-	for k.next < len(p.Samples) && wearable.FloorDiv(p.Samples[k.next].Unix, 60) == minute {
+	for k.next < len(p.Samples) && wearable.MinuteOf(p.Samples[k.next].Unix) == minute {
 		second := k.next
 		for k.next < len(p.Samples) && p.Samples[k.next].Unix == p.Samples[second].Unix {
 			k.next++

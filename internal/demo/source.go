@@ -45,7 +45,7 @@ func (s *Subject) Metrics() []string {
 
 // Hours returns the Unix hours of the subject's first and last sample.
 func (s *Subject) Hours() (int64, int64) {
-	return wearable.FloorDiv(s.Samples[0].Unix, 3600), wearable.FloorDiv(s.Samples[len(s.Samples)-1].Unix, 3600)
+	return wearable.HourOf(s.Samples[0].Unix), wearable.HourOf(s.Samples[len(s.Samples)-1].Unix)
 }
 
 // Source is what the demo's wearables will measure.

@@ -162,3 +162,16 @@ func TestLaterFieldsLeaveOldDocumentsAsTheyWere(t *testing.T) {
 		}
 	}
 }
+
+func TestIdentifiersAreOrderedByTheirBytes(t *testing.T) {
+	low, high := ID{0, 1}, ID{1}
+	if low.Compare(high) != -1 || high.Compare(low) != 1 || low.Compare(low) != 0 {
+		t.Error("out of order")
+	}
+}
+
+func TestRepeats(t *testing.T) {
+	if Repeats(nil) || Repeats([]string{"a", "b"}) || !Repeats([]string{"a", "b", "a"}) {
+		t.Error("a list is misjudged")
+	}
+}

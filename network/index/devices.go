@@ -97,7 +97,7 @@ func (ix *Index) Reputation(id record.ID) (Reputation, error) {
 	if d.state.Retired != nil {
 		end = min(end, d.state.Retired.At)
 	}
-	until := wearable.FloorDiv(end, 3600)
+	until := wearable.HourOf(end)
 	r.Hours = max(0, until-d.state.Device.FirstHour)
 	for w, p := range d.rows {
 		if w.number == 0 && w.hour < until {

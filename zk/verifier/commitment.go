@@ -58,11 +58,6 @@ func Column(slot int, day int64, salt Element, codes []uint16) (Element, error) 
 	return columnOf(number(uint64(slot)), d, salt, codes), nil
 }
 
-// EmptyColumn commits to a column without readings, as Column does.
-func EmptyColumn(slot int, day int64, salt Element) (Element, error) {
-	return Column(slot, day, salt, make([]uint16, ReadingsPerDay))
-}
-
 func columnOf(slot, day, salt Element, codes []uint16) Element {
 	c := newChain(DomainColumn)
 	c.absorb(&slot)
