@@ -13,8 +13,9 @@
 //
 // Trust: it acts with the administrator's key that the profile names, and
 // believes the peers and orderers that the profile names under the TLS roots
-// given there. Certificates are not enrolled by it: the launcher's networks have
-// authorities of their own, and elsewhere the profile names what fabric-ca issued.
+// given there. Enroll registers a client with the organisation's fabric-ca, which
+// the profile names, with the registrar's secret; other certificates are those that
+// the profile names.
 package main
 
 import (
@@ -37,6 +38,7 @@ type commands struct {
 	Install installCommand `cmd:"" help:"Install a chaincode package on the organisation's peers."`
 	Approve approveCommand `cmd:"" help:"Approve a chaincode definition for the organisation."`
 	Commit  commitCommand  `cmd:"" help:"Commit a chaincode definition that enough organisations have approved."`
+	Enroll  enrollCommand  `cmd:"" help:"Register a client with the organisation's fabric-ca and store its certificate and key."`
 	Query   queryCommand   `cmd:"" help:"Show channels, installed packages and the committed definition, as JSON."`
 }
 

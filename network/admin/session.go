@@ -24,6 +24,7 @@ const stepTimeout = 90 * time.Second
 // session is one administrator at work.
 type session struct {
 	ctx       context.Context
+	path, org string // the profile and the organisation that acts in it
 	sdk       *fabsdk.FabricSDK
 	resources *resmgmt.Client
 	peers     []string // of the organisation
@@ -39,7 +40,7 @@ func open(ctx context.Context, path, org, user string) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s := &session{ctx: ctx, sdk: sdk}
+	s := &session{ctx: ctx, path: path, org: org, sdk: sdk}
 	if err := s.start(org, user); err != nil {
 		sdk.Close()
 		return nil, err

@@ -24,20 +24,37 @@ const Version = "3.1.1"
 // fabricModule is the Go module that the release is in.
 const fabricModule = "github.com/hyperledger/fabric"
 
-// toolFiles are copies of network/tools, a module of its own: a module cannot
-// embed files of another one, and an installed binary has no source tree.
+// toolFiles are copies of network/tools and network/tools/ca, modules of their
+// own: a module cannot embed files of another one, and an installed binary has
+// no source tree.
 //
 //go:generate cp ../tools/go.mod tools/go.mod.txt
 //go:generate cp ../tools/go.sum tools/go.sum.txt
 //go:generate cp ../tools/ccaas/main.go tools/ccaas.go.txt
-//go:embed tools/go.mod.txt tools/go.sum.txt tools/ccaas.go.txt
+//go:generate cp ../tools/ca/go.mod tools/ca.mod.txt
+//go:generate cp ../tools/ca/go.sum tools/ca.sum.txt
+//go:embed tools/go.mod.txt tools/go.sum.txt tools/ccaas.go.txt tools/ca.mod.txt tools/ca.sum.txt
 var toolFiles embed.FS
 
-// toolTargets says where each of toolFiles goes in the build directory.
-var toolTargets = [][2]string{
-	{"tools/go.mod.txt", "go.mod"},
-	{"tools/go.sum.txt", "go.sum"},
-	{"tools/ccaas.go.txt", filepath.Join("ccaas", "main.go")},
+// source is a module that programs are built from.
+type source struct {
+	label string // for people, such as "Fabric 3.1.1"
+	name  string // of the directory in the cache, before what distinguishes builds
+	// files are those of toolFiles that go into the build directory, and where.
+	files [][2]string
+	cgo   bool // whether a C compiler is needed
+	// make builds into the directory, from the module that g works on.
+	make func(ctx context.Context, b Binaries, g goTool) error
+}
+
+var fabricSource = source{
+	label: "Fabric " + Version, name: "fabric-" + Version,
+	files: [][2]string{
+		{"tools/go.mod.txt", "go.mod"},
+		{"tools/go.sum.txt", "go.sum"},
+		{"tools/ccaas.go.txt", filepath.Join("ccaas", "main.go")},
+	},
+	make: makeFabric,
 }
 
 // recipe is part of what names a build: raise it when build steps change.
@@ -74,6 +91,10 @@ func (b Binaries) sample(name string) ([]byte, error) {
 // they are not there. Builds of several processes wait for each other. Progress
 // goes to log, which may be nil.
 func Build(ctx context.Context, log io.Writer) (Binaries, error) {
+	return fabricSource.build(ctx, log)
+}
+
+func (s source) build(ctx context.Context, log io.Writer) (Binaries, error) {
 	if log == nil {
 		log = io.Discard
 	}
@@ -81,7 +102,7 @@ func Build(ctx context.Context, log io.Writer) (Binaries, error) {
 	if err != nil {
 		return Binaries{}, err
 	}
-	name, err := buildName()
+	name, err := s.buildName()
 	if err != nil {
 		return Binaries{}, err
 	}
@@ -95,7 +116,7 @@ func Build(ctx context.Context, log io.Writer) (Binaries, error) {
 	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
 	defer cancel()
 	unlock, err := lockFile(ctx, b.Dir+".lock", func() {
-		fmt.Fprintln(log, "another process is building Fabric: waiting for it")
+		fmt.Fprintf(log, "another process is building %s: waiting for it\n", s.label)
 	})
 	if err != nil {
 		return Binaries{}, err
@@ -104,22 +125,22 @@ func Build(ctx context.Context, log io.Writer) (Binaries, error) {
 	if b.complete() {
 		return b, nil
 	}
-	return b, b.build(ctx, log)
+	return b, s.buildInto(ctx, b, log)
 }
 
-// buildName names a build by everything that goes into it but the compiler.
-func buildName() (string, error) {
+// buildName names a build by everything that goes into it but the compilers.
+func (s source) buildName() (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, recipe, runtime.GOOS, runtime.GOARCH)
-	for _, t := range toolTargets {
-		data, err := toolFiles.ReadFile(t[0])
+	for _, f := range s.files {
+		data, err := toolFiles.ReadFile(f[0])
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(h, t[0], len(data))
+		fmt.Fprintln(h, f[0], len(data))
 		h.Write(data)
 	}
-	return "fabric-" + Version + "-" + hex.EncodeToString(h.Sum(nil))[:16], nil
+	return s.name + "-" + hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
 // doneFile exists once a build is whole.
@@ -130,48 +151,56 @@ func (b Binaries) complete() bool {
 	return err == nil
 }
 
-func (b Binaries) build(ctx context.Context, log io.Writer) error {
+func (s source) buildInto(ctx context.Context, b Binaries, log io.Writer) error {
 	goCommand, err := exec.LookPath("go")
 	if err != nil {
 		return ErrNoGo
 	}
 	start := time.Now()
-	fmt.Fprintf(log, "building Fabric %s, once: this takes minutes\n", Version)
+	fmt.Fprintf(log, "building %s, once: this takes minutes\n", s.label)
 	if err := os.RemoveAll(b.Dir); err != nil {
 		return err
 	}
-	source := filepath.Join(b.Dir, "src")
-	if err := writeTools(source); err != nil {
+	src := filepath.Join(b.Dir, "src")
+	if err := s.write(src); err != nil {
 		return err
 	}
-	g := goTool{command: goCommand, dir: source, log: log}
+	g := goTool{command: goCommand, dir: src, label: s.label, cgo: s.cgo, log: log}
 	if err := g.run(ctx, "mod", "download"); err != nil {
 		return err
 	}
-	bin := filepath.Join(b.Dir, "bin") + string(filepath.Separator)
-	if err := os.MkdirAll(bin, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(b.Dir, "bin"), 0o700); err != nil {
 		return err
 	}
-	err = g.run(ctx, "build", "-v", "-p", "2", "-trimpath", "-ldflags", "-s -w", "-o", bin,
-		fabricModule+"/cmd/peer", fabricModule+"/cmd/orderer", fabricModule+"/cmd/configtxgen", "./ccaas")
-	if err != nil {
+	if err := s.make(ctx, b, g); err != nil {
 		return err
 	}
-	if err := b.collect(ctx, g); err != nil {
-		return err
-	}
-	fmt.Fprintf(log, "Fabric %s is built (%s, in %s)\n", Version, time.Since(start).Round(time.Second), b.Dir)
+	fmt.Fprintf(log, "%s is built (%s, in %s)\n", s.label, time.Since(start).Round(time.Second), b.Dir)
 	return os.WriteFile(filepath.Join(b.Dir, doneFile), nil, 0o600)
 }
 
-// writeTools writes the module to build into dir.
-func writeTools(dir string) error {
-	for _, t := range toolTargets {
-		data, err := toolFiles.ReadFile(t[0])
+// compile builds packages into the build's bin directory.
+func (b Binaries) compile(ctx context.Context, g goTool, packages ...string) error {
+	bin := filepath.Join(b.Dir, "bin") + string(filepath.Separator)
+	return g.run(ctx, append([]string{"build", "-v", "-p", "2", "-trimpath", "-ldflags", "-s -w", "-o", bin}, packages...)...)
+}
+
+func makeFabric(ctx context.Context, b Binaries, g goTool) error {
+	err := b.compile(ctx, g, fabricModule+"/cmd/peer", fabricModule+"/cmd/orderer", fabricModule+"/cmd/configtxgen", "./ccaas")
+	if err != nil {
+		return err
+	}
+	return b.collect(ctx, g)
+}
+
+// write writes the module to build into dir.
+func (s source) write(dir string) error {
+	for _, f := range s.files {
+		data, err := toolFiles.ReadFile(f[0])
 		if err != nil {
 			return err
 		}
-		path := filepath.Join(dir, t[1])
+		path := filepath.Join(dir, f[1])
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return err
 		}
@@ -216,8 +245,9 @@ func (b Binaries) collect(ctx context.Context, g goTool) error {
 
 // goTool runs the Go command on the tools module and on nothing else.
 type goTool struct {
-	command, dir string
-	log          io.Writer
+	command, dir, label string
+	cgo                 bool
+	log                 io.Writer
 }
 
 func (g goTool) prepare(ctx context.Context, args ...string) *exec.Cmd {
@@ -226,14 +256,18 @@ func (g goTool) prepare(ctx context.Context, args ...string) *exec.Cmd {
 		c = exec.CommandContext(ctx, nice, append([]string{"-n", "10", g.command}, args...)...)
 	}
 	c.Dir = g.dir
-	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=readonly", "GOOS=", "GOARCH=", "PWD="+g.dir)
+	cgo := "CGO_ENABLED=0"
+	if g.cgo {
+		cgo = "CGO_ENABLED=1"
+	}
+	c.Env = append(os.Environ(), cgo, "GOWORK=off", "GOFLAGS=-mod=readonly", "GOOS=", "GOARCH=", "PWD="+g.dir)
 	ownGroup(c)
 	return c
 }
 
 func (g goTool) run(ctx context.Context, args ...string) error {
 	c := g.prepare(ctx, args...)
-	p := &progress{log: g.log, what: args[0], next: time.Now().Add(progressEvery)}
+	p := &progress{log: g.log, label: g.label, what: args[0], next: time.Now().Add(progressEvery)}
 	c.Stdout, c.Stderr = p, p
 	if err := c.Run(); err != nil {
 		return goError(ctx, args[0], p.tail.String(), err)
@@ -272,6 +306,7 @@ const progressEvery = 5 * time.Second
 // and keeps the last ones for the error message.
 type progress struct {
 	log   io.Writer
+	label string
 	what  string
 	tail  tailBuffer
 	lines int
@@ -289,7 +324,7 @@ func (p *progress) Write(b []byte) (int, error) {
 		if p.what != "build" {
 			unit = "modules"
 		}
-		fmt.Fprintf(p.log, "  Fabric %s: %d %s\n", Version, p.lines, unit)
+		fmt.Fprintf(p.log, "  %s: %d %s\n", p.label, p.lines, unit)
 	}
 	return len(b), nil
 }

@@ -13,17 +13,24 @@ import (
 
 // The copies that the binary carries are network/tools, to the byte.
 func TestEmbeddedToolsAreCurrent(t *testing.T) {
-	for _, f := range toolTargets {
-		want, err := os.ReadFile(filepath.Join("..", "tools", f[1]))
+	origin := map[string]string{}
+	for _, f := range fabricSource.files {
+		origin[f[0]] = f[1]
+	}
+	for _, f := range caSource.files {
+		origin[f[0]] = filepath.Join("ca", f[1])
+	}
+	for name, path := range origin {
+		want, err := os.ReadFile(filepath.Join("..", "tools", path))
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := toolFiles.ReadFile(f[0])
+		got, err := toolFiles.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, want) {
-			t.Errorf("%s is not network/tools/%s: run go generate ./network/fabric", f[0], f[1])
+			t.Errorf("%s is not network/tools/%s: run go generate ./network/fabric", name, path)
 		}
 	}
 }
@@ -47,7 +54,7 @@ func TestBuildErrorsSayWhatToDo(t *testing.T) {
 func TestBuildNeedsTheGoCommand(t *testing.T) {
 	t.Setenv("PATH", "")
 	b := Binaries{Dir: filepath.Join(t.TempDir(), "fabric")}
-	if err := b.build(context.Background(), os.Stderr); !errors.Is(err, ErrNoGo) {
+	if err := fabricSource.buildInto(context.Background(), b, os.Stderr); !errors.Is(err, ErrNoGo) {
 		t.Errorf("build without Go: %v", err)
 	}
 }

@@ -39,6 +39,8 @@ func (f dirFlag) path() (string, error) {
 type upCommand struct {
 	dirFlag
 	Orderers   string `help:"Ordering service: raft1, raft3 or bft4. Default: raft1, or what the network has."`
+	CA         string `help:"Who issues clients' certificates: builtin or fabric-ca. Default: builtin, or what the network has."`
+	Admin      string `help:"The program of network/admin, which then administers the channel and enrols with fabric-ca." type:"existingfile"`
 	Ports      int    `help:"Where the network's ports begin; 0 takes free ones." default:"0"`
 	Foreground bool   `help:"Stay, start again what dies, and take the network down when interrupted."`
 }
@@ -50,7 +52,7 @@ func (c upCommand) Run(ctx context.Context) error {
 		return err
 	}
 	start := time.Now()
-	o := Options{Dir: dir, Orderers: c.Orderers, BasePort: c.Ports, Attached: c.Foreground, Log: os.Stderr}
+	o := Options{Dir: dir, Orderers: c.Orderers, CA: c.CA, Admin: c.Admin, BasePort: c.Ports, Attached: c.Foreground, Log: os.Stderr}
 	if !c.Foreground {
 		if o.Keeper, err = keeper(dir); err != nil {
 			return err

@@ -18,6 +18,8 @@ import (
 //
 //	crypto/ORG/ca, tlsca            the authorities (keys: keep them offline in earnest)
 //	crypto/ORG/admin, client        identities, for network.LoadIdentity, and as msp/
+//	crypto/ORG/fabric-ca            with fabric-ca, which issues client then: its TLS
+//	                                identity and the registrar's secret
 //	crypto/ORG/NODE/msp, tls        a peer or an orderer
 //	crypto/ORG/chaincode            the TLS identity of the chaincode process
 //	crypto/ORG/dialer               the TLS identity of the peer towards it
@@ -54,6 +56,12 @@ func (m material) tlsRoot(msp string) string {
 // peerName is the directory of an organisation's one peer.
 const peerName = "peer"
 
+// Directories of an organisation's identities, which are also their roles.
+const (
+	adminName  = "admin"
+	clientName = "client"
+)
+
 // makeCrypto makes all of a network's material, or none of it: it becomes
 // visible in dir when it is complete.
 func makeCrypto(dir string, t topology) error {
@@ -69,11 +77,15 @@ func makeCrypto(dir string, t topology) error {
 	for _, n := range t.Nodes {
 		names = append(names, n.Name)
 	}
-	if err := m.makeOrg(ordererMSP, "orderer", names); err != nil {
+	users := []string{adminName, clientName}
+	if err := m.makeOrg(ordererMSP, "orderer", names, users); err != nil {
 		return err
 	}
+	if t.CA != "" {
+		users = []string{adminName} // its server issues the other
+	}
 	for _, o := range t.Orgs {
-		if err := m.makeOrg(o.MSP, "peer", []string{peerName}); err != nil {
+		if err := m.makeOrg(o.MSP, "peer", []string{peerName}, users); err != nil {
 			return err
 		}
 	}
@@ -83,7 +95,7 @@ func makeCrypto(dir string, t topology) error {
 // authorities are an organisation's two.
 type authorities struct{ members, tls *network.CA }
 
-func (m material) makeOrg(msp, role string, nodes []string) error {
+func (m material) makeOrg(msp, role string, nodes, users []string) error {
 	members, err := network.NewCA(msp)
 	if err != nil {
 		return err
@@ -107,7 +119,7 @@ func (m material) makeOrg(msp, role string, nodes []string) error {
 			return err
 		}
 	}
-	for _, user := range []string{"admin", "client"} {
+	for _, user := range users {
 		if err := m.makeUser(a, msp, user); err != nil {
 			return err
 		}

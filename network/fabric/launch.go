@@ -144,6 +144,9 @@ func (n *Network) start(ctx context.Context, o Options) error {
 	if err := n.files(ctx); err != nil {
 		return err
 	}
+	if err := n.startCAs(ctx); err != nil {
+		return err
+	}
 	if err := n.startNodes(ctx); err != nil {
 		return err
 	}

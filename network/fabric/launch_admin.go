@@ -13,13 +13,21 @@ import (
 // the form of fabric-sdk-go. It names files, so it holds no secret.
 func (n *Network) writeAdminConfig() error {
 	type object = map[string]any
-	orgs, peers, orderers := object{}, object{}, object{}
+	orgs, peers, orderers, cas := object{}, object{}, object{}, object{}
 	var matchPeers, matchOrderers []object
 	var ordererNames []string
 	for _, o := range n.topology.Orgs {
 		name, admin := peerProcess(o), n.material.node(o.MSP, "admin")
 		user := object{"cert": object{"path": filepath.Join(admin, certFile)}, "key": object{"path": filepath.Join(admin, keyFile)}}
-		orgs[o.MSP] = object{"mspid": o.MSP, "cryptoPath": "none", "peers": []string{name}, "users": object{"admin": user}}
+		org := object{"mspid": o.MSP, "cryptoPath": "none", "peers": []string{name}, "users": object{"admin": user}}
+		if n.topology.CA != "" {
+			org["certificateAuthorities"] = []string{caProcess(o)}
+			cas[caProcess(o)] = object{
+				"url": "https://" + hostAddress(o.CA), "caName": o.MSP,
+				"tlsCACerts": object{"path": n.material.tlsRoot(o.MSP)},
+			}
+		}
+		orgs[o.MSP] = org
 		peers[name] = object{"url": hostAddress(o.Port), "tlsCACerts": object{"path": n.material.tlsRoot(o.MSP)}}
 		matchPeers = append(matchPeers, object{"pattern": "^" + hostAddress(o.Port) + "$", "mappedHost": name})
 	}
@@ -41,11 +49,12 @@ func (n *Network) writeAdminConfig() error {
 				"enabled": true, "default": object{"provider": "SW"}, "hashAlgorithm": "SHA2", "softVerify": true, "level": 256,
 			}},
 		},
-		"channels":       object{"_default": object{"peers": channelPeers, "orderers": ordererNames}},
-		"organizations":  orgs,
-		"peers":          peers,
-		"orderers":       orderers,
-		"entityMatchers": object{"peer": matchPeers, "orderer": matchOrderers},
+		"channels":               object{"_default": object{"peers": channelPeers, "orderers": ordererNames}},
+		"organizations":          orgs,
+		"certificateAuthorities": cas,
+		"peers":                  peers,
+		"orderers":               orderers,
+		"entityMatchers":         object{"peer": matchPeers, "orderer": matchOrderers},
 	}, "", "  ")
 	if err != nil {
 		return err

@@ -60,6 +60,9 @@ func (n *Network) whole() (bool, error) {
 	}
 	for _, o := range n.topology.Orgs {
 		names = append(names, peerProcess(o), chaincodeProcess(o, n.topology.Sequence))
+		if n.topology.CA != "" {
+			names = append(names, caProcess(o))
+		}
 	}
 	for _, name := range names {
 		pid, err := n.processes.find(name)

@@ -2,8 +2,6 @@ package fabric
 
 import (
 	"os"
-	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -110,11 +108,7 @@ func whole(t *testing.T, n *Network) {
 // The SDK's way of administration gives the same network as the peer command's.
 func TestNetworkThroughAdmin(t *testing.T) {
 	fabricBinaries(t)
-	admin := filepath.Join(t.TempDir(), "admin")
-	out, err := exec.Command("nice", "go", "build", "-p", "2", "-o", admin, "../admin").CombinedOutput()
-	if err != nil {
-		t.Fatalf("build network/admin: %v\n%s", err, out)
-	}
+	admin := adminProgram(t)
 	n := launchNetwork(t, Options{Attached: true, Admin: admin, Collections: []Collection{{Name: "secrets", MaxPeers: 2}}})
 	c := connectAs(t, n, "PatientsAssociation")
 	put(t, c, "patient", "one")

@@ -26,6 +26,7 @@ const (
 	ordererMemory   = 112
 	chaincodeMemory = 48
 	keeperMemory    = 32
+	caMemory        = 64
 )
 
 // Times for ending processes. Fabric stores what it needs before it answers, so

@@ -82,6 +82,11 @@ func (n *Network) Status(ctx context.Context) (Status, error) {
 		where := address(o.service(n.topology.Sequence))
 		errs = append(errs, add(chaincodeProcess(o, n.topology.Sequence), func(context.Context) string { return where }))
 	}
+	if n.topology.CA != "" {
+		for _, o := range n.topology.Orgs {
+			errs = append(errs, add(caProcess(o), func(context.Context) string { return address(o.CA) }))
+		}
+	}
 	if _, err := os.Stat(n.processes.pidPath(keeperProcess)); err == nil {
 		errs = append(errs, add(keeperProcess, func(context.Context) string { return "starts again what dies" }))
 	}

@@ -41,6 +41,8 @@ type topology struct {
 	Nodes       []ordererNode `json:"nodes"`
 	Orgs        []peerNode    `json:"orgs"`
 	Collections []Collection  `json:"collections"`
+	// CA is fabricCA if fabric-ca issues clients' certificates, else empty.
+	CA string `json:"ca,omitempty"`
 	// Sequence counts the definitions of the chaincode that Up or Upgrade
 	// wanted; the ledger knows which of them are committed.
 	Sequence int `json:"sequence"`
@@ -61,6 +63,7 @@ type peerNode struct {
 	// Service has two ports for the organisation's chaincode process: sequences
 	// take turns, so that the next one is up before the last one goes.
 	Service [2]int `json:"service"`
+	CA      int    `json:"ca,omitempty"` // where the organisation's fabric-ca listens, if it has one
 }
 
 func (o peerNode) service(sequence int) int { return o.Service[sequence%2] }
@@ -90,6 +93,9 @@ type Options struct {
 	// Collections are the private data collections of the chaincode; none means
 	// the one that the contracts need.
 	Collections []Collection
+	// CA says who issues clients' certificates: builtin (the default) or
+	// fabric-ca, for which Admin must be set when the network is made.
+	CA string
 	// BasePort is where the network's ports begin; 0 takes free ones. A network
 	// that has been started before keeps its ports.
 	BasePort int
@@ -137,6 +143,9 @@ func newTopology(o Options) (topology, error) {
 	if t.Orderers == "" {
 		t.Orderers = "raft1"
 	}
+	if o.CA != builtinCA {
+		t.CA = o.CA
+	}
 	msps := o.Orgs
 	if len(msps) == 0 {
 		msps = defaultOrgs
@@ -157,7 +166,11 @@ func newTopology(o Options) (topology, error) {
 }
 
 func (t *topology) takePorts(base int) error {
-	ports, err := choosePorts(base, 3*len(t.Nodes)+5*len(t.Orgs))
+	each := 5
+	if t.CA != "" {
+		each = 6
+	}
+	ports, err := choosePorts(base, 3*len(t.Nodes)+each*len(t.Orgs))
 	if err != nil {
 		return err
 	}
@@ -174,6 +187,9 @@ func (t *topology) takePorts(base int) error {
 		o := &t.Orgs[i]
 		o.Port, o.Chaincode, o.Operations = next(), next(), next()
 		o.Service = [2]int{next(), next()}
+		if t.CA != "" {
+			o.CA = next()
+		}
 	}
 	return nil
 }
@@ -201,6 +217,9 @@ func (t topology) check() error {
 func (t topology) checkNames() error {
 	if orderersCount[t.Orderers] == 0 {
 		return fmt.Errorf("orderers %q: want raft1, raft3 or bft4", t.Orderers)
+	}
+	if t.CA != "" && t.CA != fabricCA {
+		return fmt.Errorf("authority %q: want %s or %s", t.CA, builtinCA, fabricCA)
 	}
 	if len(t.Orgs) > maxOrgs {
 		return fmt.Errorf("%d organisations, the limit is %d", len(t.Orgs), maxOrgs)
@@ -248,6 +267,9 @@ func (t topology) ports() []int {
 	}
 	for _, o := range t.Orgs {
 		all = append(all, o.Port, o.Chaincode, o.Operations, o.Service[0], o.Service[1])
+		if t.CA != "" {
+			all = append(all, o.CA)
+		}
 	}
 	return all
 }
@@ -259,6 +281,9 @@ func (t topology) quorum() int { return len(t.Orgs)/2 + 1 }
 func (t topology) matches(o Options) error {
 	if o.Orderers != "" && o.Orderers != t.Orderers {
 		return fmt.Errorf("the network has orderers %s, not %s: take another directory", t.Orderers, o.Orderers)
+	}
+	if o.CA != "" && (o.CA == fabricCA) != (t.CA == fabricCA) {
+		return errors.New("the network's clients have certificates of another authority: take another directory")
 	}
 	if len(o.Orgs) > 0 && !slices.EqualFunc(o.Orgs, t.Orgs, func(m string, p peerNode) bool { return m == p.MSP }) {
 		return errors.New("the network has other organisations: take another directory")
