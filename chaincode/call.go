@@ -158,8 +158,16 @@ type parsedGenesis struct {
 
 var lastGenesis atomic.Pointer[parsedGenesis]
 
-// loadGenesis reads the genesis; callers share it and do not change it.
+// loadGenesis reads the genesis of a network whose state this version knows.
 func (c *call) loadGenesis() error {
+	if err := c.readGenesis(); err != nil {
+		return err
+	}
+	return c.checkLayout()
+}
+
+// readGenesis reads the genesis; callers share it and do not change it.
+func (c *call) readGenesis() error {
 	raw, err := c.stub.GetState(GenesisKey())
 	if err != nil {
 		return err

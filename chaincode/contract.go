@@ -79,7 +79,7 @@ func (text) ToString(v reflect.Value, _ reflect.Type, _ *metadata.ReturnMetadata
 
 // GetEvaluateTransactions names the methods that only read.
 func (*Registry) GetEvaluateTransactions() []string {
-	return []string{"GetGenesis", "GetPatient", "GetDevice", "GetPieceKey", "GetErasure", "GetRoster", "GetEpoch"}
+	return []string{"GetGenesis", "GetLayout", "GetPatient", "GetDevice", "GetPieceKey", "GetErasure", "GetRoster", "GetEpoch"}
 }
 
 // GetEvaluateTransactions names the methods that only read.

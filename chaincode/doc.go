@@ -6,7 +6,7 @@
 // has seven contracts, called as "Contract:Method" with one argument of JSON
 // and answering with JSON:
 //
-//	Registry   Init GetGenesis EnrolPatient GetPatient ChangeKeys EnrolDevice GetDevice
+//	Registry   Init GetGenesis GetLayout Upgrade EnrolPatient GetPatient ChangeKeys EnrolDevice GetDevice
 //	           AcknowledgeSeeds PostPieceKey GetPieceKey
 //	           Erase ReportErasure GetErasure
 //	           Complain VoteQuarantine FlagDevice RetireDevice
@@ -54,6 +54,7 @@
 // only, and whatever many parties write at once has a key for each of them:
 //
 //	genesis                                 record.Genesis      Registry:Init
+//	layout                                  Layout              Registry:Init, Upgrade
 //	tick        member                      record.Tick         Clock:Tick
 //	patient     patient                     record.Patient      Registry:EnrolPatient, ChangeKeys; Erase marks it
 //	person      person                      record.ID           Registry:EnrolPatient: the patient enrolled for a person
@@ -94,6 +95,15 @@
 // a consent says reads the details, which a peer without them cannot endorse.
 // Get and OfPatient answer with details: evaluate them, since the answer to a
 // submitted transaction is part of it.
+//
+// # Layouts
+//
+// The state says which layout it has; every call but GetLayout and Upgrade refuses
+// another one than LayoutVersion. To change what a kind means, raise LayoutVersion,
+// add a kind and a migration that fills it from the old one, which it empties;
+// keep reading the old kind in the index, which begins at the first block. After the
+// new chaincode is in service a member repeats Registry:Upgrade: each call moves at
+// most 200 entries, in key order, and nothing else commits until all are moved.
 //
 // # Promise
 //

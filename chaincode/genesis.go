@@ -27,8 +27,8 @@ const (
 	maxLife     = 30 * daySeconds
 )
 
-// Init records the network's genesis (record.Genesis), once, for ever. The
-// caller is one of its members.
+// Init records the network's genesis (record.Genesis), once, for ever, and the
+// layout of the state that begins with it. The caller is one of its members.
 func (*Registry) Init(tx transaction, arg string) (string, error) {
 	return serve(tx, anyone, untimed, arg, largeArgument, initialize)
 }
@@ -54,7 +54,10 @@ func initialize(c *call, g record.Genesis) (record.Genesis, error) {
 	case recorded != nil && !bytes.Equal(recorded, raw):
 		return g, fault.New(fault.Conflict, "the network has another genesis already, which cannot change")
 	case recorded != nil:
-		return g, nil
+		return g, c.checkLayout()
+	}
+	if err := c.begins(); err != nil {
+		return g, err
 	}
 	return g, c.stub.PutState(GenesisKey(), raw)
 }

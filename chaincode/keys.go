@@ -15,6 +15,7 @@ type Kind string
 // The kinds of state.
 const (
 	KindGenesis     Kind = "genesis"
+	KindLayout      Kind = "layout"
 	KindTick        Kind = "tick"
 	KindPatient     Kind = "patient"
 	KindPerson      Kind = "person"
@@ -51,7 +52,7 @@ const (
 // Kinds returns every kind.
 func Kinds() []Kind {
 	return []Kind{
-		KindGenesis, KindTick, KindPatient, KindPerson, KindKeys, KindRecovery, KindDevice, KindSeedHash, KindDesignation, KindAck,
+		KindGenesis, KindLayout, KindTick, KindPatient, KindPerson, KindKeys, KindRecovery, KindDevice, KindSeedHash, KindDesignation, KindAck,
 		KindPieceKey, KindConsent, KindConsentOf, KindPointer, KindBatch, KindAvailable, KindStudy, KindQuery,
 		KindCohort, KindPredicate, KindPending, KindAsked, KindErasure, KindErased, KindConsentDetails,
 		KindDeviceVote, KindDeviceFlag, KindRoster, KindEpoch, KindEpochVote, KindEpochEnd,
@@ -62,7 +63,7 @@ func Kinds() []Kind {
 // kind.
 func attributes(k Kind) int {
 	switch k {
-	case KindGenesis, KindRoster:
+	case KindGenesis, KindLayout, KindRoster:
 		return 0
 	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindDesignation,
 		KindPieceKey, KindConsent, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch:
@@ -128,6 +129,9 @@ func clip(s string) string {
 
 // GenesisKey is the key of the network's genesis.
 func GenesisKey() string { return key(KindGenesis) }
+
+// LayoutKey is the key of the Layout.
+func LayoutKey() string { return key(KindLayout) }
 
 // TickKey is the key of a member's latest tick.
 func TickKey(msp string) string { return key(KindTick, msp) }

@@ -20,6 +20,7 @@ func TestKeysAreReadBack(t *testing.T) {
 		want []string
 	}{
 		{chaincode.GenesisKey(), chaincode.KindGenesis, nil},
+		{chaincode.LayoutKey(), chaincode.KindLayout, nil},
 		{chaincode.TickKey("A"), chaincode.KindTick, []string{"A"}},
 		{chaincode.PatientKey(a), chaincode.KindPatient, []string{a.String()}},
 		{chaincode.PersonKey(a), chaincode.KindPerson, []string{a.String()}},

@@ -90,7 +90,7 @@ func emptyWorld(t testing.TB) *world {
 	for msp, ca := range cas {
 		roots[msp] = ca.RootPEM()
 	}
-	l, err := embedded.Open(embedded.Config{Dir: t.TempDir(), Channel: "vitalveil-test", Roots: roots, Chaincode: cc})
+	l, err := embedded.Open(embedded.Config{Dir: t.TempDir(), Channel: "vitalveil-test", Roots: roots, Chaincode: aging{cc}})
 	if err != nil {
 		t.Fatal(err)
 	}

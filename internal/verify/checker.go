@@ -81,6 +81,9 @@ func (c *checker) takeWrite(w network.Write, private []network.PrivateWrite) err
 	switch kind {
 	case chaincode.KindGenesis:
 		return c.takeGenesis(w.Value)
+	case chaincode.KindLayout:
+		_, err := chaincode.ParseLayout(w.Value)
+		return err
 	case chaincode.KindPatient:
 		return into(w.Value, c.takePatient)
 	case chaincode.KindKeys:

@@ -58,6 +58,7 @@ type write struct {
 // (look-up keys of the chaincode) change nothing.
 var appliers = map[chaincode.Kind]func(*Index, write) error{
 	chaincode.KindGenesis:     (*Index).putGenesis,
+	chaincode.KindLayout:      (*Index).putLayout,
 	chaincode.KindTick:        (*Index).putTick,
 	chaincode.KindPatient:     (*Index).putPatient,
 	chaincode.KindKeys:        (*Index).putKeys,
@@ -94,6 +95,9 @@ func (ix *Index) applyTx(tx *network.Tx, at Position) error {
 		if ix.genesis == nil && kind != chaincode.KindGenesis {
 			return fmt.Errorf("%s %v before the genesis document", kind, parts)
 		}
+		if ix.layout == 0 && kind != chaincode.KindGenesis && kind != chaincode.KindLayout {
+			return errors.New("the ledger does not say which layout its state has: it is of an older version than this program reads")
+		}
 		if w.Delete {
 			return fmt.Errorf("%s %q was deleted, which no contract does", kind, w.Key)
 		}
@@ -126,6 +130,17 @@ func (ix *Index) putGenesis(w write) error {
 	}
 	ix.genesis, ix.schema, ix.roster = &g, schema, g.FirstRoster()
 	ix.epochs[0] = record.EpochState{Epoch: g.FirstEpoch()}
+	return nil
+}
+
+// putLayout stops at a layout that this version does not know: what follows would
+// be taken for something else.
+func (ix *Index) putLayout(w write) error {
+	l, err := chaincode.ParseLayout(w.value)
+	if err != nil {
+		return err
+	}
+	ix.layout = l.Version
 	return nil
 }
 

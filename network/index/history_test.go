@@ -60,7 +60,7 @@ func newLedger() *ledger {
 		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m})
 	}
 	l.roster = l.genesis.FirstRoster()
-	l.tx(put(chaincode.GenesisKey(), l.genesis))
+	l.tx(put(chaincode.GenesisKey(), l.genesis), put(chaincode.LayoutKey(), chaincode.Layout{Version: chaincode.LayoutVersion}))
 	l.tick(members[0], day0*86400)
 	l.tick(members[1], day0*86400)
 	return l

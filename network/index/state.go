@@ -20,6 +20,7 @@ type Position struct {
 type Index struct {
 	mu       sync.RWMutex
 	genesis  *record.Genesis
+	layout   uint32          // of the state at this height; 0: not said yet
 	schema   *privacy.Schema // of the genesis
 	roster   record.Roster
 	epochs   map[uint32]record.EpochState

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -133,9 +134,13 @@ func (p *Process) close() error {
 // found records the network's genesis document unless the ledger has it. Any member
 // may do it, so it does not matter who starts first; that the ledger's document is
 // the one in this member's configuration is checked when the first blocks are read.
+// Likewise any member moves the state to the layout of a newer chaincode.
 func (p *Process) found(ctx context.Context) error {
-	_, err := p.ledger.Evaluate(ctx, network.Call{Function: "Registry:GetGenesis", Args: []string{"{}"}})
-	if err == nil || fault.Of(err) == fault.Unavailable {
+	raw, err := p.ledger.Evaluate(ctx, network.Call{Function: "Registry:GetLayout", Args: []string{"{}"}})
+	if err == nil {
+		return p.upgrade(ctx, raw)
+	}
+	if fault.Of(err) != fault.NotFound {
 		return err
 	}
 	arg, err := json.Marshal(p.genesis)
@@ -144,4 +149,23 @@ func (p *Process) found(ctx context.Context) error {
 	}
 	_, err = network.SubmitRetry(ctx, p.ledger, network.Call{Function: "Registry:Init", Args: []string{string(arg)}})
 	return err
+}
+
+// upgrade has the chaincode move the state, step by step, until it is in the
+// layout that the chaincode wants. Steps that others make count as well.
+func (p *Process) upgrade(ctx context.Context, raw []byte) error {
+	for {
+		var l chaincode.Layout
+		if err := json.Unmarshal(raw, &l); err != nil {
+			return err
+		}
+		if l.Version >= chaincode.LayoutVersion && l.To == 0 {
+			return nil
+		}
+		res, err := network.SubmitRetry(ctx, p.ledger, network.Call{Function: "Registry:Upgrade", Args: []string{"{}"}})
+		if err != nil {
+			return err
+		}
+		raw = res.Payload
+	}
 }
