@@ -28,13 +28,17 @@ func TestTopologyIsKept(t *testing.T) {
 	if got.Orgs[2] != want.Orgs[2] || got.Nodes[3] != want.Nodes[3] || got.Collections[0].Name != "secrets" {
 		t.Errorf("read back %+v", got)
 	}
-	for _, o := range []Options{{Orderers: "raft1"}, {Orgs: []string{"A"}}, {Collections: []Collection{{Name: "other"}}}} {
+	for _, o := range []Options{{Orderers: "raft1"}, {Orgs: []string{"A"}}, {Collections: []Collection{{Name: "other"}}}, {CA: fabricCA}} {
 		if got.matches(o) == nil {
 			t.Errorf("%+v passes for the same network", o)
 		}
 	}
-	if err := got.matches(Options{Orderers: "bft4", Orgs: defaultOrgs}); err != nil {
+	if err := got.matches(Options{Orderers: "bft4", Orgs: defaultOrgs, CA: builtinCA}); err != nil {
 		t.Error(err)
+	}
+	got.CA = fabricCA
+	if got.matches(Options{CA: builtinCA}) == nil || got.matches(Options{CA: fabricCA}) != nil || got.matches(Options{}) != nil {
+		t.Error("the authority of a network can be changed, or not be named again")
 	}
 }
 
@@ -62,6 +66,9 @@ func TestAttackNamesThatAreNotNames(t *testing.T) {
 	}
 	if _, err := newTopology(Options{Orderers: "raft2"}); err == nil {
 		t.Error("raft2 is accepted")
+	}
+	if _, err := newTopology(Options{CA: "../ca"}); err == nil {
+		t.Error("an unknown authority is accepted")
 	}
 }
 

@@ -138,7 +138,7 @@ func (p *Process) close() error {
 func (p *Process) found(ctx context.Context) error {
 	raw, err := p.ledger.Evaluate(ctx, network.Call{Function: "Registry:GetLayout", Args: []string{"{}"}})
 	if err == nil {
-		return p.upgrade(ctx, raw)
+		return upgrade(ctx, p.ledger, raw)
 	}
 	if fault.Of(err) != fault.NotFound {
 		return err
@@ -153,16 +153,20 @@ func (p *Process) found(ctx context.Context) error {
 
 // upgrade has the chaincode move the state, step by step, until it is in the
 // layout that the chaincode wants. Steps that others make count as well.
-func (p *Process) upgrade(ctx context.Context, raw []byte) error {
-	for {
+func upgrade(ctx context.Context, ledger network.Client, raw []byte) error {
+	for asked := false; ; asked = true {
 		var l chaincode.Layout
 		if err := json.Unmarshal(raw, &l); err != nil {
 			return err
 		}
-		if l.Version >= chaincode.LayoutVersion && l.To == 0 {
+		if l.To == 0 && l.Version >= chaincode.LayoutVersion {
 			return nil
 		}
-		res, err := network.SubmitRetry(ctx, p.ledger, network.Call{Function: "Registry:Upgrade", Args: []string{"{}"}})
+		if l.To == 0 && asked {
+			return fault.New(fault.Internal, "the ledger's chaincode has layout %d and this program layout %d: put the newer chaincode into service first",
+				l.Version, chaincode.LayoutVersion)
+		}
+		res, err := network.SubmitRetry(ctx, ledger, network.Call{Function: "Registry:Upgrade", Args: []string{"{}"}})
 		if err != nil {
 			return err
 		}
