@@ -83,7 +83,7 @@
 //	pending     device, predicate           record.ID           Request; deleted by Attest and Expire: the patient
 //	asked       consent, template, metric, predicate  record.ID  Request: one key for each time asked: the patient
 //	erasure     patient                     record.ErasureState  Registry:Erase
-//	erased      patient, member             record.SignedErasureReport  Registry:ReportErasure
+//	erased      patient, epoch, member      record.SignedErasureReport  Registry:ReportErasure
 //
 // One kind is in the private data collection Collection, and its values never
 // on the chain: they come as transient data.

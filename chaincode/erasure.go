@@ -30,18 +30,56 @@ func (*Registry) GetErasure(tx transaction, arg string) (string, error) {
 		if err := c.need(ErasureKey(patient), &r.State, "an erasure of patient "+patient.Short()); err != nil {
 			return nil, err
 		}
-		for _, m := range c.roster.Members() {
-			var s record.SignedErasureReport
-			exists, err := c.get(ErasedKey(patient, m.MSP), &s)
-			if err != nil {
+		numbers, err := c.epochsOf(r.State.Devices)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range numbers {
+			if err := c.reports(r, n); err != nil {
 				return nil, err
-			}
-			if exists {
-				r.Reports = append(r.Reports, s)
 			}
 		}
 		return r, nil
 	})
+}
+
+// epochsOf returns the epochs of an erased patient's devices in ascending order. A
+// patient without devices is nobody's in particular: every epoch that lives.
+func (c *call) epochsOf(devices []record.ID) ([]uint32, error) {
+	var numbers []uint32
+	for _, id := range devices {
+		d, err := c.device(id)
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, d.Device.Epoch)
+	}
+	if len(devices) == 0 {
+		for _, e := range c.roster.Epochs {
+			numbers = append(numbers, e.Number)
+		}
+	}
+	slices.Sort(numbers)
+	return slices.Compact(numbers), nil
+}
+
+// reports adds those about an epoch's devices to a receipt.
+func (c *call) reports(r *record.ErasureReceipt, number uint32) error {
+	epoch, err := c.epoch(number)
+	if err != nil {
+		return err
+	}
+	for _, m := range epoch.Epoch.Members {
+		var s record.SignedErasureReport
+		exists, err := c.get(ErasedKey(r.State.Signed.Erasure.Patient, number, m.MSP), &s)
+		if err != nil {
+			return err
+		}
+		if exists {
+			r.Reports = append(r.Reports, s)
+		}
+	}
+	return nil
 }
 
 // notErased refuses what would add to an erased patient's record.
@@ -124,29 +162,18 @@ func reportErasure(c *call, s record.SignedErasureReport) (*record.SignedErasure
 	if err := c.need(ErasureKey(r.Patient), state, "an erasure of patient "+r.Patient.Short()); err != nil {
 		return nil, err
 	}
-	most := 0 // the devices may be of several epochs
-	for _, id := range state.Devices {
-		d, err := c.device(id)
-		if err != nil {
-			return nil, err
-		}
-		most += len(d.Device.SeedHashes)
-	}
-	switch {
-	case r.Member != c.msp:
-		return nil, fault.New(fault.Forbidden, "%s cannot report for %s", c.msp, clip(r.Member))
-	case r.Erasure != state.Signed.Erasure.Digest(c.genesis.Network):
+	if r.Erasure != state.Signed.Erasure.Digest(c.genesis.Network) {
 		return nil, fault.New(fault.Invalid, "the report is about another erasure")
-	case !slices.Equal(r.Devices, state.Devices):
-		return nil, fault.New(fault.Invalid, "the report has to name the patient's %d devices, in order of enrolment", len(state.Devices))
-	case r.Seeds < 0 || r.Seeds > most:
-		return nil, fault.New(fault.Invalid, "the report counts %d seeds, the devices have at most %d", r.Seeds, most)
 	}
-	if err := c.signedByMember(r.Digest(c.genesis.Network), s.Signature); err != nil {
-		return nil, fault.New(fault.BadSignature, "the member's signature of the report: %w", err)
+	if err := c.checkReporter(s); err != nil {
+		return nil, err
 	}
+	if err := c.checkReported(r, state.Devices); err != nil {
+		return nil, err
+	}
+	key := ErasedKey(r.Patient, r.Epoch, c.msp)
 	recorded := new(record.SignedErasureReport)
-	exists, err := c.get(ErasedKey(r.Patient, c.msp), recorded)
+	exists, err := c.get(key, recorded)
 	switch {
 	case err != nil:
 		return nil, err
@@ -155,5 +182,51 @@ func reportErasure(c *call, s record.SignedErasureReport) (*record.SignedErasure
 	case exists:
 		return nil, fault.New(fault.Conflict, "%s has reported otherwise before", c.msp)
 	}
-	return &s, c.put(ErasedKey(r.Patient, c.msp), s)
+	return &s, c.put(key, s)
+}
+
+// checkReporter checks that the caller was a member of the epoch and signed with its
+// key there. The epoch may have ended meanwhile.
+func (c *call) checkReporter(s record.SignedErasureReport) error {
+	if s.Report.Member != c.msp {
+		return fault.New(fault.Forbidden, "%s cannot report for %s", c.msp, clip(s.Report.Member))
+	}
+	epoch, err := c.epoch(s.Report.Epoch)
+	if err != nil {
+		return err
+	}
+	m := epoch.Epoch.Member(c.msp)
+	if m == nil {
+		return fault.New(fault.Forbidden, "%s is not a member of epoch %d", c.msp, s.Report.Epoch)
+	}
+	if err := record.Verify(m.SignKey, s.Report.Digest(c.genesis.Network), s.Signature); err != nil {
+		return fault.New(fault.BadSignature, "the member's signature of the report: %w", err)
+	}
+	return nil
+}
+
+// checkReported checks that a report is about all the devices of its epoch and no
+// others, and counts no more seeds than they have.
+func (c *call) checkReported(r record.ErasureReport, all []record.ID) error {
+	var devices []record.ID
+	most := 0
+	for _, id := range all {
+		d, err := c.device(id)
+		if err != nil {
+			return err
+		}
+		if d.Device.Epoch == r.Epoch {
+			devices = append(devices, id)
+			most += len(d.Device.SeedHashes)
+		}
+	}
+	switch {
+	case len(devices) == 0 && len(all) > 0:
+		return fault.New(fault.Invalid, "the patient has no devices of epoch %d", r.Epoch)
+	case !slices.Equal(r.Devices, devices):
+		return fault.New(fault.Invalid, "the report has to name the patient's %d devices of epoch %d, in order of enrolment", len(devices), r.Epoch)
+	case r.Seeds < 0 || r.Seeds > most:
+		return fault.New(fault.Invalid, "the report counts %d seeds, the devices have at most %d", r.Seeds, most)
+	}
+	return nil
 }

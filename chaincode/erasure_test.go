@@ -322,3 +322,66 @@ func TestAttackForgedErasureReport(t *testing.T) {
 		w.refuses(fault.Invalid, "", hospitalB, "Registry:ReportErasure", w.signReport(r))
 	}
 }
+
+func TestMembersReportForEachEpochOfTheDevices(t *testing.T) {
+	w := newWorld(t)
+	first := w.genesis.FirstEpoch()
+	p := w.enrolled()
+	next := w.epoch(first, 2, hospitalA, outsider, association)
+	w.begins(first, next, hospitalA, association, outsider)
+	fresh, _ := p.sealedDevice(next, honestly)
+	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
+
+	of := func(msp string, epoch uint32, devices ...record.ID) record.SignedErasureReport {
+		r := w.report(msp, p, 2).Report
+		r.Epoch, r.Devices = epoch, devices
+		return w.signReport(r)
+	}
+	old := p.devices[0].id
+	w.refuses(fault.Invalid, "epoch 1", hospitalA, "Registry:ReportErasure", of(hospitalA, 1, old, fresh.id))
+	w.refuses(fault.Invalid, "epoch 0", hospitalA, "Registry:ReportErasure", of(hospitalA, 0, fresh.id))
+	w.refuses(fault.Forbidden, "epoch 0", outsider, "Registry:ReportErasure", of(outsider, 0, old))
+	w.refuses(fault.Forbidden, "epoch 1", hospitalB, "Registry:ReportErasure", of(hospitalB, 1, fresh.id))
+	w.refuses(fault.NotFound, "epoch 2", hospitalA, "Registry:ReportErasure", of(hospitalA, 2, fresh.id))
+	w.must(hospitalA, "Registry:ReportErasure", of(hospitalA, 1, fresh.id), nil)
+	w.must(hospitalA, "Registry:ReportErasure", of(hospitalA, 0, old), nil)
+	w.must(outsider, "Registry:ReportErasure", of(outsider, 1, fresh.id), nil)
+	var r record.ErasureReceipt
+	w.read(gatewayMSP, "Registry:GetErasure", p.id.String(), &r)
+	if len(r.Reports) != 3 {
+		t.Errorf("the receipt has %d reports, want 3: %+v", len(r.Reports), r.Reports)
+	}
+	if err := r.Verify(w.genesis.Network, map[uint32]record.EpochState{0: {Epoch: first}, 1: {Epoch: next}}); err != nil {
+		t.Errorf("the receipt does not verify: %v", err)
+	}
+}
+
+// What was on the way when its patient was erased is answered as before; nothing is
+// added to what is recorded.
+func TestAttackKeysAndRetirementAfterTheErasure(t *testing.T) {
+	w := newWorld(t)
+	p := w.enrolled()
+	first := p.changed(nil)
+	w.must(gatewayMSP, "Registry:ChangeKeys", first, nil)
+	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
+	w.repeats(gatewayMSP, "Registry:ChangeKeys", first)
+	w.refuses(fault.Forbidden, "erased", gatewayMSP, "Registry:ChangeKeys", p.changed(&first.Change))
+	retire := record.RetireDevice{Device: p.devices[0].id}
+	w.refuses(fault.Forbidden, "erased", gatewayMSP, "Registry:RetireDevice", record.SignedRetirement{
+		Retire: retire, Signature: sign(t, p.key, record.Digest(record.DomainRetire, w.genesis.Network, retire)),
+	})
+}
+
+// changed is a next change of the patient's keys that keeps them.
+func (p *person) changed(last *record.PatientKeys) consent.SignedKeys {
+	p.w.Helper()
+	c := record.PatientKeys{
+		Patient: p.id, Version: 1, ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: p.enrol.Inception.RecoveryHash,
+	}
+	if last != nil {
+		c.Version, c.Previous = last.Version+1, last.Digest(p.w.genesis.Network)
+	}
+	return consent.SignedKeys{
+		Change: c, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: sign(p.w, p.key, c.Digest(p.w.genesis.Network)),
+	}
+}

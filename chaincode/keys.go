@@ -68,10 +68,10 @@ func attributes(k Kind) int {
 	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindDesignation,
 		KindPieceKey, KindConsent, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch:
 		return 1
-	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindErased, KindConsentDetails,
+	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindConsentDetails,
 		KindDeviceVote, KindEpochVote, KindEpochEnd:
 		return 2
-	case KindCohort:
+	case KindCohort, KindErased:
 		return 3
 	case KindPointer, KindAsked, KindDeviceFlag:
 		return 4
@@ -218,8 +218,11 @@ func ConsentDetailsKey(id record.ID, version uint32) string {
 // ErasureKey is the key of a patient's erasure.
 func ErasureKey(patient record.ID) string { return key(KindErasure, patient.String()) }
 
-// ErasedKey is the key of a member's report that it carried an erasure out.
-func ErasedKey(patient record.ID, msp string) string { return key(KindErased, patient.String(), msp) }
+// ErasedKey is the key of a member's report that it carried an erasure out, for the
+// devices of one epoch.
+func ErasedKey(patient record.ID, epoch uint32, msp string) string {
+	return key(KindErased, patient.String(), number(epoch), msp)
+}
 
 // PointerKey is the key of a pointer; blob and commitment are not part of it.
 func PointerKey(p record.Pointer) string {

@@ -45,7 +45,7 @@ func TestKeysAreReadBack(t *testing.T) {
 		{chaincode.ConsentKey(a), chaincode.KindConsent, []string{a.String()}},
 		{chaincode.ConsentDetailsKey(a, 7), chaincode.KindConsentDetails, []string{a.String(), "7"}},
 		{chaincode.ErasureKey(a), chaincode.KindErasure, []string{a.String()}},
-		{chaincode.ErasedKey(a, "A"), chaincode.KindErased, []string{a.String(), "A"}},
+		{chaincode.ErasedKey(a, 2, "A"), chaincode.KindErased, []string{a.String(), "2", "A"}},
 		{chaincode.ConsentOfKey(a, b), chaincode.KindConsentOf, []string{a.String(), b.String()}},
 		{chaincode.PointerKey(pointer), chaincode.KindPointer, []string{a.String(), "day", "-12", "3"}},
 		{chaincode.BatchKey(a), chaincode.KindBatch, []string{a.String()}},

@@ -37,6 +37,9 @@ func changeKeys(c *call, s consent.SignedKeys) (*record.Patient, error) {
 	if exists && recorded.Signed.Change.Digest(network) == s.Change.Digest(network) {
 		return p, nil // whichever keys count by now
 	}
+	if err := notErased(p); err != nil {
+		return nil, err
+	}
 	if err := s.Verify(network, c.genesis.RelyingParties, *p); err != nil {
 		return nil, fault.New(fault.BadSignature, "%w", err)
 	}

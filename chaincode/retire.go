@@ -29,6 +29,9 @@ func retireDevice(c *call, s record.SignedRetirement) (*record.DeviceState, erro
 	if d.Retired != nil && (d.Retired.Lost || !s.Retire.Lost) {
 		return d, nil
 	}
+	if err := notErased(patient); err != nil {
+		return nil, err
+	}
 	now, err := c.now()
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
@@ -60,15 +61,13 @@ func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureRece
 	if err := api.ToMessage(receipt.State, out.State); err != nil {
 		return nil, err
 	}
-	for _, m := range s.g.members() {
-		duty := &apiv1.ErasureDuty{Member: m.MSP}
-		for _, signed := range receipt.Reports {
-			if signed.Report.Member == m.MSP {
-				duty.Done, duty.Report = true, &apiv1.SignedErasureReport{}
-				if err := api.ToMessage(signed, duty.Report); err != nil {
-					return nil, err
-				}
-			}
+	duties, err := s.g.duties(receipt.State.Devices)
+	if err != nil {
+		return nil, err
+	}
+	for _, duty := range duties {
+		if err := fulfil(duty, receipt.Reports); err != nil {
+			return nil, err
 		}
 		out.Members = append(out.Members, duty)
 		out.Done = out.Done && duty.Done
@@ -76,6 +75,43 @@ func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureRece
 	left, err := s.g.blobsLeft(ctx, id)
 	out.BlobsLeft, out.Done = int64(len(left)), out.Done && len(left) == 0
 	return out, err
+}
+
+// duties lists who has to delete seeds of an erased patient's devices: the members of
+// each device's epoch, unless that has ended. A patient without devices is news to
+// every member, once.
+func (g *Gateway) duties(devices []record.ID) ([]*apiv1.ErasureDuty, error) {
+	of := map[uint32]bool{}
+	for _, id := range devices {
+		d, _, _, known := g.index.Device(id)
+		if !known {
+			return nil, fault.New(fault.Unavailable, "the gateway is still reading the ledger; try again")
+		}
+		of[d.Device.Epoch] = true
+	}
+	var out []*apiv1.ErasureDuty
+	roster := g.roster()
+	for _, e := range roster.Epochs {
+		if !of[e.Number] && (len(devices) > 0 || e.Number != roster.Current) {
+			continue
+		}
+		for _, m := range e.Members {
+			out = append(out, &apiv1.ErasureDuty{Member: m.MSP, Epoch: e.Number})
+		}
+	}
+	return out, nil
+}
+
+// fulfil enters the report that a duty is done by.
+func fulfil(duty *apiv1.ErasureDuty, reports []record.SignedErasureReport) error {
+	i := slices.IndexFunc(reports, func(s record.SignedErasureReport) bool {
+		return s.Report.Member == duty.Member && s.Report.Epoch == duty.Epoch
+	})
+	if i < 0 {
+		return nil
+	}
+	duty.Done, duty.Report = true, &apiv1.SignedErasureReport{}
+	return api.ToMessage(reports[i], duty.Report)
 }
 
 // blobsLeft returns the patient's blobs that are stored here.

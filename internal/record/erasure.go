@@ -57,13 +57,16 @@ type ErasureState struct {
 }
 
 // ErasureReport says that a member has deleted what it held of an erased
-// patient's devices: seeds, what was expanded from them and sums over them.
+// patient's devices of one epoch: seeds, what was expanded from them and sums over
+// them. A member has a process for each epoch it is in, and none of them can speak
+// for what another holds.
 type ErasureReport struct {
 	Patient ID     `json:"patient"`
-	Erasure ID     `json:"erasure"` // digest of the Erasure
-	Member  string `json:"member"`  // MSP
-	Devices []ID   `json:"devices"` // as in ErasureState
-	Seeds   int    `json:"seeds"`   // that were stored here, and are deleted
+	Erasure ID     `json:"erasure"`         // digest of the Erasure
+	Member  string `json:"member"`          // MSP
+	Epoch   uint32 `json:"epoch,omitempty"` // any that the member is in, of a patient without devices
+	Devices []ID   `json:"devices"`         // those of ErasureState that are of the epoch, in its order
+	Seeds   int    `json:"seeds"`           // that were stored here, and are deleted
 }
 
 // Digest is what the member signs.
@@ -72,40 +75,51 @@ func (r ErasureReport) Digest(network string) ID { return Digest(DomainErasureRe
 // SignedErasureReport is the argument and the state of Registry:ReportErasure.
 type SignedErasureReport struct {
 	Report    ErasureReport `json:"report"`
-	Signature []byte        `json:"signature"` // by the member's SignKey
+	Signature []byte        `json:"signature"` // by the SignKey that the member has in the epoch
 }
 
 // ErasureReceipt is what the ledger says about an erasure: the patient's demand
-// and the reports so far, in the order of members.
+// and the reports so far, by epoch.
 type ErasureReceipt struct {
 	State   ErasureState          `json:"state"`
 	Reports []SignedErasureReport `json:"reports"`
 }
 
-// Verify checks the members' signatures of a receipt against the genesis and that
-// each report is about this erasure and all its devices. Whose key signed the
-// erasure itself is for the caller to know. The error names the report.
-func (r ErasureReceipt) Verify(g *Genesis) error {
-	if err := Verify(r.State.Signed.Key, r.State.Signed.Erasure.Digest(g.Network), r.State.Signed.Signature); err != nil {
+// Verify checks the members' signatures of a receipt against the network's epochs,
+// by number, and that each report is about devices of this erasure. Whose key signed
+// the erasure itself is for the caller to know. The error names the report.
+func (r ErasureReceipt) Verify(network string, epochs map[uint32]EpochState) error {
+	if err := Verify(r.State.Signed.Key, r.State.Signed.Erasure.Digest(network), r.State.Signed.Signature); err != nil {
 		return fmt.Errorf("the patient's erasure: %w", err)
 	}
 	for _, s := range r.Reports {
-		if err := s.verify(g, r.State); err != nil {
+		if err := s.verify(network, epochs, r.State); err != nil {
 			return fmt.Errorf("the report of %s: %w", s.Report.Member, err)
 		}
 	}
 	return nil
 }
 
-func (s SignedErasureReport) verify(g *Genesis, state ErasureState) error {
+func (s SignedErasureReport) verify(network string, epochs map[uint32]EpochState, state ErasureState) error {
 	e := state.Signed.Erasure
-	if s.Report.Patient != e.Patient || s.Report.Erasure != e.Digest(g.Network) || !slices.Equal(s.Report.Devices, state.Devices) {
-		return errors.New("it is about another erasure, or not about all devices")
+	if s.Report.Patient != e.Patient || s.Report.Erasure != e.Digest(network) || !inOrder(s.Report.Devices, state.Devices) {
+		return errors.New("it is about another erasure, or about devices that are not the patient's")
 	}
-	for _, m := range g.Members {
-		if m.MSP == s.Report.Member {
-			return Verify(m.SignKey, s.Report.Digest(g.Network), s.Signature)
+	m := epochs[s.Report.Epoch].Epoch.Member(s.Report.Member)
+	if m == nil {
+		return fmt.Errorf("that is not a member of epoch %d", s.Report.Epoch)
+	}
+	return Verify(m.SignKey, s.Report.Digest(network), s.Signature)
+}
+
+// inOrder reports whether some are among all, each once and in the same order.
+func inOrder(some, all []ID) bool {
+	for _, id := range some {
+		i := slices.Index(all, id)
+		if i < 0 {
+			return false
 		}
+		all = all[i+1:]
 	}
-	return errors.New("that is not a member")
+	return true
 }

@@ -92,7 +92,7 @@ func (c *checker) erasures(ctx context.Context) int {
 		if !signer {
 			c.wrong("erasure of patient %s: signed with a key that is not the patient's", id)
 		}
-		if err := e.Verify(&c.genesis); err != nil {
+		if err := e.Verify(c.genesis.Network, c.epochs); err != nil {
 			c.wrong("erasure of patient %s: %v", id, err)
 		}
 		for _, b := range c.index.BlobsOf(id) {

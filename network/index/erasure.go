@@ -13,7 +13,7 @@ type erasure struct {
 	at      Position
 	tx      string
 	state   record.ErasureState
-	reports map[string]record.SignedErasureReport // by member
+	reports []record.SignedErasureReport // in ledger order
 	// left says at the end of which block a device left the cohorts that it was
 	// in: the consents from which that follows are gone.
 	left map[membership]uint64
@@ -37,7 +37,7 @@ func (ix *Index) putErasure(w write) error {
 		return errors.New("a patient can be erased once, after the enrolment")
 	}
 	e := &erasure{
-		at: w.at, tx: w.tx, state: s, reports: map[string]record.SignedErasureReport{}, left: map[membership]uint64{},
+		at: w.at, tx: w.tx, state: s, left: map[membership]uint64{},
 		unsure: ix.hasGap(p),
 	}
 	for _, id := range p.queries {
@@ -101,7 +101,7 @@ func (ix *Index) putErased(w write) error {
 	if p == nil || p.erased == nil {
 		return errors.New("a report about an erasure that was not")
 	}
-	p.erased.reports[s.Report.Member] = s
+	p.erased.reports = append(p.erased.reports, s)
 	return nil
 }
 
@@ -121,8 +121,8 @@ func (ix *Index) ErasedDevice(device record.ID) bool {
 	return d != nil && ix.patients[d.state.Device.Patient].erased != nil
 }
 
-// Erasures returns the erasures from number `from` on in ledger order, with the
-// reports of members, in their order.
+// Erasures returns the erasures from number `from` on, with the reports of members,
+// both in ledger order.
 func (ix *Index) Erasures(from int) []record.ErasureReceipt {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -132,13 +132,7 @@ func (ix *Index) Erasures(from int) []record.ErasureReceipt {
 	out := make([]record.ErasureReceipt, 0, len(ix.erasedOrder)-from)
 	for _, id := range ix.erasedOrder[from:] {
 		e := ix.patients[id].erased
-		r := record.ErasureReceipt{State: e.state}
-		for _, m := range ix.roster.Members() {
-			if report, ok := e.reports[m.MSP]; ok {
-				r.Reports = append(r.Reports, report)
-			}
-		}
-		out = append(out, r)
+		out = append(out, record.ErasureReceipt{State: e.state, Reports: slices.Clone(e.reports)})
 	}
 	return out
 }

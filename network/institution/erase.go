@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -46,33 +47,63 @@ func (d *detailDuty) work(ctx context.Context, in *Institution) error {
 	return err
 }
 
-// keepErasures deletes what this member holds of erased patients and then reports
-// it. What is left to do is read off the ledger, so it is done after a crash.
+// keepErasures deletes what this process holds of erased patients and then reports
+// it. What is left to do is read off the ledger and this process's own notes, so it
+// is done after a crash, and again after the state was restored from a copy that
+// still has the seeds.
 func (in *Institution) keepErasures(ctx context.Context) error {
+	if in.ended() {
+		return nil // all seeds go with the epoch
+	}
 	var all error
 	for _, e := range in.index.Erasures(0) {
-		if !reported(e, in.self.MSP) {
-			all = errors.Join(all, in.eraseAndReport(ctx, e.State))
+		mine := in.served(e.State.Devices)
+		if len(mine) == 0 && len(e.State.Devices) > 0 {
+			continue // another process of this member's holds their seeds, if any does
 		}
+		gone, err := in.noted(mine)
+		if err == nil && !(gone && in.reported(e)) {
+			err = in.eraseAndReport(ctx, e.State, mine)
+		}
+		all = errors.Join(all, err)
 	}
 	return all
 }
 
-func reported(e record.ErasureReceipt, member string) bool {
-	for _, s := range e.Reports {
-		if s.Report.Member == member {
-			return true
+// served returns the devices of this process's epoch.
+func (in *Institution) served(devices []record.ID) []record.ID {
+	mine := []record.ID{}
+	for _, id := range devices {
+		if in.serves(id) {
+			mine = append(mine, id)
 		}
 	}
-	return false
+	return mine
 }
 
-func (in *Institution) eraseAndReport(ctx context.Context, state record.ErasureState) error {
+// noted reports whether the vault says of all devices that they are erased.
+func (in *Institution) noted(devices []record.ID) (bool, error) {
+	for _, id := range devices {
+		if _, found, err := in.vault.get(erasedName(id)); err != nil || !found {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (in *Institution) reported(e record.ErasureReceipt) bool {
+	return slices.ContainsFunc(e.Reports, func(s record.SignedErasureReport) bool {
+		return s.Report.Member == in.self.MSP && s.Report.Epoch == in.context.Epoch
+	})
+}
+
+func (in *Institution) eraseAndReport(ctx context.Context, state record.ErasureState, mine []record.ID) error {
 	erasure := state.Signed.Erasure
 	report := record.ErasureReport{
-		Patient: erasure.Patient, Erasure: erasure.Digest(in.cfg.Genesis.Network), Member: in.self.MSP, Devices: state.Devices,
+		Patient: erasure.Patient, Erasure: erasure.Digest(in.cfg.Genesis.Network), Member: in.self.MSP,
+		Epoch: in.context.Epoch, Devices: mine,
 	}
-	for _, device := range state.Devices {
+	for _, device := range mine {
 		n, err := in.forgetDevice(device)
 		if err != nil {
 			return err

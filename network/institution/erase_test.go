@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -58,7 +60,7 @@ func (w *world) allReport(p *person) record.ErasureReceipt {
 		r = w.receipt(p)
 		return len(r.Reports) == len(msps)
 	})
-	if err := r.Verify(&w.genesis); err != nil {
+	if err := r.Verify(networkName, map[uint32]record.EpochState{0: {Epoch: w.genesis.FirstEpoch()}}); err != nil {
 		w.t.Errorf("the receipt does not verify: %v", err)
 	}
 	return r
@@ -216,4 +218,71 @@ func TestAttackMissingDetailsGiveNoShare(t *testing.T) {
 	if docs, err := b.Index().Consents(p.id); err != nil || !slices.ContainsFunc(docs, func(s consent.Signed) bool { return s.Document.Version == 2 }) {
 		t.Errorf("hospital B has %+v, %v", docs, err)
 	}
+}
+
+// TestAttackErasureReportForAnotherProcess: a member that is in two epochs has two
+// processes. The report of the one that runs says nothing about the seeds of the
+// other, which deletes its own as soon as it is back.
+func TestAttackErasureReportForAnotherProcess(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(1)
+	gone := w.patients[0]
+	old := gone.device
+	next := w.renew()
+	gone.devKey = newKey()
+	w.enrolDevice(gone)
+	w.wait("the seeds of the second device are stored", func() bool {
+		return next[hospitalB].Index().Acknowledged(gone.device, msps[hospitalB])
+	})
+	w.down(hospitalB) // its process for epoch 0
+	w.erase(gone)
+	byB := func(epoch uint32) int {
+		return slices.IndexFunc(w.receipt(gone).Reports, func(s record.SignedErasureReport) bool {
+			return s.Report.Member == msps[hospitalB] && s.Report.Epoch == epoch
+		})
+	}
+	w.wait("hospital B reports for epoch 1", func() bool { return byB(1) >= 0 })
+	if i := byB(1); !slices.Equal(w.receipt(gone).Reports[i].Report.Devices, []record.ID{gone.device}) {
+		t.Errorf("the report of epoch 1 is %+v", w.receipt(gone).Reports[i].Report)
+	}
+	if byB(0) >= 0 {
+		t.Fatal("hospital B has reported for a process that is down")
+	}
+	w.up(hospitalB)
+	w.wait("hospital B reports for epoch 0", func() bool { return byB(0) >= 0 })
+	if n := w.seedsOf(hospitalB, old); n != 0 {
+		t.Errorf("hospital B has %d seeds of the first device left", n)
+	}
+	w.wait("everybody reports", func() bool { return len(w.receipt(gone).Reports) == 2*len(msps) })
+	epochs := map[uint32]record.EpochState{0: {Epoch: w.genesis.FirstEpoch()}, 1: {Epoch: w.epoch}}
+	if err := w.receipt(gone).Verify(networkName, epochs); err != nil {
+		t.Errorf("the receipt does not verify: %v", err)
+	}
+}
+
+// TestAttackSeedsBackAfterARestore: a member's state is restored from a copy from
+// before the erasure. That the ledger has its report does not keep it from deleting
+// again.
+func TestAttackSeedsBackAfterARestore(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(1)
+	gone := w.patients[0]
+	w.down(hospitalB)
+	copied := t.TempDir()
+	dir := w.config(hospitalB).Dir
+	if err := os.CopyFS(filepath.Join(copied, "state"), os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	w.up(hospitalB)
+	w.erase(gone)
+	w.allReport(gone)
+	w.down(hospitalB)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(copied, "state"))); err != nil {
+		t.Fatal(err)
+	}
+	w.up(hospitalB)
+	w.wait("the seeds are deleted again", func() bool { return w.seedsOf(hospitalB, gone.device) == 0 })
 }

@@ -2734,7 +2734,9 @@ type ErasureReport struct {
 	Member  string   `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
 	Devices []string `protobuf:"bytes,4,rep,name=devices,proto3" json:"devices,omitempty"`
 	// Seeds that were stored at the member and are deleted.
-	Seeds         int64 `protobuf:"varint,5,opt,name=seeds,proto3" json:"seeds,omitempty"`
+	Seeds int64 `protobuf:"varint,5,opt,name=seeds,proto3" json:"seeds,omitempty"`
+	// The epoch that these devices are of. A member reports once for each.
+	Epoch         uint32 `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2804,7 +2806,14 @@ func (x *ErasureReport) GetSeeds() int64 {
 	return 0
 }
 
-// SignedErasureReport is signed by the member's key in the genesis.
+func (x *ErasureReport) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+// SignedErasureReport is signed by the member's key in the epoch.
 type SignedErasureReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Report        *ErasureReport         `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
@@ -3106,13 +3115,14 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x06signed\x18\x01 \x01(\v2\x1b.vitalveil.v1.SignedErasureR\x06signed\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x18\n" +
 	"\adevices\x18\x03 \x03(\tR\adevices\x12\x1a\n" +
-	"\bconsents\x18\x04 \x01(\x03R\bconsents\"\x8b\x01\n" +
+	"\bconsents\x18\x04 \x01(\x03R\bconsents\"\xa1\x01\n" +
 	"\rErasureReport\x12\x18\n" +
 	"\apatient\x18\x01 \x01(\tR\apatient\x12\x18\n" +
 	"\aerasure\x18\x02 \x01(\tR\aerasure\x12\x16\n" +
 	"\x06member\x18\x03 \x01(\tR\x06member\x12\x18\n" +
 	"\adevices\x18\x04 \x03(\tR\adevices\x12\x14\n" +
-	"\x05seeds\x18\x05 \x01(\x03R\x05seeds\"h\n" +
+	"\x05seeds\x18\x05 \x01(\x03R\x05seeds\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\rR\x05epoch\"h\n" +
 	"\x13SignedErasureReport\x123\n" +
 	"\x06report\x18\x01 \x01(\v2\x1b.vitalveil.v1.ErasureReportR\x06report\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignatureB5Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"

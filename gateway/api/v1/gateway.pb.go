@@ -764,11 +764,11 @@ func (x *GetErasureReceiptRequest) GetPatient() string {
 type ErasureReceipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	State *ErasureState          `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
-	// In the order of the network's members.
+	// By epoch, in the order of its members.
 	Members []*ErasureDuty `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
 	// Stored blobs of the patient that the gateway has not deleted yet.
 	BlobsLeft int64 `protobuf:"varint,3,opt,name=blobs_left,json=blobsLeft,proto3" json:"blobs_left,omitempty"`
-	// Whether every member has reported and no blob is left.
+	// Whether every duty is done and no blob is left.
 	Done          bool `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -832,13 +832,15 @@ func (x *ErasureReceipt) GetDone() bool {
 	return false
 }
 
-// ErasureDuty is what one member has to delete.
+// ErasureDuty is what one member has to delete for the devices of one epoch. What
+// is left of an epoch that was retired its holders have deleted with it.
 type ErasureDuty struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Member string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
 	Done   bool                   `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
 	// Missing while it is not done.
 	Report        *SignedErasureReport `protobuf:"bytes,3,opt,name=report,proto3" json:"report,omitempty"`
+	Epoch         uint32               `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -892,6 +894,13 @@ func (x *ErasureDuty) GetReport() *SignedErasureReport {
 		return x.Report
 	}
 	return nil
+}
+
+func (x *ErasureDuty) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 type GetConsentRequest struct {
@@ -2094,11 +2103,12 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\amembers\x18\x02 \x03(\v2\x19.vitalveil.v1.ErasureDutyR\amembers\x12\x1d\n" +
 	"\n" +
 	"blobs_left\x18\x03 \x01(\x03R\tblobsLeft\x12\x12\n" +
-	"\x04done\x18\x04 \x01(\bR\x04done\"t\n" +
+	"\x04done\x18\x04 \x01(\bR\x04done\"\x8a\x01\n" +
 	"\vErasureDuty\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\bR\x04done\x129\n" +
-	"\x06report\x18\x03 \x01(\v2!.vitalveil.v1.SignedErasureReportR\x06report\"D\n" +
+	"\x06report\x18\x03 \x01(\v2!.vitalveil.v1.SignedErasureReportR\x06report\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\rR\x05epoch\"D\n" +
 	"\x11GetConsentRequest\x12/\n" +
 	"\aconsent\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\aconsent\"Y\n" +
 	"\x12EnrolDeviceRequest\x12C\n" +
