@@ -22,6 +22,7 @@ const (
 	mismatchMark  = "ProposalResponsePayloads do not match" // endorsers saw different states
 	accessMark    = "access denied"
 	duplicateMark = "duplicate transaction found"
+	datedMark     = "incorrect timestamp" // against the peer's own clock
 	othersFailed  = "failed to collect enough" // endorsements, beyond the first one
 	noOrderer     = "no orderer"
 	notJoined     = "channel does not exist" // an orderer that lost its disk; others have it
@@ -100,6 +101,9 @@ func (a answer) chaincodeFault() *fault.Error {
 func (a answer) refusal() error {
 	if _, ok := a.saying(accessMark); ok || a.code == codes.PermissionDenied {
 		return fault.New(fault.Forbidden, "the channel's policy does not allow it: %s", a)
+	}
+	if _, ok := a.saying(datedMark); ok {
+		return fault.New(fault.Expired, "a peer's clock and this machine's are too far apart: set the clock that is wrong, then submit again: %s", a)
 	}
 	if _, ok := a.saying(duplicateMark); ok {
 		return fault.New(fault.Conflict, "the transaction is on the ledger already: %s", a)

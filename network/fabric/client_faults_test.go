@@ -35,6 +35,7 @@ const (
 	othersSay  = "failed to collect enough transaction endorsements, see attached details for more info"
 	evalSays   = "evaluate call to endorser returned error: "
 	mspDenies  = "error validating proposal: access denied: channel [vitalveil] creator org [Outsider]"
+	clockSays  = "request unauthorized due to incorrect timestamp 2026-01-02T03:04:05Z, peer time 2026-01-02T04:04:05Z, peer.authentication.timewindow config 15m0s"
 	orderSays  = "received unsuccessful response from orderer: status=%s, info=%s"
 	ccSaysFull = "chaincode response 500, EXHAUSTED: the budget is used up"
 )
@@ -52,6 +53,7 @@ func TestWhatAnEvaluationSaysBecomesAFault(t *testing.T) {
 		{said(t, codes.Aborted, "failed to evaluate transaction", "make sure the chaincode has been defined"), fault.Unavailable, "", true},
 		{said(t, codes.FailedPrecondition, "no peers available to evaluate chaincode vitalveil"), fault.Unavailable, "", true},
 		{said(t, codes.Unavailable, "connection refused"), fault.Unavailable, "", true},
+		{said(t, codes.Unknown, evalSays+clockSays), fault.Expired, "", false},
 		{said(t, codes.ResourceExhausted, "grpc: received message larger than max (9 vs. 8)"), fault.TooLarge, "", false},
 		{context.DeadlineExceeded, fault.Unavailable, "", true},
 	} {
@@ -75,6 +77,8 @@ func TestEndorsersThatDisagreeAreAskedAgain(t *testing.T) {
 		{said(t, codes.Aborted, othersSay, "ProposalResponsePayloads do not match"), fault.Contention, "disagreement"},
 		{said(t, codes.Aborted, othersSay, "rpc error: code = Unavailable"), fault.Unavailable, "elsewhere"},
 		{said(t, codes.Aborted, firstSays, mspDenies), fault.Forbidden, "final"},
+		{said(t, codes.Aborted, firstSays, "rpc error: code = Unknown desc = "+clockSays), fault.Expired, "final"},
+		{said(t, codes.Unknown, clockSays), fault.Expired, "final"},
 		{said(t, codes.FailedPrecondition, "no combination of peers can be derived"), fault.Unavailable, "elsewhere"},
 	} {
 		got := endorsementError(c.err)

@@ -44,11 +44,13 @@ func Run(t *testing.T, n Network, channel string, members [3]string) {
 		{"somebody submits for another patient", foreignPatient},
 		{"a WebAuthn assertion is reused", reusedAssertion},
 		{"a device has an unknown key", unknownDevice},
+		{"a device is in quarantine, or retired", endedDevice},
 		{"an institution is outside the consortium", foreignInstitution},
 		{"a transaction is dated by its client", datedTransaction},
 		{"a patient has no voucher", unvouchedPatient},
 		{"a colluding institution makes up eleven patients", elevenSybils},
 		{"a thief of the phone takes the recovery code away", stolenPhone},
+		{"an erased patient comes back", erasedPatient},
 		{"a second recovery undoes a revocation of everything", secondRecovery},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.try(w.in(t)) })

@@ -14,6 +14,7 @@ const (
 	enrolPatient = "Registry:EnrolPatient"
 	enrolDevice  = "Registry:EnrolDevice"
 	changeKeys   = "Registry:ChangeKeys"
+	retireDevice = "Registry:RetireDevice"
 )
 
 // altered are forgeries of an honest consent.
@@ -127,28 +128,78 @@ func unknownDevice(w *world) {
 	unsigned.enrol.DeviceSignature = stranger.enrol.DeviceSignature
 	w.refused([]record.ID{p.id}, forgery{"whose owner does not hold its key", fault.BadSignature, enrolDevice, unsigned.enrol})
 	w.must(w.association, enrolDevice, known.enrol)
-	for _, c := range []struct {
-		name string
-		by   *device
-		code fault.Code
-	}{
-		{"a device that was never enrolled", stranger, fault.NotFound},
-		{"one that is, of an hour that has not ended", known, fault.TooEarly},
-	} {
-		pointer := record.Pointer{
-			Device: c.by.id, Kind: record.KindRow, Index: known.enrol.Device.FirstHour, Blob: record.RandomID(), Commitment: record.RandomID(),
-		}
-		signed := record.SignedPointer{Pointer: pointer, Signature: w.sign(c.by.key, pointer.Digest(w.genesis.Network))}
-		var result record.AnchorResult
-		res := w.must(w.association, "Pointer:Anchor", record.Anchor{Pointers: []record.SignedPointer{signed}})
-		if err := json.Unmarshal(res.Payload, &result); err != nil {
-			w.Fatal(err)
-		}
-		item := result.Items[0]
-		if item.Outcome != record.Refused || item.Code != string(c.code) || !result.Batch.IsZero() {
-			w.Errorf("a row of %s: %+v, want refused with %s", c.name, item, c.code)
-		}
+	w.noRow("a device that was never enrolled", stranger, fault.NotFound)
+	w.noRow("one that is, of an hour that has not ended", known, fault.TooEarly)
+}
+
+// noRow shows that a row of a device's first hour is not anchored.
+func (w *world) noRow(name string, d *device, code fault.Code) {
+	w.Helper()
+	pointer := record.Pointer{
+		Device: d.id, Kind: record.KindRow, Index: d.enrol.Device.FirstHour, Blob: record.RandomID(), Commitment: record.RandomID(),
 	}
+	signed := record.SignedPointer{Pointer: pointer, Signature: w.sign(d.key, pointer.Digest(w.genesis.Network))}
+	var result record.AnchorResult
+	res := w.must(w.association, "Pointer:Anchor", record.Anchor{Pointers: []record.SignedPointer{signed}})
+	if err := json.Unmarshal(res.Payload, &result); err != nil {
+		w.Fatal(err)
+	}
+	item := result.Items[0]
+	if item.Outcome != record.Refused || item.Code != string(code) || !result.Batch.IsZero() {
+		w.Errorf("a row of %s: %+v, want refused with %s", name, item, code)
+	}
+}
+
+// endedDevice is about devices that the ledger knows and that count for nothing.
+func endedDevice(w *world) {
+	p := w.enrolled()
+	suspect, lost := p.device(), p.device()
+	for _, d := range []*device{suspect, lost} {
+		w.must(w.association, enrolDevice, d.enrol)
+		w.noRow("a device before it ended", d, fault.TooEarly)
+	}
+	vote := record.VoteQuarantine{Device: suspect.id, Reason: "implausible"}
+	w.must(w.hospitalA, "Registry:VoteQuarantine", vote)
+	w.must(w.hospitalA, "Registry:VoteQuarantine", vote)
+	w.noRow("a device against which one member has voted twice", suspect, fault.TooEarly)
+	w.must(w.hospitalB, "Registry:VoteQuarantine", vote)
+	w.noRow("a device in quarantine", suspect, fault.Forbidden)
+
+	retire := record.RetireDevice{Device: lost.id, Lost: true}
+	digest := record.Digest(record.DomainRetire, w.genesis.Network, retire)
+	honest := record.SignedRetirement{Retire: retire, Signature: w.sign(p.key, digest)}
+	stranger, other := honest, honest
+	stranger.Signature = w.sign(suspect.key, digest)
+	other.Retire.Device = suspect.id
+	w.refused([]record.ID{p.id},
+		forgery{"retired by another device", fault.BadSignature, retireDevice, stranger},
+		forgery{"the document of another device", fault.BadSignature, retireDevice, other})
+	w.must(w.association, retireDevice, honest)
+	w.noRow("a lost device", lost, fault.Expired)
+}
+
+// erasedPatient is about what somebody held back, or still makes with the keys.
+func erasedPatient(w *world) {
+	p := w.enrolled()
+	held := p.sign(p.next(p.put(p.document()).Document, func(d *consent.Document) { d.CapMicro-- }))
+	e := record.Erasure{Patient: p.id}
+	erased := record.SignedErasure{Erasure: e, Key: public(p.key), Signature: w.sign(p.key, e.Digest(w.genesis.Network))}
+	mine := w.enrolled()
+	forged := erased
+	forged.Key, forged.Signature = public(mine.key), w.sign(mine.key, e.Digest(w.genesis.Network))
+	w.refused([]record.ID{p.id}, forgery{"erased by somebody else", fault.BadSignature, "Registry:Erase", forged})
+	w.must(w.association, "Registry:Erase", erased)
+	change := record.PatientKeys{
+		Patient: p.id, Version: 1, ConsentKeys: [][]byte{public(p.key), public(w.key())}, RecoveryHash: p.enrol.Inception.RecoveryHash,
+	}
+	again := p.enrol
+	again.Inception.Salt = record.RandomID()
+	w.refused([]record.ID{p.id},
+		forgery{"with a consent that was held back", fault.Forbidden, putConsent, held},
+		forgery{"with a new consent", fault.Forbidden, putConsent, p.sign(p.document())},
+		forgery{"with a device", fault.Forbidden, enrolDevice, p.device().enrol},
+		forgery{"with keys", fault.Forbidden, changeKeys, p.keys(change, p.key)},
+		forgery{"under another identifier", fault.Invalid, enrolPatient, again})
 }
 
 func foreignInstitution(w *world) {
