@@ -222,3 +222,26 @@ func TestAttackUploadAfterTheErasure(t *testing.T) {
 	_, err = w.as("", nil).Wait(ctx, op)
 	wantFault(t, fault.Forbidden, err)
 }
+
+// TestAttackQuarantineTakesAnchoredRows: what a device in quarantine uploads is
+// refused. The blob that it names may hold rows that were acknowledged before, and a
+// quarantine by vote can be lifted.
+func TestAttackQuarantineTakesAnchoredRows(t *testing.T) {
+	w := newWorld(t)
+	d := w.enrolled().bridge()
+	w.advance(10 * 3600)
+	data, pointers := d.wellFormed(startHour, startHour+2)
+	if op := w.upload(d, data, pointers[:1]); op.Items[0].Outcome != record.Anchored {
+		t.Fatalf("before the quarantine: %+v", op.Items)
+	}
+	for _, msp := range []string{hospitalA, hospitalB} {
+		w.submit(msp, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.id, Reason: "far off"})
+	}
+	op := w.upload(d, data, pointers[1:])
+	if op.Items[0].Outcome != record.Refused || op.Items[0].Code != string(fault.Forbidden) {
+		t.Fatalf("in quarantine: %+v", op.Items)
+	}
+	if !w.stored(record.SumID(data)) {
+		t.Error("the blob of an anchored row is gone")
+	}
+}

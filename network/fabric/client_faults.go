@@ -22,7 +22,7 @@ const (
 	mismatchMark  = "ProposalResponsePayloads do not match" // endorsers saw different states
 	accessMark    = "access denied"
 	duplicateMark = "duplicate transaction found"
-	datedMark     = "incorrect timestamp" // against the peer's own clock
+	datedMark     = "incorrect timestamp"      // against the peer's own clock
 	othersFailed  = "failed to collect enough" // endorsements, beyond the first one
 	noOrderer     = "no orderer"
 	notJoined     = "channel does not exist" // an orderer that lost its disk; others have it
