@@ -1,7 +1,6 @@
 package chaincode
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/vitalveil/vitalveil/consent"
@@ -95,11 +94,8 @@ func erase(c *call, s record.SignedErasure) (*record.ErasureState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !mayErase(patient, s.Key) {
-		return nil, fault.New(fault.BadSignature, "the key is neither a consent key nor the recovery key of this patient")
-	}
-	if err := record.Verify(s.Key, s.Erasure.Digest(c.genesis.Network), s.Signature); err != nil {
-		return nil, fault.New(fault.BadSignature, "the patient's signature of the erasure: %w", err)
+	if err := consent.VerifyErasure(c.genesis.Network, c.genesis.RelyingParties, s, *patient); err != nil {
+		return nil, fault.New(fault.BadSignature, "%w", err)
 	}
 	if patient.Erased {
 		state := new(record.ErasureState)
@@ -110,11 +106,6 @@ func erase(c *call, s record.SignedErasure) (*record.ErasureState, error) {
 		return nil, err
 	}
 	return c.recordErasure(patient, s, versions)
-}
-
-func mayErase(p *record.Patient, key []byte) bool {
-	return slices.ContainsFunc(p.ConsentKeys(), func(k []byte) bool { return bytes.Equal(k, key) }) ||
-		consent.RecoveryHash(key) == p.RecoveryHash()
 }
 
 // purgeConsents purges the details of every version that the patient recorded.

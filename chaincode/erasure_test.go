@@ -385,3 +385,44 @@ func (p *person) changed(last *record.PatientKeys) consent.SignedKeys {
 		Change: c, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: sign(p.w, p.key, c.Digest(p.w.genesis.Network)),
 	}
 }
+
+// byPasskey is the patient's erasure, signed by an authenticator on the portal.
+func (p *person) byPasskey() record.SignedErasure {
+	p.w.Helper()
+	e := record.Erasure{Patient: p.id}
+	s := p.assertion(e.Digest(p.w.genesis.Network), portal)
+	return record.SignedErasure{Erasure: e, Key: s.Key, Signature: s.Signature, Assertion: s.Assertion}
+}
+
+func TestErasureByAPasskey(t *testing.T) {
+	w := newWorld(t, func(g *record.Genesis) { g.RelyingParties = portals() })
+	p := w.enrolled()
+	p.consents(hospitalA)
+	w.must(gatewayMSP, "Registry:Erase", p.byPasskey(), nil)
+	w.repeats(gatewayMSP, "Registry:Erase", p.byPasskey())
+}
+
+func TestAttackAssertionReusedForAnErasure(t *testing.T) {
+	w := newWorld(t, func(g *record.Genesis) { g.RelyingParties = portals() })
+	p, other := w.enrolled(), w.enrolled()
+	signed := p.passkey(p.document(hospitalA), portal)
+	e := record.Erasure{Patient: p.id}
+	plain := p.byPasskey()
+	plain.Assertion = nil
+	moved := other.byPasskey()
+	moved.Erasure = e
+	elsewhere := p.assertion(e.Digest(w.genesis.Network), "https://portal.example.org.evil.example")
+	for name, forged := range map[string]record.SignedErasure{
+		"of a consent":                 {Erasure: e, Key: signed.Key, Signature: signed.Signature, Assertion: signed.Assertion},
+		"as a plain signature":         plain,
+		"of another patient":           moved,
+		"of a page of somebody else's": {Erasure: e, Key: elsewhere.Key, Signature: elsewhere.Signature, Assertion: elsewhere.Assertion},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := *w
+			w.TB = t
+			w.refuses(fault.BadSignature, "", gatewayMSP, "Registry:Erase", forged)
+		})
+	}
+	w.must(gatewayMSP, "Registry:Erase", p.byPasskey(), nil)
+}

@@ -42,7 +42,7 @@ func (s Signed) CheckSignature(network string, parties []record.RelyingParty) er
 // checkSignature checks a signature in either form over a digest.
 func checkSignature(parties []record.RelyingParty, digest record.ID, key, sig []byte, a *Assertion) error {
 	if a != nil {
-		return a.check(parties, digest, key, sig)
+		return checkAssertion(a, parties, digest, key, sig)
 	}
 	if err := record.Verify(key, digest, sig); err != nil {
 		return fmt.Errorf("%w: it is not the key's over this document", record.ErrSignature)

@@ -14,13 +14,8 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// Assertion is what a WebAuthn authenticator signed besides the document
-// (AuthenticatorAssertionResponse of W3C Web Authentication Level 2), as the
-// browser returned it.
-type Assertion struct {
-	AuthenticatorData []byte `json:"authenticator_data"`
-	ClientDataJSON    []byte `json:"client_data_json"`
-}
+// Assertion is what a WebAuthn authenticator signed besides the document.
+type Assertion = record.Assertion
 
 // Bounds of an assertion in bytes. Browsers give about 250 bytes of client data;
 // authenticators 37 bytes of data, and rarely some extensions.
@@ -36,11 +31,11 @@ func (d Document) Challenge(network string) string { return challenge(d.Digest(n
 
 func challenge(digest record.ID) string { return base64.RawURLEncoding.EncodeToString(digest[:]) }
 
-// check follows section 7.2 of Web Authentication Level 2, as far as it concerns
+// checkAssertion follows section 7.2 of Web Authentication Level 2, as far as it concerns
 // a single signature. Left out are the signature counter, which needs state, stays
 // zero on synchronised passkeys and protects less than the version of the document
 // does; and the results of extensions, none of which is asked for.
-func (a *Assertion) check(parties []record.RelyingParty, digest record.ID, publicKey, sig []byte) error {
+func checkAssertion(a *Assertion, parties []record.RelyingParty, digest record.ID, publicKey, sig []byte) error {
 	client, err := parseClientData(a.ClientDataJSON)
 	if err != nil {
 		return fmt.Errorf("%w: client data: %w", record.ErrSignature, err)
@@ -62,14 +57,14 @@ func (a *Assertion) check(parties []record.RelyingParty, digest record.ID, publi
 	if err != nil {
 		return fmt.Errorf("%w: %w", record.ErrSignature, err)
 	}
-	if !ecdsa.VerifyASN1(key, a.signed(), sig) {
+	if !ecdsa.VerifyASN1(key, signedBy(a), sig) {
 		return fmt.Errorf("%w: it is not by an authenticator with this key over this document", record.ErrSignature)
 	}
 	return nil
 }
 
-// signed is the digest that the authenticator's signature is over.
-func (a *Assertion) signed() []byte {
+// signedBy is the digest that the authenticator's signature is over.
+func signedBy(a *Assertion) []byte {
 	client := sha256.Sum256(a.ClientDataJSON)
 	h := sha256.New()
 	h.Write(a.AuthenticatorData)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/blob"
@@ -37,7 +38,7 @@ func (s erasuresService) Erase(ctx context.Context, r *apiv1.EraseRequest) (*api
 	if err := api.FromMessage(r.Erasure, &e); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	if err := record.Verify(e.Key, e.Erasure.Digest(s.g.genesis.Network), e.Signature); err != nil {
+	if err := consent.CheckErasure(s.g.genesis.Network, s.g.genesis.RelyingParties, e); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the erasure: %w", err)
 	}
 	return s.g.begin(ctx, kindErase, e.Erasure.Patient.String(),

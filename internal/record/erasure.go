@@ -40,12 +40,14 @@ type Erasure struct {
 // Digest is what the patient signs.
 func (e Erasure) Digest(network string) ID { return Digest(DomainErasure, network, e) }
 
-// SignedErasure is the argument of Registry:Erase: ES256 by a consent key of the
-// patient or by the recovery key.
+// SignedErasure is the argument of Registry:Erase: signed by a consent key of the
+// patient, plain or of an authenticator, or by the recovery key. The forms are those
+// of a signed consent.
 type SignedErasure struct {
-	Erasure   Erasure `json:"erasure"`
-	Key       []byte  `json:"key"` // compressed P-256
-	Signature []byte  `json:"signature"`
+	Erasure   Erasure    `json:"erasure"`
+	Key       []byte     `json:"key"` // compressed P-256
+	Signature []byte     `json:"signature"`
+	Assertion *Assertion `json:"assertion,omitempty"`
 }
 
 // ErasureState is the ledger's record of an erasure.
@@ -86,12 +88,9 @@ type ErasureReceipt struct {
 }
 
 // Verify checks the members' signatures of a receipt against the network's epochs,
-// by number, and that each report is about devices of this erasure. Whose key signed
-// the erasure itself is for the caller to know. The error names the report.
+// by number, and that each report is about devices of this erasure. The patient's own
+// signature is for package consent. The error names the report.
 func (r ErasureReceipt) Verify(network string, epochs map[uint32]EpochState) error {
-	if err := Verify(r.State.Signed.Key, r.State.Signed.Erasure.Digest(network), r.State.Signed.Signature); err != nil {
-		return fmt.Errorf("the patient's erasure: %w", err)
-	}
 	for _, s := range r.Reports {
 		if err := s.verify(network, epochs, r.State); err != nil {
 			return fmt.Errorf("the report of %s: %w", s.Report.Member, err)

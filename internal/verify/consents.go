@@ -84,13 +84,8 @@ func (c *checker) erasures(ctx context.Context) int {
 	all := c.index.Erasures(0)
 	for _, e := range all {
 		id := e.State.Signed.Erasure.Patient
-		p := c.erased[id]
-		signer := consent.RecoveryHash(e.State.Signed.Key) == p.RecoveryHash()
-		for _, k := range p.ConsentKeys() {
-			signer = signer || string(k) == string(e.State.Signed.Key)
-		}
-		if !signer {
-			c.wrong("erasure of patient %s: signed with a key that is not the patient's", id)
+		if err := consent.VerifyErasure(c.genesis.Network, c.genesis.RelyingParties, e.State.Signed, c.erased[id]); err != nil {
+			c.wrong("erasure of patient %s: %v", id, err)
 		}
 		if err := e.Verify(c.genesis.Network, c.epochs); err != nil {
 			c.wrong("erasure of patient %s: %v", id, err)

@@ -2594,10 +2594,12 @@ func (x *Erasure) GetPatient() string {
 // SignedErasure is an erasure signed (ES256) by a consent key of the patient or
 // by the recovery key.
 type SignedErasure struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Erasure       *Erasure               `protobuf:"bytes,1,opt,name=erasure,proto3" json:"erasure,omitempty"`
-	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Signature     []byte                 `protobuf:"bytes,3,opt,name=signature,proto3" json:"signature,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Erasure   *Erasure               `protobuf:"bytes,1,opt,name=erasure,proto3" json:"erasure,omitempty"`
+	Key       []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Signature []byte                 `protobuf:"bytes,3,opt,name=signature,proto3" json:"signature,omitempty"`
+	// Of a passkey; missing for a plain signature.
+	Assertion     *Assertion `protobuf:"bytes,4,opt,name=assertion,proto3" json:"assertion,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2649,6 +2651,13 @@ func (x *SignedErasure) GetKey() []byte {
 func (x *SignedErasure) GetSignature() []byte {
 	if x != nil {
 		return x.Signature
+	}
+	return nil
+}
+
+func (x *SignedErasure) GetAssertion() *Assertion {
+	if x != nil {
+		return x.Assertion
 	}
 	return nil
 }
@@ -3106,11 +3115,13 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x10client_data_json\x18\x02 \x01(\fB\n" +
 	"\xbaH\az\x05\x10\x02\x18\x80\x10R\x0eclientDataJson\":\n" +
 	"\aErasure\x12/\n" +
-	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"\x8a\x01\n" +
+	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"\x86\x03\n" +
 	"\rSignedErasure\x127\n" +
 	"\aerasure\x18\x01 \x01(\v2\x15.vitalveil.v1.ErasureB\x06\xbaH\x03\xc8\x01\x01R\aerasure\x12\x19\n" +
-	"\x03key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12%\n" +
-	"\tsignature\x18\x03 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\x8d\x01\n" +
+	"\x03key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12'\n" +
+	"\tsignature\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x10\b\x18HR\tsignature\x125\n" +
+	"\tassertion\x18\x04 \x01(\v2\x17.vitalveil.v1.AssertionR\tassertion:\xc0\x01\xbaH\xbc\x01\x1a\xb9\x01\n" +
+	"\x18signed_erasure.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\x8d\x01\n" +
 	"\fErasureState\x123\n" +
 	"\x06signed\x18\x01 \x01(\v2\x1b.vitalveil.v1.SignedErasureR\x06signed\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x18\n" +
@@ -3204,13 +3215,14 @@ var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	28, // 22: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
 	30, // 23: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
 	31, // 24: vitalveil.v1.SignedErasure.erasure:type_name -> vitalveil.v1.Erasure
-	32, // 25: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
-	34, // 26: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	30, // 25: vitalveil.v1.SignedErasure.assertion:type_name -> vitalveil.v1.Assertion
+	32, // 26: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
+	34, // 27: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_documents_proto_init() }
