@@ -286,3 +286,17 @@ func TestAttackSeedsBackAfterARestore(t *testing.T) {
 	w.up(hospitalB)
 	w.wait("the seeds are deleted again", func() bool { return w.seedsOf(hospitalB, gone.device) == 0 })
 }
+
+// TestAttackAnErasureHoldsUpOtherDevices: a member that looks at all devices again,
+// as after a restart, finds an erased one among them. That must not put off the
+// others, or new ones would wait with it for ever.
+func TestAttackAnErasureHoldsUpOtherDevices(t *testing.T) {
+	w := newWorld(t)
+	w.enrol(2)
+	w.erase(w.patients[0])
+	w.allReport(w.patients[0])
+	in := w.members[hospitalA].Institution
+	if _, later := in.openSeeds(t.Context(), in.index.Devices(0)); len(later) != 0 {
+		t.Errorf("%d devices are put off", len(later))
+	}
+}

@@ -53,7 +53,7 @@ func (d *seedDuty) work(ctx context.Context, in *Institution) error {
 // neither: it never counts, and nothing that it could do later changes that.
 func (in *Institution) openSeeds(ctx context.Context, devices []record.DeviceState) ([]record.ID, []record.DeviceState) {
 	var held []record.ID
-	var later []record.DeviceState
+	var opened, later []record.DeviceState
 	var entries []entry
 	for _, d := range devices {
 		if d.Device.Epoch != in.context.Epoch || in.index.Acknowledged(d.ID, in.self.MSP) || in.index.Erased(d.Device.Patient) {
@@ -73,13 +73,13 @@ func (in *Institution) openSeeds(ctx context.Context, devices []record.DeviceSta
 			in.log.Debug("seeds are not there yet", "device", d.ID.Short(), "err", err)
 			later = append(later, d)
 		default:
-			entries = append(entries, got...)
+			opened, entries = append(opened, d), append(entries, got...)
 			held = append(held, d.ID)
 		}
 	}
-	if err := in.storeSeeds(devices, entries); err != nil {
+	if err := in.storeSeeds(opened, entries); err != nil {
 		in.log.Error("seeds could not be stored", "err", err)
-		return nil, devices
+		return nil, append(later, opened...)
 	}
 	return held, later
 }
