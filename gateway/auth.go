@@ -91,12 +91,6 @@ func (g *Gateway) roster() record.Roster {
 	return g.genesis.FirstRoster()
 }
 
-// members returns who is a member of a living epoch.
-func (g *Gateway) members() []record.Member {
-	r := g.roster()
-	return r.Members()
-}
-
 // keyCache looks up parties' keys on the ledger.
 type keyCache struct {
 	members func(msp string) [][]byte
