@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -268,22 +267,12 @@ func TestAttackSeedsBackAfterARestore(t *testing.T) {
 	w.enrol(1)
 	gone := w.patients[0]
 	w.down(hospitalB)
-	copied := t.TempDir()
-	dir := w.config(hospitalB).Dir
-	if err := os.CopyFS(filepath.Join(copied, "state"), os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
+	backup := filepath.Join(w.dir, "backup")
+	copyTree(t, w.config(hospitalB).Dir, backup)
 	w.up(hospitalB)
 	w.erase(gone)
 	w.allReport(gone)
-	w.down(hospitalB)
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(copied, "state"))); err != nil {
-		t.Fatal(err)
-	}
-	w.up(hospitalB)
+	w.restore(hospitalB, backup)
 	w.wait("the seeds are deleted again", func() bool { return w.seedsOf(hospitalB, gone.device) == 0 })
 }
 
