@@ -127,6 +127,28 @@ func (s KeySum) Sub(t Ternary) error {
 	return nil
 }
 
+// AddSum adds a sum over other devices.
+func (s KeySum) AddSum(o KeySum) error {
+	if len(s) != len(o) {
+		return fmt.Errorf("a sum of %d coefficients does not fit one of %d", len(o), len(s))
+	}
+	for i, v := range o {
+		s[i] += v
+	}
+	return nil
+}
+
+// SubSum takes a sum over some of the devices out again.
+func (s KeySum) SubSum(o KeySum) error {
+	if len(s) != len(o) {
+		return fmt.Errorf("a sum of %d coefficients does not fit one of %d", len(o), len(s))
+	}
+	for i, v := range o {
+		s[i] -= v
+	}
+	return nil
+}
+
 // Digest lets a holder notice that a stored sum has changed. It is not salted: a
 // sum of at least one piece has the entropy of a seed.
 func (s KeySum) Digest() record.ID {

@@ -128,7 +128,7 @@ func (in *Institution) standing(ctx context.Context, q record.QueryState) (uint6
 		return 0, fault.New(fault.Conflict, "%s derived another cohort for query %s than the one agreed", in.self.MSP, q.ID)
 	}
 	checked := in.index.Height() - 1
-	_, gone, err := in.index.Stale(q.ID, q.Attempt)
+	gone, err := in.gone(q.ID, q.Attempt)
 	if err != nil {
 		return 0, err
 	}

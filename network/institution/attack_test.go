@@ -420,7 +420,7 @@ func TestAttackRowThatMembersVouchedForWronglyIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	work := must(in.work(c))
+	work := must(in.work(c, must(in.wantedOf(c))))
 	changes := map[string]func(*piecework){
 		"other commitment": func(p *piecework) { p.rows[1].Commitment = record.RandomID() },
 		"missing hour":     func(p *piecework) { p.rows[1].Hour += 100 },

@@ -32,7 +32,7 @@ func (in *Institution) keepCohort(ctx context.Context, id string) error {
 		return nil // another epoch's members answer it, or nobody any more
 	}
 	for attempt := q.Attempt; ; attempt++ {
-		_, gone, err := in.index.Stale(id, attempt)
+		gone, err := in.gone(id, attempt)
 		if err != nil && fault.Of(err) == fault.TooEarly {
 			in.log.Warn("other members derived a cohort that nothing has called for; no share for it", "query", id, "attempt", attempt)
 			return nil

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"iter"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/record"
 )
 
 // wanted is rows that are still to be added, by day: the bits of place.
@@ -28,6 +30,43 @@ func (w wanted) flip(device int, window he.Window) {
 func (w wanted) has(device int, window he.Window) bool {
 	day, at := place(device, window)
 	return w[day] != nil && w[day].has(at)
+}
+
+// hasAny reports whether a row of a cohort's member is still wanted.
+func (w wanted) hasAny(device int, m record.CohortMember) bool {
+	for window := range windowsOf(m) {
+		if w.has(device, window) {
+			return true
+		}
+	}
+	return false
+}
+
+// size is how many rows are wanted.
+func (w wanted) size() int {
+	n := 0
+	for _, day := range w {
+		n += day.size()
+	}
+	return n
+}
+
+// windowsOf goes through the windows of a cohort's member.
+func windowsOf(m record.CohortMember) iter.Seq[he.Window] {
+	return func(yield func(he.Window) bool) {
+		for _, r := range m.Ranges {
+			for h := r[0]; h < r[1]; h++ {
+				if !yield(he.Window{Hour: h}) {
+					return
+				}
+			}
+		}
+		for _, c := range m.Corrections {
+			if !yield(he.Window{Hour: c[0], Correction: uint8(c[1])}) {
+				return
+			}
+		}
+	}
 }
 
 // sum adds the wanted rows that are here, each once, and takes them out of want. It

@@ -73,9 +73,11 @@ type Institution struct {
 	peers   *peers
 	server  *tls.Config
 	queries *locks
-	log     *slog.Logger
-	checked *verdicts
-	seeding sync.Mutex // while seeds are stored, or deleted for good
+	// standings are of the queries that are open.
+	standings *standings
+	log       *slog.Logger
+	checked   *verdicts
+	seeding   sync.Mutex // while seeds are stored, or deleted for good
 
 	mu     sync.Mutex
 	start  uint64 // blocks that there were when Run began; 0: not known yet
@@ -110,7 +112,7 @@ func New(cfg Config) (*Institution, error) {
 	in := &Institution{
 		cfg: cfg, genesis: genesis, self: self, params: params,
 		context: he.Context{Network: genesis.Network, Epoch: cfg.Epoch.Number},
-		index:   index.New(), blocks: newSignal(), queries: newLocks(), checked: newVerdicts(),
+		index:   index.New(), blocks: newSignal(), queries: newLocks(), standings: newStandings(), checked: newVerdicts(),
 		log: cfg.Log.With("member", self.MSP),
 	}
 	if in.server, err = network.ServerTLS(cfg.Identity, cfg.Roots); err != nil {

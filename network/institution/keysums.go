@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -28,10 +30,13 @@ type keySums struct {
 	enrolled func(from int) []record.ID
 	log      *slog.Logger
 
+	making singleflight.Group // large sums, by sumKey
+
 	mu      sync.Mutex
 	devices []record.ID // by number
 	numbers map[record.ID]int
 	kept    map[sumName]*keptSum
+	latest  map[int]*keptSum // by piece: the large sum made last, for whoever needs it next
 	erased  map[record.ID]bool
 }
 
@@ -49,17 +54,12 @@ type keptSum struct {
 	sum he.KeySum
 }
 
-const (
-	sumPrefix = "keysum/"
-	// manyDevices is from how many devices on a sum's making is logged: it takes
-	// some 15 microseconds for each.
-	manyDevices = 1000
-)
+const sumPrefix = "keysum/"
 
 func newKeySums(s *secrets, enrolled func(int) []record.ID, log *slog.Logger) *keySums {
 	return &keySums{
 		params: s.params, context: s.context, secrets: s, vault: s.vault, enrolled: enrolled, log: log,
-		numbers: map[record.ID]int{}, kept: map[sumName]*keptSum{}, erased: map[record.ID]bool{},
+		numbers: map[record.ID]int{}, kept: map[sumName]*keptSum{}, latest: map[int]*keptSum{}, erased: map[record.ID]bool{},
 	}
 }
 
@@ -192,62 +192,47 @@ func (k *keySums) withoutErased(devices []record.ID) []record.ID {
 	return slices.DeleteFunc(devices, func(d record.ID) bool { return k.erased[d] })
 }
 
-// nearest returns the kept sum of a piece that differs least from a set: the sum
-// over no devices if there is none nearer.
+// nearest returns the sum of a piece that differs least from a set, of those that
+// are kept and the one that was made last: the sum over no devices if there is none
+// nearer.
 func (k *keySums) nearest(piece int, set deviceSet) *keptSum {
 	best := &keptSum{}
 	least := set.size()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for name, s := range k.kept {
-		if name.piece != piece {
-			continue
-		}
+	consider := func(s *keptSum) {
 		if d := s.set.distance(set); d < least {
 			best, least = s, d
 		}
 	}
+	for name, s := range k.kept {
+		if name.piece == piece {
+			consider(s)
+		}
+	}
+	if s := k.latest[piece]; s != nil {
+		consider(s)
+	}
 	return best
 }
 
-// over returns a piece's sum over a set. It starts from the nearest sum, which may
-// be one that the caller has, and adds and takes off the rest. The result is the
-// caller's to wipe.
-func (k *keySums) over(piece int, set deviceSet, have *keptSum) (*keptSum, error) {
-	from := k.nearest(piece, set)
-	if have != nil && have.set.distance(set) <= from.set.distance(set) {
-		from = have
+// isKept reports whether some scope's sum of a piece is over this set.
+func (k *keySums) isKept(piece int, set deviceSet) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name, s := range k.kept {
+		if name.piece == piece && s.set.distance(set) == 0 {
+			return true
+		}
 	}
-	out := &keptSum{set: set.clone(), sum: k.params.NewKeySum()}
-	copy(out.sum, from.sum)
-	many := from.set.distance(set)
-	if many >= manyDevices {
-		k.log.Info("making a key sum from seeds", "piece", piece, "devices", many)
-		defer k.log.Info("made the key sum", "piece", piece)
-	}
-	err := set.each(from.set, func(n int) error {
-		device, err := k.device(n)
-		if err != nil {
-			return err
-		}
-		t, err := k.secrets.get(pieceOf{device, piece}, many < manyDevices)
-		if err != nil {
-			return err
-		}
-		if set.has(n) {
-			return out.sum.Add(t)
-		}
-		return out.sum.Sub(t)
-	})
-	return out, err
+	return false
 }
 
 // keep makes the sum over a set the one of a scope, on disk first. Where another
 // scope has the same set already, that one serves both.
 func (k *keySums) keep(piece int, scope record.ID, set deviceSet) error {
 	name := sumName{piece, scope}
-	near := k.nearest(piece, set)
-	if near.set.distance(set) == 0 {
+	if set.size() == 0 || k.isKept(piece, set) {
 		return nil
 	}
 	s, err := k.over(piece, set, nil)
@@ -256,10 +241,8 @@ func (k *keySums) keep(piece int, scope record.ID, set deviceSet) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for device := range k.erased {
-		if n, ok := k.numbers[device]; ok && set.has(n) {
-			return fault.New(fault.Conflict, "device %s was erased meanwhile", device.Short())
-		}
+	if err := k.mayKeep(set); err != nil {
+		return err
 	}
 	if err := k.vault.put(entry{name.String(), k.encode(piece, s)}); err != nil {
 		return err
@@ -268,10 +251,23 @@ func (k *keySums) keep(piece int, scope record.ID, set deviceSet) error {
 	return nil
 }
 
-// retain forgets the sums of scopes that are not among these.
+// mayKeep refuses sets with a device that was erased. The caller holds mu.
+func (k *keySums) mayKeep(set deviceSet) error {
+	for device := range k.erased {
+		if n, ok := k.numbers[device]; ok && set.has(n) {
+			return fault.New(fault.Conflict, "device %s was erased meanwhile", device.Short())
+		}
+	}
+	return nil
+}
+
+// retain forgets the sums of scopes that are not among these, and all with none.
 func (k *keySums) retain(scopes map[record.ID]bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if len(scopes) == 0 {
+		clear(k.latest)
+	}
 	return k.forget(func(n sumName, _ *keptSum) bool { return !scopes[n.scope] })
 }
 
@@ -285,6 +281,11 @@ func (k *keySums) drop(device record.ID) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.erased[device] = true
+	for piece, s := range k.latest {
+		if s.set.has(n) {
+			delete(k.latest, piece)
+		}
+	}
 	return k.forget(func(_ sumName, s *keptSum) bool { return s.set.has(n) })
 }
 

@@ -19,6 +19,8 @@ const (
 	// of one core at most.
 	sumPause = 200 * time.Millisecond
 	sumShare = 20
+	// sumPatience is how long a round waits for open queries, which come first.
+	sumPatience = 2 * time.Second
 )
 
 // keepKeySums brings the kept sums up to what the ledger says now: over all
@@ -29,6 +31,7 @@ func (in *Institution) keepKeySums(ctx context.Context) error {
 	if in.ended() {
 		return nil
 	}
+	in.quiet(ctx)
 	start := time.Now()
 	scopes := map[record.ID]bool{}
 	if err := in.keepScope(scopes, "ready", in.index.Ready(in.context.Epoch)); err != nil {
@@ -51,6 +54,23 @@ func (in *Institution) keepKeySums(ctx context.Context) error {
 	err := in.sums.retain(scopes)
 	_ = network.Sleep(ctx, max(sumPause, sumShare*time.Since(start)))
 	return err
+}
+
+// quiet waits until no query is open, but not for long: one may stay open until it
+// expires.
+func (in *Institution) quiet(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sumPatience)
+	defer cancel()
+	for ctx.Err() == nil {
+		changed := in.blocks.next()
+		if len(in.index.Open()) == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
 }
 
 func devicesOf(c index.Cohort) []record.ID {

@@ -56,7 +56,7 @@ func (w *sumsWorld) fresh(set deviceSet) he.KeySum {
 	sum := w.sums.params.NewKeySum()
 	for n, d := range w.devices {
 		if set.has(n) {
-			if err := sum.Add(must(w.sums.secrets.get(pieceOf{d, 1}, true))); err != nil {
+			if err := sum.Add(must(w.sums.secrets.get(pieceOf{d, 1}))); err != nil {
 				panic(err)
 			}
 		}
@@ -223,7 +223,7 @@ func TestAttackHoldersWhoseKeySumsDiffer(t *testing.T) {
 	w.everywhere("nothing goes on", func(in *Institution) bool { return in.index.Height() == w.ledger.Height() })
 	honest := in.sums.nearest(0, all)
 	bad := &keptSum{set: honest.set, sum: slices.Clone(honest.sum)}
-	secret := must(in.secrets.get(pieceOf{w.patients[4].device, 0}, true))
+	secret := must(in.secrets.get(pieceOf{w.patients[4].device, 0}))
 	if err := bad.sum.Sub(secret); err != nil {
 		t.Fatal(err)
 	}

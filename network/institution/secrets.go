@@ -42,9 +42,8 @@ func newSecrets(p *he.Params, c he.Context, v memberVault) *secrets {
 	return &secrets{params: p, context: c, vault: v, order: list.New(), entries: map[pieceOf]*list.Element{}, erased: map[record.ID]bool{}}
 }
 
-// get expands a piece. Whether it is kept in memory is the caller's to say: who
-// goes through many devices would drive out what is needed again.
-func (s *secrets) get(of pieceOf, keep bool) (he.Ternary, error) {
+// get expands a piece and keeps it in memory, since it may be needed again.
+func (s *secrets) get(of pieceOf) (he.Ternary, error) {
 	s.mu.Lock()
 	if el, ok := s.entries[of]; ok {
 		s.order.MoveToFront(el)
@@ -56,16 +55,31 @@ func (s *secrets) get(of pieceOf, keep bool) (he.Ternary, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !found {
-		return nil, fault.New(fault.Internal, "the seed of piece %d of device %s was acknowledged and is not in the state: restore it", of.piece, of.device.Short())
+	if !found || len(raw) != len(he.Seed{}) {
+		return nil, missingSeed(of)
 	}
-	var seed he.Seed
-	copy(seed[:], raw)
-	t := s.params.Expand(s.context, of.device, of.piece, seed)
-	if keep {
-		s.keep(&expanded{of, t})
-	}
+	t := s.params.Expand(s.context, of.device, of.piece, he.Seed(raw))
+	s.keep(&expanded{of, t})
 	return t, nil
+}
+
+func missingSeed(of pieceOf) error {
+	return fault.New(fault.Internal, "the seed of piece %d of device %s was acknowledged and is not in the state: restore it", of.piece, of.device.Short())
+}
+
+// each gives the seeds of a piece of devices, with each device's place among them.
+// In ascending order they are read fastest.
+func (s *secrets) each(piece int, devices []record.ID, use func(i int, seed he.Seed) error) error {
+	names := make([]string, len(devices))
+	for i, d := range devices {
+		names[i] = seedName(d, piece)
+	}
+	return s.vault.GetAll(names, func(i int, raw []byte) error {
+		if len(raw) != len(he.Seed{}) {
+			return missingSeed(pieceOf{devices[i], piece})
+		}
+		return use(i, he.Seed(raw))
+	})
 }
 
 // drop forgets the pieces of an erased device; what is being computed with them is

@@ -70,7 +70,7 @@ func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
 				patterns[fmt.Sprint(present[w.Hour])] = true
 				want := params.NewKeySum()
 				for _, i := range present[w.Hour] {
-					secret, err := in.secrets.get(pieceOf{devices[i], 1}, true)
+					secret, err := in.secrets.get(pieceOf{devices[i], 1})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -94,7 +94,7 @@ func TestSecretWhoseSeedIsLostIsAnError(t *testing.T) {
 	v := openedVault(t, filepath.Join(t.TempDir(), "state"))
 	defer v.Close()
 	s := newSecrets(params, he.Context{Network: "n"}, v)
-	if _, err := s.get(pieceOf{record.RandomID(), 0}, true); err == nil {
+	if _, err := s.get(pieceOf{record.RandomID(), 0}); err == nil {
 		t.Error("a seed that is not stored has a secret")
 	}
 }

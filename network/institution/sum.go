@@ -20,14 +20,25 @@ type piecework struct {
 	rows   []index.HourRow
 }
 
-// work lists the blobs of a cohort, each once, in a fixed order.
-func (in *Institution) work(c index.Cohort) ([]piecework, error) {
+// work lists the blobs with wanted rows of a cohort, each once, in a fixed order.
+func (in *Institution) work(c index.Cohort, want wanted) ([]piecework, error) {
 	var out []piecework
+	if want.size() == 0 {
+		return nil, nil
+	}
 	for _, m := range c.Members {
+		n, err := in.sums.number(m.Device)
+		if err != nil {
+			return nil, err
+		}
+		if !want.hasAny(n, m) {
+			continue
+		}
 		rows, err := in.index.Rows(m)
 		if err != nil {
 			return nil, err
 		}
+		rows = slices.DeleteFunc(rows, func(r index.HourRow) bool { return !want.has(n, windowOfRow(r)) })
 		slices.SortStableFunc(rows, func(a, b index.HourRow) int { return a.Blob.Compare(b.Blob) })
 		for i, r := range rows {
 			if i == 0 || rows[i-1].Blob != r.Blob {
@@ -45,11 +56,15 @@ func (in *Institution) work(c index.Cohort) ([]piecework, error) {
 // device has signed on the ledger; one that is missing or different ends the sum
 // with an error that names it. It also returns how many bytes were read.
 func (in *Institution) sumRows(ctx context.Context, c index.Cohort, coeffs []int) (*he.Sum, int64, error) {
-	work, err := in.work(c)
+	want, err := in.wantedOf(c)
 	if err != nil {
 		return nil, 0, err
 	}
-	sum, read, err := in.sumColumns(ctx, &work, coeffs)
+	sum, read, err := in.sumColumns(ctx, want, coeffs)
+	if err != nil {
+		return nil, 0, err
+	}
+	work, err := in.work(c, want)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -63,49 +78,30 @@ func (in *Institution) sumRows(ctx context.Context, c index.Cohort, coeffs []int
 	return sum, read + n, nil
 }
 
-// sumColumns adds what is in columns and takes it off the work.
-func (in *Institution) sumColumns(ctx context.Context, work *[]piecework, coeffs []int) (*he.Sum, int64, error) {
-	if in.columns == nil {
-		sum, err := in.params.NewSum(coeffs)
-		return sum, 0, err
-	}
-	slot, ok := in.columns.layout(coeffs)
-	if !ok {
-		sum, err := in.params.NewSum(coeffs)
-		return sum, 0, err
-	}
+// wantedOf is every row of a cohort.
+func (in *Institution) wantedOf(c index.Cohort) (wanted, error) {
 	want := wanted{}
-	for _, p := range *work {
-		n, err := in.sums.number(p.device)
-		if err != nil {
-			return nil, 0, err
-		}
-		for _, r := range p.rows {
-			want.flip(n, windowOfRow(r))
-		}
-	}
-	sum, read, err := in.columns.sum(ctx, slot, want)
-	if err != nil {
-		return nil, 0, err
-	}
-	*work, err = in.missing(*work, want)
-	return sum, read, err
-}
-
-// missing is the part of the work that is still wanted.
-func (in *Institution) missing(work []piecework, want wanted) ([]piecework, error) {
-	var out []piecework
-	for _, p := range work {
-		n, err := in.sums.number(p.device)
+	for _, m := range c.Members {
+		n, err := in.sums.number(m.Device)
 		if err != nil {
 			return nil, err
 		}
-		p.rows = slices.DeleteFunc(p.rows, func(r index.HourRow) bool { return !want.has(n, windowOfRow(r)) })
-		if len(p.rows) > 0 {
-			out = append(out, p)
+		for w := range windowsOf(m) {
+			want.flip(n, w)
 		}
 	}
-	return out, nil
+	return want, nil
+}
+
+// sumColumns adds what is in columns and takes it out of want.
+func (in *Institution) sumColumns(ctx context.Context, want wanted, coeffs []int) (*he.Sum, int64, error) {
+	if in.columns != nil {
+		if slot, ok := in.columns.layout(coeffs); ok {
+			return in.columns.sum(ctx, slot, want)
+		}
+	}
+	sum, err := in.params.NewSum(coeffs)
+	return sum, 0, err
 }
 
 // sumBlobs adds rows from their blobs, and puts them into columns for the next time.
