@@ -52,14 +52,20 @@ func (c *Columns) Append(dst, row []byte) ([]byte, error) {
 		return dst, fmt.Errorf("row: %w: %d bytes instead of %d", ErrMalformed, len(row), c.params.RowBytes())
 	}
 	mask := uint64(1)<<c.params.profile.ResidueBits - 1
-	residues := make([]uint64, len(c.from))
-	for i, at := range c.from {
-		residues[i] = at.residue(row, mask)
-		if residues[i] >= c.primes[i] {
-			return dst, fmt.Errorf("row: %w: a residue is not below its prime", ErrMalformed)
-		}
+	have := len(dst)
+	dst = slices.Grow(dst, c.size)[:have+c.size]
+	out := dst[have:]
+	clear(out)
+	var bad uint64
+	for i, from := range c.from {
+		r := from.residue(row, mask)
+		bad |= c.primes[i] - 1 - r
+		c.to[i].put(out, r)
 	}
-	return append(dst, c.params.pack(residues)...), nil
+	if bad>>63 != 0 {
+		return dst[:have], fmt.Errorf("row: %w: a residue is not below its prime", ErrMalformed)
+	}
+	return dst, nil
 }
 
 // AddTo adds all rows of packed, a whole number of them, to a sum over the same

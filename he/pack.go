@@ -34,6 +34,12 @@ func (at *place) residue(b []byte, mask uint64) uint64 {
 	return binary.LittleEndian.Uint64(b[at.base:]) >> (at.shift & 63) & mask
 }
 
+// put writes a residue where there are zeros.
+func (at *place) put(b []byte, residue uint64) {
+	w := b[at.base : at.base+8]
+	binary.LittleEndian.PutUint64(w, binary.LittleEndian.Uint64(w)|residue<<(at.shift&63))
+}
+
 // placeOf locates residue number i in length packed bytes. The word is moved back
 // where it would reach past the end.
 func placeOf(i, residueBits, length int) place {

@@ -161,8 +161,11 @@ func (s *Store) Get(ctx context.Context, id record.ID) ([]byte, error) {
 		return nil, fmt.Errorf("blob %s: %w", id, err)
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, Max+1))
-	if err != nil {
+	if r.Size() < 0 || r.Size() > Max {
+		return nil, fmt.Errorf("blob %s: %w", id, ErrCorrupt)
+	}
+	data := make([]byte, r.Size())
+	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, fmt.Errorf("blob %s: %w", id, err)
 	}
 	if record.SumID(data) != id {

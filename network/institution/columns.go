@@ -34,10 +34,13 @@ type columns struct {
 	key     []byte
 	layouts map[int]*he.Columns // by slot
 	number  func(record.ID) (int, error)
+	buffers sync.Pool // *[]byte
 
 	mu      sync.Mutex
 	pending map[columnFile]*columnBlock
 	opened  map[columnFile]bool // its end was checked
+	spare   []*columnBlock      // to be filled again
+	out     []byte              // a block as it is written
 }
 
 // columnFile is the rows of a day (Unix days) and a metric's slot.
@@ -95,106 +98,12 @@ func place(device int, w he.Window) (int64, int) {
 	return day, (device*(1+record.MaxCorrection)+int(w.Correction))*24 + int(w.Hour-24*day)
 }
 
-// add takes a row in. It must be known to be the one that the ledger has for this
-// device and window.
-func (c *columns) add(device record.ID, w he.Window, row []byte) error {
-	n, err := c.number(device)
-	if err != nil {
-		return err
-	}
-	day, at := place(n, w)
-	key := binary.LittleEndian.AppendUint64(nil, uint64(at))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for slot, layout := range c.layouts {
-		f := columnFile{day, slot}
-		b := c.pending[f]
-		if b == nil {
-			b = &columnBlock{}
-			c.pending[f] = b
-		}
-		if b.rows, err = layout.Append(b.rows, row); err != nil {
-			return err
-		}
-		b.keys = append(b.keys, key...)
-		if b.count++; b.count == columnRows {
-			if err := c.write(f); err != nil {
-				return err
-			}
-		}
-	}
-	if len(c.pending) > maxColumnFiles {
-		return c.writeAll()
-	}
-	return nil
-}
-
-// flush writes what was taken in.
-func (c *columns) flush() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.writeAll()
-}
-
-func (c *columns) writeAll() error {
-	var all error
-	for f := range c.pending {
-		all = errors.Join(all, c.write(f))
-	}
-	return all
-}
-
-func (c *columns) write(f columnFile) error {
-	b := c.pending[f]
-	delete(c.pending, f)
-	block := make([]byte, 0, columnHeader+len(b.keys)+len(b.rows)+sha256.Size)
-	block = binary.LittleEndian.AppendUint32(block, columnMagic)
-	block = binary.LittleEndian.AppendUint32(block, uint32(b.count))
-	block = append(append(block, b.keys...), b.rows...)
-	block = append(block, c.mac(f, block)...)
-	path := filepath.Join(c.dir, f.name())
-	if !c.opened[f] {
-		if err := c.cut(f, path); err != nil {
-			return err
-		}
-		c.opened[f] = true
-	}
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(block)
-	if err = errors.Join(err, file.Close()); err != nil {
-		c.opened[f] = false
-	}
-	return err
-}
-
 func (c *columns) mac(f columnFile, block []byte) []byte {
 	h := hmac.New(sha256.New, c.key)
 	id := record.Digest("column-block/v1", c.network, []any{c.params.Profile().Name, c.params.Schema().Digest(), f.day, f.slot})
 	h.Write(id[:])
 	h.Write(block)
 	return h.Sum(nil)
-}
-
-// cut ends a file after its last whole block: a crash may have left a part of one.
-func (c *columns) cut(f columnFile, path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	end, err := int64(0), error(nil)
-	for err == nil {
-		var size int64
-		if size, err = c.blockSize(file, f, end); err == nil {
-			end += size
-		}
-	}
-	return errors.Join(file.Truncate(end), file.Close())
 }
 
 // blockSize reads the header of the block at an offset; io.EOF where there is no
@@ -240,6 +149,7 @@ func (c *columns) drop(device record.ID) error {
 		}
 		holds := false
 		err := c.blocks(f, func(block []byte) error {
+			defer c.release(block)
 			keys, _ := c.split(f, block)
 			for i := 0; i < len(keys); i += columnKey {
 				holds = holds || int(binary.LittleEndian.Uint64(keys[i:])/rowsOfDay) == n
@@ -273,7 +183,7 @@ func (c *columns) split(f columnFile, block []byte) ([]byte, []byte) {
 }
 
 // blocks calls use with every whole block of a file, damaged or not; each call has
-// a buffer of its own.
+// a buffer of its own, which release takes back.
 func (c *columns) blocks(f columnFile, use func(block []byte) error) error {
 	file, err := os.Open(filepath.Join(c.dir, f.name()))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -288,7 +198,7 @@ func (c *columns) blocks(f columnFile, use func(block []byte) error) error {
 		if err == io.EOF {
 			return nil
 		}
-		block := make([]byte, size)
+		block := c.buffer(int(size))
 		if _, err := file.ReadAt(block, at); err != nil {
 			return err
 		}
@@ -298,6 +208,17 @@ func (c *columns) blocks(f columnFile, use func(block []byte) error) error {
 		at += size
 	}
 }
+
+// buffer returns room for a block.
+func (c *columns) buffer(size int) []byte {
+	if b, ok := c.buffers.Get().(*[]byte); ok && cap(*b) >= size {
+		return (*b)[:size]
+	}
+	return make([]byte, size)
+}
+
+// release takes a block back that is not needed any more.
+func (c *columns) release(block []byte) { c.buffers.Put(&block) }
 
 // layout returns the slot of the metric whose coefficients these are.
 func (c *columns) layout(coeffs []int) (int, bool) {

@@ -94,7 +94,9 @@ func (c *columns) sum(ctx context.Context, slot int, want wanted) (*he.Sum, int6
 			}
 			for p := range parts {
 				read.Add(int64(len(p.block)))
-				if err := c.addBlock(own, p.file, p.block, want, &mu); err != nil {
+				err := c.addBlock(own, p.file, p.block, want, &mu)
+				c.release(p.block)
+				if err != nil {
 					return err
 				}
 			}

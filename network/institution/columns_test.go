@@ -71,7 +71,7 @@ func (w *columnsWorld) open() {
 }
 
 func (w *columnsWorld) add(t testing.TB, d, h int) {
-	if err := w.columns.add(w.ids[d], he.Window{Hour: int64(h)}, w.rows[[2]int{d, h}]); err != nil {
+	if err := w.columns.add(w.ids[d], columnRow{he.Window{Hour: int64(h)}, w.rows[[2]int{d, h}]}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -119,7 +119,7 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte
 			} else if found = rows[windowOf(p)].hash == p.Commitment; !found {
 				in.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "hour", p.Index, "correction", p.Correction)
 			} else {
-				in.takeIn(p.Device, windowOf(p), rows[windowOf(p)].row)
+				in.takeIn(p.Device, columnRow{windowOf(p), rows[windowOf(p)].row})
 			}
 		}
 		if found {
@@ -129,14 +129,14 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte
 	return bitmap, missing
 }
 
-// takeIn puts a row that is known to be the ledger's into columns. A failure costs
-// time later: the row is read from its blob.
-func (in *Institution) takeIn(device record.ID, w he.Window, row []byte) {
+// takeIn puts rows that are known to be the ledger's into columns. A failure costs
+// time later: they are read from their blob.
+func (in *Institution) takeIn(device record.ID, rows ...columnRow) {
 	if in.columns == nil {
 		return
 	}
-	if err := in.columns.add(device, w, row); err != nil {
-		in.log.Warn("a row is not in columns", "device", device.Short(), "hour", w.Hour, "err", err)
+	if err := in.columns.add(device, rows...); err != nil {
+		in.log.Warn("rows are not in columns", "device", device.Short(), "rows", len(rows), "err", err)
 	}
 }
 

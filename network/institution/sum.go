@@ -153,6 +153,7 @@ func (in *Institution) addBlob(ctx context.Context, sum *he.Sum, p piecework) (i
 	if device != p.device {
 		return 0, fault.New(fault.Invalid, "blob %s carries rows of device %s, not %s", p.blob.Short(), device.Short(), p.device.Short())
 	}
+	checked := make([]columnRow, 0, len(p.rows))
 	for _, want := range p.rows {
 		i, found := slices.BinarySearchFunc(rows, want, compareRow)
 		if !found || record.SumID(rows[i].Row) != want.Commitment {
@@ -161,7 +162,8 @@ func (in *Institution) addBlob(ctx context.Context, sum *he.Sum, p piecework) (i
 		if err := sum.Add(rows[i].Row); err != nil {
 			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d, correction %d: %w", p.device.Short(), want.Hour, want.Correction, err)
 		}
-		in.takeIn(p.device, windowOfRow(want), rows[i].Row)
+		checked = append(checked, columnRow{windowOfRow(want), rows[i].Row})
 	}
+	in.takeIn(p.device, checked...)
 	return len(blob), nil
 }

@@ -218,9 +218,9 @@ func (w *world) up(i int) {
 
 func (w *world) ready(i int) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	_, err := statusCommand{dirFlag: dirFlag{w.member(i)}, Wait: 50 * time.Second}.status(ctx)
+	_, err := statusCommand{dirFlag: dirFlag{w.member(i)}, Wait: 170 * time.Second}.status(ctx)
 	w.check(err)
 }
 
