@@ -19,8 +19,9 @@ const (
 	// of one core at most.
 	sumPause = 200 * time.Millisecond
 	sumShare = 20
-	// sumPatience is how long a round waits for open queries, which come first.
-	sumPatience = 2 * time.Second
+	// sumPatience is how long a round waits for open queries, which come first and
+	// make what they need themselves.
+	sumPatience = 10 * time.Second
 )
 
 // keepKeySums brings the kept sums up to what the ledger says now: over all
