@@ -210,3 +210,33 @@ func TestErasedDeviceIsInNoColumn(t *testing.T) {
 		t.Errorf("%d files are left of a day without the device, want 9", len(files))
 	}
 }
+
+// TestRowsGoIntoColumnsTogetherOrNotAtAll: rows of two days in one call, then some of
+// which one is malformed.
+func TestRowsGoIntoColumnsTogetherOrNotAtAll(t *testing.T) {
+	w := newColumnsWorld(t)
+	row := func(h int) columnRow { return columnRow{he.Window{Hour: int64(h)}, w.rows[[2]int{1, h}]} }
+	if err := w.columns.add(w.ids[1], row(22), row(23), row(24), row(25)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.columns.add(w.ids[1], row(5), columnRow{he.Window{Hour: 6}, w.rows[[2]int{1, 6}][1:]}); err == nil {
+		t.Error("a short row was taken")
+	}
+	if err := w.columns.flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := wanted{}
+	rows := must(w.params.NewSum(w.params.Schema().MetricCoefficients(3)))
+	for _, h := range []int{5, 6, 22, 23, 24, 25} {
+		want.flip(w.devices[w.ids[1]], he.Window{Hour: int64(h)})
+		if h > 6 {
+			if err := rows.Add(w.rows[[2]int{1, h}]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got, _, err := w.columns.sum(t.Context(), 3, want)
+	if err != nil || !got.Equal(rows) || want.size() != 2 {
+		t.Errorf("%d rows, %d are still wanted (%v)", got.Rows(), want.size(), err)
+	}
+}

@@ -31,12 +31,14 @@ func newSumsWorld(t *testing.T, devices int) *sumsWorld {
 	w := &sumsWorld{params: must(he.New(he.DefaultProfile(), privacy.V1(), must(he.NewSharing(3, 2)))), dir: filepath.Join(t.TempDir(), "state"), log: &logBuffer{}}
 	w.vault = openedVault(t, w.dir)
 	t.Cleanup(func() { w.vault.Close() })
+	var seeds []entry
 	for i := range devices {
 		w.devices = append(w.devices, record.SumID(fmt.Append(nil, i)))
 		seed := he.NewSeed()
-		if err := w.vault.put(entry{seedName(w.devices[i], 1), seed[:]}); err != nil {
-			t.Fatal(err)
-		}
+		seeds = append(seeds, entry{seedName(w.devices[i], 1), seed[:]})
+	}
+	if err := w.vault.put(seeds...); err != nil {
+		t.Fatal(err)
 	}
 	w.open(t)
 	return w
