@@ -567,6 +567,35 @@ func TestAddPieceIsExpandAndAdd(t *testing.T) {
 	}
 }
 
+// TestSumsOfSumsAreSums: parts of a cohort are added up apart, and taken out again.
+func TestSumsOfSumsAreSums(t *testing.T) {
+	p := defaultParams(t)
+	all, parts := p.NewKeySum(), [2]KeySum{p.NewKeySum(), p.NewKeySum()}
+	for i := range 5 {
+		d := fixedDevice(t, p, i)
+		for _, sum := range []KeySum{all, parts[i%2]} {
+			if err := p.AddPiece(sum, testContext, d.id, 2, d.seeds[2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sum := p.NewKeySum()
+	for _, part := range parts {
+		if err := sum.AddSum(part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(sum, all) {
+		t.Error("the sums of the parts are not the sum of all")
+	}
+	if err := sum.SubSum(parts[0]); err != nil || !slices.Equal(sum, parts[1]) {
+		t.Errorf("what is left is not the other part (%v)", err)
+	}
+	if sum.AddSum(all[:100]) == nil || sum.SubSum(all[:100]) == nil {
+		t.Error("a sum of another length was taken")
+	}
+}
+
 // TestKeysSealConcurrently: rows of many days sealed at once are those that are
 // sealed one after another.
 func TestKeysSealConcurrently(t *testing.T) {

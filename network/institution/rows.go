@@ -2,6 +2,7 @@ package institution
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -13,7 +14,8 @@ import (
 )
 
 const (
-	// readers is how many blobs are fetched and checked at once.
+	// readers is how many blobs are fetched and checked at once, or as many as there
+	// are cores.
 	readers = 2
 	// batchesAtOnce bounds the batches of one Available post.
 	batchesAtOnce = 200
@@ -52,7 +54,7 @@ func (in *Institution) vouch(ctx context.Context, batches []index.Batch) ([]inde
 	var posts []record.SignedAvailable
 	var later []index.Batch
 	g, gctx := errgroup.WithContext(ctx) // ends with Wait; the post below does not
-	g.SetLimit(readers)
+	g.SetLimit(max(readers, runtime.GOMAXPROCS(0)))
 	for _, b := range batches {
 		g.Go(func() error {
 			before, done := in.index.Vouched(b.ID, in.self.MSP)
@@ -104,7 +106,13 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte
 	missing := false
 	bitmap := make([]byte, (len(b.Pointers)+7)/8)
 	copy(bitmap, before)
+	var device record.ID
+	var checked []columnRow // of the device: a batch mostly has its hours in a row
 	for i, p := range b.Pointers {
+		if p.Device != device {
+			in.takeIn(device, checked...)
+			device, checked = p.Device, checked[:0]
+		}
 		found := true
 		if p.Kind == record.KindRow && !in.serves(p.Device) {
 			continue
@@ -119,20 +127,21 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte
 			} else if found = rows[windowOf(p)].hash == p.Commitment; !found {
 				in.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "hour", p.Index, "correction", p.Correction)
 			} else {
-				in.takeIn(p.Device, columnRow{windowOf(p), rows[windowOf(p)].row})
+				checked = append(checked, columnRow{windowOf(p), rows[windowOf(p)].row})
 			}
 		}
 		if found {
 			bitmap[i/8] |= 1 << (i % 8)
 		}
 	}
+	in.takeIn(device, checked...)
 	return bitmap, missing
 }
 
 // takeIn puts rows that are known to be the ledger's into columns. A failure costs
 // time later: they are read from their blob.
 func (in *Institution) takeIn(device record.ID, rows ...columnRow) {
-	if in.columns == nil {
+	if in.columns == nil || len(rows) == 0 {
 		return
 	}
 	if err := in.columns.add(device, rows...); err != nil {

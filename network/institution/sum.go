@@ -2,6 +2,7 @@ package institution
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync/atomic"
 
@@ -109,7 +110,7 @@ func (in *Institution) sumBlobs(ctx context.Context, sum *he.Sum, work []piecewo
 	if len(work) == 0 {
 		return 0, nil
 	}
-	var sums [readers]*he.Sum
+	sums := make([]*he.Sum, max(readers, runtime.GOMAXPROCS(0)))
 	var read atomic.Int64
 	var err error
 	g, ctx := errgroup.WithContext(ctx)
