@@ -23,6 +23,8 @@ const (
 	warmGoal   = time.Second
 	coldGoal   = 2400 * time.Millisecond
 	memoryGoal = 1000 // MB
+	// smallMost is what is out of proportion for 500 devices, however busy.
+	smallMost = 10 * time.Second
 )
 
 // TestTenThousandDevices asks about one metric of a day through three institution
@@ -65,9 +67,13 @@ func TestTenThousandDevices(t *testing.T) {
 		t.Errorf("cohort of %d with %d rows", exact.Cohort, exact.Rows)
 	}
 	t.Logf("%d devices, %d hours; load %s before, %s after\n%s", devices, hours, table.load, loadAverage(), strings.Join(table.lines, "\n"))
+	warmMost, coldMost := 2*warmGoal, 2*coldGoal
+	if !soak {
+		warmMost, coldMost = smallMost, smallMost
+	}
 	slices.Sort(warm)
-	if median := warm[len(warm)/2]; median > 2*warmGoal || cold > 2*coldGoal {
-		t.Errorf("%v with all kept, the goal is %v; %v without key sums, the goal is %v", median, warmGoal, cold, coldGoal)
+	if median := warm[len(warm)/2]; median > warmMost || cold > coldMost {
+		t.Errorf("%v with all kept, the limit is %v; %v without key sums, the limit is %v", median, warmMost, cold, coldMost)
 	}
 	if table.most > 2*memoryGoal {
 		t.Errorf("all members took %d MB at most, the goal is %d", table.most, memoryGoal)
@@ -104,13 +110,34 @@ func (m *table) memory(what string, w *world) {
 func (m *table) query(what string, w *world) time.Duration {
 	w.t.Helper()
 	var a institution.Answer
+	cpu := w.processorTime()
 	start := time.Now()
 	w.check(Call(context.Background(), w.member(hospitalA), "ask", w.ask("noisy", 50_000), &a))
 	took := time.Since(start)
+	cpu = w.processorTime() - cpu
 	ms := func(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
-	m.lines = append(m.lines, fmt.Sprintf("%-34s %7d ms: submit %s, agree %s, sum %s beside shares %s, open %s; %.1f MB of rows", what,
-		took.Milliseconds(), ms(a.Timing.Submit), ms(a.Timing.Agree), ms(a.Timing.Sum), ms(a.Timing.Shares), ms(a.Timing.Open), float64(a.Bytes.Rows)/1e6))
+	m.lines = append(m.lines, fmt.Sprintf("%-34s %7d ms: submit %s, agree %s, sum %s beside shares %s, open %s; processors %s; %.1f MB of rows", what,
+		took.Milliseconds(), ms(a.Timing.Submit), ms(a.Timing.Agree), ms(a.Timing.Sum), ms(a.Timing.Shares), ms(a.Timing.Open), ms(cpu), float64(a.Bytes.Rows)/1e6))
 	return took
+}
+
+// processorTime is what members and ledger have used so far, which says more than the
+// clock where others want the cores too; 0 where the system does not say.
+func (w *world) processorTime() time.Duration {
+	const tick = 10 * time.Millisecond // of Linux, for user space
+	total := time.Duration(0)
+	for _, c := range append(w.members[:], w.ledger) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+		if err != nil {
+			return 0
+		}
+		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		for _, f := range fields[11:13] { // user and system time
+			n, _ := strconv.Atoi(f)
+			total += time.Duration(n) * tick
+		}
+	}
+	return total
 }
 
 // loadAverage is what the system says of the last minute.
