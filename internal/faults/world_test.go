@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -175,10 +176,12 @@ func newWorld(t testing.TB, err error) *world {
 		Gateways: []string{}, Circuits: []record.Circuit{},
 	}
 	for _, msp := range msps {
-		key, hpke := newKey(w), record.RandomID()
+		key := newKey(w)
+		hpke, err := ecdh.X25519().GenerateKey(rand.Reader)
+		w.ok(err)
 		w.signing[msp] = key
 		w.genesis.Members = append(w.genesis.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: hpke[:], SignKey: record.PublicKeyBytes(&key.PublicKey),
+			MSP: msp, Name: msp, HPKEKey: hpke.PublicKey().Bytes(), SignKey: record.PublicKeyBytes(&key.PublicKey),
 		})
 	}
 	return w
