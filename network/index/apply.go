@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/vitalveil/vitalveil/chaincode"
@@ -193,10 +194,7 @@ func (ix *Index) putDevice(w write) error {
 		d.note(w.at, s)
 		return nil
 	}
-	ix.devices[s.ID] = &device{
-		state: s, acks: map[string]bool{}, rows: map[window]*pointer{}, days: map[int64]*pointer{},
-		votes: map[string]record.DeviceVote{}, flags: map[string]int{},
-	}
+	ix.devices[s.ID] = &device{state: s, number: uint32(len(ix.deviceOrder))}
 	ix.deviceOrder = append(ix.deviceOrder, s.ID)
 	return nil
 }
@@ -210,7 +208,9 @@ func (ix *Index) putAck(w write) error {
 	if d == nil {
 		return fmt.Errorf("acknowledgement of unknown device %s", s.Device)
 	}
-	d.acks[s.Member] = true
+	if !slices.Contains(d.acks, s.Member) {
+		d.acks = append(d.acks, ix.name(s.Member))
+	}
 	return nil
 }
 

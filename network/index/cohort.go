@@ -103,7 +103,7 @@ func within(spent, rho, limit uint64) bool {
 // seeds.
 func (ix *Index) ready(d *device) bool {
 	for _, m := range ix.epochOf(d).Members {
-		if !d.acks[m.MSP] {
+		if !slices.Contains(d.acks, m.MSP) {
 			return false
 		}
 	}

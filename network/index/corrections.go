@@ -1,10 +1,6 @@
 package index
 
-import (
-	"slices"
-
-	"github.com/vitalveil/vitalveil/internal/record"
-)
+import "slices"
 
 // window is one row of a device: the Unix hour and the number of the correction,
 // 0 for the first sealing.
@@ -12,8 +8,6 @@ type window struct {
 	hour   int64
 	number uint8
 }
-
-func windowOf(p record.Pointer) window { return window{p.Index, p.Correction} }
 
 func (w window) compare(o window) int {
 	switch {
@@ -44,24 +38,6 @@ func (s windows) within(ranges [][2]int64) [][2]int64 {
 		}
 	}
 	return out
-}
-
-// keep notes an anchored pointer of the device; false if there is one in its
-// place.
-func (d *device) keep(p *pointer) bool {
-	ref := p.state.Signed.Pointer
-	if ref.Kind == record.KindDay {
-		if d.days[ref.Index] != nil {
-			return false
-		}
-		d.days[ref.Index] = p
-		return true
-	}
-	if d.rows[windowOf(ref)] != nil {
-		return false
-	}
-	d.rows[windowOf(ref)] = p
-	return true
 }
 
 // count notes a row that threshold members have found. An hour counts once its

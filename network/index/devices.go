@@ -50,6 +50,9 @@ func (ix *Index) putDeviceVote(w write) error {
 	if d == nil {
 		return fmt.Errorf("vote about unknown device %s", v.Vote.Device)
 	}
+	if d.votes == nil {
+		d.votes = map[string]record.DeviceVote{}
+	}
 	d.votes[v.Member] = v
 	return nil
 }
@@ -62,6 +65,9 @@ func (ix *Index) putDeviceFlag(w write) error {
 	d := ix.devices[f.Flag.Device]
 	if d == nil {
 		return fmt.Errorf("flag of unknown device %s", f.Flag.Device)
+	}
+	if d.flags == nil {
+		d.flags = map[string]int{}
 	}
 	d.flags[f.Flag.Kind]++
 	return nil
@@ -92,18 +98,19 @@ func (ix *Index) Reputation(id record.ID) (Reputation, error) {
 	if d == nil {
 		return Reputation{}, fault.New(fault.NotFound, "no device %s", id)
 	}
-	r := Reputation{Device: id, Flags: maps.Clone(d.flags)}
+	r := Reputation{Device: id, Flags: map[string]int{}}
+	maps.Copy(r.Flags, d.flags)
 	end := ix.now
 	if d.state.Retired != nil {
 		end = min(end, d.state.Retired.At)
 	}
 	until := wearable.HourOf(end)
 	r.Hours = max(0, until-d.state.Device.FirstHour)
-	for w, p := range d.rows {
-		if w.number == 0 && w.hour < until {
+	for _, s := range d.rows {
+		if s.correction == 0 && s.index < until {
 			r.Anchored++
 		}
-		if ix.refused(d, p) {
+		if ix.refused(d, s) {
 			r.Refused++
 		}
 	}
@@ -118,13 +125,13 @@ func (ix *Index) Reputation(id record.ID) (Reputation, error) {
 
 // refused reports whether enough members have looked at a row's batch to make it
 // count, and did not.
-func (ix *Index) refused(d *device, p *pointer) bool {
+func (ix *Index) refused(d *device, s slot) bool {
 	epoch := ix.epochOf(d)
 	looked := 0
-	for member := range ix.batches[p.state.Batch].posts {
-		if epoch.Place(member) >= 0 {
+	for _, post := range ix.batchOrder[s.batch].posts {
+		if epoch.Place(post.Member) >= 0 {
 			looked++
 		}
 	}
-	return looked >= epoch.Threshold && p.posts < epoch.Threshold
+	return looked >= epoch.Threshold && int(ix.at(s).posts) < epoch.Threshold
 }

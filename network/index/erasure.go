@@ -162,7 +162,7 @@ func (ix *Index) BlobsOf(patientID record.ID) []Blob {
 		}
 		first[seeds] = true
 		if mine {
-			out = append(out, d.rowBlobs(id)...)
+			out = append(out, ix.rowBlobs(d)...)
 		}
 	}
 	return out
@@ -180,13 +180,13 @@ func (ix *Index) NamesSeeds(blob record.ID) bool {
 	return false
 }
 
-func (d *device) rowBlobs(id record.ID) []Blob {
+func (ix *Index) rowBlobs(d *device) []Blob {
 	seen := map[record.ID]bool{}
 	var out []Blob
-	for _, p := range d.rows { // sorted below
-		if blob := p.state.Signed.Pointer.Blob; !seen[blob] {
+	for _, s := range d.rows { // sorted below
+		if blob := ix.at(s).blob; !seen[blob] {
 			seen[blob] = true
-			out = append(out, Blob{ID: blob, Device: id})
+			out = append(out, Blob{ID: blob, Device: d.state.ID})
 		}
 	}
 	slices.SortFunc(out, func(a, b Blob) int { return a.ID.Compare(b.ID) })

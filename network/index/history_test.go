@@ -226,9 +226,30 @@ func (l *ledger) anchor(device record.ID, hours ...int64) record.ID {
 // correct anchors rows of one correction number.
 func (l *ledger) correct(device record.ID, number uint8, hours ...int64) record.ID {
 	var pointers []record.Pointer
-	var leaves []record.ID
 	for _, h := range hours {
-		p := record.Pointer{Device: device, Kind: record.KindRow, Index: h, Correction: number, Blob: record.SumID([]byte("blob")), Commitment: l.id()}
+		pointers = append(pointers, l.row(device, number, h))
+	}
+	return l.batch(pointers)
+}
+
+// anchorAll anchors a row of one hour of each device in one batch.
+func (l *ledger) anchorAll(devices []record.ID, hour int64) record.ID {
+	var pointers []record.Pointer
+	for _, d := range devices {
+		pointers = append(pointers, l.row(d, 0, hour))
+	}
+	return l.batch(pointers)
+}
+
+func (l *ledger) row(device record.ID, number uint8, hour int64) record.Pointer {
+	return record.Pointer{Device: device, Kind: record.KindRow, Index: hour, Correction: number, Blob: record.SumID([]byte("blob")), Commitment: l.id()}
+}
+
+// batch anchors those of the pointers that are new.
+func (l *ledger) batch(all []record.Pointer) record.ID {
+	var pointers []record.Pointer
+	var leaves []record.ID
+	for _, p := range all {
 		if key := chaincode.PointerKey(p); !l.anchored[key] {
 			l.anchored[key] = true
 			pointers = append(pointers, p)
@@ -242,7 +263,7 @@ func (l *ledger) correct(device record.ID, number uint8, hours ...int64) record.
 	var writes []network.Write
 	b := record.Batch{Root: root, Count: len(pointers)}
 	for i, p := range pointers {
-		writes = append(writes, put(chaincode.PointerKey(p), record.PointerState{Signed: record.SignedPointer{Pointer: p}, Batch: root, Leaf: i}))
+		writes = append(writes, put(chaincode.PointerKey(p), record.PointerState{Signed: record.SignedPointer{Pointer: p, Signature: make([]byte, 64)}, Batch: root, Leaf: i}))
 		b.Pointers = append(b.Pointers, chaincode.PointerKey(p))
 	}
 	l.tx(append(writes, put(chaincode.BatchKey(root), b))...)

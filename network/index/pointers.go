@@ -9,11 +9,21 @@ import (
 func (ix *Index) batch(id record.ID) *batch {
 	b := ix.batches[id]
 	if b == nil {
-		b = &batch{id: id, posts: map[string]record.SignedAvailable{}}
+		b = &batch{id: id, number: uint32(len(ix.batchOrder))}
 		ix.batches[id] = b
-		ix.batchOrder = append(ix.batchOrder, id)
+		ix.batchOrder = append(ix.batchOrder, b)
 	}
 	return b
+}
+
+// post returns what a member has posted about the batch, nil if nothing.
+func (b *batch) post(member string) *record.SignedAvailable {
+	for i := range b.posts {
+		if b.posts[i].Member == member {
+			return &b.posts[i]
+		}
+	}
+	return nil
 }
 
 func (ix *Index) putPointer(w write) error {
@@ -29,13 +39,19 @@ func (ix *Index) putPointer(w write) error {
 	if s.Leaf < 0 || s.Leaf >= record.MaxBatch {
 		return fmt.Errorf("leaf %d is beyond a batch of %d", s.Leaf, record.MaxBatch)
 	}
-	p := &pointer{state: s}
-	if !d.keep(p) {
-		return fmt.Errorf("%s %d (correction %d) of device %s was anchored before", ref.Kind, ref.Index, ref.Correction, ref.Device.Short())
+	p, err := pack(s.Signed, d.number)
+	if err != nil {
+		return err
 	}
 	b := ix.batch(s.Batch)
+	if s.Leaf < len(b.pointers) && b.pointers[s.Leaf].kind != kindNone {
+		return fmt.Errorf("leaf %d of batch %s was written before", s.Leaf, s.Batch.Short())
+	}
+	if !d.of(p.kind).add(slot{index: p.index, batch: b.number, leaf: uint16(s.Leaf), correction: p.correction}) {
+		return fmt.Errorf("%s %d (correction %d) of device %s was anchored before", ref.Kind, ref.Index, ref.Correction, ref.Device.Short())
+	}
 	for len(b.pointers) <= s.Leaf {
-		b.pointers = append(b.pointers, nil)
+		b.pointers = append(b.pointers, pointer{})
 	}
 	b.pointers[s.Leaf] = p
 	ix.anchored++
@@ -53,6 +69,7 @@ func (ix *Index) putBatch(w write) error {
 	}
 	b := ix.batch(id)
 	b.root, b.count = s.Root, s.Count
+	b.pointers = append(make([]pointer, 0, len(b.pointers)), b.pointers...) // it will not grow any more
 	return nil
 }
 
@@ -67,29 +84,40 @@ func (ix *Index) putAvailable(w write) error {
 	if b == nil {
 		return fmt.Errorf("post about unknown batch %s", s.Post.Batch)
 	}
-	old := b.posts[s.Member]
-	b.posts[s.Member] = s
+	old := b.take(s, ix.name(s.Member))
 	speaks := map[uint32]bool{}
 	for number := range ix.epochs {
 		speaks[number] = ix.speaks(number, s)
 	}
-	for i, p := range b.pointers {
-		if p == nil || !bit(s.Post.Bitmap, i) || bit(old.Post.Bitmap, i) {
+	for i := range b.pointers {
+		p := &b.pointers[i]
+		if p.kind == kindNone || !bit(s.Post.Bitmap, i) || bit(old, i) {
 			continue
 		}
-		ref := p.state.Signed.Pointer
-		device := ix.devices[ref.Device]
+		device := ix.devices[ix.deviceOrder[p.device]]
 		if !speaks[device.state.Device.Epoch] {
 			continue // a row counts by the members who can open it
 		}
 		p.posts++
-		if p.posts != ix.epochOf(device).Threshold {
+		if int(p.posts) != ix.epochOf(device).Threshold {
 			continue
 		}
 		ix.available++
-		if ref.Kind == record.KindRow {
-			ix.devices[ref.Device].count(windowOf(ref))
+		if p.kind == kindRow {
+			device.count(p.window())
 		}
 	}
+	return nil
+}
+
+// take keeps a member's post in place of the one before, whose bitmap it returns.
+func (b *batch) take(s record.SignedAvailable, member string) []byte {
+	s.Member = member
+	if old := b.post(member); old != nil {
+		bitmap := old.Post.Bitmap
+		*old = s
+		return bitmap
+	}
+	b.posts = append(b.posts, s)
 	return nil
 }

@@ -1,7 +1,7 @@
 package index
 
 import (
-	"sort"
+	"bytes"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -18,11 +18,15 @@ type Row struct {
 
 func (ix *Index) rowOf(deviceID record.ID, w window) (Row, bool) {
 	d := ix.devices[deviceID]
-	if d == nil || d.rows[w] == nil {
+	if d == nil {
 		return Row{}, false
 	}
-	p := d.rows[w].state.Signed.Pointer
-	return Row{p.Blob, p.Commitment}, true
+	s, ok := d.rows.find(w)
+	if !ok {
+		return Row{}, false
+	}
+	p := ix.at(s)
+	return Row{p.blob, p.commitment}, true
 }
 
 // Receipts returns the receipts of a device's pointers of one kind with index
@@ -36,65 +40,48 @@ func (ix *Index) Receipts(deviceID record.ID, kind string, from, until int64) ([
 	if d == nil {
 		return nil, fault.New(fault.NotFound, "no device %s", deviceID)
 	}
-	var found []*pointer
-	take := func(i int64, p *pointer) { // sorted below
-		if i >= from && i < until && p.posts >= ix.epochOf(d).Threshold {
-			found = append(found, p)
-		}
-	}
-	switch kind {
-	case record.KindRow:
-		for w, p := range d.rows {
-			take(w.hour, p)
-		}
-	case record.KindDay:
-		for i, p := range d.days {
-			take(i, p)
-		}
-	default:
+	k, ok := kindOf(kind)
+	if !ok {
 		return nil, fault.New(fault.Invalid, "kinds of pointers are %q and %q, not %q", record.KindRow, record.KindDay, kind)
 	}
-	sort.Slice(found, func(i, j int) bool {
-		return windowOf(found[i].state.Signed.Pointer).compare(windowOf(found[j].state.Signed.Pointer)) < 0
-	})
+	var found slots
+	for _, s := range d.of(k).between(from, until) {
+		if int(ix.at(s).posts) >= ix.epochOf(d).Threshold {
+			found = append(found, s)
+		}
+	}
 	found = page(found)
 	out := make([]record.Receipt, len(found))
-	for i, p := range found {
-		out[i] = ix.receipt(p)
+	for i, s := range found {
+		out[i] = ix.receipt(s)
 	}
 	return out, nil
 }
 
 // page cuts a sorted list at MaxPage, before the index that would be torn apart:
 // who reads on does so from the last index plus one.
-func page(list []*pointer) []*pointer {
+func page(list slots) slots {
 	n := MaxPage
 	if len(list) <= n {
 		return list
 	}
-	torn := list[n].state.Signed.Pointer.Index
-	for list[n-1].state.Signed.Pointer.Index == torn {
+	torn := list[n].index
+	for list[n-1].index == torn {
 		n--
 	}
 	return list[:n]
 }
 
-func (ix *Index) receipt(p *pointer) record.Receipt {
-	b := ix.batches[p.state.Batch]
-	b.treeOnce.Do(func() {
-		leaves := make([]record.ID, len(b.pointers))
-		for i, q := range b.pointers {
-			if q != nil {
-				leaves[i] = q.state.Signed.Pointer.Digest(ix.genesis.Network)
-			}
-		}
-		b.tree = newTree(leaves)
-	})
-	r := record.Receipt{Pointer: p.state.Signed, Batch: b.id, Leaf: p.state.Leaf, Count: b.count, Path: b.tree.path(p.state.Leaf)}
-	epoch := ix.epochOf(ix.devices[p.state.Signed.Pointer.Device])
+func (ix *Index) receipt(s slot) record.Receipt {
+	b, p, leaf := ix.batchOrder[s.batch], ix.at(s), int(s.leaf)
+	r := record.Receipt{
+		Pointer: record.SignedPointer{Pointer: ix.pointer(p), Signature: bytes.Clone(p.signature[:])},
+		Batch:   b.id, Leaf: leaf, Count: b.count, Path: ix.treeOf(b).path(leaf),
+	}
+	epoch := ix.epochOf(ix.devices[r.Pointer.Pointer.Device])
 	for _, m := range epoch.Members {
-		if post, ok := b.posts[m.MSP]; ok && bit(post.Post.Bitmap, p.state.Leaf) && ix.speaks(epoch.Number, post) {
-			r.Posts = append(r.Posts, post)
+		if post := b.post(m.MSP); post != nil && bit(post.Post.Bitmap, leaf) && ix.speaks(epoch.Number, *post) {
+			r.Posts = append(r.Posts, *post)
 		}
 	}
 	return r

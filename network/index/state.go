@@ -36,7 +36,7 @@ type Index struct {
 	deviceOrder  []record.ID
 	pieceKeys    map[pieceOf]record.PieceKey
 	batches      map[record.ID]*batch
-	batchOrder   []record.ID
+	batchOrder   []*batch
 	studies      map[string]record.StudyState
 	queries      map[string]*query
 	queryOrder   []string
@@ -49,6 +49,9 @@ type Index struct {
 	txs, invalid int
 	anchored     int
 	available    int
+
+	names map[string]string // texts that many records have in common
+	trees forest
 }
 
 // timeAt notes that ledger time became now in block.
@@ -107,28 +110,22 @@ type device struct {
 	standing  []standing // how it came into quarantine and out of it
 	votes     map[string]record.DeviceVote
 	flags     map[string]int // by kind
-	acks      map[string]bool
-	rows      map[window]*pointer
-	days      map[int64]*pointer // by day
+	number    uint32         // in the order of enrolment
+	acks      []string       // members
+	rows      slots          // by hour
+	days      slots          // by day
 	countable Hours
 	corrected windows // corrections that are available
-}
-
-// pointer is one anchored pointer.
-type pointer struct {
-	state record.PointerState
-	posts int // members that found it available
 }
 
 // batch is the pointers of one anchoring transaction.
 type batch struct {
 	id       record.ID
+	number   uint32 // in ledger order
 	root     record.ID
 	count    int
-	pointers []*pointer // by leaf
-	posts    map[string]record.SignedAvailable
-	tree     *tree // of the digests; built when first needed
-	treeOnce sync.Once
+	pointers []pointer                // by leaf
+	posts    []record.SignedAvailable // one for each member, in the order of their first
 }
 
 // query is a query with the cohort that was derived at its own place, or, while it
@@ -158,6 +155,7 @@ type predicate struct {
 // New returns an index that has seen no block.
 func New() *Index {
 	return &Index{
+		names:      map[string]string{},
 		ticks:      map[string]int64{},
 		patients:   map[record.ID]*patient{},
 		devices:    map[record.ID]*device{},

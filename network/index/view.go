@@ -70,7 +70,7 @@ func (ix *Index) Device(id record.ID) (record.DeviceState, []string, bool, bool)
 		return record.DeviceState{}, nil, false, false
 	}
 	for _, m := range ix.epochOf(d).Members {
-		if d.acks[m.MSP] {
+		if slices.Contains(d.acks, m.MSP) {
 			acknowledged = append(acknowledged, m.MSP)
 		}
 	}
@@ -97,7 +97,7 @@ func (ix *Index) Acknowledged(device record.ID, member string) bool {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	d := ix.devices[device]
-	return d != nil && d.acks[member]
+	return d != nil && slices.Contains(d.acks, member)
 }
 
 // PieceKey returns the ledger's record of the PRF key of an epoch's piece.
@@ -122,13 +122,10 @@ func (ix *Index) Batches(from int) []Batch {
 		return nil
 	}
 	out := make([]Batch, 0, len(ix.batchOrder)-from)
-	for _, id := range ix.batchOrder[from:] {
-		b := ix.batches[id]
-		v := Batch{ID: id, Pointers: make([]record.Pointer, len(b.pointers))}
-		for i, p := range b.pointers {
-			if p != nil {
-				v.Pointers[i] = p.state.Signed.Pointer
-			}
+	for _, b := range ix.batchOrder[from:] {
+		v := Batch{ID: b.id, Pointers: make([]record.Pointer, len(b.pointers))}
+		for i := range b.pointers {
+			v.Pointers[i] = ix.pointer(&b.pointers[i])
 		}
 		out = append(out, v)
 	}
@@ -144,8 +141,8 @@ func (ix *Index) Vouched(batchID record.ID, member string) ([]byte, bool) {
 	if b == nil {
 		return nil, false
 	}
-	post, ok := b.posts[member]
-	if !ok {
+	post := b.post(member)
+	if post == nil {
 		return nil, false
 	}
 	for i := range b.pointers {

@@ -1,0 +1,83 @@
+package index
+
+import (
+	"os"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// filled is an index of n devices with rows of the given hours, anchored in batches
+// of an hour's rows and found by two members, and with consents. The blocks are
+// not kept.
+func filled(t testing.TB, n int, hours int64) *Index {
+	t.Helper()
+	ix, l := New(), newLedger()
+	cut := func() {
+		l.cut()
+		last := l.blocks[len(l.blocks)-1]
+		if err := ix.Apply(last); err != nil {
+			t.Fatal(err)
+		}
+		last.Txs = nil
+	}
+	for i := range n {
+		l.patient()
+		p := l.patients[i]
+		d := l.device(p, day0, metric)
+		for _, m := range members {
+			l.ack(d.ID, m)
+		}
+		l.consent(l.permit(p, members[0], hour0, hour0+hours))
+		l.consents = nil
+		if i%500 == 499 || i == n-1 {
+			cut()
+		}
+	}
+	var ids []record.ID
+	for _, d := range l.devices {
+		ids = append(ids, d.ID)
+	}
+	for h := hour0; h < hour0+hours; h++ {
+		for some := range slices.Chunk(ids, 250) {
+			l.anchorAll(some, h)
+			for _, m := range members[:2] {
+				l.available(len(l.batches)-1, m, ^uint64(0))
+			}
+			cut()
+			clear(l.anchored)
+		}
+	}
+	return ix
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// An institution holds this for every row of every device, so it is what bounds
+// how long a network can run on a small machine.
+func TestARowTakesLittleMemory(t *testing.T) {
+	n := 500
+	if os.Getenv("VITALVEIL_SOAK") != "" {
+		n = 10_000
+	}
+	before := heap()
+	ix := filled(t, n, 24)
+	used := heap() - before
+	rows := ix.Counts().Available
+	if rows != 24*n {
+		t.Fatalf("%d rows count, want %d", rows, 24*n)
+	}
+	perRow := used / uint64(rows)
+	t.Logf("%d rows of %d devices: %.1f MB, %d bytes for each row", rows, n, float64(used)/1e6, perRow)
+	if perRow > 350 {
+		t.Errorf("a row takes %d bytes, with its share of everything else", perRow)
+	}
+}
