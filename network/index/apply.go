@@ -171,10 +171,7 @@ func (ix *Index) putPatient(w write) error {
 		p.state = s
 		return nil
 	}
-	ix.patients[s.ID] = &patient{
-		state: s, consents: map[record.ID][]version{}, designated: map[string][]designation{},
-		spentBy: map[string]uint64{}, opened: map[string]*Hours{},
-	}
+	ix.patients[s.ID] = &patient{state: s}
 	ix.patientOrder = append(ix.patientOrder, s.ID)
 	return nil
 }
@@ -241,15 +238,44 @@ func (ix *Index) putDesignation(w write) error {
 		return fmt.Errorf("designation for unknown patient %s", id)
 	}
 	sort.SliceStable(list, func(i, j int) bool { return list[i].FromDay < list[j].FromDay })
-	p.designated = map[string][]designation{}
+	p.designated = nil
 	for _, d := range list {
 		for _, metric := range d.Metrics {
-			days := p.designated[metric]
-			if n := len(days); n > 0 && days[n-1].fromDay == d.FromDay {
-				days = days[:n-1]
-			}
-			p.designated[metric] = append(days, designation{d.FromDay, d.Device})
+			p.designate(ix.name(metric), designation{d.FromDay, d.Device})
 		}
 	}
 	return nil
+}
+
+func (p *patient) designate(metric string, d designation) {
+	i := slices.IndexFunc(p.designated, func(s schedule) bool { return s.metric == metric })
+	if i < 0 {
+		p.designated = append(p.designated, schedule{metric, []designation{d}})
+		return
+	}
+	days := p.designated[i].days
+	if n := len(days); days[n-1].fromDay == d.fromDay {
+		days = days[:n-1]
+	}
+	p.designated[i].days = append(days, d)
+}
+
+// devicesFor returns the devices for a metric in order of their first days.
+func (p *patient) devicesFor(metric string) []designation {
+	for _, s := range p.designated {
+		if s.metric == metric {
+			return s.days
+		}
+	}
+	return nil
+}
+
+// name returns one copy of a text that very many records have in common, such as
+// the name of a member or of a metric.
+func (ix *Index) name(s string) string {
+	if known, ok := ix.names[s]; ok {
+		return known
+	}
+	ix.names[s] = s
+	return s
 }

@@ -126,6 +126,9 @@ func (ix *Index) debit(q *query, opens bool) {
 func (ix *Index) charge(q *query, rows []record.CohortMember) {
 	for _, p := range ix.owners(rows) {
 		p.spent += q.state.Ask.Rho
+		if p.spentBy == nil {
+			p.spentBy = map[string]uint64{}
+		}
 		p.spentBy[q.state.Asker] += q.state.Ask.Rho
 	}
 	if !q.state.Exact {

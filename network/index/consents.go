@@ -22,7 +22,8 @@ func closing(block uint64) Position { return Position{Block: block, Index: math.
 func (p *patient) documents(until Position) ([]consent.Document, bool) {
 	out := make([]consent.Document, 0, len(p.consents))
 	known := true
-	for _, versions := range p.consents { // sorted below
+	for _, c := range p.consents { // sorted below
+		versions := c.versions
 		i := sort.Search(len(versions), func(i int) bool { return !before(versions[i].at, until) })
 		if i == 0 || p.over(versions[i-1], until) {
 			continue
@@ -106,8 +107,8 @@ func (ix *Index) changes(p *patient, from, until uint64, since int64) []uint64 {
 	for _, c := range p.changes {
 		add(c.at.Block)
 	}
-	for _, versions := range p.consents { // sorted below
-		for _, v := range versions {
+	for _, c := range p.consents { // sorted below
+		for _, v := range c.versions {
 			add(v.at.Block)
 			for _, t := range []int64{v.signed.Document.NotBefore, v.signed.Document.Expires} {
 				if t <= since || t > ix.now {

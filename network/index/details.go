@@ -51,10 +51,23 @@ func (ix *Index) putConsent(w write) error {
 		} else {
 			ix.gaps = append(ix.gaps, Gap{Block: w.at.Block, Patient: p.state.ID, Consent: s.Entry.ID, Version: s.Entry.Version})
 		}
-		p.consents[s.Entry.ID] = append(p.consents[s.Entry.ID], v)
+		c := p.agreement(s.Entry.ID)
+		c.versions = append(c.versions, v)
 		return nil
 	}
 	return errors.New("a consent without details, which no contract records")
+}
+
+// agreement returns the patient's consent of this name, a new one if there is none.
+func (p *patient) agreement(id record.ID) *agreement {
+	for _, c := range p.consents {
+		if c.id == id {
+			return c
+		}
+	}
+	c := &agreement{id: id}
+	p.consents = append(p.consents, c)
+	return c
 }
 
 // fill takes a version's details if they are the ones that were hashed.
@@ -108,7 +121,7 @@ func (ix *Index) supply(block uint64, private network.PrivateWrite) (bool, error
 		if g.Block != block || chaincode.ConsentDetailsKey(g.Consent, g.Version) != private.Key {
 			continue
 		}
-		versions := ix.patients[g.Patient].consents[g.Consent]
+		versions := ix.patients[g.Patient].agreement(g.Consent).versions
 		if err := versions[g.Version-1].fill(ix.genesis.Network, private.Value); err != nil {
 			return false, err
 		}

@@ -85,9 +85,9 @@ func (ix *Index) noteLeaving(p *patient, q *query, members []record.CohortMember
 
 // forget drops what the patient's consents said.
 func (p *patient) forget() {
-	for _, versions := range p.consents { // each by itself
-		for i := range versions {
-			versions[i].signed, versions[i].known = consent.Signed{}, false
+	for _, c := range p.consents {
+		for i := range c.versions {
+			c.versions[i].signed, c.versions[i].known = consent.Signed{}, false
 		}
 	}
 }

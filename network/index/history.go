@@ -79,9 +79,9 @@ func (ix *Index) History(patientID record.ID) ([]Entry, error) {
 		return nil, fault.New(fault.NotFound, "no patient %s", patientID)
 	}
 	var out []Entry
-	for _, versions := range p.consents { // sorted below
-		for _, v := range versions {
-			c := ix.consentVersion(p, v, uint32(len(versions)))
+	for _, agreed := range p.consents { // sorted below
+		for _, v := range agreed.versions {
+			c := ix.consentVersion(p, v, uint32(len(agreed.versions)))
 			out = append(out, Entry{Kind: EntryConsent, Time: v.time, At: v.at, Tx: v.tx, Consent: c})
 		}
 	}
@@ -150,8 +150,8 @@ func (ix *Index) Consents(patientID record.ID) ([]consent.Signed, error) {
 		return nil, fault.New(fault.NotFound, "no patient %s", patientID)
 	}
 	out := make([]consent.Signed, 0, len(p.consents))
-	for _, versions := range p.consents { // sorted below
-		if v := versions[len(versions)-1]; v.known {
+	for _, c := range p.consents { // sorted below
+		if v := c.versions[len(c.versions)-1]; v.known {
 			out = append(out, v.signed)
 		}
 	}

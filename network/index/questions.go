@@ -83,7 +83,7 @@ func (p *patient) designatedHours(q question) []span {
 // designatedFor is designatedHours for one metric, in order of hours.
 func (p *patient) designatedFor(metric string, from, until int64) []span {
 	var out []span
-	list := p.designated[metric]
+	list := p.devicesFor(metric)
 	for i, d := range list {
 		s := span{d.device, max(d.fromDay*24, from), until}
 		if i+1 < len(list) {
@@ -123,6 +123,9 @@ func (p *patient) wasOpened(q question, hours [][2]int64) bool {
 
 // open notes that an exact query has opened hours of the metrics.
 func (p *patient) open(metrics []string, hours [][2]int64) {
+	if p.opened == nil {
+		p.opened = map[string]*Hours{}
+	}
 	for _, metric := range metrics {
 		if p.opened[metric] == nil {
 			p.opened[metric] = &Hours{}

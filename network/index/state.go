@@ -63,16 +63,21 @@ type timeAt struct {
 // patient is what the ledger knows about one patient.
 type patient struct {
 	state    record.Patient
-	consents map[record.ID][]version
+	consents []*agreement // in the order of their first versions
 	changes  []keysChange // of the patient's keys, in ledger order
-	// designated: per metric, the devices in order of their first day.
-	designated map[string][]designation
+	designated []schedule // one for each metric
 	spent      uint64            // micro-zCDP over all askers
 	spentBy    map[string]uint64 // by asker
 	opened     map[string]*Hours // per metric: hours that exact queries have opened
 	queries    []string          // that included the patient at attempt 0, ledger order
 	predicates []string
 	erased     *erasure // nil: not erased
+}
+
+// agreement is a consent: its versions, the first first.
+type agreement struct {
+	id       record.ID
+	versions []version
 }
 
 // version is one version of a consent and where it was accepted.
@@ -90,6 +95,12 @@ type keysChange struct {
 	at    Position
 	tx    string
 	state chaincode.KeysState
+}
+
+// schedule is a patient's devices for a metric, in order of their first days.
+type schedule struct {
+	metric string
+	days   []designation
 }
 
 // designation makes device the patient's device for a metric from a day on.
