@@ -85,11 +85,12 @@ func (ix *Index) candidateRows(p *patient, q question, only [2]int64) []record.C
 		byDevice[span.device].AddAll(rows)
 	}
 	var out []record.CohortMember
-	for id, h := range byDevice { // sorted by who asks
+	for id, h := range byDevice { // sorted below
 		out = append(out, record.CohortMember{
 			Device: id, Ranges: h.Ranges(), Corrections: ix.devices[id].corrected.within(h.ranges),
 		})
 	}
+	sortMembers(out)
 	return out
 }
 

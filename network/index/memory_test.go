@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"os"
 	"runtime"
 	"slices"
@@ -80,4 +81,31 @@ func TestARowTakesLittleMemory(t *testing.T) {
 	if perRow > 350 {
 		t.Errorf("a row takes %d bytes, with its share of everything else", perRow)
 	}
+}
+
+// BenchmarkSave and its other half show how long blocks wait, and a restart.
+func BenchmarkSave(b *testing.B) {
+	ix := filled(b, 1000, 24)
+	var buf bytes.Buffer
+	perRow := func(b *testing.B) {
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/24_000, "ns/row")
+		b.ReportMetric(float64(buf.Len())/24_000, "bytes/row")
+	}
+	b.Run("save", func(b *testing.B) {
+		for b.Loop() {
+			buf.Reset()
+			if err := ix.Save(&buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+		perRow(b)
+	})
+	b.Run("load", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := Load(bytes.NewReader(buf.Bytes())); err != nil {
+				b.Fatal(err)
+			}
+		}
+		perRow(b)
+	})
 }

@@ -18,7 +18,14 @@ type Position struct {
 // Index is the state after the blocks applied so far. It is safe for one
 // writer (Apply) and any number of readers.
 type Index struct {
-	mu       sync.RWMutex
+	mu sync.RWMutex
+	reading
+	names map[string]string // texts that many records have in common
+	trees forest
+}
+
+// reading is what was read off the ledger.
+type reading struct {
 	genesis  *record.Genesis
 	layout   uint32          // of the state at this height; 0: not said yet
 	schema   *privacy.Schema // of the genesis
@@ -49,9 +56,6 @@ type Index struct {
 	txs, invalid int
 	anchored     int
 	available    int
-
-	names map[string]string // texts that many records have in common
-	trees forest
 }
 
 // timeAt notes that ledger time became now in block.
@@ -165,8 +169,7 @@ type predicate struct {
 
 // New returns an index that has seen no block.
 func New() *Index {
-	return &Index{
-		names:      map[string]string{},
+	return &Index{names: map[string]string{}, reading: reading{
 		ticks:      map[string]int64{},
 		patients:   map[record.ID]*patient{},
 		devices:    map[record.ID]*device{},
@@ -176,5 +179,5 @@ func New() *Index {
 		studies:    map[string]record.StudyState{},
 		queries:    map[string]*query{},
 		predicates: map[string]*predicate{},
-	}
+	}}
 }
