@@ -2,7 +2,8 @@
 // writes small files so that a crash leaves the old content or the new.
 //
 // Entry points: Claim takes a directory for one kind of state, Check looks at one
-// without changing it, WriteFile and ReadFile handle the small files in it.
+// without changing it, WriteFile and ReadFile handle the small files in it, Write
+// the large ones.
 //
 // Promise: a directory that a newer program wrote is refused and left alone; a
 // directory that holds something else is not adopted.
@@ -97,14 +98,25 @@ func ReadFile(path string, max int64) ([]byte, error) {
 // WriteFile replaces a file with mode 0600, atomically and durably: readers see
 // the old content or the new one, also after a crash.
 func WriteFile(path string, data []byte) error {
+	return Write(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Write is WriteFile for content that is too long to be held at once. What content
+// wrote before it failed is dropped.
+func Write(path string, content func(io.Writer) error) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := content(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {

@@ -22,6 +22,9 @@ import (
 func (ix *Index) Apply(b *network.Block) error {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
+	if ix.broken {
+		return fault.New(fault.Internal, "block %d was applied in part: this index is of no use", ix.height)
+	}
 	if b.Number != ix.height {
 		return fault.New(fault.Conflict, "block %d comes next, not %d", ix.height, b.Number)
 	}
@@ -36,6 +39,7 @@ func (ix *Index) Apply(b *network.Block) error {
 			continue
 		}
 		if err := ix.applyTx(tx, Position{b.Number, tx.Index}); err != nil {
+			ix.broken = true
 			return fault.New(fault.Internal, "block %d, transaction %d (%s): %w", b.Number, tx.Index, tx.ID, err)
 		}
 	}

@@ -19,10 +19,14 @@ const savedMagic = "vitalveil index 1"
 // Save writes the index, so that Load need not read the ledger from the first
 // block. Equal indexes are written as equal bytes. It has what consents say, which
 // is not on the chain: keep it as secret as those, and replace it when a patient is
-// erased. Blocks wait until it is written, so w should be quick.
+// erased. Blocks wait until it is written, so w should be quick. An index that has
+// refused a write (Apply) is fault.Internal.
 func (ix *Index) Save(w io.Writer) error {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
+	if ix.broken {
+		return fault.New(fault.Internal, "block %d was applied in part: this index is of no use", ix.height)
+	}
 	c := saving(w)
 	ix.code(c)
 	c.end()

@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -174,6 +175,25 @@ func TestOnlyAnIndexThatHasReadNothingResumes(t *testing.T) {
 	}
 	if !bytes.Equal(saved(t, loaded(t, saved(t, New()))), saved(t, New())) {
 		t.Error("an empty index is not loaded as it was saved")
+	}
+}
+
+// A block that was refused halfway has changed the index, so that it is not to be
+// trusted, now or after a restart.
+func TestAnIndexThatRefusedABlockIsNotSaved(t *testing.T) {
+	l := newLedger()
+	l.ready(1)
+	ix := apply(t, l.blocks)
+	l.patient()
+	l.tx(put(chaincode.AckKey(record.RandomID(), members[0]), chaincode.Acknowledged{Device: record.RandomID()}))
+	l.cut()
+	for range 2 {
+		if err := ix.Apply(l.blocks[len(l.blocks)-1]); fault.Of(err) != fault.Internal {
+			t.Errorf("the block: %v", err)
+		}
+	}
+	if err := ix.Save(io.Discard); fault.Of(err) != fault.Internal {
+		t.Errorf("saved: %v", err)
 	}
 }
 

@@ -20,8 +20,9 @@ type Position struct {
 type Index struct {
 	mu sync.RWMutex
 	reading
-	names map[string]string // texts that many records have in common
-	trees forest
+	broken bool              // a block was applied in part
+	names  map[string]string // texts that many records have in common
+	trees  forest
 }
 
 // reading is what was read off the ledger.
@@ -66,10 +67,10 @@ type timeAt struct {
 
 // patient is what the ledger knows about one patient.
 type patient struct {
-	state    record.Patient
-	consents []*agreement // in the order of their first versions
-	changes  []keysChange // of the patient's keys, in ledger order
-	designated []schedule // one for each metric
+	state      record.Patient
+	consents   []*agreement      // in the order of their first versions
+	changes    []keysChange      // of the patient's keys, in ledger order
+	designated []schedule        // one for each metric
 	spent      uint64            // micro-zCDP over all askers
 	spentBy    map[string]uint64 // by asker
 	opened     map[string]*Hours // per metric: hours that exact queries have opened

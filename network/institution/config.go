@@ -77,6 +77,7 @@ type Institution struct {
 	standings *standings
 	log       *slog.Logger
 	checked   *verdicts
+	saved     checkpoints
 	seeding   sync.Mutex // while seeds are stored, or deleted for good
 
 	mu     sync.Mutex
@@ -126,7 +127,7 @@ func New(cfg Config) (*Institution, error) {
 	}
 	in.secrets = newSecrets(params, in.context, in.vault)
 	in.sums = newKeySums(in.secrets, in.index.DeviceIDs, in.log)
-	if err := errors.Join(in.claimState(), in.sums.load(), in.openColumns()); err != nil {
+	if err := errors.Join(in.claimState(), in.sums.load(), in.openColumns(), in.openCheckpoints()); err != nil {
 		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.Close())
 	}
 	return in, nil

@@ -47,16 +47,20 @@ func (d *detailDuty) work(ctx context.Context, in *Institution) error {
 	return err
 }
 
-// keepErasures deletes what this process holds of erased patients and then reports
-// it. What is left to do is read off the ledger and this process's own notes, so it
+// keepErasures deletes what this process holds of erased patients, first of all in
+// its checkpoint, and then reports it. What is left to do is read off the ledger and this process's own notes, so it
 // is done after a crash, and again after the state was restored from a copy that
 // still has the seeds.
 func (in *Institution) keepErasures(ctx context.Context) error {
+	erasures := in.index.Erasures(0)
+	if err := in.forgetInCheckpoint(len(erasures)); err != nil {
+		return err
+	}
 	if in.ended() {
 		return nil // all seeds go with the epoch
 	}
 	var all error
-	for _, e := range in.index.Erasures(0) {
+	for _, e := range erasures {
 		mine := in.served(e.State.Devices)
 		if len(mine) == 0 && len(e.State.Devices) > 0 {
 			continue // another process of this member's holds their seeds, if any does

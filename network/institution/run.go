@@ -34,6 +34,7 @@ func (in *Institution) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.follow(ctx) })
 	g.Go(func() error { return in.serve(ctx) })
+	g.Go(func() error { return in.keepCheckpoint(ctx) })
 	duties := []struct {
 		name string
 		work func(context.Context) error
@@ -55,6 +56,7 @@ func (in *Institution) Run(ctx context.Context) error {
 		g.Go(func() error { return in.tickAlong(ctx) })
 	}
 	err := g.Wait()
+	in.lastCheckpoint()
 	if cerr := in.peers.close(); cerr != nil {
 		in.log.Warn("closing connections", "err", cerr)
 	}
@@ -64,9 +66,13 @@ func (in *Institution) Run(ctx context.Context) error {
 	return err
 }
 
-// follow feeds the index. The ledger's stream may break and is taken up again;
+// follow feeds the index, from the checkpoint on. The ledger's stream may break and is taken up again;
 // a block that the index refuses ends everything.
 func (in *Institution) follow(ctx context.Context) error {
+	if err := in.resume(ctx); err != nil {
+		in.fail(err)
+		return err
+	}
 	pause := firstPause
 	for ctx.Err() == nil {
 		for block, err := range in.cfg.Client.Blocks(ctx, in.index.Height()) {
