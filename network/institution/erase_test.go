@@ -109,6 +109,7 @@ func TestAnErasureSurvivesACrashBetweenDeletionAndReport(t *testing.T) {
 	}
 	w.erase(gone)
 	w.down(hospitalB)
+	w.dropCheckpoint(hospitalB) // it reads the ledger again
 	w.up(hospitalB)
 	w.up(association)
 	for _, s := range w.allReport(gone).Reports {

@@ -1,0 +1,255 @@
+package institution
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// watched is a client that notes from which blocks on the ledger was read.
+type watched struct {
+	network.Client
+	mu    sync.Mutex
+	first []uint64
+	// forged: the first block that is read has another hash.
+	forged bool
+}
+
+func (c *watched) Blocks(ctx context.Context, from uint64) iter.Seq2[*network.Block, error] {
+	c.mu.Lock()
+	c.first = append(c.first, from)
+	forge := c.forged && len(c.first) == 1
+	c.mu.Unlock()
+	if !forge {
+		return c.Client.Blocks(ctx, from)
+	}
+	return func(yield func(*network.Block, error) bool) {
+		for b, err := range c.Client.Blocks(ctx, from) {
+			other := *b
+			other.Hash[0] ^= 1
+			if !yield(&other, err) {
+				return
+			}
+		}
+	}
+}
+
+func (c *watched) read() []uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.first)
+}
+
+// checkpoint returns the path of the one checkpoint of a member.
+func (w *world) checkpoint(member int) string {
+	w.t.Helper()
+	files := must(filepath.Glob(filepath.Join(w.config(member).Dir, checkpointFolder, "*")))
+	if len(files) != 1 {
+		w.t.Fatalf("%s has %d checkpoints", msps[member], len(files))
+	}
+	return files[0]
+}
+
+func (w *world) check(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) dropCheckpoint(member int) {
+	w.t.Helper()
+	if err := os.Remove(w.checkpoint(member)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// restarted starts a member again and returns where it read the ledger.
+func (w *world) restarted(member int, forged bool) (*Institution, []uint64) {
+	w.t.Helper()
+	client := &watched{Client: w.ledger.Client(w.ids[member]), forged: forged}
+	in := w.up(member, func(c *Config) { c.Client = client })
+	w.wait("it has read the ledger", func() bool { return in.Index().Height() == w.ledger.Height() })
+	return in, client.read()
+}
+
+func savedBytes(t *testing.T, in *Institution) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := in.Index().Save(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// A member that restarts reads the blocks after its checkpoint, and the one before
+// to see that it is the same ledger. One whose checkpoint is lost, damaged, of
+// another ledger or unreadable reads all blocks, and ends up the same.
+func TestARestartGoesOnFromTheCheckpoint(t *testing.T) {
+	w := settledWorld(t, 3)
+	w.down(hospitalB)
+	at := w.ledger.Height()
+	w.tick(w.members[hospitalA].Index().Time() + 5)
+	cases := []struct {
+		name   string
+		harm   func(path string)
+		forged bool
+		first  []uint64
+	}{
+		{"untouched", func(string) {}, false, []uint64{at - 1, at}},
+		{"lost", func(p string) { w.check(os.Remove(p)) }, false, []uint64{0}},
+		{"damaged", func(p string) { flip(t, p) }, false, []uint64{0}},
+		{"cut off", func(p string) { w.check(os.Truncate(p, 1000)) }, false, []uint64{0}},
+		{"of another ledger", func(string) {}, true, []uint64{w.ledger.Height() - 1, 0}},
+	}
+	for i, c := range cases {
+		c.harm(w.checkpoint(hospitalB))
+		in, first := w.restarted(hospitalB, c.forged)
+		if i == 0 {
+			first = first[:min(2, len(first))]
+		}
+		if !slices.Equal(first, c.first) {
+			t.Errorf("%s: it read the ledger from %v, want %v", c.name, first, c.first)
+		}
+		w.wait("all have read the same", func() bool { return w.members[hospitalA].Index().Height() == in.Index().Height() })
+		if !bytes.Equal(savedBytes(t, in), savedBytes(t, w.members[hospitalA].Institution)) {
+			t.Errorf("%s: it has read something else than who was never stopped", c.name)
+		}
+		w.down(hospitalB)
+	}
+	if n := strings.Count(w.log.String(), "the checkpoint is of no use"); n != 4 {
+		t.Errorf("%d warnings, want 4", n)
+	}
+}
+
+func flip(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A crash at any point leaves the old checkpoint or the new one. Whatever else is
+// in the folder is removed at the next start.
+func TestACrashLeavesOneCheckpoint(t *testing.T) {
+	w := settledWorld(t, 1)
+	w.down(association)
+	path := w.checkpoint(association)
+	for _, name := range []string{".half-written-1", record.RandomID().String()} { // before and after the rename
+		w.check(os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte("x"), 0o600))
+	}
+	in := must(New(w.config(association)))
+	defer in.Close()
+	if w.checkpoint(association) != path {
+		t.Error("another checkpoint is left")
+	}
+	if ix, err := in.readCheckpoint(); err != nil || ix == nil {
+		t.Errorf("it does not load: %v", err)
+	}
+}
+
+// TestAttackErasedPatientInACheckpoint: what an erased patient's consents said is
+// read from a member's checkpoint, or from a copy of the one before with the
+// member's keys. And no member says that it has erased while it has not.
+func TestAttackErasedPatientInACheckpoint(t *testing.T) {
+	w := settledWorld(t, 2)
+	gone, left := w.patients[0], w.patients[1]
+	in := w.members[hospitalB].Institution
+	if err := in.saveIndex(); err != nil {
+		t.Fatal(err)
+	}
+	before := w.checkpoint(hospitalB)
+	copied := must(os.ReadFile(before))
+	if bytes.Contains(copied, []byte(gone.id.String())) {
+		t.Fatal("the checkpoint is not sealed")
+	}
+	folder := filepath.Dir(before)
+	w.check(os.Rename(folder, folder+"-away")) // the new one cannot be written
+	w.erase(gone)
+	w.wait("the two others report", func() bool { return len(w.receipt(gone).Reports) == 2 })
+	w.wait("the duty fails", func() bool { return strings.Contains(w.log.String(), "duty=erasures") })
+	if reported(w.receipt(gone), msps[hospitalB]) {
+		t.Fatal("it reports an erasure while the details are in its checkpoint")
+	}
+	w.check(os.Rename(folder+"-away", folder))
+	w.allReport(gone)
+	if w.checkpoint(hospitalB) == before {
+		t.Fatal("the old checkpoint is still there")
+	}
+	ix, err := in.readCheckpoint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if docs, err := ix.Consents(gone.id); err != nil || len(docs) != 0 {
+		t.Errorf("the checkpoint has the consents %+v (%v)", docs, err)
+	}
+	if docs, err := ix.Consents(left.id); err != nil || len(docs) == 0 {
+		t.Errorf("it lacks the other patient's: %v", err)
+	}
+	if names := must(in.vault.names(checkpointPrefix)); len(names) != 1 || names[0] == checkpointPrefix+filepath.Base(before) {
+		t.Errorf("keys of checkpoints: %v", names)
+	}
+}
+
+func sealedFile(t *testing.T, clear, key []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := must(newSealingWriter(&b, key))
+	for rest := clear; len(rest) > 0; {
+		n := min(len(rest), 1+len(clear)/7)
+		must(w.Write(rest[:n]))
+		rest = rest[n:]
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestSealedFilesOpenWhole(t *testing.T) {
+	key := bytes.Repeat([]byte{7}, 32)
+	for _, n := range []int{0, 1, sealedPiece - 1, sealedPiece, sealedPiece + 1, 3 * sealedPiece} {
+		clear := bytes.Repeat([]byte("readings"), n/8+1)[:n]
+		r := must(newOpeningReader(bytes.NewReader(sealedFile(t, clear, key)), key))
+		got, err := io.ReadAll(r)
+		if err != nil || !bytes.Equal(got, clear) {
+			t.Errorf("%d bytes: %d come back, %v", n, len(got), err)
+		}
+	}
+}
+
+func TestAttackSealedFileInOtherPieces(t *testing.T) {
+	key := bytes.Repeat([]byte{7}, 32)
+	clear := bytes.Repeat([]byte("readings"), 3*sealedPiece/8)
+	good := sealedFile(t, clear, key)
+	const piece = sealedPiece + 16
+	swapped := slices.Concat(good[piece:2*piece], good[:piece], good[2*piece:])
+	flipped := bytes.Clone(good)
+	flipped[piece+3] ^= 1
+	for name, bad := range map[string][]byte{
+		"cut between pieces": good[:2*piece], "cut": good[:2*piece+9], "nothing": nil, "swapped": swapped, "flipped": flipped,
+		"a piece left out": slices.Concat(good[:piece], good[2*piece:]), "more": append(bytes.Clone(good), 1),
+		"another key's": sealedFile(t, clear, bytes.Repeat([]byte{8}, 32)),
+	} {
+		r := must(newOpeningReader(bytes.NewReader(bad), key))
+		if got, err := io.ReadAll(r); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%s: %d bytes were opened", name, len(got))
+		}
+	}
+}
