@@ -3,7 +3,8 @@
 // (block, transaction) order, valid transactions only.
 //
 // Entry points: New makes an empty index, Apply feeds it the next block, Cohort
-// answers who is in a query, Stale whether a member has withdrawn since.
+// answers who is in a query, Stale whether a member has withdrawn since, Save and
+// Load spare a restart the blocks.
 //
 // Why it exists: a query must mean the same for every institution, so a cohort
 // is the function of the ledger at one place: everything before the query's own
@@ -23,7 +24,8 @@
 // patients never come: docs/life-of-an-erasure.md says what follows.
 //
 // Promise: the result depends on the blocks alone, not on when or in which
-// portions they were applied. Nothing is stored: an index is rebuilt from the
-// first block at every start (about 20,000 pointers take well under a second;
-// a checkpoint would be the next step for ledgers of many millions).
+// portions they were applied, nor on where it was saved and loaded in between: Save
+// writes what was read, Load and Resume go on from it, and equal indexes are saved
+// as equal bytes. What is in a saved index that is not on the chain is what consents
+// say. It is kept in memory as a whole, some 270 bytes for each row.
 package index

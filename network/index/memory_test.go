@@ -10,6 +10,14 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
+// many devices: 10,000 with VITALVEIL_SOAK=1.
+func many() int {
+	if os.Getenv("VITALVEIL_SOAK") != "" {
+		return 10_000
+	}
+	return 500
+}
+
 // filled is an index of n devices with rows of the given hours, anchored in batches
 // of an hour's rows and found by two members, and with consents. The blocks are
 // not kept.
@@ -65,10 +73,7 @@ func heap() uint64 {
 // An institution holds this for every row of every device, so it is what bounds
 // how long a network can run on a small machine.
 func TestARowTakesLittleMemory(t *testing.T) {
-	n := 500
-	if os.Getenv("VITALVEIL_SOAK") != "" {
-		n = 10_000
-	}
+	n := many()
 	before := heap()
 	ix := filled(t, n, 24)
 	used := heap() - before
@@ -85,11 +90,12 @@ func TestARowTakesLittleMemory(t *testing.T) {
 
 // BenchmarkSave and its other half show how long blocks wait, and a restart.
 func BenchmarkSave(b *testing.B) {
-	ix := filled(b, 1000, 24)
+	n := many()
+	ix := filled(b, n, 24)
 	var buf bytes.Buffer
 	perRow := func(b *testing.B) {
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/24_000, "ns/row")
-		b.ReportMetric(float64(buf.Len())/24_000, "bytes/row")
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(24*n), "ns/row")
+		b.ReportMetric(float64(buf.Len())/float64(24*n), "bytes/row")
 	}
 	b.Run("save", func(b *testing.B) {
 		for b.Loop() {

@@ -31,7 +31,10 @@
 // acknowledged, piece keys before they are posted, answers before they are
 // sent; a restarted institution gives the same bytes again. Sums of device secrets
 // and rows by metric and day are kept to save time; what is lost or damaged of them
-// is made again from seeds and blobs. Everything else is read from the ledger anew.
+// is made again from seeds and blobs. Everything else is read from the ledger anew,
+// from the newest checkpoint on: the index is written every minute or more and at
+// the end, sealed, and replaced before an erasure is reported. A checkpoint that is
+// lost, damaged, of another version or of another ledger is not used.
 //
 // Not promised here: the asker learns the release, and asks again what noise and
 // budgets allow. That nobody asks too much is for the chaincode (budgets) and
