@@ -173,8 +173,9 @@ func codeDoc[T any](c *codec, v *T) {
 	}
 }
 
-// list codes a slice by what each does with an element. What is allocated while
-// reading grows with what was read, not with the number that stands before it.
+// list codes a slice by what each does with an element; without elements it is read
+// as nil. What is allocated while reading grows with what was read, but for a few
+// elements, and not with the number that stands before it.
 func list[T any, S ~[]T](c *codec, v *S, each func(*T)) {
 	n := uint64(len(*v))
 	c.uint64(&n)
@@ -184,13 +185,17 @@ func list[T any, S ~[]T](c *codec, v *S, each func(*T)) {
 		}
 		return
 	}
-	*v = nil
-	for ; n > 0 && c.err == nil; n-- {
-		var e T
-		each(&e)
-		*v = append(*v, e)
+	if *v = nil; n == 0 || c.err != nil {
+		return
 	}
-	*v = slices.Clip(*v)
+	*v = make(S, 0, min(n, record.MaxBatch))
+	for ; n > 0 && c.err == nil; n-- {
+		*v = append(*v, *new(T))
+		each(&(*v)[len(*v)-1])
+	}
+	if cap(*v) > record.MaxBatch {
+		*v = append(make(S, 0, len(*v)), *v...) // without the room for more
+	}
 }
 
 // table codes a map in ascending order of its keys; without entries it is read as

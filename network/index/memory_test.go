@@ -74,18 +74,28 @@ func heap() uint64 {
 // how long a network can run on a small machine.
 func TestARowTakesLittleMemory(t *testing.T) {
 	n := many()
-	before := heap()
-	ix := filled(t, n, 24)
-	used := heap() - before
-	rows := ix.Counts().Available
-	if rows != 24*n {
-		t.Fatalf("%d rows count, want %d", rows, 24*n)
+	var file bytes.Buffer
+	measure := func(how string, open func() *Index) {
+		before := heap()
+		ix := open()
+		used := heap() - before
+		rows := ix.Counts().Available
+		if rows != 24*n {
+			t.Fatalf("%s: %d rows count, want %d", how, rows, 24*n)
+		}
+		perRow := used / uint64(rows)
+		t.Logf("%s: %d rows of %d devices: %.1f MB, %d bytes for each row", how, rows, n, float64(used)/1e6, perRow)
+		if perRow > 350 {
+			t.Errorf("%s: a row takes %d bytes, with its share of everything else", how, perRow)
+		}
+		if file.Len() == 0 {
+			if err := ix.Save(&file); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	perRow := used / uint64(rows)
-	t.Logf("%d rows of %d devices: %.1f MB, %d bytes for each row", rows, n, float64(used)/1e6, perRow)
-	if perRow > 350 {
-		t.Errorf("a row takes %d bytes, with its share of everything else", perRow)
-	}
+	measure("read", func() *Index { return filled(t, n, 24) })
+	measure("loaded", func() *Index { return loaded(t, file.Bytes()) })
 }
 
 // BenchmarkSave and its other half show how long blocks wait, and a restart.
