@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"io"
 	"reflect"
 	"slices"
 	"testing"
@@ -469,12 +470,22 @@ func TestIndexIsSafeForReadersWhileBlocksCome(t *testing.T) {
 				}
 			}
 		}()
+		stored := make(chan struct{})
+		go func() {
+			defer close(stored)
+			for ix.Height() < uint64(len(l.blocks)) {
+				if err := ix.Save(io.Discard); err != nil {
+					panic(err)
+				}
+			}
+		}()
 		for _, b := range l.blocks {
 			if err := ix.Apply(b); err != nil {
 				t.Fatal(err)
 			}
 		}
 		<-done
+		<-stored
 	})
 }
 

@@ -188,7 +188,7 @@ func (in *Institution) resume(ctx context.Context) error {
 	}
 	if err != nil {
 		in.log.Warn("the checkpoint is of no use; reading the ledger from its first block", "err", err)
-		return nil
+		return in.dropCheckpoint()
 	}
 	erasures := len(loaded.Erasures(0))
 	if err := in.index.Resume(loaded); err != nil {
@@ -205,6 +205,19 @@ func (in *Institution) resume(ctx context.Context) error {
 	}
 	in.blocks.fire()
 	return nil
+}
+
+// dropCheckpoint forgets a checkpoint that is of no use here: it may be one of
+// another version, with what patients have said who are erased by now.
+func (in *Institution) dropCheckpoint() error {
+	names, err := in.vault.names(checkpointPrefix)
+	if err != nil {
+		return err
+	}
+	if err := in.vault.replace(names); err != nil {
+		return err
+	}
+	return in.tidyCheckpoints()
 }
 
 // sameLedger compares the last block that an index has read with the ledger's,

@@ -122,6 +122,9 @@ func TestARestartGoesOnFromTheCheckpoint(t *testing.T) {
 		if !slices.Equal(first, c.first) {
 			t.Errorf("%s: it read the ledger from %v, want %v", c.name, first, c.first)
 		}
+		if kept := must(in.readCheckpoint()); (kept == nil) != (i > 0) {
+			t.Errorf("%s: a checkpoint is kept: %v", c.name, kept != nil)
+		}
 		w.wait("all have read the same", func() bool { return w.members[hospitalA].Index().Height() == in.Index().Height() })
 		if !bytes.Equal(savedBytes(t, in), savedBytes(t, w.members[hospitalA].Institution)) {
 			t.Errorf("%s: it has read something else than who was never stopped", c.name)
