@@ -98,6 +98,7 @@ func savedBytes(t *testing.T, in *Institution) []byte {
 // another ledger or unreadable reads all blocks, and ends up the same.
 func TestARestartGoesOnFromTheCheckpoint(t *testing.T) {
 	w := settledWorld(t, 3)
+	w.wait("hospital B has read everything", func() bool { return w.members[hospitalB].Index().Height() == w.ledger.Height() })
 	w.down(hospitalB)
 	at := w.ledger.Height()
 	w.tick(w.members[hospitalA].Index().Time() + 5)
