@@ -92,7 +92,7 @@ func (e *erasure) code(c *codec) {
 		all = append(all, leaving{m, block})
 	}
 	slices.SortFunc(all, func(a, b leaving) int {
-		return cmp.Or(cmp.Compare(a.query, b.query), compareID(a.device, b.device))
+		return cmp.Or(cmp.Compare(a.query, b.query), a.device.Compare(b.device))
 	})
 	list(c, &all, func(l *leaving) { c.text(&l.query); c.id(&l.device); number(c, &l.block) })
 	if c.r == nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
+	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
 )
 
@@ -48,7 +49,7 @@ type checkpoints struct {
 func (in *Institution) keepCheckpoint(ctx context.Context) error {
 	pause := checkpointPause
 	for ctx.Err() == nil {
-		wait(ctx, pause)
+		_ = network.Sleep(ctx, pause)
 		if ctx.Err() != nil || in.index.Height() < in.saved.reached()+checkpointBlocks {
 			continue
 		}
@@ -236,7 +237,7 @@ func (in *Institution) sameLedger(ctx context.Context, loaded *index.Index) erro
 			return err
 		}
 		in.log.Warn("the ledger does not answer; trying again", "err", err, "in", pause)
-		wait(ctx, pause)
+		_ = network.Sleep(ctx, pause)
 	}
 }
 
