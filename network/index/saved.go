@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -81,6 +82,7 @@ func (ix *Index) code(c *codec) {
 	number(c, &ix.invalid)
 	number(c, &ix.available)
 	c.bool(&ix.guessed)
+	number(c, &ix.layout)
 	ix.codePolicy(c)
 	list(c, &ix.times, func(t *timeAt) { number(c, &t.block); number(c, &t.now) })
 	ordered(c, &ix.patientOrder, &ix.patients, func(p *patient) record.ID { return p.state.ID }, ix.codePatient)
@@ -174,6 +176,9 @@ func (ix *Index) derived() error {
 			return fmt.Errorf("there are records without a genesis document")
 		}
 		return nil
+	}
+	if ix.layout > chaincode.LayoutVersion {
+		return fmt.Errorf("layout %d of the ledger's state is not known", ix.layout)
 	}
 	var ok bool
 	if ix.schema, ok = privacy.SchemaByDigest(ix.genesis.Schema); !ok {

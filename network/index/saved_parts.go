@@ -39,7 +39,7 @@ func (ix *Index) codePatient(c *codec, p *patient) {
 	erased := p.erased != nil
 	if c.bool(&erased); erased {
 		if c.r != nil {
-			p.erased = &erasure{reports: map[string]record.SignedErasureReport{}, left: map[membership]uint64{}}
+			p.erased = &erasure{}
 		}
 		p.erased.code(c)
 	}
@@ -82,7 +82,7 @@ func (e *erasure) code(c *codec) {
 	c.text(&e.tx)
 	codeDoc(c, &e.state)
 	c.bool(&e.unsure)
-	table(c, &e.reports, c.text, func(r *record.SignedErasureReport) { codeDoc(c, r) })
+	list(c, &e.reports, func(r *record.SignedErasureReport) { codeDoc(c, r) })
 	type leaving struct {
 		membership
 		block uint64
@@ -101,9 +101,6 @@ func (e *erasure) code(c *codec) {
 	e.left = map[membership]uint64{}
 	for _, l := range all {
 		e.left[l.membership] = l.block
-	}
-	if e.reports == nil {
-		e.reports = map[string]record.SignedErasureReport{}
 	}
 }
 
