@@ -65,6 +65,9 @@ func (h *Hours) AddAll(ranges [][2]int64) {
 // Within returns the hours of the set inside [from, until).
 func (h *Hours) Within(from, until int64) [][2]int64 {
 	var out [][2]int64
+	if from >= until {
+		return nil
+	}
 	i := sort.Search(len(h.ranges), func(i int) bool { return h.ranges[i][1] > from })
 	for ; i < len(h.ranges) && h.ranges[i][0] < until; i++ {
 		out = append(out, [2]int64{max(from, h.ranges[i][0]), min(until, h.ranges[i][1])})

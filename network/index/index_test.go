@@ -266,6 +266,30 @@ func TestANewDeviceTakesOverOnItsFirstDay(t *testing.T) {
 	}
 }
 
+// A device whose days end before the hours that the patient allows has rows all
+// around them, and none of these may count: its patient would make a cohort look
+// larger than it is.
+func TestAttackAPatientWithoutHoursMakesACohortLookLarger(t *testing.T) {
+	l := newLedger()
+	d := l.ready(1)[0]
+	patient := l.patients[0]
+	next := l.device(patient, day0+1, metric)
+	for _, m := range members {
+		l.ack(next.ID, m)
+	}
+	for _, c := range slices.Clone(l.consents) {
+		c.Version, c.DataFrom = 2, hour0+30
+		l.consent(c)
+	}
+	l.cut()
+	id := l.ask(members[0], hour0, hour0+48, 0)
+	l.cut()
+	c, err := apply(t, l.blocks).Cohort(id, 0)
+	if err != nil || c.Size != 0 || len(c.Members) != 0 {
+		t.Errorf("device %s, whose day is over, counts: %+v, %v", d.ID.Short(), c, err)
+	}
+}
+
 func TestRevocationInTheQuerysOwnBlockMakesItStale(t *testing.T) {
 	l := newLedger()
 	l.ready(3)
