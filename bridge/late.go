@@ -231,24 +231,9 @@ func (w *sealing) correction(hour int64, counted countedRecord) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range d.metrics {
-		codes, present, err := d.codes(hour, m.Slot)
-		if err != nil {
-			return err
-		}
-		if !present {
-			continue
-		}
-		h.Codes[m.Slot] = codes[:]
-		counted.add(m.Slot, codes)
-		if dayOfHour(hour) == w.day.Number && w.state.DaysUntil <= w.day.Number {
-			if err := w.setDay(hour, m.Slot, codes); err != nil {
-				return err
-			}
-		}
-		if err := w.batch.Delete(d.gridKey(hour, m.Slot), nil); err != nil {
-			return err
-		}
+	open := dayOfHour(hour) == w.day.Number && w.state.DaysUntil <= w.day.Number
+	if err := w.take(hour, h, &counted, open); err != nil {
+		return err
 	}
 	row, err := d.sealRow(win, h) // refuses a minute that is counted already
 	if err != nil {

@@ -284,6 +284,20 @@ func (w *sealing) hour(hour int64) error {
 		return err
 	}
 	counted := newCounted()
+	if err := w.take(hour, h, &counted, true); err != nil {
+		return err
+	}
+	row, err := d.sealRow(he.Window{Hour: hour}, h)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.vault.Set(w.batch, rowKey, row), d.vault.store(w.batch, d.countedKey(hour), counted))
+}
+
+// take moves the readings of an hour from the grid into what is sealed, and into the
+// day at hand if that is the hour's and still open.
+func (w *sealing) take(hour int64, h privacy.Hour, counted *countedRecord, intoDay bool) error {
+	d := w.device
 	for _, m := range d.metrics {
 		codes, present, err := d.codes(hour, m.Slot)
 		if err != nil {
@@ -294,18 +308,16 @@ func (w *sealing) hour(hour int64) error {
 		}
 		h.Codes[m.Slot] = codes[:]
 		counted.add(m.Slot, codes)
-		if err := w.setDay(hour, m.Slot, codes); err != nil {
-			return err
+		if intoDay {
+			if err := w.setDay(hour, m.Slot, codes); err != nil {
+				return err
+			}
 		}
 		if err := w.batch.Delete(d.gridKey(hour, m.Slot), nil); err != nil {
 			return err
 		}
 	}
-	row, err := d.sealRow(he.Window{Hour: hour}, h)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.vault.Set(w.batch, rowKey, row), d.vault.store(w.batch, d.countedKey(hour), counted))
+	return nil
 }
 
 // setDay puts the codes of an hour that are not missing into the day at hand.
