@@ -54,3 +54,12 @@ func (g *Gateway) patient(ctx context.Context, id record.ID) (record.Patient, er
 	err := g.evaluate(ctx, "Registry:GetPatient", id, &p)
 	return p, err
 }
+
+// patientNamed is patient for an identifier as requests carry it.
+func (g *Gateway) patientNamed(ctx context.Context, name string) (record.Patient, error) {
+	id, err := record.ParseID(name)
+	if err != nil {
+		return record.Patient{}, fault.New(fault.Invalid, "%w", err)
+	}
+	return g.patient(ctx, id)
+}

@@ -8,7 +8,6 @@ import (
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
-	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
 )
 
@@ -20,11 +19,7 @@ func (s patientsService) Get(ctx context.Context, r *apiv1.GetPatientRequest) (*
 			return nil, err
 		}
 	}
-	id, err := record.ParseID(r.Patient)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "%w", err)
-	}
-	p, err := s.g.patient(ctx, id)
+	p, err := s.g.patientNamed(ctx, r.Patient)
 	if err != nil {
 		return nil, err
 	}

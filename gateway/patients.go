@@ -51,11 +51,7 @@ func (s patientsService) ListConsents(ctx context.Context, r *apiv1.ListConsents
 	if err != nil {
 		return nil, err
 	}
-	id, err := record.ParseID(r.Patient)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "%w", err)
-	}
-	p, err := s.g.patient(ctx, id)
+	p, err := s.g.patientNamed(ctx, r.Patient)
 	if err != nil {
 		return nil, err
 	}
