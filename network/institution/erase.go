@@ -48,9 +48,9 @@ func (d *detailDuty) work(ctx context.Context, in *Institution) error {
 }
 
 // keepErasures deletes what this process holds of erased patients, first of all in
-// its checkpoint, and then reports it. What is left to do is read off the ledger and this process's own notes, so it
-// is done after a crash, and again after the state was restored from a copy that
-// still has the seeds.
+// its checkpoint, and then reports it. What is left to do is read off the ledger and
+// this process's own notes, so it is done after a crash, and again after the state was
+// restored from a copy that still has the seeds.
 func (in *Institution) keepErasures(ctx context.Context) error {
 	erasures := in.index.Erasures(0)
 	if err := in.forgetInCheckpoint(len(erasures)); err != nil {
