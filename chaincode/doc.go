@@ -69,7 +69,7 @@
 //	deviceflag  device, member, kind, day   record.DeviceFlag   Registry:FlagDevice
 //	roster                                  record.Roster       Registry:VoteEpoch, RetireEpoch; absent: epoch 0 alone
 //	epoch       epoch                       record.EpochState   the same; epoch 0 only when it has ended
-//	epochvote   digest, member              record.EpochVote    Registry:VoteEpoch
+//	epochvote   epoch, member               a vote              Registry:VoteEpoch: the latest
 //	epochend    epoch, member               a vote              Registry:RetireEpoch
 //	consent     consent                     ConsentPublic       Consent:Put: the latest version
 //	consentof   patient, consent            ConsentHead         the same: what a patient's consents are

@@ -15,8 +15,10 @@ const maxEpochs = 8
 // one, or agrees to join in it (record.VoteEpoch, record.EpochState). It becomes
 // current with the votes of the threshold of the current members and of everyone
 // who joins: that a new member can vote shows that the channel trusts its
-// certificates. Votes are not timed, since an epoch may be the way out when the
-// clocks of members have stopped.
+// certificates. A member has one vote for what comes next: a later one takes the
+// place of an earlier. Who joins votes for what a current member has voted for
+// already, so nobody outside can fill the state with proposals. Votes are not timed,
+// since an epoch may be the way out when the clocks of members have stopped.
 func (*Registry) VoteEpoch(tx transaction, arg string) (string, error) {
 	return serve(tx, anyone, untimed, arg, smallArgument, voteEpoch)
 }
@@ -36,7 +38,8 @@ func voteEpoch(c *call, v record.VoteEpoch) (*record.EpochState, error) {
 	if v.Epoch.Number != current.Number+1 {
 		return nil, fault.New(fault.Conflict, "epoch %d cannot follow epoch %d", v.Epoch.Number, current.Number)
 	}
-	if err := checkSharing(v.Epoch, *c.genesis); err != nil {
+	err := checkSharing(v.Epoch, *c.genesis)
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "epoch: %w", err)
 	}
 	if len(c.roster.Epochs) >= maxEpochs {
@@ -49,54 +52,53 @@ func voteEpoch(c *call, v record.VoteEpoch) (*record.EpochState, error) {
 	if err := record.CheckVote(*current, v.Epoch, digest, vote); err != nil {
 		return nil, fault.New(fault.BadSignature, "%w", err)
 	}
-	if err := c.put(EpochVoteKey(digest, c.msp), vote); err != nil {
+	mine := epochBid{digest, vote}
+	s := &record.EpochState{Epoch: v.Epoch}
+	if s.Votes, err = c.epochVotes(current.Members, v.Epoch.Number, mine); err != nil {
 		return nil, err
 	}
-	return c.succeed(current, v.Epoch, digest, vote)
-}
-
-// succeed makes the epoch current if it has the votes, the caller's included,
-// which this transaction does not see in the state.
-func (c *call) succeed(current *record.Epoch, next record.Epoch, digest record.ID, mine record.EpochVote) (*record.EpochState, error) {
-	s := &record.EpochState{Epoch: next, Votes: []record.EpochVote{}}
-	old, missing := 0, 0
-	count := func(msp string, joins bool) error {
-		vote := mine
-		ok := msp == mine.Member
-		if !ok {
-			var err error
-			if ok, err = c.get(EpochVoteKey(digest, msp), &vote); err != nil {
-				return err
-			}
-		}
-		switch {
-		case ok && !joins:
-			old++
-			s.Votes = append(s.Votes, vote)
-		case ok:
-			s.Votes = append(s.Votes, vote)
-		case joins:
-			missing++
-		}
-		return nil
+	old := len(s.Votes)
+	if old == 0 {
+		return nil, fault.New(fault.Forbidden, "no member of epoch %d has voted for this epoch; one of them proposes, then %s joins", current.Number, clip(c.msp))
 	}
-	for _, m := range current.Members {
-		if err := count(m.MSP, false); err != nil {
-			return nil, err
-		}
+	if err := c.put(EpochVoteKey(v.Epoch.Number, c.msp), mine); err != nil {
+		return nil, err
 	}
-	for _, m := range next.Members {
-		if current.Place(m.MSP) >= 0 {
-			continue
-		}
-		if err := count(m.MSP, true); err != nil {
-			return nil, err
-		}
+	joins := slices.DeleteFunc(slices.Clone(v.Epoch.Members), func(m record.Member) bool { return current.Place(m.MSP) >= 0 })
+	joined, err := c.epochVotes(joins, v.Epoch.Number, mine)
+	if err != nil {
+		return nil, err
 	}
-	if old < current.Threshold || missing > 0 {
+	s.Votes = append(s.Votes, joined...)
+	if old < current.Threshold || len(joined) < len(joins) {
 		return s, nil
 	}
 	return s, c.beginEpoch(s)
+}
+
+// epochBid is a member's latest vote for what follows the current epoch.
+type epochBid struct {
+	Digest record.ID        `json:"digest"` // of the epoch
+	Vote   record.EpochVote `json:"vote"`
+}
+
+// epochVotes returns which of these members vote for the same epoch as the caller,
+// whose own vote this transaction does not see in the state.
+func (c *call) epochVotes(members []record.Member, number uint32, mine epochBid) ([]record.EpochVote, error) {
+	votes := []record.EpochVote{}
+	for _, m := range members {
+		bid := mine
+		if m.MSP != mine.Vote.Member {
+			bid = epochBid{}
+			if _, err := c.get(EpochVoteKey(number, m.MSP), &bid); err != nil {
+				return nil, err
+			}
+		}
+		if bid.Digest == mine.Digest {
+			votes = append(votes, bid.Vote)
+		}
+	}
+	return votes, nil
 }
 
 func (c *call) beginEpoch(s *record.EpochState) error {

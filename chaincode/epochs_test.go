@@ -1,9 +1,11 @@
 package chaincode_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -63,7 +65,7 @@ func TestAMemberJoins(t *testing.T) {
 	first := w.genesis.FirstEpoch()
 	next := w.epoch(first, 2, hospitalA, hospitalB, association, outsider)
 	w.refuses(fault.Forbidden, "", outsider, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{{1}}})
-	s := w.begins(first, next, outsider, hospitalA, hospitalB)
+	s := w.begins(first, next, hospitalA, outsider, hospitalB)
 	if s.From != start || len(s.Votes) != 3 {
 		t.Errorf("the epoch began at %d with %d votes", s.From, len(s.Votes))
 	}
@@ -178,6 +180,46 @@ func TestAttackEpochProposedAlone(t *testing.T) {
 	forged := w.vote(hospitalA, mine) // submitted by B, signed by A
 	w.refuses(fault.BadSignature, "", hospitalB, "Registry:VoteEpoch", forged)
 	w.refuses(fault.Forbidden, "", gatewayMSP, "Registry:VoteEpoch", w.vote(hospitalA, mine))
+}
+
+// TestAttackProposalsOfEpochsWithoutEnd: an organisation of the channel that is no
+// member fills the state with epochs of its own, and a member does.
+func TestAttackProposalsOfEpochsWithoutEnd(t *testing.T) {
+	w := newWorld(t)
+	first := w.genesis.FirstEpoch()
+	next := w.epoch(first, 2, hospitalA, hospitalB, association, outsider)
+	votes := func() int { return len(w.latest(chaincode.KindEpochVote)) }
+	for i := range 5 {
+		next.Members[0].Name = fmt.Sprintf("A %d", i)
+		w.refuses(fault.Forbidden, "no member of epoch 0 has voted", outsider, "Registry:VoteEpoch", w.vote(outsider, next))
+	}
+	if n := votes(); n != 0 {
+		t.Fatalf("%d votes of an outsider are in the state", n)
+	}
+	for i := range 5 {
+		next.Members[0].Name = fmt.Sprintf("A %d", i)
+		w.must(hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, next), nil)
+		w.must(outsider, "Registry:VoteEpoch", w.vote(outsider, next), nil)
+	}
+	if n := votes(); n != 2 {
+		t.Errorf("%d votes are in the state, of two who voted", n)
+	}
+}
+
+func TestALaterVoteForAnEpochTakesThePlaceOfAnEarlier(t *testing.T) {
+	w := newWorld(t)
+	first := w.genesis.FirstEpoch()
+	one, other := w.epoch(first, 2, hospitalA, hospitalB, association), w.epoch(first, 2, hospitalA, association)
+	w.must(hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, one), nil)
+	w.must(hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, other), nil)
+	w.must(hospitalB, "Registry:VoteEpoch", w.vote(hospitalB, one), nil)
+	if w.roster().Current != 0 {
+		t.Fatal("a vote that was taken back counted")
+	}
+	w.must(association, "Registry:VoteEpoch", w.vote(association, other), nil)
+	if w.roster().Current != 1 {
+		t.Error("two votes for one epoch do not begin it")
+	}
 }
 
 func TestAttackEpochWithAMemberThatHasNotAgreed(t *testing.T) {

@@ -192,9 +192,9 @@ func RosterKey() string { return key(KindRoster) }
 // EpochKey is the key of an epoch's record.
 func EpochKey(epoch uint32) string { return key(KindEpoch, number(epoch)) }
 
-// EpochVoteKey is the key of a member's signature under a proposed epoch.
-func EpochVoteKey(digest record.ID, msp string) string {
-	return key(KindEpochVote, digest.String(), msp)
+// EpochVoteKey is the key of a member's latest vote for the epoch with a number.
+func EpochVoteKey(epoch uint32, msp string) string {
+	return key(KindEpochVote, number(epoch), msp)
 }
 
 // EpochEndKey is the key of a member's vote that an epoch ends.

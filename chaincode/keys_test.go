@@ -40,7 +40,7 @@ func TestKeysAreReadBack(t *testing.T) {
 		},
 		{chaincode.RosterKey(), chaincode.KindRoster, nil},
 		{chaincode.EpochKey(3), chaincode.KindEpoch, []string{"3"}},
-		{chaincode.EpochVoteKey(a, "A"), chaincode.KindEpochVote, []string{a.String(), "A"}},
+		{chaincode.EpochVoteKey(3, "A"), chaincode.KindEpochVote, []string{"3", "A"}},
 		{chaincode.EpochEndKey(3, "A"), chaincode.KindEpochEnd, []string{"3", "A"}},
 		{chaincode.ConsentKey(a), chaincode.KindConsent, []string{a.String()}},
 		{chaincode.ConsentDetailsKey(a, 7), chaincode.KindConsentDetails, []string{a.String(), "7"}},

@@ -6,6 +6,14 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
+// Bounds of how often a patient's keys ever change. Recoveries have room of their
+// own, so that a thief of a consent key cannot use all of it up. Who has reached
+// both can still revoke each consent, and be erased.
+const (
+	maxKeyChanges = 1000
+	maxRecovered  = 1024
+)
+
 // KeysState is the ledger's record of one change of a patient's keys.
 type KeysState struct {
 	Signed consent.SignedKeys `json:"signed"`
@@ -46,6 +54,9 @@ func changeKeys(c *call, s consent.SignedKeys) (*record.Patient, error) {
 	if err := consent.FollowsKeys(network, *p, s); err != nil {
 		return nil, fault.New(fault.Conflict, "keys of patient %s: %w", p.ID.Short(), err)
 	}
+	if err := checkKeyChanges(p, s); err != nil {
+		return nil, err
+	}
 	if !s.Change.RevokeAll && !s.ByRecovery(*p) && s.Adds(*p) {
 		if err := c.checkTimestamp(); err != nil {
 			return nil, err
@@ -55,6 +66,17 @@ func changeKeys(c *call, s consent.SignedKeys) (*record.Patient, error) {
 		return nil, err
 	}
 	return c.recordKeys(p, s)
+}
+
+func checkKeyChanges(p *record.Patient, s consent.SignedKeys) error {
+	most := uint32(maxKeyChanges)
+	if s.ByRecovery(*p) {
+		most = maxRecovered
+	}
+	if s.Change.Version <= most {
+		return nil
+	}
+	return fault.New(fault.Exhausted, "the keys of patient %s have changed %d times, which is the limit; consents can still be revoked, and the patient erased", p.ID.Short(), s.Change.Version-1)
 }
 
 // useRecovery notes the recovery hash that a recovery replaces: a code that was

@@ -167,6 +167,27 @@ func TestNothingKeepsAPatientFromStopping(t *testing.T) {
 	w.must(gatewayMSP, changeKeys, p.recovery(record.NewRecoveryCode(), false, third), nil)
 }
 
+// TestAttackKeyChangesWithoutEnd: who has a consent key changes keys until the
+// ledger is full, or until the owner cannot recover any more.
+func TestAttackKeyChangesWithoutEnd(t *testing.T) {
+	w := newWorld(t)
+	p, _ := w.recoverable()
+	key, previous := p.key, record.ID{}
+	change := func(version uint32) record.PatientKeys {
+		return record.PatientKeys{
+			Patient: p.id, Version: version, Previous: previous, RecoveryHash: w.recoveryHash(p.code), ConsentKeys: [][]byte{public(key)}, RevokeAll: true,
+		}
+	}
+	const most = 1000
+	for v := range uint32(most) {
+		c := change(v + 1)
+		w.must(gatewayMSP, "Registry:ChangeKeys", w.signKeys(c, key), nil)
+		previous = c.Digest(w.genesis.Network)
+	}
+	w.refuses(fault.Exhausted, "1000 times", gatewayMSP, "Registry:ChangeKeys", w.signKeys(change(most+1), key))
+	w.must(gatewayMSP, "Registry:ChangeKeys", p.recovery(record.NewRecoveryCode(), true, newKey(t)), nil)
+}
+
 func TestAttackForgedKeyChange(t *testing.T) {
 	w := newWorld(t)
 	p, mallory := w.enrolled(), w.enrolled()

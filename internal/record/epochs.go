@@ -47,7 +47,8 @@ func (e Epoch) Member(msp string) *Member {
 // VoteEpoch is the argument of Registry:VoteEpoch: the calling member wants this
 // epoch to follow the current one, or agrees to join in it. Signature is over the
 // epoch, with the key that the current epoch has for the member, or, of one that
-// joins, with the key that it gets. The first vote is the proposal.
+// joins, with the key that it gets. The first vote is the proposal, of a current
+// member; a member's later vote takes the place of its earlier one.
 type VoteEpoch struct {
 	Epoch     Epoch  `json:"epoch"`
 	Signature []byte `json:"signature"`
