@@ -45,6 +45,8 @@ type call struct {
 	genesis *record.Genesis
 	roster  *record.Roster
 	ticks   *int64 // ledger time once it was read
+
+	wrotePrivate bool // one value a transaction
 }
 
 // serve runs one method: it admits the caller, reads the argument strictly and

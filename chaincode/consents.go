@@ -85,7 +85,7 @@ func (*Consent) Get(tx transaction, arg string) (string, error) {
 		if patient.Erased {
 			return nil, fault.New(fault.NotFound, "the details of consent %s were erased with its patient", id.Short())
 		}
-		d, err := c.details(id, p.Entry.Version)
+		d, err := c.details(p.Entry.Patient, id, p.Entry.Version)
 		return &ConsentState{Signed: d.Signed, Time: p.Time}, err
 	})
 }
@@ -186,17 +186,17 @@ func (c *call) latest(id record.ID) (*ConsentPublic, *ConsentState, error) {
 	if err != nil || !exists {
 		return nil, nil, err
 	}
-	d, err := c.details(id, recorded.Entry.Version)
+	d, err := c.details(recorded.Entry.Patient, id, recorded.Entry.Version)
 	return recorded, &ConsentState{Signed: d.Signed, Time: recorded.Time}, err
 }
 
 // details reads a version from the private collection. A peer that has not got
 // it yet cannot answer.
-func (c *call) details(id record.ID, version uint32) (consent.Details, error) {
+func (c *call) details(patient, id record.ID, version uint32) (consent.Details, error) {
 	var d consent.Details
-	raw, err := c.stub.GetPrivateData(Collection, ConsentDetailsKey(id, version))
-	if err != nil || raw == nil {
-		return d, fault.New(fault.Unavailable, "the details of consent %s version %d have not arrived at this peer; try again", id.Short(), version)
+	raw, err := c.readPrivate(patient, ConsentDetailsKey(id, version))
+	if err != nil {
+		return d, err
 	}
 	return d, json.Unmarshal(raw, &d)
 }
@@ -233,7 +233,7 @@ func (c *call) checkMoment(patient *record.Patient, previous *consent.Document, 
 	if all := patient.RevokedAt; all != nil && now < *all+CoolingOff {
 		return fault.New(fault.TooEarly, "everything was revoked at %d; permit again from %d on", *all, *all+CoolingOff)
 	}
-	return c.checkCoolingOff(heads, d.Grantee, now)
+	return c.checkCoolingOff(heads, d, now)
 }
 
 // checkRoom bounds what a patient ever records.
@@ -251,17 +251,17 @@ func checkRoom(previous *consent.Document, heads []ConsentHead) error {
 	return nil
 }
 
-func (c *call) checkCoolingOff(heads []ConsentHead, grantee string, now int64) error {
+func (c *call) checkCoolingOff(heads []ConsentHead, d consent.Document, now int64) error {
 	for _, h := range heads {
 		if h.Status == consent.StatusActive || now >= h.Time+CoolingOff {
 			continue
 		}
-		old, err := c.details(h.ID, h.Version)
+		old, err := c.details(d.Patient, h.ID, h.Version)
 		if err != nil {
 			return err
 		}
-		if old.Signed.Document.Grantee == grantee {
-			return fault.New(fault.TooEarly, "a consent for %s was revoked at %d; permit more from %d on", grantee, h.Time, h.Time+CoolingOff)
+		if old.Signed.Document.Grantee == d.Grantee {
+			return fault.New(fault.TooEarly, "a consent for %s was revoked at %d; permit more from %d on", d.Grantee, h.Time, h.Time+CoolingOff)
 		}
 	}
 	return nil
@@ -289,7 +289,7 @@ func (c *call) recordConsent(e record.ConsentEntry, d consent.Details) (*Consent
 	if err != nil {
 		return nil, err
 	}
-	if err := c.stub.PutPrivateData(Collection, ConsentDetailsKey(e.ID, e.Version), raw); err != nil {
+	if err := c.writePrivate(e.Patient, ConsentDetailsKey(e.ID, e.Version), raw); err != nil {
 		return nil, err
 	}
 	state := &ConsentPublic{Entry: e, Time: now}
@@ -322,7 +322,7 @@ func (c *call) consentsOf(patient *record.Patient, id record.ID) ([]ConsentState
 		return states, err
 	}
 	for _, h := range heads {
-		d, err := c.details(h.ID, h.Version)
+		d, err := c.details(id, h.ID, h.Version)
 		if err != nil {
 			return nil, err
 		}

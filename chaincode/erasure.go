@@ -118,7 +118,7 @@ func (c *call) purgeConsents(patient record.ID) (int, error) {
 	n := 0
 	for _, h := range heads {
 		for v := uint32(1); v <= h.Version; v++ {
-			if err := c.stub.PurgePrivateData(Collection, ConsentDetailsKey(h.ID, v)); err != nil {
+			if err := c.purgePrivate(ConsentDetailsKey(h.ID, v)); err != nil {
 				return 0, err
 			}
 			n++

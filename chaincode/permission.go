@@ -21,7 +21,7 @@ func (c *call) documents(id record.ID, grantee string) ([]consent.Document, erro
 	}
 	var docs []consent.Document
 	for _, h := range heads {
-		details, err := c.details(h.ID, h.Version)
+		details, err := c.details(id, h.ID, h.Version)
 		if err != nil {
 			return nil, err
 		}

@@ -117,6 +117,7 @@ var issueTypes = map[fault.Code]string{
 	fault.Exhausted:    "business-rule",
 	fault.TooEarly:     "business-rule",
 	fault.Expired:      "expired",
+	fault.Purged:       "deleted",
 	fault.TooLarge:     "too-long",
 	fault.TooFew:       "business-rule",
 	fault.Contention:   "lock-error",

@@ -33,6 +33,7 @@ var grpcCodes = map[fault.Code]codes.Code{
 	fault.Exhausted:    codes.ResourceExhausted,
 	fault.TooEarly:     codes.FailedPrecondition,
 	fault.Expired:      codes.FailedPrecondition,
+	fault.Purged:       codes.FailedPrecondition,
 	fault.TooLarge:     codes.InvalidArgument,
 	fault.TooFew:       codes.FailedPrecondition,
 	fault.Contention:   codes.Aborted,

@@ -26,6 +26,7 @@ const (
 	Expired      Code = "EXPIRED"
 	TooLarge     Code = "TOO_LARGE"
 	TooFew       Code = "TOO_FEW"
+	Purged       Code = "PURGED"
 	Contention   Code = "CONTENTION"
 	Unavailable  Code = "UNAVAILABLE"
 	Internal     Code = "INTERNAL"
@@ -52,6 +53,7 @@ var Codes = map[Code]Kind{
 	Expired:      {"ledger time has passed the moment this was allowed", false, 410},
 	TooLarge:     {"the input is over a size limit", false, 413},
 	TooFew:       {"fewer patients than the minimum cohort", false, 422},
+	Purged:       {"its patient was erased, and with it this; that is final", false, 410},
 	Contention:   {"another transaction changed the same key first; retry", true, 409},
 	Unavailable:  {"a part of the system is not reachable now", true, 503},
 	Internal:     {"an unexpected failure; see the log of the part that answered", false, 500},
