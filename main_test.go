@@ -65,7 +65,7 @@ var mayImport = map[string][]string{
 	"internal/fault":      {},
 	"internal/blob":       {"internal/record", "internal/fault"},
 
-	"network/conformance/forgery": {"network", "chaincode", "consent", "he/privacy", "internal/record", "internal/fault"},
+	"network/conformance/forgery": {"network", "chaincode", "consent", "he", "he/privacy", "internal/record", "internal/fault"},
 	"network/institution/process": {"network", "network/embedded", "network/fabric", "network/index", "network/institution", "chaincode", "gateway/api", "he", "he/privacy", "internal/blob", "internal/state", "internal/record", "internal/fault"},
 	"internal/faults":             {}, // tests alone
 }

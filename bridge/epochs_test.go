@@ -12,14 +12,14 @@ import (
 
 // renewed is the epoch after the genesis, in which hospital B has new keys, with
 // the votes of these members.
-func (w *world) renewed(voters ...int) (record.EpochState, *he.HPKEPrivate) {
+func (w *world) renewed(voters ...int) (record.EpochState, *he.MemberKeys) {
 	w.t.Helper()
-	private, err := he.NewHPKEKey()
+	private, err := he.NewMemberKeys()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	e := record.Epoch{Number: 1, Threshold: 2, Members: slices.Clone(w.genesis.Members), Profile: w.genesis.Profile}
-	e.Members[1].HPKEKey = private.Public()
+	e.Members[1] = private.Enter(e.Members[1])
 	s := record.EpochState{Epoch: e}
 	for _, i := range voters {
 		sig, err := record.Sign(w.members[i].sign, e.Digest(w.genesis.Network))
@@ -51,10 +51,10 @@ func TestADeviceOfALaterEpochSealsItsSeedsToThatEpochsMembers(t *testing.T) {
 	if e.Document.Device.Epoch != 1 {
 		t.Errorf("the device enrols in epoch %d", e.Document.Device.Epoch)
 	}
-	if _, err := w.params.OpenSeeds(c, d.ID(), 1, "HospitalB", private, e.SeedBlob, e.Document.Device.SeedHashes); err != nil {
+	if _, err := w.params.OpenSeeds(c, d.ID(), 1, "HospitalB", private.Seed, e.SeedBlob, e.Document.Device.SeedHashes); err != nil {
 		t.Errorf("with the new key: %v", err)
 	}
-	if _, err := w.params.OpenSeeds(c, d.ID(), 1, "HospitalB", w.members[1].hpke, e.SeedBlob, e.Document.Device.SeedHashes); err == nil {
+	if _, err := w.params.OpenSeeds(c, d.ID(), 1, "HospitalB", w.members[1].boxes.Seed, e.SeedBlob, e.Document.Device.SeedHashes); err == nil {
 		t.Error("the key that was replaced opens seeds of the new epoch")
 	}
 	if err := h.Close(); err != nil {

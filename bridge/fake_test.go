@@ -28,8 +28,8 @@ import (
 // member is one institution of the test network, with its private keys.
 type member struct {
 	record.Member
-	sign *ecdsa.PrivateKey
-	hpke *he.HPKEPrivate
+	sign  *ecdsa.PrivateKey
+	boxes *he.MemberKeys
 }
 
 // world is a network as a bridge sees it: a gateway over HTTP that keeps the
@@ -117,13 +117,13 @@ func newWorld(t testing.TB) *world {
 	}
 	for _, name := range []string{"HospitalA", "HospitalB", "PatientsAssociation"} {
 		key := newKey(t)
-		private, err := he.NewHPKEKey()
+		boxes, err := he.NewMemberKeys()
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := member{sign: key, hpke: private, Member: record.Member{
-			MSP: name, Name: name, HPKEKey: private.Public(), SignKey: record.PublicKeyBytes(&key.PublicKey),
-		}}
+		m := member{sign: key, boxes: boxes, Member: boxes.Enter(record.Member{
+			MSP: name, Name: name, SignKey: record.PublicKeyBytes(&key.PublicKey),
+		})}
 		w.members = append(w.members, m)
 		w.genesis.Members = append(w.genesis.Members, m.Member)
 	}

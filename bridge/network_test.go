@@ -67,15 +67,15 @@ func newConsortium(t *testing.T, circuits ...record.Circuit) *consortium {
 		MinCohort: chaincode.MinCohort, Profile: c.params.Profile().Name, Schema: privacy.V1().Digest(), CapMicro: 3_000_000,
 		Circuits: circuits, PredicateSlot: 60, PredicateLife: 3600,
 	}
-	roots, cas, boxes := map[string][]byte{}, []*network.CA{}, []*he.HPKEPrivate{}
+	roots, cas, boxes := map[string][]byte{}, []*network.CA{}, []*he.MemberKeys{}
 	for _, msp := range msps {
 		ca := must(network.NewCA(msp))
 		cas, roots[msp] = append(cas, ca), ca.RootPEM()
-		c.signing, boxes = append(c.signing, newKey()), append(boxes, must(he.NewHPKEKey()))
+		c.signing, boxes = append(c.signing, newKey()), append(boxes, must(he.NewMemberKeys()))
 		i := len(boxes) - 1
-		c.genesis.Members = append(c.genesis.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: boxes[i].Public(), SignKey: record.PublicKeyBytes(&c.signing[i].PublicKey),
-		})
+		c.genesis.Members = append(c.genesis.Members, boxes[i].Enter(record.Member{
+			MSP: msp, Name: msp, SignKey: record.PublicKeyBytes(&c.signing[i].PublicKey),
+		}))
 	}
 	dir := t.TempDir()
 	ledger := must(embedded.Open(embedded.Config{
@@ -94,7 +94,7 @@ func newConsortium(t *testing.T, circuits ...record.Circuit) *consortium {
 	var index gateway.Index
 	for i := range msps {
 		in := must(institution.New(institution.Config{
-			Genesis: c.genesis, Member: i, Identity: ids[i], Client: c.clients[i], HPKE: boxes[i], SignKey: c.signing[i],
+			Genesis: c.genesis, Member: i, Identity: ids[i], Client: c.clients[i], Keys: boxes[i], SignKey: c.signing[i],
 			Height: func(context.Context) (uint64, error) { return ledger.Height(), nil },
 			Dir:    filepath.Join(dir, msps[i]), Blobs: c.blobs, Roots: roots, Peers: map[string]string{},
 		}))

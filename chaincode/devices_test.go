@@ -58,11 +58,7 @@ func honestly(*record.Device, []he.Seed, *[]byte) {}
 func (w *world) evidence(e record.Epoch, msp string, d *device, blob []byte) (record.Complain, error) {
 	w.Helper()
 	params, ctx := w.sealing(e)
-	private, err := he.ParseHPKEKey(w.hpke[msp].Bytes())
-	if err != nil {
-		w.Fatal(err)
-	}
-	piece, proof, err := params.Complain(ctx, d.id, e.Place(msp), *e.Member(msp), private, blob, d.enrol.Device.SeedHashes)
+	piece, proof, err := params.Complain(ctx, d.id, e.Place(msp), *e.Member(msp), w.boxes[msp].Seed, blob, d.enrol.Device.SeedHashes)
 	return record.Complain{Device: d.id, Piece: piece, Blob: blob, Proof: proof}, err
 }
 

@@ -26,9 +26,9 @@ func (w *world) epoch(before record.Epoch, threshold int, msps ...string) record
 		}
 		key := newKey(w)
 		w.keys[msp] = key
-		e.Members = append(e.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: w.newHPKE(msp), SignKey: record.PublicKeyBytes(&key.PublicKey),
-		})
+		e.Members = append(e.Members, w.newBoxes(msp).Enter(record.Member{
+			MSP: msp, Name: msp, SignKey: record.PublicKeyBytes(&key.PublicKey),
+		}))
 	}
 	return e
 }
@@ -243,10 +243,11 @@ func TestEpochsAreWellFormed(t *testing.T) {
 	for name, change := range map[string]func(*record.Epoch){
 		"one opens alone":       func(e *record.Epoch) { e.Threshold = 1 },
 		"more than there are":   func(e *record.Epoch) { e.Threshold = 4 },
-		"a key twice":           func(e *record.Epoch) { e.Members[0].HPKEKey = e.Members[1].HPKEKey },
+		"a key twice":           func(e *record.Epoch) { e.Members[0].SeedKey = e.Members[1].SeedKey },
+		"a key of two purposes": func(e *record.Epoch) { e.Members[0].SeedKey = e.Members[0].PieceKey },
 		"a member twice":        func(e *record.Epoch) { e.Members[0] = e.Members[1] },
 		"without the registrar": func(e *record.Epoch) { e.Members = e.Members[:2] },
-		"a key on the twist":    func(e *record.Epoch) { e.Members[0].HPKEKey = append([]byte{2}, make([]byte, 31)...) },
+		"a key on the twist":    func(e *record.Epoch) { e.Members[0].SeedKey = append([]byte{2}, make([]byte, 31)...) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := *w

@@ -120,21 +120,24 @@ func checkSharing(e record.Epoch, g record.Genesis) error {
 	case pieces(len(e.Members), e.Threshold) > maxPieces:
 		return fmt.Errorf("these members and threshold make more than %d pieces", maxPieces)
 	}
-	var names, hpke, sign []string
+	var names, boxes, sign []string
 	for i, m := range e.Members {
 		if !consent.ValidMSP(m.MSP) || !validName(m.Name) {
 			return fmt.Errorf("member %d needs an MSP ID and a name", i)
 		}
-		if err := opening.CheckKey(m.HPKEKey); err != nil {
-			return fmt.Errorf("member %d: hpke_key: %w", i, err)
+		for _, key := range m.BoxKeys() {
+			if err := opening.CheckKey(key); err != nil {
+				return fmt.Errorf("member %d: an X25519 key: %w", i, err)
+			}
+			boxes = append(boxes, string(key))
 		}
 		if _, err := record.ParsePublicKey(m.SignKey); err != nil {
 			return fmt.Errorf("member %d: sign_key: %w", i, err)
 		}
-		names, hpke, sign = append(names, m.MSP), append(hpke, string(m.HPKEKey)), append(sign, string(m.SignKey))
+		names, sign = append(names, m.MSP), append(sign, string(m.SignKey))
 	}
-	if record.Repeats(names) || record.Repeats(hpke) || record.Repeats(sign) {
-		return errors.New("two members share an MSP ID or a key")
+	if record.Repeats(names) || record.Repeats(boxes) || record.Repeats(sign) {
+		return errors.New("two members share an MSP ID or a key, or one has a key for two purposes")
 	}
 	if err := checkVouching(g, e.Threshold, names); err != nil {
 		return err

@@ -59,7 +59,7 @@ func Examine(network string, epoch *record.Epoch, d *record.DeviceState, msp str
 		Place: opening.Place{
 			Network: network, Profile: d.Device.Profile, Epoch: d.Device.Epoch, Device: d.ID, Piece: e.Piece,
 		},
-		MSP: msp, Public: epoch.Member(msp).HPKEKey, Box: box, Hash: d.Device.SeedHashes[e.Piece],
+		MSP: msp, Public: epoch.Member(msp).SeedKey, Box: box, Hash: d.Device.SeedHashes[e.Piece],
 	}, e.Proof)
 	switch {
 	case errors.Is(err, opening.ErrSound):

@@ -3,7 +3,6 @@ package chaincode_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -42,7 +42,7 @@ type world struct {
 	testing.TB
 	genesis record.Genesis
 	keys    map[string]*ecdsa.PrivateKey // members' signing keys
-	hpke    map[string]*ecdh.PrivateKey
+	boxes   map[string]*he.MemberKeys
 	clients map[string]network.Client
 	ledger  *embedded.Ledger
 	counts  map[record.ID]int // pointers in each batch
@@ -99,7 +99,7 @@ func emptyWorld(t testing.TB) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{TB: t, counts: map[record.ID]int{}, keys: map[string]*ecdsa.PrivateKey{}, hpke: map[string]*ecdh.PrivateKey{}, clients: map[string]network.Client{}, ledger: l}
+	w := &world{TB: t, counts: map[record.ID]int{}, keys: map[string]*ecdsa.PrivateKey{}, boxes: map[string]*he.MemberKeys{}, clients: map[string]network.Client{}, ledger: l}
 	for msp, ca := range cas {
 		id, err := ca.Issue("client", "client")
 		if err != nil {
@@ -122,22 +122,22 @@ func (w *world) newGenesis() record.Genesis {
 	for _, msp := range []string{hospitalA, hospitalB, association} {
 		key := newKey(w)
 		w.keys[msp] = key
-		g.Members = append(g.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: w.newHPKE(msp), SignKey: record.PublicKeyBytes(&key.PublicKey),
-		})
+		g.Members = append(g.Members, w.newBoxes(msp).Enter(record.Member{
+			MSP: msp, Name: msp, SignKey: record.PublicKeyBytes(&key.PublicKey),
+		}))
 	}
 	return g
 }
 
-// newHPKE makes a member's HPKE key and returns the public one.
-func (w *world) newHPKE(msp string) []byte {
+// newBoxes makes a member's HPKE keys.
+func (w *world) newBoxes(msp string) *he.MemberKeys {
 	w.Helper()
-	k, err := ecdh.X25519().GenerateKey(rand.Reader)
+	k, err := he.NewMemberKeys()
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.hpke[msp] = k
-	return k.PublicKey().Bytes()
+	w.boxes[msp] = k
+	return k
 }
 
 // fixture is the proof and verifying key that package zk keeps for tests.

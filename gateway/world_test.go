@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -24,6 +23,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -104,12 +104,12 @@ func (w *world) startLedger() {
 		w.ok(err)
 		w.members[msp] = w.ledger.Client(id)
 		key := newKey(w)
-		hpke, err := ecdh.X25519().GenerateKey(rand.Reader)
+		boxes, err := he.NewMemberKeys()
 		w.ok(err)
 		w.signers[msp] = key
-		w.genesis.Members = append(w.genesis.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: hpke.PublicKey().Bytes(), SignKey: record.PublicKeyBytes(&key.PublicKey),
-		})
+		w.genesis.Members = append(w.genesis.Members, boxes.Enter(record.Member{
+			MSP: msp, Name: msp, SignKey: record.PublicKeyBytes(&key.PublicKey),
+		}))
 	}
 	w.submit(hospitalA, "Registry:Init", w.genesis)
 	for msp := range w.members {

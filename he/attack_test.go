@@ -486,7 +486,7 @@ func TestAttackMisdirectedSeeds(t *testing.T) {
 	list, keys := members(t)
 	d := newTestDevice(t, p, testContext)
 	swappedKeys := slices.Clone(list)
-	swappedKeys[0].HPKEKey, swappedKeys[1].HPKEKey = list[1].HPKEKey, list[0].HPKEKey
+	swappedKeys[0].SeedKey, swappedKeys[1].SeedKey = list[1].SeedKey, list[0].SeedKey
 	blob, err := p.SealSeeds(testContext, d.id, d.seeds, swappedKeys)
 	if err != nil {
 		t.Fatal(err)

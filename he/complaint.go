@@ -43,7 +43,7 @@ func (p *Params) Complain(c Context, device record.ID, memberIndex int, self rec
 		if err != nil {
 			return 0, nil, err
 		}
-		s := opening.Statement{Place: p.place(c, device, piece), MSP: self.MSP, Public: self.HPKEKey, Box: box, Hash: hashes[piece]}
+		s := opening.Statement{Place: p.place(c, device, piece), MSP: self.MSP, Public: self.SeedKey, Box: box, Hash: hashes[piece]}
 		proof, err := opening.Prove(secret, s)
 		if err != nil {
 			return 0, nil, err

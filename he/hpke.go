@@ -121,7 +121,7 @@ func (p *Params) SealSeeds(c Context, device record.ID, seeds []Seed, members []
 	for piece, seed := range seeds {
 		for _, m := range p.sharing.Holders(piece) {
 			to := members[m]
-			box, err := SealBox(to.HPKEKey, purposeSeed, p.place(c, device, piece).Binding(to.MSP), seed[:])
+			box, err := SealBox(to.SeedKey, purposeSeed, p.place(c, device, piece).Binding(to.MSP), seed[:])
 			if err != nil {
 				return nil, fmt.Errorf("seal piece %d to %s: %w", piece, to.MSP, err)
 			}
@@ -185,7 +185,7 @@ func (p *Params) SealPieceKey(c Context, piece int, k PieceKey, to record.Member
 	if err := c.check(); err != nil {
 		return record.SealedBox{}, err
 	}
-	box, err := SealBox(to.HPKEKey, purposeKey, p.pieceKeyID(c, piece, to.MSP), k[:])
+	box, err := SealBox(to.PieceKey, purposeKey, p.pieceKeyID(c, piece, to.MSP), k[:])
 	if err != nil {
 		return record.SealedBox{}, fmt.Errorf("seal the key of piece %d to %s: %w", piece, to.MSP, err)
 	}

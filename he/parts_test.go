@@ -415,7 +415,7 @@ func members(t testing.TB) ([]record.Member, []*HPKEPrivate) {
 			t.Fatal(err)
 		}
 		keys = append(keys, k)
-		list = append(list, record.Member{MSP: msp, HPKEKey: k.Public()})
+		list = append(list, record.Member{MSP: msp, SeedKey: k.Public(), PieceKey: k.Public()})
 	}
 	return list, keys
 }

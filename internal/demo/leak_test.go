@@ -82,11 +82,13 @@ func secretsOf(t *testing.T, w *world) []needle {
 			needle{name + " in base64", []byte(base64.RawStdEncoding.EncodeToString(b))})
 	}
 	for _, o := range w.orgs {
-		k, err := o.hpke.Bytes()
-		if err != nil {
-			t.Fatal(err)
+		for _, key := range []*he.HPKEPrivate{o.boxes.Seed, o.boxes.Piece, o.boxes.Share, o.boxes.Detail} {
+			k, err := key.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			secret("an HPKE key of "+o.msp, k)
 		}
-		secret("the HPKE key of "+o.msp, k)
 		secret("the signing key of "+o.msp, scalar(t, o.signKey))
 		secret("the network key of "+o.msp, scalar(t, o.identity.Key))
 	}
@@ -135,7 +137,7 @@ func seedsOf(t *testing.T, w *world) map[string][]byte {
 			t.Fatal(err)
 		}
 		for i, o := range w.orgs {
-			seeds, err := w.params.OpenSeeds(he.Context{Network: w.genesis.Network, Epoch: d.Device.Epoch}, d.ID, i, o.msp, o.hpke, b, d.Device.SeedHashes)
+			seeds, err := w.params.OpenSeeds(he.Context{Network: w.genesis.Network, Epoch: d.Device.Epoch}, d.ID, i, o.msp, o.boxes.Seed, b, d.Device.SeedHashes)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -47,7 +47,7 @@ type org struct {
 	msp, name string
 	ca        *network.CA
 	identity  network.Identity
-	hpke      *he.HPKEPrivate
+	boxes     *he.MemberKeys
 	signKey   *ecdsa.PrivateKey
 	inst      *institution.Institution
 }
@@ -150,7 +150,7 @@ func (w *world) makeOrgs() error {
 		if o.identity, err = o.ca.Issue("institution", "peer"); err != nil {
 			return err
 		}
-		if o.hpke, err = he.NewHPKEKey(); err != nil {
+		if o.boxes, err = he.NewMemberKeys(); err != nil {
 			return err
 		}
 		if o.signKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
@@ -174,9 +174,9 @@ func (w *world) makeGenesis(exact bool) {
 		PredicateSlot: slotSeconds, PredicateLife: lifeSeconds,
 	}
 	for _, o := range w.orgs {
-		w.genesis.Members = append(w.genesis.Members, record.Member{
-			MSP: o.msp, Name: o.name, HPKEKey: o.hpke.Public(), SignKey: record.PublicKeyBytes(&o.signKey.PublicKey),
-		})
+		w.genesis.Members = append(w.genesis.Members, o.boxes.Enter(record.Member{
+			MSP: o.msp, Name: o.name, SignKey: record.PublicKeyBytes(&o.signKey.PublicKey),
+		}))
 	}
 }
 
@@ -272,7 +272,7 @@ func (w *world) startInstitutions(ctx context.Context) error {
 		o.inst, err = institution.New(institution.Config{
 			Genesis: w.genesis, Member: i, Identity: o.identity, Client: w.client(o),
 			Height: func(ctx context.Context) (uint64, error) { return w.ledger.height(ctx, o.msp) },
-			HPKE:   o.hpke, SignKey: o.signKey, Dir: filepath.Join(w.dir, "institutions", o.msp),
+			Keys:   o.boxes, SignKey: o.signKey, Dir: filepath.Join(w.dir, "institutions", o.msp),
 			Blobs: blobs, Peers: peers, Roots: w.roots(), Listen: listeners[o.msp],
 			Log: w.log.With("part", "institution"),
 		})

@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -177,12 +177,12 @@ func newWorld(t testing.TB, err error) *world {
 	}
 	for _, msp := range msps {
 		key := newKey(w)
-		hpke, err := ecdh.X25519().GenerateKey(rand.Reader)
+		boxes, err := he.NewMemberKeys()
 		w.ok(err)
 		w.signing[msp] = key
-		w.genesis.Members = append(w.genesis.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: hpke.PublicKey().Bytes(), SignKey: record.PublicKeyBytes(&key.PublicKey),
-		})
+		w.genesis.Members = append(w.genesis.Members, boxes.Enter(record.Member{
+			MSP: msp, Name: msp, SignKey: record.PublicKeyBytes(&key.PublicKey),
+		}))
 	}
 	return w
 }

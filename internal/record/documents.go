@@ -51,8 +51,19 @@ type RelyingParty struct {
 type Member struct {
 	MSP     string `json:"msp"`
 	Name    string `json:"name"`
-	HPKEKey []byte `json:"hpke_key"` // DHKEM(X25519, HKDF-SHA256) public key: seeds and shares are sealed to it
 	SignKey []byte `json:"sign_key"` // compressed P-256: vouchers, Available posts, shares
+	// The X25519 public keys of DHKEM(X25519, HKDF-SHA256): to which devices seal
+	// seeds, holders the keys of pieces, and members shares and the keys of consent
+	// details. All keys of an epoch are different.
+	SeedKey   []byte `json:"seed_key"`
+	PieceKey  []byte `json:"piece_key"`
+	ShareKey  []byte `json:"share_key"`
+	DetailKey []byte `json:"detail_key"`
+}
+
+// BoxKeys are the keys to which something is sealed.
+func (m Member) BoxKeys() [][]byte {
+	return [][]byte{m.SeedKey, m.PieceKey, m.ShareKey, m.DetailKey}
 }
 
 // Circuit is a predicate circuit's verifying key as the network accepted it.

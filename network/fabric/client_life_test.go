@@ -2,7 +2,6 @@ package fabric
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -45,14 +45,13 @@ func newLife(t *testing.T) *life {
 	for _, org := range p.Orgs {
 		l.keys[org.MSP] = l.key()
 		l.clients[org.MSP] = connect(t, p, issue(t, n.Dir(), org.MSP, "client"))
-		hpke, err := ecdh.X25519().GenerateKey(rand.Reader)
+		boxes, err := he.NewMemberKeys()
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.genesis.Members = append(l.genesis.Members, record.Member{
-			MSP: org.MSP, Name: org.MSP,
-			HPKEKey: hpke.PublicKey().Bytes(), SignKey: record.PublicKeyBytes(&l.keys[org.MSP].PublicKey),
-		})
+		l.genesis.Members = append(l.genesis.Members, boxes.Enter(record.Member{
+			MSP: org.MSP, Name: org.MSP, SignKey: record.PublicKeyBytes(&l.keys[org.MSP].PublicKey),
+		}))
 	}
 	return l
 }

@@ -277,7 +277,7 @@ func (w *world) forge(member, piece int) func(*apiv1.GetShareResponse, record.Qu
 		st := statement{Member: msps[member], Query: q.ID, Attempt: q.Attempt, Root: q.Root, Block: r.CheckedBlock}
 		for _, s := range r.Shares {
 			if int(s.Piece) == piece {
-				s.Sealed = must(he.SealBox(w.hpke[hospitalA].Public(), purposeShare, boxBinding(networkName, q, msps[member], piece), share))
+				s.Sealed = must(he.SealBox(w.boxes[hospitalA].Share.Public(), purposeShare, boxBinding(networkName, q, msps[member], piece), share))
 				s.Hash = record.SumID(share).String()
 			}
 			st.Pieces = append(st.Pieces, statedPiece{int(s.Piece), must(record.ParseID(s.Hash))})
@@ -381,7 +381,7 @@ func TestAttackAnswerThatIsNotTheMembers(t *testing.T) {
 	// Signed as it should be, but sealed is another share than the signed one:
 	// as evidence it would be worth nothing.
 	r := proto.Clone(honest).(*apiv1.GetShareResponse)
-	box := must(he.SealBox(w.hpke[hospitalA].Public(), purposeShare, boxBinding(networkName, q, msps[hospitalB], 0), make([]byte, w.params.ShareBytes(6))))
+	box := must(he.SealBox(w.boxes[hospitalA].Share.Public(), purposeShare, boxBinding(networkName, q, msps[hospitalB], 0), make([]byte, w.params.ShareBytes(6))))
 	r.Shares[0].Sealed = box
 	if _, err := in.open(q, hospitalB, r); err == nil {
 		t.Error("a share is accepted that its member has not signed for")

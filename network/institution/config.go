@@ -42,8 +42,8 @@ type Config struct {
 	// Height returns the number of blocks that its peer has. A share is given
 	// only after the index has read all of them.
 	Height  func(context.Context) (uint64, error)
-	HPKE    *he.HPKEPrivate   // of the epoch's Members[Member].HPKEKey
-	SignKey *ecdsa.PrivateKey // of the epoch's Members[Member].SignKey
+	Keys    *he.MemberKeys // of the epoch's Members[Member], as is SignKey
+	SignKey *ecdsa.PrivateKey
 	// Dir holds the durable state; see package documentation. It is made if
 	// needed, for this user alone.
 	Dir    string
@@ -160,8 +160,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("the identity is of %q, member %d is %q", c.Identity.MSP, c.Member, self.MSP)
 	case c.Client == nil || c.Height == nil || c.Blobs == nil || c.Dir == "":
 		return errors.New("the fields Client, Height, Blobs and Dir are needed")
-	case c.HPKE == nil || !bytes.Equal(c.HPKE.Public(), self.HPKEKey):
-		return fmt.Errorf("the HPKE key is not the one that the genesis has for %s", self.MSP)
+	case !c.Keys.Of(self):
+		return fmt.Errorf("the HPKE keys are not the ones that the genesis has for %s", self.MSP)
 	case c.SignKey == nil || !bytes.Equal(record.PublicKeyBytes(&c.SignKey.PublicKey), self.SignKey):
 		return fmt.Errorf("the signing key is not the one that the genesis has for %s", self.MSP)
 	}

@@ -81,9 +81,9 @@ func TestAComplaintIsNotMadeAboutSoundSeeds(t *testing.T) {
 func (w *world) renew() [3]*running {
 	w.t.Helper()
 	next := record.Epoch{Number: w.epoch.Number + 1, Threshold: 2, Members: slices.Clone(w.epoch.Members), Profile: w.epoch.Profile}
-	hpke, signing := slices.Clone(w.hpke), slices.Clone(w.signing)
-	hpke[hospitalB], signing[hospitalB] = must(he.NewHPKEKey()), newKey()
-	next.Members[hospitalB].HPKEKey = hpke[hospitalB].Public()
+	boxes, signing := slices.Clone(w.boxes), slices.Clone(w.signing)
+	boxes[hospitalB], signing[hospitalB] = must(he.NewMemberKeys()), newKey()
+	next.Members[hospitalB] = boxes[hospitalB].Enter(next.Members[hospitalB])
 	next.Members[hospitalB].SignKey = record.PublicKeyBytes(&signing[hospitalB].PublicKey)
 	for _, i := range []int{hospitalA, association} {
 		w.submit(i, "Registry:VoteEpoch", record.VoteEpoch{Epoch: next, Signature: must(record.Sign(w.signing[i], next.Digest(networkName)))})
@@ -96,7 +96,7 @@ func (w *world) renew() [3]*running {
 		cfg.Listen = w.listen("127.0.0.1:0")
 		peers[msp] = cfg.Listen.Addr().String()
 		cfg.Epoch, cfg.Peers, cfg.Dir = next, peers, filepath.Join(w.dir, "next", msp)
-		cfg.HPKE, cfg.SignKey = hpke[i], signing[i]
+		cfg.Keys, cfg.SignKey = boxes[i], signing[i]
 		cfgs = append(cfgs, cfg)
 	}
 	for i := range msps {
@@ -182,7 +182,7 @@ func TestAProcessOfAnotherEpochThanTheLedgersDoesNothing(t *testing.T) {
 	next := w.renew()
 	forged := next[hospitalA].cfg.Epoch
 	forged.Members = slices.Clone(forged.Members)
-	forged.Members[association].HPKEKey = must(he.NewHPKEKey()).Public()
+	forged.Members[association].SeedKey = must(he.NewHPKEKey()).Public()
 	cfg := w.config(hospitalA)
 	cfg.Epoch, cfg.Dir, cfg.Listen = forged, filepath.Join(w.dir, "forged"), nil
 	r := w.run(cfg)

@@ -39,7 +39,8 @@ func TestConfigIsCheckedAgainstTheGenesis(t *testing.T) {
 	wrong := map[string]func(*Config){
 		"member":     func(c *Config) { c.Member = 3 },
 		"identity":   func(c *Config) { c.Identity = w.ids[hospitalB] },
-		"hpke":       func(c *Config) { c.HPKE = w.hpke[hospitalB] },
+		"keys":       func(c *Config) { c.Keys = w.boxes[hospitalB] },
+		"no keys":    func(c *Config) { c.Keys = nil },
 		"signing":    func(c *Config) { c.SignKey = w.signing[hospitalB] },
 		"height":     func(c *Config) { c.Height = nil },
 		"profile":    func(c *Config) { c.Genesis.Profile = "other" },

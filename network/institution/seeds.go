@@ -101,7 +101,7 @@ func (in *Institution) openDevice(ctx context.Context, d record.DeviceState) ([]
 	if err != nil {
 		return nil, err
 	}
-	seeds, err := in.params.OpenSeeds(in.context, d.ID, in.cfg.Member, in.self.MSP, in.cfg.HPKE, blob, d.Device.SeedHashes)
+	seeds, err := in.params.OpenSeeds(in.context, d.ID, in.cfg.Member, in.self.MSP, in.cfg.Keys.Seed, blob, d.Device.SeedHashes)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +204,7 @@ func (in *Institution) takePieceKey(piece int, posted record.PieceKey) error {
 		if box.To != in.self.MSP {
 			continue
 		}
-		key, err := in.params.OpenPieceKey(in.context, piece, in.self.MSP, in.cfg.HPKE, box, posted.Check)
+		key, err := in.params.OpenPieceKey(in.context, piece, in.self.MSP, in.cfg.Keys.Piece, box, posted.Check)
 		if err != nil {
 			return err
 		}

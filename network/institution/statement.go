@@ -46,7 +46,7 @@ func (in *Institution) sign(q record.QueryState, block uint64, shares map[int][]
 		Member: in.self.MSP, Query: q.ID, Attempt: uint32(q.Attempt), Root: q.Root.String(), CheckedBlock: block,
 	}
 	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
-		box, err := he.SealBox(in.cfg.Genesis.Members[asker].HPKEKey, purposeShare, boxBinding(network, q, in.self.MSP, piece), shares[piece])
+		box, err := he.SealBox(in.cfg.Genesis.Members[asker].ShareKey, purposeShare, boxBinding(network, q, in.self.MSP, piece), shares[piece])
 		if err != nil {
 			return nil, err
 		}
@@ -101,7 +101,7 @@ func (in *Institution) openShare(q record.QueryState, member string, piece int, 
 	if int64(s.GetPiece()) != int64(piece) || len(s.GetSealed()) > maxBox {
 		return nil, hash, fmt.Errorf("it is said to be piece %d with %d bytes", s.GetPiece(), len(s.GetSealed()))
 	}
-	clear, err := he.OpenBox(in.cfg.HPKE, purposeShare, boxBinding(in.cfg.Genesis.Network, q, member, piece), s.GetSealed())
+	clear, err := he.OpenBox(in.cfg.Keys.Share, purposeShare, boxBinding(in.cfg.Genesis.Network, q, member, piece), s.GetSealed())
 	if err != nil {
 		return nil, hash, err
 	}

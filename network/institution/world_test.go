@@ -55,7 +55,7 @@ type world struct {
 	ids     []network.Identity
 	roots   map[string][]byte
 	signing []*ecdsa.PrivateKey
-	hpke    []*he.HPKEPrivate
+	boxes   []*he.MemberKeys
 	blobs   *memoryBlobs
 	peers   map[string]string
 
@@ -122,12 +122,11 @@ func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 		w.roots[msp] = ca.RootPEM()
 		w.ids = append(w.ids, must(ca.Issue("institution", "client")))
 		w.signing = append(w.signing, newKey())
-		w.hpke = append(w.hpke, must(he.NewHPKEKey()))
+		w.boxes = append(w.boxes, must(he.NewMemberKeys()))
 		i := len(w.ids) - 1
-		w.genesis.Members = append(w.genesis.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: w.hpke[i].Public(),
-			SignKey: record.PublicKeyBytes(&w.signing[i].PublicKey),
-		})
+		w.genesis.Members = append(w.genesis.Members, w.boxes[i].Enter(record.Member{
+			MSP: msp, Name: msp, SignKey: record.PublicKeyBytes(&w.signing[i].PublicKey),
+		}))
 	}
 	for _, f := range change {
 		f(&w.genesis)
@@ -177,7 +176,7 @@ func (w *world) config(i int) Config {
 	return Config{
 		Genesis: w.genesis, Member: i, Identity: w.ids[i], Client: w.ledger.Client(w.ids[i]),
 		Height: func(context.Context) (uint64, error) { return w.ledger.Height(), nil },
-		HPKE:   w.hpke[i], SignKey: w.signing[i], Dir: filepath.Join(w.dir, strconv.Itoa(i)), Blobs: w.blobs,
+		Keys:   w.boxes[i], SignKey: w.signing[i], Dir: filepath.Join(w.dir, strconv.Itoa(i)), Blobs: w.blobs,
 		Peers: w.peers, Roots: w.roots, Patience: 5 * time.Second,
 		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

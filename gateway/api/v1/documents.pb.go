@@ -249,8 +249,11 @@ type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Msp           string                 `protobuf:"bytes,1,opt,name=msp,proto3" json:"msp,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	HpkeKey       []byte                 `protobuf:"bytes,3,opt,name=hpke_key,json=hpkeKey,proto3" json:"hpke_key,omitempty"`
-	SignKey       []byte                 `protobuf:"bytes,4,opt,name=sign_key,json=signKey,proto3" json:"sign_key,omitempty"`
+	SignKey       []byte                 `protobuf:"bytes,3,opt,name=sign_key,json=signKey,proto3" json:"sign_key,omitempty"`
+	SeedKey       []byte                 `protobuf:"bytes,4,opt,name=seed_key,json=seedKey,proto3" json:"seed_key,omitempty"`
+	PieceKey      []byte                 `protobuf:"bytes,5,opt,name=piece_key,json=pieceKey,proto3" json:"piece_key,omitempty"`
+	ShareKey      []byte                 `protobuf:"bytes,6,opt,name=share_key,json=shareKey,proto3" json:"share_key,omitempty"`
+	DetailKey     []byte                 `protobuf:"bytes,7,opt,name=detail_key,json=detailKey,proto3" json:"detail_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -299,16 +302,37 @@ func (x *Member) GetName() string {
 	return ""
 }
 
-func (x *Member) GetHpkeKey() []byte {
+func (x *Member) GetSignKey() []byte {
 	if x != nil {
-		return x.HpkeKey
+		return x.SignKey
 	}
 	return nil
 }
 
-func (x *Member) GetSignKey() []byte {
+func (x *Member) GetSeedKey() []byte {
 	if x != nil {
-		return x.SignKey
+		return x.SeedKey
+	}
+	return nil
+}
+
+func (x *Member) GetPieceKey() []byte {
+	if x != nil {
+		return x.PieceKey
+	}
+	return nil
+}
+
+func (x *Member) GetShareKey() []byte {
+	if x != nil {
+		return x.ShareKey
+	}
+	return nil
+}
+
+func (x *Member) GetDetailKey() []byte {
+	if x != nil {
+		return x.DetailKey
 	}
 	return nil
 }
@@ -2901,12 +2925,16 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\bvouchers\x18\x10 \x01(\rR\bvouchers\"8\n" +
 	"\fRelyingParty\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
-	"\aorigins\x18\x02 \x03(\tR\aorigins\"d\n" +
+	"\aorigins\x18\x02 \x03(\tR\aorigins\"\xbd\x01\n" +
 	"\x06Member\x12\x10\n" +
 	"\x03msp\x18\x01 \x01(\tR\x03msp\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x19\n" +
-	"\bhpke_key\x18\x03 \x01(\fR\ahpkeKey\x12\x19\n" +
-	"\bsign_key\x18\x04 \x01(\fR\asignKey\"n\n" +
+	"\bsign_key\x18\x03 \x01(\fR\asignKey\x12\x19\n" +
+	"\bseed_key\x18\x04 \x01(\fR\aseedKey\x12\x1b\n" +
+	"\tpiece_key\x18\x05 \x01(\fR\bpieceKey\x12\x1b\n" +
+	"\tshare_key\x18\x06 \x01(\fR\bshareKey\x12\x1d\n" +
+	"\n" +
+	"detail_key\x18\a \x01(\fR\tdetailKey\"n\n" +
 	"\aCircuit\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x12#\n" +
 	"\rverifying_key\x18\x02 \x01(\fR\fverifyingKey\x12\x12\n" +

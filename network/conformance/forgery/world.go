@@ -2,7 +2,6 @@ package forgery
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -59,13 +59,13 @@ func begin(t *testing.T, n Network, channel string, members [3]string) *world {
 	}
 	for _, msp := range members {
 		w.keys[msp], w.clients[msp] = w.key(), n.Client(t, msp)
-		hpke, err := ecdh.X25519().GenerateKey(rand.Reader)
+		boxes, err := he.NewMemberKeys()
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.genesis.Members = append(w.genesis.Members, record.Member{
-			MSP: msp, Name: msp, HPKEKey: hpke.PublicKey().Bytes(), SignKey: public(w.keys[msp]),
-		})
+		w.genesis.Members = append(w.genesis.Members, boxes.Enter(record.Member{
+			MSP: msp, Name: msp, SignKey: public(w.keys[msp]),
+		}))
 	}
 	w.network = w.clients[w.association]
 	w.must(w.hospitalA, "Registry:Init", w.genesis)

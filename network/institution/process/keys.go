@@ -24,7 +24,7 @@ type MemberDocument struct {
 // keys are an institution's secrets.
 type keys struct {
 	identity network.Identity
-	hpke     *he.HPKEPrivate
+	boxes    *he.MemberKeys
 	sign     *ecdsa.PrivateKey
 }
 
@@ -48,11 +48,11 @@ func makeKeys(dir, msp, name string) (MemberDocument, error) {
 	if err != nil {
 		return doc, err
 	}
-	hpke, err := he.NewHPKEKey()
+	boxes, err := he.NewMemberKeys()
 	if err != nil {
 		return doc, err
 	}
-	secret, err := hpke.Bytes()
+	secret, err := boxes.Bytes()
 	if err != nil {
 		return doc, err
 	}
@@ -64,9 +64,9 @@ func makeKeys(dir, msp, name string) (MemberDocument, error) {
 	if err != nil {
 		return doc, err
 	}
-	doc = MemberDocument{Root: ca.RootPEM(), Member: record.Member{
-		MSP: msp, Name: name, HPKEKey: hpke.Public(), SignKey: record.PublicKeyBytes(&signer.Key.PublicKey),
-	}}
+	doc = MemberDocument{Root: ca.RootPEM(), Member: boxes.Enter(record.Member{
+		MSP: msp, Name: name, SignKey: record.PublicKeyBytes(&signer.Key.PublicKey),
+	})}
 	return doc, writeJSON(filepath.Join(dir, memberFile), doc)
 }
 
@@ -93,7 +93,7 @@ func loadKeys(dir string) (keys, error) {
 	if err != nil {
 		return k, err
 	}
-	if k.hpke, err = he.ParseHPKEKey(secret); err != nil {
+	if k.boxes, err = he.ParseMemberKeys(secret); err != nil {
 		return k, fmt.Errorf("%s: %w", path, err)
 	}
 	return k, nil

@@ -63,7 +63,7 @@ func Open(dir string, log *slog.Logger) (*Process, error) {
 	}
 	c := institution.Config{
 		Genesis: d.Genesis, Member: member, Identity: k.identity, Client: p.ledger, Height: p.ledger.Height,
-		HPKE: k.hpke, SignKey: k.sign, Dir: filepath.Join(dir, stateDir), Peers: cfg.Members, Roots: d.Roots, Log: log,
+		Keys: k.boxes, SignKey: k.sign, Dir: filepath.Join(dir, stateDir), Peers: cfg.Members, Roots: d.Roots, Log: log,
 		Patience: time.Duration(cfg.Patience) * time.Second,
 	}
 	if c.Blobs, err = p.openBlobs(cfg, k); err != nil {
