@@ -115,15 +115,24 @@ func putConsent(c *call, e record.ConsentEntry) (*ConsentPublic, error) {
 	if err := notErased(patient); err != nil {
 		return nil, err
 	}
-	recorded, previous, err := c.latest(d.ID)
+	recorded, err := c.recorded(d)
+	if err != nil {
+		return nil, err
+	}
+	// Whose the consent is and who signed comes before any details are read: these may
+	// not be here yet, and a stranger's document must not wait for them.
+	if err := s.Verify(c.genesis.Network, c.genesis.RelyingParties, *patient); err != nil {
+		if c.isRecorded(recorded, s) {
+			return recorded, nil // whichever keys count by now
+		}
+		return nil, fault.New(fault.BadSignature, "%w", err)
+	}
+	previous, err := c.latest(recorded)
 	if err != nil {
 		return nil, err
 	}
 	if previous != nil && same(previous.Signed, s) {
-		return recorded, nil // whichever keys count by now
-	}
-	if err := s.Verify(c.genesis.Network, c.genesis.RelyingParties, *patient); err != nil {
-		return nil, fault.New(fault.BadSignature, "%w", err)
+		return recorded, nil
 	}
 	var last *consent.Document
 	if previous != nil {
@@ -178,20 +187,44 @@ func (c *call) transientDetails(e record.ConsentEntry) (consent.Details, error) 
 	return d, nil
 }
 
-// latest returns the version of a consent that is recorded, with its document;
-// nil if there is none.
-func (c *call) latest(id record.ID) (*ConsentPublic, *ConsentState, error) {
-	recorded := new(ConsentPublic)
-	exists, err := c.get(ConsentKey(id), recorded)
+// recorded returns what is public of the version that is recorded of a document's
+// consent; nil if there is none. The consent is one patient's for ever.
+func (c *call) recorded(d consent.Document) (*ConsentPublic, error) {
+	p := new(ConsentPublic)
+	exists, err := c.get(ConsentKey(d.ID), p)
 	if err != nil || !exists {
-		return nil, nil, err
+		return nil, err
 	}
-	d, err := c.details(recorded.Entry.Patient, id, recorded.Entry.Version)
-	return recorded, &ConsentState{Signed: d.Signed, Time: recorded.Time}, err
+	if p.Entry.Patient != d.Patient {
+		return nil, fault.New(fault.Conflict, "consent %s is another patient's; make one with a new id", d.ID.Short())
+	}
+	return p, nil
 }
 
-// details reads a version from the private collection. A peer that has not got
-// it yet cannot answer.
+// isRecorded reports whether a document, which may be signed with a key that counts
+// no more, is the very one recorded. Where that cannot be seen it is not.
+func (c *call) isRecorded(p *ConsentPublic, s consent.Signed) bool {
+	if p == nil || p.Entry.Version != s.Document.Version {
+		return false
+	}
+	previous, err := c.latest(p)
+	return err == nil && same(previous.Signed, s)
+}
+
+// latest adds the document to what is public of the recorded version; nil if there
+// is none.
+func (c *call) latest(p *ConsentPublic) (*ConsentState, error) {
+	if p == nil {
+		return nil, nil
+	}
+	d, err := c.details(p.Entry.Patient, p.Entry.ID, p.Entry.Version)
+	if err != nil {
+		return nil, err
+	}
+	return &ConsentState{Signed: d.Signed, Time: p.Time}, nil
+}
+
+// details reads a version of a patient's consent from the private collection.
 func (c *call) details(patient, id record.ID, version uint32) (consent.Details, error) {
 	var d consent.Details
 	raw, err := c.readPrivate(patient, ConsentDetailsKey(id, version))

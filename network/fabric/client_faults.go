@@ -3,7 +3,6 @@ package fabric
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -17,7 +16,8 @@ import (
 
 // What Fabric's gateway says that has no code of its own.
 const (
-	chaincodeMark = "chaincode response "                   // then the status, ", " and what the chaincode said
+	chaincodeMark = "chaincode response " // begins what the chaincode said, after the status and ", "
+	evaluateMark  = "evaluate call to endorser returned error: "
 	firstRefused  = "failed to endorse transaction"         // by the gateway's own organisation
 	mismatchMark  = "ProposalResponsePayloads do not match" // endorsers saw different states
 	accessMark    = "access denied"
@@ -44,8 +44,11 @@ func (d *disagreement) Unwrap() error { return d.err }
 type answer struct {
 	code    codes.Code
 	message string
-	details []string
+	details []detail
 }
+
+// detail is what one of the endorsers said.
+type detail struct{ msp, text string }
 
 func readAnswer(err error) answer {
 	var s interface{ GRPCStatus() *status.Status }
@@ -57,7 +60,7 @@ func readAnswer(err error) answer {
 	a := answer{code: st.Code(), message: clip(st.Message())}
 	for _, d := range st.Details() {
 		if e, ok := d.(*gateway.ErrorDetail); ok {
-			a.details = append(a.details, clip(fmt.Sprintf("%s: %s", e.GetMspId(), e.GetMessage())))
+			a.details = append(a.details, detail{clip(e.GetMspId()), clip(e.GetMessage())})
 		}
 	}
 	return a
@@ -73,13 +76,39 @@ func clip(s string) string {
 
 // String returns all that was said.
 func (a answer) String() string {
-	return strings.Join(append([]string{a.code.String() + ": " + a.message}, a.details...), "; ")
+	all := []string{a.code.String() + ": " + a.message}
+	for _, d := range a.details {
+		all = append(all, d.msp+": "+d.text)
+	}
+	return strings.Join(all, "; ")
 }
 
-// saying returns the first thing said that has the mark in it.
+// texts returns what was said, the message first.
+func (a answer) texts() []string {
+	all := []string{a.message}
+	for _, d := range a.details {
+		all = append(all, d.text)
+	}
+	return all
+}
+
+// byChaincode returns what the chaincode said in a text, if the text is the
+// chaincode's. Fabric puts its mark first, and whatever comes after it, also the
+// words of Fabric itself, may be quoted from a stranger's document.
+func byChaincode(text string) (string, bool) {
+	said, ok := strings.CutPrefix(strings.TrimPrefix(text, evaluateMark), chaincodeMark)
+	if !ok {
+		return "", false
+	}
+	_, said, _ = strings.Cut(said, ", ")
+	return said, true
+}
+
+// saying returns the first thing said with the mark in it that is not the
+// chaincode's.
 func (a answer) saying(mark string) (string, bool) {
-	for _, s := range append([]string{a.message}, a.details...) {
-		if strings.Contains(s, mark) {
+	for _, s := range a.texts() {
+		if _, ok := byChaincode(s); !ok && strings.Contains(s, mark) {
 			return s, true
 		}
 	}
@@ -88,13 +117,12 @@ func (a answer) saying(mark string) (string, bool) {
 
 // chaincodeFault returns what the chaincode said, if it was the chaincode.
 func (a answer) chaincodeFault() *fault.Error {
-	s, ok := a.saying(chaincodeMark)
-	if !ok {
-		return nil
+	for _, s := range a.texts() {
+		if said, ok := byChaincode(s); ok {
+			return fault.Parse(said)
+		}
 	}
-	_, s, _ = strings.Cut(s, chaincodeMark)
-	_, said, _ := strings.Cut(s, ", ")
-	return fault.Parse(said)
+	return nil
 }
 
 // refusal returns why the peer will not serve this call whoever is asked, or nil.
@@ -118,8 +146,11 @@ func (a answer) refusal() error {
 }
 
 func (a answer) elsewhere() error {
-	innocent := strings.Contains(a.message, othersFailed) || strings.Contains(a.message, noOrderer) || strings.Contains(a.message, notJoined)
-	return &elsewhere{err: fault.New(fault.Unavailable, "%s", a), innocent: innocent}
+	innocent := func(mark string) bool { return strings.Contains(a.message, mark) }
+	return &elsewhere{
+		err:      fault.New(fault.Unavailable, "%s", a),
+		innocent: innocent(othersFailed) || innocent(noOrderer) || innocent(notJoined),
+	}
 }
 
 // evaluationError turns the error of an evaluation into a fault or an elsewhere.
@@ -145,14 +176,14 @@ func endorsementError(err error) error {
 		return nil
 	}
 	a := readAnswer(err)
-	if _, ok := a.saying(mismatchMark); ok {
-		return &disagreement{fault.New(fault.Contention, "peers are at different blocks: %s", a)}
-	}
 	if f := a.chaincodeFault(); f != nil {
 		if strings.Contains(a.message, firstRefused) {
 			return f
 		}
 		return &disagreement{f}
+	}
+	if _, ok := a.saying(mismatchMark); ok {
+		return &disagreement{fault.New(fault.Contention, "peers are at different blocks: %s", a)}
 	}
 	if err := a.refusal(); err != nil {
 		return err

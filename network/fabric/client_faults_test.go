@@ -132,3 +132,29 @@ func TestAPeersWordsAreBounded(t *testing.T) {
 		t.Errorf("an error of %d bytes", n)
 	}
 }
+
+func TestAttackFabricsOwnWordsInAStrangersDocumentSayNothing(t *testing.T) {
+	for _, words := range []string{
+		mismatchMark, accessMark, duplicateMark, datedMark, othersFailed, noOrderer, notJoined, firstRefused, chaincodeMark + "200, ",
+		ordererMark + "SERVICE_UNAVAILABLE", "UNAVAILABLE: the ledger is away", "CONTENTION: ", evaluateMark + chaincodeMark,
+	} {
+		want := fault.New(fault.Invalid, "consent: the purpose is %q", words)
+		text := chaincodeMark + "500, " + want.Error()
+		for name, got := range map[string]error{
+			"endorsement":           endorsementError(said(t, codes.Aborted, firstSays, text)),
+			"endorsement elsewhere": endorsementError(said(t, codes.Aborted, othersSay, text)),
+			"evaluation":            evaluationError(said(t, codes.Unknown, evalSays+text, text)),
+			"evaluation, detail":    evaluationError(said(t, codes.Unknown, "failed to evaluate transaction", text)),
+		} {
+			var f *fault.Error
+			var other *elsewhere
+			if !errors.As(got, &f) || f.Code != want.Code || f.Detail != want.Detail || errors.As(got, &other) {
+				t.Errorf("%q in a document, %s: %v", words, name, got)
+			}
+			var d *disagreement
+			if errors.As(got, &d) != (name == "endorsement elsewhere") {
+				t.Errorf("%q in a document, %s, is read as a disagreement: %v", words, name, errors.As(got, &d))
+			}
+		}
+	}
+}
