@@ -55,13 +55,9 @@ func (c *call) device(id record.ID) (*record.DeviceState, error) {
 }
 
 func enrolDevice(c *call, e record.EnrolDevice) (*record.DeviceState, error) {
-	if err := c.checkDevice(e.Device); err != nil {
-		return nil, fault.New(fault.Invalid, "device: %w", err)
-	}
-	id := record.DeviceID(c.genesis.Network, e.Device.Key)
-	digest := record.Digest(record.DomainDevice, c.genesis.Network, e.Device)
-	if err := record.Verify(e.Device.Key, digest, e.DeviceSignature); err != nil {
-		return nil, fault.New(fault.BadSignature, "the device's signature: %w", err)
+	id, digest, err := CheckDevice(c.genesis.Network, c.roster.Epoch(c.roster.Current), e)
+	if err != nil {
+		return nil, err
 	}
 	recorded := new(record.DeviceState)
 	exists, err := c.get(DeviceKey(id), recorded)
@@ -123,9 +119,7 @@ func (c *call) claimSeeds(id record.ID, hashes []record.ID) error {
 	return nil
 }
 
-// designate adds the device to its patient's list. The first begins with its
-// first day, later ones on a day that has not begun: which device speaks for a
-// patient is fixed before the day's data exist.
+// designate adds the device to its patient's list (FirstDay).
 func (c *call) designate(id record.ID, d record.Device, now int64) (int64, error) {
 	var list []Designation
 	if _, err := c.get(DesignationKey(d.Patient), &list); err != nil {
@@ -134,22 +128,45 @@ func (c *call) designate(id record.ID, d record.Device, now int64) (int64, error
 	if len(list) >= maxDevices {
 		return 0, fault.New(fault.Exhausted, "the patient has enrolled %d devices, which is the limit", maxDevices)
 	}
-	from := wearable.FloorDiv(d.FirstHour, 24)
-	if len(list) > 0 {
-		from = max(from, wearable.DayOf(now)+1)
-	}
+	from := FirstDay(d, len(list) == 0, now)
 	list = append(list, Designation{Device: id, FromDay: from, Metrics: d.Metrics})
 	return from, c.put(DesignationKey(d.Patient), list)
 }
 
-func (c *call) checkDevice(d record.Device) error {
+// CheckDevice checks what a device's enrolment shows by itself, to whoever knows the
+// epoch that is current: its form and the device's signature. It returns the
+// device's identifier and the digest that its patient has signed as well, with a key
+// that counts at this place of the ledger.
+func CheckDevice(network string, epoch *record.Epoch, e record.EnrolDevice) (record.ID, record.ID, error) {
+	id := record.DeviceID(network, e.Device.Key)
+	digest := record.Digest(record.DomainDevice, network, e.Device)
+	if err := checkDevice(e.Device, epoch); err != nil {
+		return id, digest, fault.New(fault.Invalid, "device: %w", err)
+	}
+	if err := record.Verify(e.Device.Key, digest, e.DeviceSignature); err != nil {
+		return id, digest, fault.New(fault.BadSignature, "the device's signature: %w", err)
+	}
+	return id, digest, nil
+}
+
+// FirstDay is the first day on which a device counts for its patient: of the first
+// device the day that its rows begin on, of later ones no day that has begun, so that
+// which device speaks for a patient is fixed before the day's data exist.
+func FirstDay(d record.Device, first bool, now int64) int64 {
+	from := wearable.FloorDiv(d.FirstHour, 24)
+	if !first {
+		from = max(from, wearable.DayOf(now)+1)
+	}
+	return from
+}
+
+func checkDevice(d record.Device, epoch *record.Epoch) error {
 	if _, err := record.ParsePublicKey(d.Key); err != nil {
 		return fmt.Errorf("key: %w", err)
 	}
 	if err := checkMetrics(d.Metrics); err != nil {
 		return err
 	}
-	epoch := c.roster.Epoch(c.roster.Current)
 	want := pieces(len(epoch.Members), epoch.Threshold)
 	switch {
 	case !slices.IsSorted(d.Metrics):

@@ -27,15 +27,9 @@ func (c *call) patient(id record.ID) (*record.Patient, error) {
 }
 
 func enrolPatient(c *call, e record.EnrolPatient) (*record.Patient, error) {
-	id := e.Inception.PatientID(c.genesis.Network)
-	if err := checkInception(e.Inception); err != nil {
-		return nil, fault.New(fault.Invalid, "inception: %w", err)
-	}
-	if err := c.checkVouchers(id, e); err != nil {
+	id, err := CheckEnrolment(c.genesis, c.roster.Epoch(c.roster.Current), e)
+	if err != nil {
 		return nil, err
-	}
-	if err := record.Verify(e.Inception.ConsentKeys[0], id, e.Signature); err != nil {
-		return nil, fault.New(fault.BadSignature, "the patient's own signature: %w", err)
 	}
 	var known record.ID
 	taken, err := c.get(PersonKey(e.Voucher.Person), &known)
@@ -69,6 +63,24 @@ func (c *call) recordPatient(id record.ID, e record.EnrolPatient) (*record.Patie
 	return p, c.put(PatientKey(id), p)
 }
 
+// CheckEnrolment checks what an enrolment shows by itself, to whoever knows the
+// network's policy and the epoch that is current: the keys, the vouchers and the
+// patient's own signature. It returns the patient's identifier. That nobody enrols
+// the same person twice is for whoever knows all enrolments.
+func CheckEnrolment(g *record.Genesis, epoch *record.Epoch, e record.EnrolPatient) (record.ID, error) {
+	id := e.Inception.PatientID(g.Network)
+	if err := checkInception(e.Inception); err != nil {
+		return id, fault.New(fault.Invalid, "inception: %w", err)
+	}
+	if err := checkVouchers(g, epoch, id, e); err != nil {
+		return id, err
+	}
+	if err := record.Verify(e.Inception.ConsentKeys[0], id, e.Signature); err != nil {
+		return id, fault.New(fault.BadSignature, "the patient's own signature: %w", err)
+	}
+	return id, nil
+}
+
 func checkInception(in record.Inception) error {
 	if in.Salt.IsZero() {
 		return errors.New("the salt cannot be zero")
@@ -79,20 +91,19 @@ func checkInception(in record.Inception) error {
 // checkVouchers checks that those vouch for the patient whom the network's policy
 // asks: its registrar or, where it has none, enough members. No member that asks
 // can so make up patients by itself.
-func (c *call) checkVouchers(id record.ID, e record.EnrolPatient) error {
+func checkVouchers(g *record.Genesis, epoch *record.Epoch, id record.ID, e record.EnrolPatient) error {
 	if e.Voucher.Patient != id || e.Voucher.Person.IsZero() {
 		return fault.New(fault.Invalid, "the voucher is not for this patient and a person")
 	}
-	epoch := c.roster.Epoch(c.roster.Current)
 	if len(e.Vouchers) > len(epoch.Members) {
 		return fault.New(fault.Invalid, "there are %d vouchers, and %d members", len(e.Vouchers), len(epoch.Members))
 	}
-	digest := record.Digest(record.DomainVoucher, c.genesis.Network, e.Voucher)
+	digest := record.Digest(record.DomainVoucher, g.Network, e.Voucher)
 	for i, v := range e.Vouchers {
 		m := epoch.Member(v.By)
 		switch {
-		case c.genesis.Registrar != "" && v.By != c.genesis.Registrar:
-			return fault.New(fault.Forbidden, "only %s vouches for patients here", c.genesis.Registrar)
+		case g.Registrar != "" && v.By != g.Registrar:
+			return fault.New(fault.Forbidden, "only %s vouches for patients here", g.Registrar)
 		case m == nil:
 			return fault.New(fault.Forbidden, "%s is not a member that could vouch", clip(v.By))
 		case slices.ContainsFunc(e.Vouchers[:i], func(o record.VoucherSignature) bool { return o.By == v.By }):
@@ -102,7 +113,7 @@ func (c *call) checkVouchers(id record.ID, e record.EnrolPatient) error {
 			return fault.New(fault.BadSignature, "the voucher of %s: %w", v.By, err)
 		}
 	}
-	if need := max(1, c.genesis.Vouchers); len(e.Vouchers) < need {
+	if need := max(1, g.Vouchers); len(e.Vouchers) < need {
 		return fault.New(fault.Forbidden, "%d vouch for this patient, here %d must", len(e.Vouchers), need)
 	}
 	return nil
