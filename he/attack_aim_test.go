@@ -89,7 +89,7 @@ func TestAttackHostileCiphertextRecovery(t *testing.T) {
 		colluders = append(colluders, fixedDevice(t, p, i))
 	}
 	piece := keySum(t, p, testContext, 1, colluders)
-	const perCoeff, asked = 23, 54
+	const perCoeff, asked = 23, 55
 	recovered := make([]int32, p.n)
 	queries := 0
 	for first := 0; first < p.n; first += perCoeff * asked {
@@ -148,11 +148,11 @@ func rowsDoNotAim(t *testing.T, p *Params, colluders []*testDevice) {
 // them the aimed element itself.
 func hostileRows(p *Params, r *rand.Rand, devices int) [][][]byte {
 	var choices [][][]byte
-	element := aimed(p, 0, 20, 54)
+	element := aimed(p, 0, 20, p.schema.Coefficients())
 	for choice := range 6 {
 		var rows [][]byte
 		for range devices {
-			residues := make([]uint64, 54*4)
+			residues := make([]uint64, p.schema.Coefficients()*4)
 			for i := range residues {
 				q := p.profile.Primes[i%4]
 				switch choice {
@@ -318,12 +318,12 @@ func TestAttackHourOfAnotherDay(t *testing.T) {
 	p := defaultParams(t)
 	d := newTestDevice(t, p, testContext)
 	payloads := smallRow(t, p, 0, 0)
-	base, err := p.unpack(d.seal(t, p, testContext, Window{Hour: 240}, payloads), 54)
+	base, err := p.unpack(d.seal(t, p, testContext, Window{Hour: 240}, payloads), p.schema.Coefficients())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range []Window{{241, 0}, {264, 0}, {240, 1}, {239, 0}, {263, 2}} {
-		other, err := p.unpack(d.seal(t, p, testContext, w, payloads), 54)
+		other, err := p.unpack(d.seal(t, p, testContext, w, payloads), p.schema.Coefficients())
 		if err != nil {
 			t.Fatal(err)
 		}

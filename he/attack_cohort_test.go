@@ -264,11 +264,11 @@ func TestAttackRowInTheClear(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		residues, err := p.unpack(row, 54)
+		residues, err := p.unpack(row, p.schema.Coefficients())
 		if err != nil {
 			t.Fatal(err)
 		}
-		for j := range 54 {
+		for j := range p.schema.Coefficients() {
 			// Q is 2^212 less a part in 2^37, so its top bits are even.
 			values = append(values, centred(p, residues[4*j:4*j+4]))
 		}

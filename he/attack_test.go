@@ -45,8 +45,8 @@ func TestAttackSecondRowUnderOneWindow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, _ := p.unpack(first, 54)
-	b, _ := p.unpack(second, 54)
+	a, _ := p.unpack(first, p.schema.Coefficients())
+	b, _ := p.unpack(second, p.schema.Coefficients())
 	opened := make([]*big.Int, privacy.MetricCoefficients)
 	for j := range opened {
 		diff := make([]uint64, 4)
@@ -373,7 +373,7 @@ func TestAttackChangedRows(t *testing.T) {
 	w := Window{Hour: 5}
 	row := d.seal(t, p, testContext, w, smallRow(t, p, 60, 100))
 	high := slices.Clone(row)
-	residues, _ := p.unpack(row, 54)
+	residues, _ := p.unpack(row, p.schema.Coefficients())
 	residues[0] = p.profile.Primes[0] // the same number, written differently
 	copy(high, p.pack(residues))
 	for name, bad := range map[string][]byte{

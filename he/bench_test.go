@@ -88,7 +88,7 @@ func BenchmarkSum(b *testing.B) {
 	const different, million = 12_000, 1_000_000
 	rows := make([][]byte, different)
 	for i := range rows {
-		residues := make([]uint64, 54*4)
+		residues := make([]uint64, p.schema.Coefficients()*4)
 		for j := range residues {
 			residues[j] = r.Uint64N(p.profile.Primes[j%4])
 		}

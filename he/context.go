@@ -48,6 +48,7 @@ const (
 	domainKeyCheck = "he-piece-key-check/v1"
 	domainKeyBox   = "he-piece-key-box/v1"
 	domainShare    = "he-share/v1"
+	domainProbe    = "he-probe/v1"
 )
 
 // xof128 is cSHAKE128 (NIST SP 800-185) under a label of its own for each

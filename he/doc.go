@@ -10,8 +10,9 @@
 //
 // Entry points. A device: New, NewSeed, Params.NewDeviceKey, Params.SealSeeds,
 // Params.Seal. An institution: Params.OpenSeeds, Params.Expand, KeySum,
-// Params.KeyProduct, Params.Share. Whoever asks: Params.NewSum (Params.Columns for
-// rows in storage), Params.Open. WriteProfiles prints how safe the profiles are.
+// Params.KeyProduct, Params.Share; Params.ProbeShare and Params.Probe find a device whose
+// rows are none. Whoever asks: Params.NewSum (Params.Columns for rows in storage),
+// Params.Open. WriteProfiles prints how safe the profiles are.
 //
 // Trust: fewer than Threshold institutions lack at least one piece of every
 // secret, and what they see is a row of RLWE samples under a ternary secret that

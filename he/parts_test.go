@@ -224,7 +224,7 @@ func TestRowsHaveOneEncoding(t *testing.T) {
 	for _, profile := range []Profile{DefaultProfile(), WideProfile()} {
 		p := &Params{profile: profile, schema: privacy.V1()}
 		rapid.Check(t, func(t *rapid.T) {
-			coeffs := rapid.IntRange(1, 54).Draw(t, "coeffs")
+			coeffs := rapid.IntRange(1, 55).Draw(t, "coeffs")
 			residues := make([]uint64, coeffs*len(profile.Primes))
 			for i := range residues {
 				residues[i] = rapid.Uint64Range(0, profile.Primes[i%4]-1).Draw(t, "residue")
@@ -237,7 +237,7 @@ func TestRowsHaveOneEncoding(t *testing.T) {
 		})
 	}
 	p := defaultParams(t)
-	if p.RowBytes() != 1431 {
+	if p.RowBytes() != 1458 {
 		t.Errorf("a row has %d bytes", p.RowBytes())
 	}
 }

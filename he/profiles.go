@@ -95,7 +95,7 @@ func (p ProfileSafety) text(b *strings.Builder) {
 	r := p.Safe[0]
 	fmt.Fprintf(b, "  security      %d bits: modulus of %d bits at degree %d; 128 bits of security allow %d\n", r.SecurityBits, r.ModulusBits, r.Degree, r.ModulusLimit)
 	fmt.Fprintf(b, "  noise         2^%.1f in a sum of %d rows, the most (standard deviation)\n", r.ErrorBits, r.MaxRows)
-	fmt.Fprintf(b, "  flooding      uniform in +-2^%d per piece; distance 2^%.1f over %d released coefficients, limit 2^%d\n", r.FloodBits, r.FloodDistanceLog2, ReleasedCoefficients, maxDistanceLog2)
+	fmt.Fprintf(b, "  flooding      uniform in +-2^%d per piece; distance 2^%.1f over %d released coefficients and %d probed ones, limit 2^%d\n", r.FloodBits, r.FloodDistanceLog2, ReleasedCoefficients, ProbedCoefficients, maxDistanceLog2)
 	fmt.Fprintf(b, "  share         %d bytes for a metric\n", r.ShareBytes)
 	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "  PIECES\tROOM LEFT\tWRONG OPENING\tSHARINGS (ENROLMENT BYTES)\n")

@@ -6,11 +6,21 @@ import (
 	"math/big"
 
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// ReleasedCoefficients is how many coefficients a network releases in its life,
-// for the distance that flooding leaves: a thousand queries a day for nine years.
+// ReleasedCoefficients is how many coefficients of answers a network releases in its
+// life, for the distance that flooding leaves: a thousand queries a day for nine
+// years.
 const ReleasedCoefficients = 20_000_000
+
+// ProbedCoefficients is how many zero coefficients of single devices an epoch's
+// members open beside these, after queries whose sums did not open (Params.Probe).
+const ProbedCoefficients = 100_000_000
+
+// probedRows is the most rows of one device that a probe can be about: every hour
+// that a query can ask, corrected as often as possible.
+const probedRows = privacy.MaxHours * (1 + record.MaxCorrection)
 
 // maxDistanceLog2: flooding must leave a statistical distance below 2^-40 over
 // all released coefficients.
@@ -39,7 +49,8 @@ type Report struct {
 	ErrorBits float64 `json:"error_bits"`
 	FloodBits int     `json:"flood_bits"`
 	// FloodDistanceLog2 is log2 of the statistical distance between
-	// ReleasedCoefficients real ones and ones that depend on the sum alone.
+	// ReleasedCoefficients and ProbedCoefficients real ones and ones that depend on
+	// the sums alone.
 	FloodDistanceLog2 float64 `json:"flood_distance_log2"`
 	// OpeningMarginBits is log2 of the room Q/2T over floods and eight standard
 	// deviations of errors; FailureLog2 bounds log2 of the probability that a
@@ -91,20 +102,24 @@ const rowVariance100 = errorVariance100 + 25
 // assessFlood: a coefficient is released as sum + errors + flood. Two uniform
 // distributions on 2^(FloodBits+1) points shifted by e differ by |e| over that
 // number, and the mean of |e| is at most its standard deviation. One flood counts:
-// that of the piece that those who collude lack.
+// that of the piece that those who collude lack. Distances add up: those of answers,
+// each of the largest sum, and those of probes, each of one device's rows.
 func (p Profile) assessFlood(r *Report) error {
-	variance100 := new(big.Int).Mul(big.NewInt(p.MaxRows), big.NewInt(rowVariance100))
-	// (released * sd / 2^(flood+1))^2 < 2^(2*limit), times 100
-	left := new(big.Int).Mul(variance100, big.NewInt(ReleasedCoefficients))
-	left.Mul(left, big.NewInt(ReleasedCoefficients))
-	right := new(big.Int).Lsh(big.NewInt(100), uint(max(0, 2*(p.FloodBits+1+maxDistanceLog2))))
-	sd := math.Sqrt(float64(p.MaxRows) * rowVariance100 / 100)
-	r.ErrorBits = math.Log2(sd)
-	r.FloodDistanceLog2 = math.Log2(ReleasedCoefficients) + r.ErrorBits - float64(p.FloodBits+1)
-	if p.FloodBits+1+maxDistanceLog2 < 0 || left.Cmp(right) >= 0 {
-		return fmt.Errorf("flooding by 2^%d leaves a distance of 2^%.1f over %d coefficients of %d rows, it must stay below 2^%d", p.FloodBits, r.FloodDistanceLog2, ReleasedCoefficients, p.MaxRows, maxDistanceLog2)
+	shift := new(big.Int).Mul(big.NewInt(ReleasedCoefficients), deviation(p.MaxRows))
+	shift.Add(shift, new(big.Int).Mul(big.NewInt(ProbedCoefficients), deviation(probedRows)))
+	r.ErrorBits = math.Log2(math.Sqrt(float64(p.MaxRows) * rowVariance100 / 100))
+	r.FloodDistanceLog2 = log2(shift) - float64(p.FloodBits+1)
+	if room := p.FloodBits + 1 + maxDistanceLog2; room < 0 || shift.Cmp(new(big.Int).Lsh(big.NewInt(1), uint(room))) >= 0 {
+		return fmt.Errorf("flooding by 2^%d leaves a distance of 2^%.1f over %d coefficients of %d rows and %d of single devices, it must stay below 2^%d", p.FloodBits, r.FloodDistanceLog2, ReleasedCoefficients, p.MaxRows, ProbedCoefficients, maxDistanceLog2)
 	}
 	return nil
+}
+
+// deviation is the standard deviation of the errors of so many rows, rounded up.
+func deviation(rows int64) *big.Int {
+	v := new(big.Int).Mul(big.NewInt(rows), big.NewInt(rowVariance100))
+	v.Div(v, big.NewInt(100)).Sqrt(v)
+	return v.Add(v, big.NewInt(1))
 }
 
 // distanceBound is how far an opened coefficient may lie from its payload's

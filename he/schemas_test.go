@@ -128,7 +128,7 @@ func TestAttackForeignCoefficients(t *testing.T) {
 	}
 	for _, slot := range []int{9, 15, 21, 36, -1} {
 		r := request(p, 0, slot, 1, nil)
-		r.Coeffs = []int{54}
+		r.Coeffs = []int{s.ZeroCoefficient()}
 		v := &KeyVector{context: testContext, profile: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 4)}
 		if _, err := p.Share(testKeys[0], r, v); err == nil {
 			t.Errorf("a share of slot %d, which the schema does not have", slot)
@@ -194,8 +194,8 @@ func TestAttackRowOfAnotherSchema(t *testing.T) {
 func TestAttackRowsThatOverlap(t *testing.T) {
 	small := DefaultProfile()
 	small.LogN = 11 // 85 coefficients an hour
-	if err := small.wellFormed(privacy.V2()); err == nil || !strings.Contains(err.Error(), "93 coefficients") {
-		t.Errorf("93 coefficients an hour in 2^11: %v", err)
+	if err := small.wellFormed(privacy.V2()); err == nil || !strings.Contains(err.Error(), "94 coefficients") {
+		t.Errorf("94 coefficients an hour in 2^11: %v", err)
 	}
 	for _, p := range Profiles() {
 		if err := p.wellFormed(privacy.V2()); err != nil {

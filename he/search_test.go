@@ -122,7 +122,7 @@ func writeSearch(b *bytes.Buffer, s *privacy.Schema, pieces int) {
 			shortest = coeffs * count * width
 			fmt.Fprintf(b, "| %d | %d | %d | %d x %d = %d | %d | %d | %d | %.1f | %.0f | %d | %.2f |\n",
 				1<<logN, coeffs, payload, count, width, count*width, modulusLimit(requiredSecurity, logN),
-				(shortest+7)/8, (s.Slots()*shortest+7)/8,
+				(shortest+7)/8, (s.Slots()*shortest+count*width+7)/8, // and the zero coefficient
 				transformWork(p)/transformWork(DefaultProfile()), float64(int(1)<<logN)/8192, coeffs*count, r.OpeningMarginBits)
 		}
 		if shortest == before {

@@ -80,7 +80,7 @@ func (b *block) pack(value func(Field) int64) []Payload {
 
 // Row packs the statistics of all metrics, by slot, into a whole row; a metric
 // that is not in the map had no reading. Pairs and strata stay zero: HourRow
-// fills them too.
+// fills them too. The zero coefficient is zero in every row.
 func (s *Schema) Row(stats map[int]HourStats) ([]Payload, error) {
 	row := make([]Payload, s.Coefficients())
 	for slot, h := range stats {

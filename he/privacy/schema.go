@@ -75,6 +75,7 @@ type Schema struct {
 	blocks  []block  // by coefficient
 	bySlot  map[int]*block
 	byKey   map[string]*block
+	zero    int // see ZeroCoefficient
 	strata  []string
 	digest  record.ID
 }
@@ -125,6 +126,7 @@ func newSchema(l layout) (*Schema, error) {
 		}
 		s.bySlot[b.Slot], s.byKey[b.Key] = b, b
 	}
+	s.zero = s.questionCoefficients()
 	s.digest = s.computeDigest()
 	return s, nil
 }
@@ -140,7 +142,7 @@ func (s *Schema) named(key string) *metric {
 // add places the fields of a block, in their order, behind the blocks before; a
 // field that does not fit opens a new coefficient.
 func (s *Schema) add(b block, fields []Field) {
-	coeff, shift := s.Coefficients(), 0
+	coeff, shift := s.questionCoefficients(), 0
 	first := coeff
 	for _, f := range fields {
 		f.Width = bits.Len64(uint64(f.Max)) + RowBits + 1
@@ -211,18 +213,26 @@ func (s *Schema) computeDigest() record.ID {
 		}
 		more = append(more, question{b.Slot, b.Key, b.Metrics, fields})
 	}
-	parts := []any{s.Name, PayloadBits, entries}
+	parts := []any{s.Name, PayloadBits, entries, s.zero}
 	if len(more) > 0 {
 		parts = append(parts, more, s.strata)
 	}
-	return record.Digest("row-schema/v1", "", parts)
+	return record.Digest("row-schema/v2", "", parts)
 }
 
 // Digest identifies the layout; a network's genesis names it.
 func (s *Schema) Digest() record.ID { return s.digest }
 
-// Coefficients returns the number of coefficients of a row: 54 in V1, 93 in V2.
-func (s *Schema) Coefficients() int {
+// Coefficients returns the number of coefficients of a row: 55 in V1, 94 in V2.
+func (s *Schema) Coefficients() int { return s.zero + 1 }
+
+// ZeroCoefficient returns the coefficient that no question has and that holds zero
+// in every row, the last. Where a sum does not open, a device whose rows hold
+// something else there is found by it, and nothing else is opened.
+func (s *Schema) ZeroCoefficient() int { return s.zero }
+
+// questionCoefficients is the number of coefficients that questions have.
+func (s *Schema) questionCoefficients() int {
 	if len(s.blocks) == 0 {
 		return 0
 	}

@@ -59,7 +59,7 @@ func TestLayoutIsPinned(t *testing.T) {
 // TestFieldsDoNotOverlap: each field lies within 128 bits, apart from the others,
 // in a coefficient of its own question, and has room for 2^30 rows.
 func TestFieldsDoNotOverlap(t *testing.T) {
-	for s, coefficients := range map[*Schema]int{V1(): 54, V2(): 93} {
+	for s, coefficients := range map[*Schema]int{V1(): 55, V2(): 94} {
 		if s.Coefficients() != coefficients {
 			t.Errorf("a row of %s has %d coefficients", s.Name, s.Coefficients())
 		}
@@ -92,8 +92,8 @@ func TestFieldsDoNotOverlap(t *testing.T) {
 				}
 			}
 		}
-		if len(owner) != coefficients {
-			t.Errorf("%d of %d coefficients of %s belong to a question", len(owner), coefficients, s.Name)
+		if len(owner) != coefficients-1 || owner[s.ZeroCoefficient()] != "" || s.ZeroCoefficient() != coefficients-1 {
+			t.Errorf("%d of %d coefficients of %s belong to a question; all but the zero coefficient %d should", len(owner), coefficients, s.Name, s.ZeroCoefficient())
 		}
 	}
 	if V1().MetricCoefficients(9) != nil || V1().Fields(-1) != nil || V1().MetricCoefficients(pairSlot) != nil {

@@ -8,14 +8,14 @@ import (
 )
 
 // V1 returns the schema "vitals-v1": the nine metrics of package wearable in
-// slots 0 to 8, six coefficients each.
+// slots 0 to 8, six coefficients each, and the zero coefficient.
 func V1() *Schema { return v1() }
 
 var v1 = sync.OnceValue(func() *Schema { return fixed(layout{name: "vitals-v1", metrics: wearable.Metrics()}) })
 
-// V2 returns the schema "vitals-v2": vitals-v1 in the first 54 coefficients, then
-// three coefficients for each of five pairs, then six for each of four metrics by
-// stratum.
+// V2 returns the schema "vitals-v2": the metrics of vitals-v1 in the first 54
+// coefficients, then three for each of five pairs, then six for each of four metrics
+// by stratum, and the zero coefficient.
 func V2() *Schema { return v2() }
 
 var v2 = sync.OnceValue(func() *Schema {

@@ -81,7 +81,7 @@ func exactPairs(t *testing.T, dir, metric string, pairs ...string) {
 	t.Helper()
 	r, _, w := runDemo(t, Options{Replay: dir, Exact: true, Schema: "vitals-v2", Ask: append(pairs, metric)})
 	comparePairs(t, r, dir, pairs...)
-	if len(r.Metrics) != 1 || len(r.Pairs) != len(pairs) || r.Cost.RowBytes != 2465 {
+	if len(r.Metrics) != 1 || len(r.Pairs) != len(pairs) || r.Cost.RowBytes != 2491 {
 		t.Errorf("%d metrics, %d pairs, rows of %d bytes", len(r.Metrics), len(r.Pairs), r.Cost.RowBytes)
 	}
 	compareMetric(t, metric, r.Metrics[metric], fromCSV(t, dir)[metric])
