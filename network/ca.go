@@ -100,7 +100,28 @@ func (ca *CA) Issue(commonName, ou string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	t, err := template(ca.MSP(), commonName, ou, leafLife)
+	return ca.certify(commonName, ou, key, leafLife)
+}
+
+// Renew makes a certificate for the key and the name of an identity of the
+// organisation, with a life of its own: as long as a new one's, or shorter.
+func (ca *CA) Renew(id Identity, life time.Duration) (Identity, error) {
+	leaf, err := id.Leaf()
+	if err != nil {
+		return Identity{}, err
+	}
+	if id.MSP != ca.MSP() {
+		return Identity{}, fmt.Errorf("the identity is of %q, the authority of %q", id.MSP, ca.MSP())
+	}
+	ou := ""
+	if len(leaf.Subject.OrganizationalUnit) > 0 {
+		ou = leaf.Subject.OrganizationalUnit[0]
+	}
+	return ca.certify(leaf.Subject.CommonName, ou, id.Key, min(life, leafLife))
+}
+
+func (ca *CA) certify(commonName, ou string, key *ecdsa.PrivateKey, life time.Duration) (Identity, error) {
+	t, err := template(ca.MSP(), commonName, ou, life)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -131,9 +152,9 @@ func template(msp, commonName, ou string, life time.Duration) (*x509.Certificate
 	if ou != "" {
 		subject.OrganizationalUnit = []string{ou}
 	}
-	start := time.Now().Add(-clockSkew)
+	now := time.Now()
 	return &x509.Certificate{
-		SerialNumber: serial, Subject: subject, NotBefore: start, NotAfter: start.Add(life),
+		SerialNumber: serial, Subject: subject, NotBefore: now.Add(-clockSkew), NotAfter: now.Add(life),
 	}, nil
 }
 

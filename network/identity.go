@@ -24,6 +24,8 @@ type Identity struct {
 	MSP         string
 	Certificate []byte // PEM, one certificate
 	Key         *ecdsa.PrivateKey
+
+	files *files // of one that FollowIdentity read
 }
 
 // String names the MSP only; the other printing methods do the same.

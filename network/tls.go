@@ -12,9 +12,10 @@ import (
 const loopbackName = "localhost"
 
 // ServerTLS is the TLS 1.3 configuration of a server that only members of the
-// MSPs in roots may reach. PeerMSP says which of them a connection is.
+// MSPs in roots may reach. PeerMSP says which of them a connection is. Each
+// connection shows the certificate that is current when it is made.
 func ServerTLS(id Identity, roots map[string][]byte) (*tls.Config, error) {
-	cert, trust, err := tlsParts(id, roots)
+	trust, err := tlsParts(id, roots)
 	if err != nil {
 		return nil, err
 	}
@@ -23,10 +24,10 @@ func ServerTLS(id Identity, roots map[string][]byte) (*tls.Config, error) {
 		pool.AddCert(r.cert)
 	}
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{cert},
-		ClientAuth:   tls.RequireAndVerifyClientCert,
-		ClientCAs:    pool,
+		MinVersion:     tls.VersionTLS13,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return id.Show() },
+		ClientAuth:     tls.RequireAndVerifyClientCert,
+		ClientCAs:      pool,
 		// The pool alone would let one organisation's CA name another.
 		VerifyConnection: func(s tls.ConnectionState) error {
 			_, err := trust.peer(s)
@@ -38,7 +39,7 @@ func ServerTLS(id Identity, roots map[string][]byte) (*tls.Config, error) {
 // ClientTLS is the TLS 1.3 configuration of a client that talks to a server of
 // expectedMSP on loopback and to no one else.
 func ClientTLS(id Identity, roots map[string][]byte, expectedMSP string) (*tls.Config, error) {
-	cert, trust, err := tlsParts(id, roots)
+	trust, err := tlsParts(id, roots)
 	if err != nil {
 		return nil, err
 	}
@@ -47,10 +48,10 @@ func ClientTLS(id Identity, roots map[string][]byte, expectedMSP string) (*tls.C
 		return nil, fmt.Errorf("no root certificate for MSP %q", expectedMSP)
 	}
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{cert},
-		RootCAs:      r.pool,
-		ServerName:   loopbackName,
+		MinVersion:           tls.VersionTLS13,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return id.Show() },
+		RootCAs:              r.pool,
+		ServerName:           loopbackName,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			got, err := trust.peer(s)
 			if err != nil {
@@ -64,13 +65,11 @@ func ClientTLS(id Identity, roots map[string][]byte, expectedMSP string) (*tls.C
 	}, nil
 }
 
-func tlsParts(id Identity, roots map[string][]byte) (tls.Certificate, *Trust, error) {
-	cert, err := id.tlsCertificate()
-	if err != nil {
-		return tls.Certificate{}, nil, err
+func tlsParts(id Identity, roots map[string][]byte) (*Trust, error) {
+	if _, err := id.Show(); err != nil {
+		return nil, err
 	}
-	trust, err := NewTrust(roots)
-	return cert, trust, err
+	return NewTrust(roots)
 }
 
 // peer returns the MSP of the other side, checked under that MSP's own root.

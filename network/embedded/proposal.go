@@ -67,6 +67,7 @@ func txID(nonce, creator []byte) record.ID {
 
 // signCall builds and signs the proposal of a call.
 func signCall(id network.Identity, channel string, c network.Call, at time.Time) (*signedCall, error) {
+	id = id.Current()
 	creator, err := id.Creator()
 	if err != nil {
 		return nil, err

@@ -62,7 +62,12 @@ func (c *Client) seek(from, until uint64) (*common.Envelope, error) {
 	}
 	nonce := make([]byte, nonceBytes)
 	rand.Read(nonce)
-	signer, err := proto.Marshal(&common.SignatureHeader{Creator: c.creator, Nonce: nonce})
+	id := c.id.Current()
+	creator, err := id.Creator()
+	if err != nil {
+		return nil, err
+	}
+	signer, err := proto.Marshal(&common.SignatureHeader{Creator: creator, Nonce: nonce})
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +78,7 @@ func (c *Client) seek(from, until uint64) (*common.Envelope, error) {
 	if err != nil {
 		return nil, err
 	}
-	sig, err := c.id.Sign(payload)
+	sig, err := id.Sign(payload)
 	return &common.Envelope{Payload: payload, Signature: sig}, err
 }
 

@@ -36,12 +36,11 @@ const (
 // endorsed it is for that peer to check. A transaction is signed only if it is
 // the one that was asked for, whichever peer prepared it.
 type Client struct {
-	id      network.Identity
-	creator []byte
-	reader  reader
-	peers   []*endpoint // in order of preference
-	places  *places
-	log     *slog.Logger
+	id     network.Identity
+	reader reader
+	peers  []*endpoint // in order of preference
+	places *places
+	log    *slog.Logger
 
 	// seen is how many blocks the client has been told of.
 	seen  atomic.Uint64

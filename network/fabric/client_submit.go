@@ -222,7 +222,11 @@ func (c *Client) commitStatus(ctx context.Context, tx *prepared) (*client.Status
 }
 
 func (c *Client) statusRequest(id string) ([]byte, error) {
-	inner, err := proto.Marshal(&gateway.CommitStatusRequest{ChannelId: c.reader.channel, TransactionId: id, Identity: c.creator})
+	creator, err := c.id.Current().Creator()
+	if err != nil {
+		return nil, err
+	}
+	inner, err := proto.Marshal(&gateway.CommitStatusRequest{ChannelId: c.reader.channel, TransactionId: id, Identity: creator})
 	if err != nil {
 		return nil, err
 	}

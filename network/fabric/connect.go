@@ -86,7 +86,7 @@ func Connect(p Profile, id network.Identity, opts ...Option) (*Client, error) {
 		return nil, fmt.Errorf("the identity: %w", err)
 	}
 	c := &Client{
-		id: id, creator: creator, log: o.log,
+		id: id, log: o.log,
 		reader: reader{channel: p.Channel, chaincode: p.Chaincode, trust: trust}, places: newPlaces(),
 	}
 	c.life, c.end = context.WithCancel(context.Background())
@@ -140,7 +140,7 @@ func (c *Client) addPeer(p Profile, msp string) error {
 	}
 	e := &endpoint{msp: msp, address: org.PeerEndpoint, conn: conn, deliver: peer.NewDeliverClient(conn)}
 	// NONE: Identity.Sign hashes what it signs.
-	e.gateway, err = client.Connect(gatewayIdentity{c.id}, client.WithSign(c.id.Sign), client.WithHash(hash.NONE),
+	e.gateway, err = client.Connect(gatewayIdentity{c.id}, client.WithSign(func(m []byte) ([]byte, error) { return c.id.Current().Sign(m) }), client.WithHash(hash.NONE),
 		client.WithClientConnection(conn))
 	if err != nil {
 		return errors.Join(err, conn.Close())
@@ -154,23 +154,19 @@ func (c *Client) addPeer(p Profile, msp string) error {
 type gatewayIdentity struct{ id network.Identity }
 
 func (g gatewayIdentity) MspID() string       { return g.id.MSP }
-func (g gatewayIdentity) Credentials() []byte { return g.id.Certificate }
+func (g gatewayIdentity) Credentials() []byte { return g.id.Current().Certificate }
 
 func dial(org OrgProfile, id network.Identity) (*grpc.ClientConn, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(org.PeerTLSRoot) {
 		return nil, errors.New("no certificate in its TLS root")
 	}
-	leaf, err := id.Leaf()
-	if err != nil {
-		return nil, err
-	}
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		RootCAs:    pool,
 		ServerName: org.PeerHostname,
 		// Shown to peers that ask for it.
-		Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: id.Key, Leaf: leaf}},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return id.Show() },
 	}
 	return grpc.NewClient("passthrough:///"+org.PeerEndpoint,
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
