@@ -815,7 +815,9 @@ type Patient struct {
 	// The latest change of keys; absent while those of the inception record count.
 	Keys *PatientKeys `protobuf:"bytes,5,opt,name=keys,proto3" json:"keys,omitempty"`
 	// Ledger time of the latest revocation of everything.
-	RevokedAt     *int64 `protobuf:"varint,6,opt,name=revoked_at,json=revokedAt,proto3,oneof" json:"revoked_at,omitempty"`
+	RevokedAt *int64 `protobuf:"varint,6,opt,name=revoked_at,json=revokedAt,proto3,oneof" json:"revoked_at,omitempty"`
+	// Final; the receipt of the erasure says when.
+	Erased        bool `protobuf:"varint,7,opt,name=erased,proto3" json:"erased,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -890,6 +892,13 @@ func (x *Patient) GetRevokedAt() int64 {
 		return *x.RevokedAt
 	}
 	return 0
+}
+
+func (x *Patient) GetErased() bool {
+	if x != nil {
+		return x.Erased
+	}
+	return false
 }
 
 // Device is what a bridge enrols: one installation for one patient.
@@ -2972,7 +2981,7 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12'\n" +
 	"\tsignature\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x10\b\x18HR\tsignature\x125\n" +
 	"\tassertion\x18\x04 \x01(\v2\x17.vitalveil.v1.AssertionR\tassertion:\xbd\x01\xbaH\xb9\x01\x1a\xb6\x01\n" +
-	"\x15signed_keys.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\xe6\x01\n" +
+	"\x15signed_keys.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\xfe\x01\n" +
 	"\aPatient\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\tinception\x18\x02 \x01(\v2\x17.vitalveil.v1.InceptionR\tinception\x12\x16\n" +
@@ -2980,7 +2989,8 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\benrolled\x18\x04 \x01(\x03R\benrolled\x12-\n" +
 	"\x04keys\x18\x05 \x01(\v2\x19.vitalveil.v1.PatientKeysR\x04keys\x12\"\n" +
 	"\n" +
-	"revoked_at\x18\x06 \x01(\x03H\x00R\trevokedAt\x88\x01\x01B\r\n" +
+	"revoked_at\x18\x06 \x01(\x03H\x00R\trevokedAt\x88\x01\x01\x12\x16\n" +
+	"\x06erased\x18\a \x01(\bR\x06erasedB\r\n" +
 	"\v_revoked_at\"\xdf\x02\n" +
 	"\x06Device\x12\x19\n" +
 	"\x03key\x18\x01 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12/\n" +
@@ -3106,15 +3116,15 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x06metric\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06metric\x12\x0e\n" +
 	"\x02lo\x18\x03 \x01(\rR\x02lo\x12\x0e\n" +
 	"\x02hi\x18\x04 \x01(\rR\x02hi\x12\x14\n" +
-	"\x05times\x18\x05 \x01(\rR\x05times\"\x9b\x05\n" +
+	"\x05times\x18\x05 \x01(\rR\x05times\"\xad\x05\n" +
 	"\aConsent\x12%\n" +
 	"\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x02id\x12!\n" +
 	"\aversion\x18\x02 \x01(\rB\a\xbaH\x04*\x02(\x01R\aversion\x121\n" +
 	"\bprevious\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\bprevious\x12/\n" +
 	"\apatient\x18\x04 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\x127\n" +
 	"\agrantee\x18\x05 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9._-]{0,64}$R\agrantee\x12!\n" +
-	"\apurpose\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\apurpose\x12.\n" +
-	"\x06status\x18\a \x01(\tB\x16\xbaH\x13r\x11R\x06activeR\arevokedR\x06status\x12+\n" +
+	"\apurpose\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\apurpose\x12@\n" +
+	"\x06status\x18\a \x01(\tB(\xbaH%r#R\x06activeR\arevokedR\x10entered-in-errorR\x06status\x12+\n" +
 	"\x06effect\x18\b \x01(\tB\x13\xbaH\x10r\x0eR\x06permitR\x04denyR\x06effect\x12.\n" +
 	"\n" +
 	"operations\x18\t \x03(\tB\x0e\xbaH\v\x92\x01\b\x10\b\"\x04r\x02\x18 R\n" +
