@@ -234,17 +234,20 @@ func (w *world) device(r *http.Request) (proto.Message, error) {
 
 // signed checks that the device in the path signed the request.
 func (w *world) signed(r *http.Request, body []byte) (record.ID, error) {
-	a, err := api.ParseAuthorization(r.Header.Get("Authorization"))
+	s, err := api.ReadSignature(r, w.genesis.Network)
 	if err != nil {
-		return record.ID{}, fault.New(fault.BadSignature, "%w", err)
+		return record.ID{}, err
 	}
-	id, err := record.ParseID(a.Name)
+	sum, stated, err := api.ContentDigest(r.Header)
+	if err != nil || stated && sum != record.SumID(body) || !stated && len(body) > 0 {
+		return record.ID{}, fault.New(fault.BadSignature, "body")
+	}
+	id, err := record.ParseID(s.Party.Name)
 	e, ok := w.devices[id]
-	if err != nil || !ok || a.Kind != api.PartyDevice {
-		return id, fault.New(fault.NotFound, "no device %s", a.Name)
+	if err != nil || !ok || s.Party.Kind != api.PartyDevice {
+		return id, fault.New(fault.NotFound, "no device %s", s.Party.Name)
 	}
-	digest := api.RequestDigest(w.genesis.Network, r.Method, r.URL.RequestURI(), body, a.Party(), a.Time)
-	if record.Verify(e.Device.Key, digest, a.Signature) != nil {
+	if s.Verify(e.Device.Key) != nil {
 		return id, fault.New(fault.BadSignature, "request")
 	}
 	return id, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,8 +22,17 @@ import (
 func (w *world) signed(s *api.Signer, method, target string, body []byte, at time.Time) *http.Request {
 	w.Helper()
 	r := w.request(method, target, body)
-	w.ok(s.Authorize(r, w.genesis.Network, body, at))
+	w.ok(s.Sign(r, w.genesis.Network, body, at))
 	return r
+}
+
+// copySignature puts the signature of a request, with the digest that it covers, on another.
+func copySignature(to, from *http.Request) {
+	for _, name := range []string{api.HeaderInput, api.HeaderSignature, api.HeaderDigest, api.HeaderKey} {
+		if v := from.Header.Get(name); v != "" {
+			to.Header.Set(name, v)
+		}
+	}
 }
 
 // refused sends a request that has to be answered 401.
@@ -30,7 +40,7 @@ func (w *world) refused(what string, r *http.Request) {
 	w.Helper()
 	resp, body := w.raw(r)
 	p := problem(w, resp, body, http.StatusUnauthorized, fault.BadSignature)
-	if resp.Header.Get("WWW-Authenticate") != "Vitalveil" || p.Detail == "" {
+	if resp.Header.Get("WWW-Authenticate") == "" || !strings.Contains(resp.Header.Get("Accept-Signature"), api.Tag(w.genesis.Network)) || p.Detail == "" {
 		w.Errorf("%s: no challenge or detail: %+v", what, p)
 	}
 }
@@ -53,18 +63,15 @@ func TestAttackRequestsWithoutTheRightSignature(t *testing.T) {
 	w.refused("from the future", w.signed(signer, "GET", target, nil, now.Add(maxSkew+2*time.Second)))
 
 	foreign := w.request("GET", target, nil)
-	w.ok(signer.Authorize(foreign, "another-network", nil, now))
+	w.ok(signer.Sign(foreign, "another-network", nil, now))
 	w.refused("signed for another network", foreign)
 
 	twice := w.signed(signer, "GET", target, nil, now)
-	twice.Header.Add("Authorization", twice.Header.Get("Authorization"))
-	w.refused("two headers", twice)
+	twice.Header.Add(api.HeaderSignature, twice.Header.Get(api.HeaderSignature))
+	w.refused("two signatures", twice)
 
-	a, err := api.ParseAuthorization(w.signed(signer, "GET", target, nil, now).Header.Get("Authorization"))
-	w.ok(err)
-	a.Time++
-	moved := w.request("GET", target, nil)
-	moved.Header.Set("Authorization", a.String())
+	moved := w.signed(signer, "GET", target, nil, now)
+	moved.Header.Set(api.HeaderInput, strings.Replace(moved.Header.Get(api.HeaderInput), fmt.Sprint(now.Unix()), fmt.Sprint(now.Unix()+1), 1))
 	w.refused("another time than was signed", moved)
 }
 
@@ -108,7 +115,6 @@ func TestAttackReplayedRequests(t *testing.T) {
 	target := "/v1/devices/" + d.id.String() + "/uploads"
 	signer := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
 	first := w.signed(signer, "POST", target, body, time.Now())
-	header := first.Header.Get("Authorization")
 	resp, answer := w.raw(first)
 	if resp.StatusCode != http.StatusAccepted {
 		t.Fatalf("%d %s", resp.StatusCode, answer)
@@ -122,7 +128,7 @@ func TestAttackReplayedRequests(t *testing.T) {
 
 	replay := func(target string, body []byte) *http.Request {
 		r := w.request("POST", target, body)
-		r.Header.Set("Authorization", header)
+		copySignature(r, first)
 		return r
 	}
 	resp, answer = w.raw(replay(target, body))
@@ -134,7 +140,7 @@ func TestAttackReplayedRequests(t *testing.T) {
 	w.refused("on another path", replay("/v1/devices/"+other.id.String()+"/uploads", body))
 	w.refused("on another route", replay("/v1/requests/abc/proof", body))
 	get := w.request("GET", "/v1/devices/"+d.id.String()+"/requests", nil)
-	get.Header.Set("Authorization", header)
+	copySignature(get, first)
 	w.refused("with another method", get)
 	w.clock.Store(int64((maxSkew + 5*time.Second) / time.Second))
 	w.refused("after five minutes", replay(target, body))
@@ -180,7 +186,7 @@ func TestAttackPathConfusion(t *testing.T) {
 		w.ok(err)
 		r := w.request("GET", "/", nil)
 		r.URL = &url.URL{Scheme: u.Scheme, Host: u.Host, Opaque: target}
-		w.ok(signer.Authorize(r, w.genesis.Network, nil, time.Now()))
+		w.ok(signer.Sign(r, w.genesis.Network, nil, time.Now()))
 		resp, body := w.raw(r)
 		if resp.StatusCode < 300 {
 			t.Errorf("%s is served: %.100s", target, body)
@@ -195,10 +201,10 @@ func (w *world) overriddenMethods(signer *api.Signer, id string) {
 	form := w.request("POST", "/v1/devices/"+id+"/requests", []byte("x=1"))
 	form.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	form.Header.Set("X-HTTP-Method-Override", "GET")
-	w.ok(signer.Authorize(form, w.genesis.Network, []byte("x=1"), time.Now()))
+	w.ok(signer.Sign(form, w.genesis.Network, []byte("x=1"), time.Now()))
 	resp, body := w.raw(form)
 	problem(w, resp, body, http.StatusMethodNotAllowed, fault.Invalid)
-	if resp.Header.Get("Allow") != "GET" {
+	if resp.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
 		w.Errorf("Allow is %q", resp.Header.Get("Allow"))
 	}
 	resp, body = w.raw(w.request("DELETE", "/docs", nil))
@@ -211,7 +217,8 @@ func TestAttackHeadersThatPoseAsTheFront(t *testing.T) {
 	for _, prefix := range []string{"", "Grpc-Metadata-", "Grpcgateway-"} {
 		r := w.signed(&api.Signer{Party: api.MemberParty(hospitalA), Key: w.signers[hospitalA]}, "GET", "/v1/consents/"+record.RandomID().String(), nil, time.Now())
 		r.URL.Path = "/v1/patients/" + victim.id.String() + "/history"
-		r.Header.Del("Authorization")
+		r.Header.Del(api.HeaderInput)
+		r.Header.Del(api.HeaderSignature)
 		r.Header.Set(prefix+metaKind, api.PartyPatient)
 		r.Header.Set(prefix+metaName, victim.id.String())
 		w.refused("metadata from outside", r)
@@ -275,7 +282,7 @@ func TestAttackLenientJSON(t *testing.T) {
 		r := w.request("POST", "/v1/consents", good)
 		r.Header.Set("Content-Type", kind)
 		resp, answer := w.raw(r)
-		problem(t, resp, answer, http.StatusBadRequest, fault.Invalid)
+		problem(t, resp, answer, http.StatusUnsupportedMediaType, fault.Invalid)
 	}
 }
 

@@ -12,54 +12,75 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// maxSkew is how far a request's time may be from the wall clock of the gateway.
-// Within it, a captured request can be repeated: a write is the same operation
-// then, and a read needs whoever captured it to have broken TLS.
+// maxSkew is how far the creation of a request's signature may be from the wall clock
+// of the gateway. Within it, a captured request can be repeated: a write is the same
+// operation then, and a read needs whoever captured it to have broken TLS.
 const maxSkew = 5 * time.Minute
 
-// parseAuthorization checks all of a request's signature that needs no body.
-func (g *Gateway) parseAuthorization(r *http.Request, c route) (api.Authorization, error) {
-	headers := r.Header.Values("Authorization")
-	if len(headers) != 1 {
-		return api.Authorization{}, fault.New(fault.BadSignature, "the request must carry one Authorization header, it has %d", len(headers))
+// unsigned marks a failure of the request's own signature: 401 instead of the
+// 403 of a document's signature.
+func unsigned(err error) error {
+	if asFault(err).Code != fault.BadSignature {
+		return err
 	}
-	a, err := api.ParseAuthorization(headers[0])
+	return statusError{err, http.StatusUnauthorized}
+}
+
+// identify finds who calls, by the header alone. On a route where anybody may call
+// and some are told more, a request without a signature is anybody's.
+func (g *Gateway) identify(r *http.Request, c route) (caller, error) {
+	key, err := idempotencyKey(r)
+	who := caller{address: addressOf(r.RemoteAddr), key: key, accepts: c.method == http.MethodPost}
+	signed := r.Header[api.HeaderInput] != nil || r.Header[api.HeaderSignature] != nil
+	if err != nil || c.parties == nil || c.open && !signed {
+		return who, err
+	}
+	s, err := api.ReadSignature(r, g.genesis.Network)
 	if err != nil {
-		return a, fault.New(fault.BadSignature, "%s", err)
+		return who, unsigned(err)
 	}
-	if !slices.Contains(c.parties, a.Kind) {
-		return a, fault.New(fault.Forbidden, "a %s may not ask this", a.Kind)
+	if !slices.Contains(c.parties, s.Party.Kind) {
+		return who, fault.New(fault.Forbidden, "a %s may not ask this", s.Party.Kind)
 	}
-	skew := g.now().Sub(time.Unix(a.Time, 0))
+	if err := g.verify(r.Context(), s, who.address); err != nil {
+		return who, unsigned(err)
+	}
+	who.party = s.Party
+	return who, nil
+}
+
+// verify checks a request's signature under the keys that the ledger has for its party.
+func (g *Gateway) verify(ctx context.Context, s api.RequestSignature, address string) error {
+	skew := g.now().Sub(s.Created)
 	if skew > maxSkew || skew < -maxSkew {
-		return a, fault.New(fault.BadSignature, "the request was signed for another time: set the clock, it may be at most %s off", maxSkew)
+		return fault.New(fault.BadSignature, "the request was signed at another time: set the clock, it may be at most %s off", maxSkew)
 	}
-	return a, nil
-}
-
-// identify finds who claims to have signed a request, and the keys that the
-// ledger has for them.
-func (g *Gateway) identify(r *http.Request, c route) (api.Authorization, [][]byte, error) {
-	a, err := g.parseAuthorization(r, c)
-	if err != nil {
-		return a, nil, err
-	}
-	keys, err := g.keys.of(r.Context(), a)
+	keys, err := g.keysOf(ctx, s.Party, address)
 	if err != nil && fault.Of(err) == fault.NotFound {
-		err = fault.New(fault.BadSignature, "the ledger knows no %s %s", a.Kind, a.Name)
+		return fault.New(fault.BadSignature, "the ledger knows no %s %s", s.Party.Kind, s.Party.Name)
 	}
-	return a, keys, err
-}
-
-// verifyRequest checks the signature over the whole request.
-func (g *Gateway) verifyRequest(r *http.Request, a api.Authorization, keys [][]byte, body []byte) error {
-	digest := api.RequestDigest(g.genesis.Network, r.Method, r.URL.RequestURI(), body, a.Party(), a.Time)
+	if err != nil {
+		return err
+	}
 	for _, key := range keys {
-		if record.Verify(key, digest, a.Signature) == nil {
+		if s.Verify(key) == nil {
 			return nil
 		}
 	}
-	return fault.New(fault.BadSignature, "the signature is not %s's over this request on network %s", a.Party(), g.genesis.Network)
+	return fault.New(fault.BadSignature, "the signature is not %s's over this request on network %s", s.Party, g.genesis.Network)
+}
+
+// keysOf is g.keys.of at the pace of the address that asks: what is not remembered
+// costs a query of the ledger.
+func (g *Gateway) keysOf(ctx context.Context, p api.Party, address string) ([][]byte, error) {
+	if p.Kind != api.PartyMember && g.keys.remembered(p.String()) == nil {
+		wait, cancel := context.WithTimeout(ctx, maxWaitTurn)
+		defer cancel()
+		if err := g.bounds.asks.of(address).Wait(wait); err != nil {
+			return nil, crowded("too many parties in a short time that this gateway has to look up")
+		}
+	}
+	return g.keys.of(ctx, p)
 }
 
 // Keys are remembered for a while, so that an upload costs no ledger query. A
@@ -116,15 +137,15 @@ func newKeyCache(members func(string) [][]byte, now func() time.Time, lookup fun
 
 // of returns the keys with which a party may sign; fault.NotFound when the
 // ledger does not know it.
-func (c *keyCache) of(ctx context.Context, a api.Authorization) ([][]byte, error) {
-	if a.Kind == api.PartyMember {
-		keys := c.members(a.Name)
+func (c *keyCache) of(ctx context.Context, p api.Party) ([][]byte, error) {
+	if p.Kind == api.PartyMember {
+		keys := c.members(p.Name)
 		if keys == nil {
-			return nil, fault.New(fault.NotFound, "no member %s", a.Name)
+			return nil, fault.New(fault.NotFound, "no member %s", p.Name)
 		}
 		return keys, nil
 	}
-	party := a.Party()
+	party := p.String()
 	if keys := c.remembered(party); keys != nil {
 		return keys, nil
 	}
@@ -134,11 +155,11 @@ func (c *keyCache) of(ctx context.Context, a api.Authorization) ([][]byte, error
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	id, err := record.ParseID(a.Name)
+	id, err := record.ParseID(p.Name)
 	if err != nil {
 		return nil, fault.New(fault.NotFound, "no %s", party)
 	}
-	keys, err := c.lookup(ctx, a.Kind, id)
+	keys, err := c.lookup(ctx, p.Kind, id)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +209,7 @@ func (c *keyCache) remember(party string, keys [][]byte) {
 // requireParty is how a service insists on who signed.
 func requireParty(c caller, kind string, name string) error {
 	if c.party.Kind != kind || c.party.Name != name {
-		return fault.New(fault.Forbidden, "only %s %s may ask this, signed was as %s", kind, name, c.party.Party())
+		return fault.New(fault.Forbidden, "only %s %s may ask this, signed was as %s", kind, name, c.name())
 	}
 	return nil
 }

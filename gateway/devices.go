@@ -65,7 +65,8 @@ func (g *Gateway) storeFault(err error) error {
 	return fault.New(fault.Unavailable, "the blob could not be stored; try again")
 }
 
-// Get implements apiv1.DevicesServer.
+// Get implements apiv1.DevicesServer. Whoever is neither the device nor its patient nor
+// a member learns whether it counts, and nothing about whom it measures.
 func (s devicesService) Get(ctx context.Context, r *apiv1.GetDeviceRequest) (*apiv1.GetDeviceResponse, error) {
 	id, err := record.ParseID(r.Device)
 	if err != nil {
@@ -75,12 +76,30 @@ func (s devicesService) Get(ctx context.Context, r *apiv1.GetDeviceRequest) (*ap
 	if err != nil {
 		return nil, err
 	}
-	out := &apiv1.GetDeviceResponse{State: &apiv1.DeviceState{}}
-	_, out.AcknowledgedBy, out.Ready, _ = s.g.index.Device(id)
+	out := &apiv1.GetDeviceResponse{}
+	_, acknowledged, ready, _ := s.g.index.Device(id)
+	out.Ready = ready
+	if !mayKnow(callerOf(ctx).party, d) {
+		return out, nil
+	}
+	out.State, out.AcknowledgedBy = &apiv1.DeviceState{}, acknowledged
 	if r, err := s.g.index.Reputation(id); err == nil { // the index may be a block behind
 		out.Reputation = reputation(r)
 	}
 	return out, api.ToMessage(d, out.State)
+}
+
+// mayKnow says who learns all about a device.
+func mayKnow(p api.Party, d record.DeviceState) bool {
+	switch p.Kind {
+	case api.PartyMember:
+		return true
+	case api.PartyPatient:
+		return p.Name == d.Device.Patient.String()
+	case api.PartyDevice:
+		return p.Name == d.ID.String()
+	}
+	return false
 }
 
 func reputation(r index.Reputation) *apiv1.Reputation {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/vitalveil/vitalveil/consent"
@@ -12,13 +13,19 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
 
-const fhirJSON = "application/fhir+json"
+const (
+	fhirJSON    = "application/fhir+json"
+	fhirVersion = "4.0" // as media types name it
+)
 
 // fhirRoutes is the FHIR R4 interface. It is signed like the REST interface.
 var fhirRoutes = []route{
-	newRoute("GET", "/fhir/metadata", 0, []string{"_format"}),
-	newRoute("GET", "/fhir/Consent/{id}", 0, []string{"_format"}, api.PartyPatient, api.PartyMember),
+	get("/fhir/metadata").with(append([]string{"mode"}, fhirParameters...)...),
+	get("/fhir/Consent/{id}", api.PartyPatient, api.PartyMember).with(fhirParameters...),
 }
+
+// fhirParameters are those that every interaction has; only _format can change an answer.
+var fhirParameters = []string{"_format", "_pretty", "_summary"}
 
 // isFHIR reports whether a path belongs to the FHIR interface.
 func isFHIR(path string) bool { return path == "/fhir" || strings.HasPrefix(path, "/fhir/") }
@@ -43,15 +50,50 @@ func (g *Gateway) serveFHIR(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gateway) fhirResource(r *http.Request) ([]byte, error) {
-	switch r.URL.Query().Get("_format") {
-	case "", "json", "application/json", fhirJSON:
-	default:
-		return nil, fault.New(fault.Invalid, "resources are here in the format %s only", fhirJSON)
+	if err := checkFHIRQuery(r); err != nil {
+		return nil, err
 	}
 	if r.URL.Path == "/fhir/metadata" {
 		return g.capabilities()
 	}
 	return g.fhirConsent(r.Context(), path.Base(r.URL.Path))
+}
+
+// checkFHIRQuery insists that what is asked for is what there is: a whole resource in
+// JSON. _format counts before Accept, and its plus may stand for itself.
+func checkFHIRQuery(r *http.Request) error {
+	query, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return fault.New(fault.Invalid, "the query string cannot be read")
+	}
+	for name, possible := range map[string][]string{"_pretty": {"true", "false"}, "_summary": {"false"}, "mode": {"full"}} {
+		if query.Has(name) && !slices.Contains(possible, query.Get(name)) {
+			return fault.New(fault.Invalid, "%s can be %s here", name, strings.Join(possible, " or "))
+		}
+	}
+	wanted := ranges(r.Header)
+	if query.Has("_format") {
+		wanted = []mediaRange{parseRange(strings.Replace(query.Get("_format"), "fhir json", "fhir+json", 1))}
+	} else if r.Header["Accept"] == nil {
+		return nil
+	}
+	if !slices.ContainsFunc(wanted, isFHIRJSON) {
+		return statusError{fault.New(fault.Invalid, "resources are here as %s of FHIR %s only", fhirJSON, fhirVersion), http.StatusNotAcceptable}
+	}
+	return nil
+}
+
+// isFHIRJSON says that a media range has FHIR R4 in JSON.
+func isFHIRJSON(m mediaRange) bool {
+	version, has := m.params["fhirversion"]
+	if has && version != fhirVersion {
+		return false
+	}
+	switch m.kind {
+	case "json", "application/json", fhirJSON, "text/json", "application/*", "*/*":
+		return true
+	}
+	return false
 }
 
 func (g *Gateway) fhirConsent(ctx context.Context, id string) ([]byte, error) {
@@ -76,7 +118,7 @@ func (g *Gateway) fhirConsent(ctx context.Context, id string) ([]byte, error) {
 }
 
 // capabilitiesDate is when the FHIR interface last changed.
-const capabilitiesDate = "2026-11-20"
+const capabilitiesDate = "2026-11-30"
 
 // capabilities says what the FHIR interface can do (CapabilityStatement).
 func (g *Gateway) capabilities() ([]byte, error) {
@@ -91,7 +133,7 @@ func (g *Gateway) capabilities() ([]byte, error) {
 			"description": "Consents of the network " + g.genesis.Network + ", for reading. What patients sign and the ledger records is at /v1.",
 		},
 		"fhirVersion": "4.0.1",
-		"format":      []string{fhirJSON},
+		"format":      []string{fhirJSON, "json"},
 		"rest": []object{{
 			"mode": "server",
 			"security": object{
@@ -153,6 +195,9 @@ func outcomeOf(p api.Problem) outcome {
 	kind := issueTypes[p.Code]
 	if p.Status == http.StatusUnauthorized {
 		kind = "login"
+	}
+	if p.Status == http.StatusNotAcceptable {
+		kind = "not-supported"
 	}
 	return outcome{ResourceType: "OperationOutcome", Issue: []issue{{
 		Severity: "error", Code: kind, Diagnostics: p.Detail,

@@ -73,8 +73,9 @@ type Gateway struct {
 	anchors *batcher
 	rest    *rest
 	handler http.Handler
-	large   chan struct{} // places for large bodies
-	streams chan struct{} // places for streams
+	bounds  *bounds
+	ready   *readyCache
+	origins map[string]bool // of pages that may call the gateway from a browser
 
 	drain     chan struct{} // closed: streams end
 	drainOnce sync.Once
@@ -103,8 +104,9 @@ func newGateway(cfg Config, now func() time.Time) (*Gateway, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &Gateway{
 		genesis: cfg.Genesis, client: cfg.Client, blobs: cfg.Blobs, index: cfg.Index, log: cfg.Log, now: now,
-		large: make(chan struct{}, maxUploads), streams: make(chan struct{}, maxStreams), drain: make(chan struct{}), quit: make(chan struct{}), cancel: cancel,
+		bounds: newBounds(), origins: pagesOf(cfg.Genesis), drain: make(chan struct{}), quit: make(chan struct{}), cancel: cancel,
 	}
+	g.ready = &readyCache{ask: g.readyNow}
 	g.keys = newKeyCache(g.memberKeys, now, g.partyKeys)
 	g.ops = newOperations(j, now, cfg.Log)
 	g.anchors = newBatcher(cfg.Client, g.ops, cfg.Log, g.quit)
@@ -174,6 +176,7 @@ func (g *Gateway) routesOf(page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		web.SetHeaders(w.Header())
 		w.Header().Set("Cache-Control", "no-store")
+		g.shareWithPages(w.Header(), r)
 		if isAPI(r.URL.Path) {
 			rest.ServeHTTP(w, r)
 			return
@@ -202,7 +205,8 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler: g.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		ErrorLog:  slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		ConnState: newConns(maxConns, connsEach).state,
 	}
 	srv.RegisterOnShutdown(func() { g.drainOnce.Do(func() { close(g.drain) }) })
 	done := make(chan error, 1)

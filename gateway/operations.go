@@ -55,9 +55,9 @@ func newOperations(j *journal, now func() time.Time, log *slog.Logger) *operatio
 // count: there the document is the key.
 func operationID(network, kind string, c caller, document record.ID) record.ID {
 	if c.key != "" && c.party.Kind != "" {
-		return record.Digest(domainOperation, network, []any{"key", kind, c.party.Party(), c.key})
+		return record.Digest(domainOperation, network, []any{"key", kind, c.party.String(), c.key})
 	}
-	return record.Digest(domainOperation, network, []any{"document", kind, c.party.Party(), document})
+	return record.Digest(domainOperation, network, []any{"document", kind, c.party.String(), document})
 }
 
 // requestDigest identifies a document for operationID and to tell two documents

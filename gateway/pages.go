@@ -1,11 +1,15 @@
 package gateway
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/gateway/web"
@@ -16,36 +20,81 @@ import (
 // pages serves what is not the REST interface. Everything is for reading.
 func (g *Gateway) pages(page http.Handler) http.Handler {
 	docs := docsPage(g.genesis)
-	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", g.health)
-	mux.HandleFunc("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(api.OpenAPI)
-	})
-	mux.HandleFunc("/docs", func(w http.ResponseWriter, _ *http.Request) { web.Render(w, http.StatusOK, docs) })
-	mux.Handle("/", page)
+	methods := []string{http.MethodGet, http.MethodHead, http.MethodOptions}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			p := newProblem(fault.New(fault.Invalid, "%s is not allowed here; use GET", r.Method))
-			p.Status = http.StatusMethodNotAllowed
-			writeProblem(w, r, p)
-			return
+		switch {
+		case r.URL.EscapedPath() != path.Clean(r.URL.Path) || !strings.HasPrefix(r.URL.Path, "/"):
+			refuse(w, r, fault.New(fault.NotFound, "there is nothing at this path; the interface is described at /docs"))
+		case r.Method == http.MethodOptions:
+			g.options(w, r, methods)
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			refuseMethod(w, r, methods)
+		case r.URL.Path == "/healthz":
+			writeJSON(w, map[string]any{"status": "ok"})
+		case r.URL.Path == "/readyz":
+			g.readiness(w, r)
+		case r.URL.Path == "/openapi.json":
+			w.Header().Set("Content-Type", "application/json")
+			w.Write(api.OpenAPI)
+		case r.URL.Path == "/docs":
+			web.Render(w, http.StatusOK, docs)
+		default:
+			page.ServeHTTP(w, r)
 		}
-		mux.ServeHTTP(w, r)
 	})
 }
 
-// health answers whether the gateway can reach the ledger.
-func (g *Gateway) health(w http.ResponseWriter, r *http.Request) {
-	var now record.Tick
-	err := g.evaluate(r.Context(), "Clock:Now", struct{}{}, &now)
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v)
+}
+
+// readiness answers whether the gateway can take writes. /healthz, in contrast, says
+// that the process lives.
+func (g *Gateway) readiness(w http.ResponseWriter, r *http.Request) {
+	now, err := g.ready.get(r.Context())
 	if err != nil {
-		refuse(w, r, fault.New(fault.Unavailable, "the ledger does not answer: %s", asFault(err).Code))
+		refuse(w, r, err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]any{"status": "ok", "ledger_time": now.Time})
+	writeJSON(w, map[string]any{"status": "ready", "ledger_time": now})
+}
+
+// Readiness is asked of the ledger once a second, however many want to know it.
+const (
+	readyLife    = time.Second
+	readyTimeout = 5 * time.Second
+)
+
+type readyCache struct {
+	ask func(context.Context) (int64, error)
+
+	mu    sync.Mutex
+	until time.Time
+	time  int64
+	err   error
+}
+
+func (c *readyCache) get(ctx context.Context) (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Now().Before(c.until) {
+		return c.time, c.err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
+	defer cancel()
+	c.time, c.err = c.ask(ctx)
+	c.until = time.Now().Add(readyLife)
+	return c.time, c.err
+}
+
+// readyNow is ledger time if the gateway can take writes, or why it cannot.
+func (g *Gateway) readyNow(ctx context.Context) (int64, error) {
+	var now record.Tick
+	if err := g.evaluate(ctx, "Clock:Now", struct{}{}, &now); err != nil {
+		return 0, fault.New(fault.Unavailable, "the ledger does not answer: %s", asFault(err).Code)
+	}
+	return now.Time, nil
 }
 
 // plainPage is for gateways that are given none.
@@ -167,10 +216,15 @@ func signatureSection(network string) web.Section {
 	return web.Section{
 		Title: "Request signatures",
 		Paragraphs: []string{
-			"Signed routes need one Authorization header, in exactly this form. The key is the one that the ledger has for the party; the time is wall-clock time and may be five minutes off.",
-			"The digest is SHA-256 over the deterministic CBOR of [\"vitalveil\", \"http-request/v1\", \"" + network + "\", [method, path with query, SHA-256 of the body, party, time]].",
+			"Signed routes need one HTTP message signature (RFC 9421) by ECDSA on P-256 with SHA-256, 64 bytes (r || s). The key is the one that the ledger has for the party.",
+			"It covers @method and @path, @query if there is one, content-digest (RFC 9530, sha-256) if there is a body, and idempotency-key if there is one; content-type may be covered too. All of it is in the header: trailers are not.",
+			"created is wall-clock time and may be five minutes off; so long a captured request can be repeated. A repeated write is the same operation.",
 		},
-		Code: []string{`Authorization: Vitalveil party="device:<64 hex digits>", time="<Unix seconds>", signature="<base64url of r || s>"`},
+		Code: []string{
+			`Content-Digest: sha-256=:<base64 of the body's SHA-256>:` + "\n" +
+				`Signature-Input: sig=("@method" "@path" "content-digest");created=<Unix seconds>;keyid="device:<64 hex digits>";tag="` + api.Tag(network) + `"` + "\n" +
+				`Signature: sig=:<base64 of r || s>:`,
+		},
 	}
 }
 

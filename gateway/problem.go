@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 
 	"buf.build/go/protovalidate"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -75,7 +76,7 @@ func violationStatus(err error) error {
 		return toStatus(err)
 	}
 	bad := &errdetails.BadRequest{}
-	for _, v := range invalid.Violations[:min(len(invalid.Violations), 20)] {
+	for _, v := range invalid.Violations { // the first, since validation ends there
 		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
 			Field:       protovalidate.FieldPathString(v.Proto.GetField()),
 			Description: v.Proto.GetMessage(),
@@ -150,9 +151,6 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p api.Problem) {
 	h := w.Header()
 	h.Set("Content-Type", kind)
 	h.Del("Content-Length")
-	if p.Status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", "Vitalveil")
-	}
 	if p.Retry {
 		h.Set("Retry-After", "1")
 	}
@@ -162,10 +160,37 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p api.Problem) {
 
 // refuse answers with a fault.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
-	writeProblem(w, r, newProblem(asFault(err)))
+	p := newProblem(asFault(err))
+	p.Status = statusOf(err, p.Status)
+	writeProblem(w, r, p)
 }
 
 // restError is the error handler of the REST front.
 func restError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	writeProblem(w, r, problemOf(err))
+}
+
+// statusError is answered with another status than its code's.
+type statusError struct {
+	error
+	status int
+}
+
+func (e statusError) Unwrap() error { return e.error }
+
+// statusOf is the status that an error insists on, or else the usual one.
+func statusOf(err error, usual int) int {
+	var e statusError
+	if errors.As(err, &e) {
+		return e.status
+	}
+	return usual
+}
+
+// refuseMethod says which methods a path has.
+func refuseMethod(w http.ResponseWriter, r *http.Request, methods []string) {
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	p := newProblem(fault.New(fault.Invalid, "%s is not allowed here; possible are %s", r.Method, strings.Join(methods, ", ")))
+	p.Status = http.StatusMethodNotAllowed
+	writeProblem(w, r, p)
 }

@@ -36,6 +36,7 @@ const (
 	metaKind = "vitalveil-party-kind"
 	metaName = "vitalveil-party-name"
 	metaKey  = "vitalveil-idempotency-key"
+	metaFrom = "vitalveil-address"
 )
 
 // rest is the services behind the REST front, connected inside the process.
@@ -85,11 +86,10 @@ func (r *rest) close() {
 
 func newMux(g *Gateway, conn *grpc.ClientConn) (http.Handler, error) {
 	plain := &runtime.JSONPb{
-		MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true},
-		UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
+		MarshalOptions: protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true},
 	}
 	mux := runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: plain}),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: inPlace{plain}}),
 		runtime.WithMarshalerOption(eventStream, &events{JSONPb: plain}),
 		runtime.WithErrorHandler(restError),
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
@@ -135,7 +135,7 @@ func (e *events) Marshal(v any) ([]byte, error) {
 // callerMetadata hands on what the front found out.
 func callerMetadata(ctx context.Context, _ *http.Request) metadata.MD {
 	c, _ := ctx.Value(callerKey{}).(caller)
-	return metadata.Pairs(metaKind, c.party.Kind, metaName, c.party.Name, metaKey, c.key)
+	return metadata.Pairs(metaKind, c.party.Kind, metaName, c.party.Name, metaKey, c.key, metaFrom, c.address)
 }
 
 // callerOf is what callerMetadata handed on.
@@ -147,7 +147,7 @@ func callerOf(ctx context.Context) caller {
 		}
 		return ""
 	}
-	return caller{party: api.Authorization{Kind: one(metaKind), Name: one(metaName)}, key: one(metaKey)}
+	return caller{party: api.Party{Kind: one(metaKind), Name: one(metaName)}, address: one(metaFrom), key: one(metaKey)}
 }
 
 // accepted answers writes with 202, or 200 when they were done before.
@@ -166,7 +166,7 @@ func accepted(ctx context.Context, w http.ResponseWriter, m proto.Message) error
 
 // serveUnary validates a request, bounds its time and codes its errors.
 func (g *Gateway) serveUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	if err := protovalidate.Validate(req.(proto.Message)); err != nil {
+	if err := protovalidate.Validate(req.(proto.Message), protovalidate.WithFailFast()); err != nil {
 		return nil, violationStatus(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -200,7 +200,7 @@ func (v validating) RecvMsg(m any) error {
 	if err := v.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	if err := protovalidate.Validate(m.(proto.Message)); err != nil {
+	if err := protovalidate.Validate(m.(proto.Message), protovalidate.WithFailFast()); err != nil {
 		return fault.New(fault.Invalid, "%s", err)
 	}
 	return nil

@@ -2,14 +2,10 @@ package api
 
 import (
 	"crypto/ecdsa"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -30,6 +26,15 @@ func PatientParty(id record.ID) string { return PartyPatient + ":" + id.String()
 // MemberParty names a member of the consortium as the signer of requests.
 func MemberParty(msp string) string { return PartyMember + ":" + msp }
 
+// Party is who signs requests. The zero value is nobody.
+type Party struct {
+	Kind string // PartyDevice, PartyPatient or PartyMember
+	Name string // identifier or MSP
+}
+
+// String is the party as it stands in a signature's keyid.
+func (p Party) String() string { return p.Kind + ":" + p.Name }
+
 // Signer signs requests as a party: Party is made by DeviceParty, PatientParty
 // or MemberParty, Key is the private key that the ledger knows for it.
 type Signer struct {
@@ -49,70 +54,17 @@ func (s Signer) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalText is String, for JSON and the like.
 func (s Signer) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Authorization is the content of the Authorization header.
-type Authorization struct {
-	Kind      string // PartyDevice, PartyPatient or PartyMember
-	Name      string // identifier or MSP
-	Time      int64  // Unix seconds, wall clock
-	Signature []byte // ES256, 64 bytes
-}
-
-// Party is the signer's name as it is signed.
-func (a Authorization) Party() string { return a.Kind + ":" + a.Name }
-
-// MaxHeader bounds the Authorization header in bytes.
-const MaxHeader = 512
-
-// ErrAuthorization says that an Authorization header does not have the form of
-// this scheme.
-var ErrAuthorization = errors.New(`the Authorization header must be: Vitalveil party="...", time="...", signature="..."`)
-
-// String returns the header's value; ParseAuthorization reads exactly this form.
-func (a Authorization) String() string {
-	return fmt.Sprintf(`Vitalveil party="%s", time="%d", signature="%s"`,
-		a.Party(), a.Time, base64.RawURLEncoding.EncodeToString(a.Signature))
-}
-
-// ParseAuthorization reads the header's value. It is strict: one form, in this
-// order, without escapes, so that no two texts mean the same.
-func ParseAuthorization(header string) (Authorization, error) {
-	var a Authorization
-	if len(header) > MaxHeader {
-		return a, fmt.Errorf("%w: it has more than %d bytes", ErrAuthorization, MaxHeader)
-	}
-	rest, ok := strings.CutPrefix(header, `Vitalveil party="`)
-	party, rest, ok2 := strings.Cut(rest, `", time="`)
-	seconds, rest, ok3 := strings.Cut(rest, `", signature="`)
-	sig, ok4 := strings.CutSuffix(rest, `"`)
-	if !ok || !ok2 || !ok3 || !ok4 {
-		return a, ErrAuthorization
-	}
-	var err error
-	a.Kind, a.Name, err = parseParty(party)
-	if err != nil {
-		return Authorization{}, fmt.Errorf("%w: %w", ErrAuthorization, err)
-	}
-	a.Time, err = strconv.ParseInt(seconds, 10, 64)
-	if err != nil || strconv.FormatInt(a.Time, 10) != seconds {
-		return Authorization{}, fmt.Errorf("%w: time is not a whole number of seconds", ErrAuthorization)
-	}
-	a.Signature, err = base64.RawURLEncoding.Strict().DecodeString(sig)
-	if err != nil || len(a.Signature) != 64 || strings.ContainsAny(sig, "\r\n") {
-		return Authorization{}, fmt.Errorf("%w: the signature is not 64 bytes in base64url without padding", ErrAuthorization)
-	}
-	return a, nil
-}
-
-func parseParty(party string) (string, string, error) {
-	kind, name, _ := strings.Cut(party, ":")
+// parseParty reads a keyid. It is strict: no two texts mean the same party.
+func parseParty(keyid string) (Party, error) {
+	kind, name, _ := strings.Cut(keyid, ":")
 	switch kind {
 	case PartyDevice, PartyPatient:
 		_, err := record.ParseID(name)
-		return kind, name, err
+		return Party{kind, name}, err
 	case PartyMember:
-		return kind, name, checkMSP(name)
+		return Party{kind, name}, checkMSP(name)
 	}
-	return "", "", errors.New("party is none of device:<id>, patient:<id>, member:<msp>")
+	return Party{}, errors.New("it is none of device:<id>, patient:<id>, member:<msp>")
 }
 
 func checkMSP(name string) error {
@@ -125,27 +77,5 @@ func checkMSP(name string) error {
 			return fmt.Errorf("an MSP identifier has letters, digits, dots, hyphens and underscores only, not %q", c)
 		}
 	}
-	return nil
-}
-
-// RequestDigest is what the party signs. Target is the path with its query, as
-// it is on the request line.
-func RequestDigest(network, method, target string, body []byte, party string, seconds int64) record.ID {
-	return record.Digest(record.DomainRequest, network,
-		[]any{method, target, record.SumID(body), party, seconds})
-}
-
-// Authorize sets the Authorization header of a request with this body.
-func (s *Signer) Authorize(r *http.Request, network string, body []byte, now time.Time) error {
-	kind, name, err := parseParty(s.Party)
-	if err != nil {
-		return err
-	}
-	a := Authorization{Kind: kind, Name: name, Time: now.Unix()}
-	a.Signature, err = record.Sign(s.Key, RequestDigest(network, r.Method, r.URL.RequestURI(), body, s.Party, a.Time))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Authorization", a.String())
 	return nil
 }

@@ -180,13 +180,17 @@ type DeviceStatus struct {
 	Reputation     *apiv1.Reputation
 }
 
-// Device returns the ledger's record of a device.
+// Device returns the ledger's record of a device; the device, its patient or a member
+// signs. Others learn no more than whether it is ready.
 func (c *Client) Device(ctx context.Context, id record.ID) (DeviceStatus, error) {
 	var m apiv1.GetDeviceResponse
 	if err := c.get(ctx, "/v1/devices/"+id.String(), nil, &m); err != nil {
 		return DeviceStatus{}, err
 	}
 	s := DeviceStatus{AcknowledgedBy: m.AcknowledgedBy, Ready: m.Ready, Reputation: m.Reputation}
+	if m.State == nil {
+		return s, nil
+	}
 	return s, fromAnswer(m.State, &s.State)
 }
 
@@ -313,7 +317,7 @@ func (c *Client) send(ctx context.Context, method, path, accept string, body []b
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.signer != nil {
-		if err := c.signer.Authorize(req, c.network, body, time.Now()); err != nil {
+		if err := c.signer.Sign(req, c.network, body, time.Now()); err != nil {
 			return nil, err
 		}
 	}

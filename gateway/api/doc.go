@@ -3,8 +3,8 @@
 // the Go client of the gateway.
 //
 // Entry points: NewClient for bridges, patients and members; ToMessage and
-// FromMessage between ledger documents and their messages; Authorize and
-// ParseAuthorization for the request signature.
+// FromMessage between ledger documents and their messages; Signer.Sign and
+// ReadSignature for the signatures of requests.
 //
 // Trust: a client believes nothing of what a gateway says about the ledger that
 // it can check itself. Receipts carry signatures to verify against the genesis,

@@ -91,7 +91,6 @@ const (
 	DomainCohortMember = "cohort-member/v1"
 	DomainShare        = "share/v1"
 	DomainRelease      = "release/v1"
-	DomainRequest      = "http-request/v1"
 )
 
 var canonical = func() cbor.EncMode {

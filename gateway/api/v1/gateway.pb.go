@@ -2229,13 +2229,15 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"GetReceipt\x12&.vitalveil.v1.GetErasureReceiptRequest\x1a\x1c.vitalveil.v1.ErasureReceipt\":\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02 \x12\x1e/v1/patients/{patient}/erasure2\x98\t\n" +
+	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02 \x12\x1e/v1/patients/{patient}/erasure2\xac\t\n" +
 	"\aDevices\x12\xac\x01\n" +
 	"\x05Enrol\x12 .vitalveil.v1.EnrolDeviceRequest\x1a\x17.vitalveil.v1.Operation\"h\x92AGJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
-	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x18:\tenrolment\"\v/v1/devices\x12d\n" +
-	"\x03Get\x12\x1e.vitalveil.v1.GetDeviceRequest\x1a\x1f.vitalveil.v1.GetDeviceResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/devices/{device}\x12\xc8\x01\n" +
+	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x18:\tenrolment\"\v/v1/devices\x12x\n" +
+	"\x03Get\x12\x1e.vitalveil.v1.GetDeviceRequest\x1a\x1f.vitalveil.v1.GetDeviceResponse\"0\x92A\x11b\x0f\n" +
+	"\r\n" +
+	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/devices/{device}\x12\xc8\x01\n" +
 	"\x06Upload\x12\x1b.vitalveil.v1.UploadRequest\x1a\x17.vitalveil.v1.Operation\"\x87\x01\x92AXJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
@@ -2266,12 +2268,12 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"Operations\x12e\n" +
 	"\x03Get\x12!.vitalveil.v1.GetOperationRequest\x1a\x17.vitalveil.v1.Operation\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/operations/{operation}\x12\x99\x01\n" +
-	"\x05Watch\x12#.vitalveil.v1.WatchOperationRequest\x1a\x17.vitalveil.v1.Operation\"P\x92A%:\x11text/event-stream:\x10application/json\x82\xd3\xe4\x93\x02\"\x12 /v1/operations/{operation}:watch0\x01B\xcc\x05\x92A\x93\x05\x12\xfa\x03\n" +
-	"\x11Vitalveil gateway\x12\xa6\x03Enrolment, consent, sealed uploads and receipts. Signed routes need the header 'Authorization: Vitalveil party=\"device:<id>|patient:<id>|member:<msp>\", time=\"<unix seconds>\", signature=\"<base64url ES256>\"'. The signature is over the digest, in domain http-request/v1 of the network, of [method, path with query, SHA-256 of the body, party, time]. Writes answer 202 with an operation. Errors are RFC 9457 problem documents.*9\n" +
+	"\x05Watch\x12#.vitalveil.v1.WatchOperationRequest\x1a\x17.vitalveil.v1.Operation\"P\x92A%:\x11text/event-stream:\x10application/json\x82\xd3\xe4\x93\x02\"\x12 /v1/operations/{operation}:watch0\x01B\xa6\x06\x92A\xed\x05\x12\xc9\x04\n" +
+	"\x11Vitalveil gateway\x12\xf5\x03Enrolment, consent, sealed uploads and receipts. Signed routes need an HTTP message signature (RFC 9421) of the header: fields Signature-Input and Signature, by ECDSA P-256 with SHA-256, over @method, @path, @query if there is one, content-digest (RFC 9530, sha-256) if there is a body, idempotency-key if there is one, with the parameters created, keyid=\"device:<id>|patient:<id>|member:<msp>\" and tag=\"vitalveil:<network>\". Writes answer 202 with an operation. Errors are RFC 9457 problem documents.*9\n" +
 	"\n" +
-	"Apache-2.0\x12+https://www.apache.org/licenses/LICENSE-2.02\x0112\x10application/json:\x10application/jsonZp\n" +
-	"n\n" +
-	"\tsignature\x12a\b\x02\x12LES256 signature of the request by a key that the ledger knows for the party.\x1a\rAuthorization \x02Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"
+	"Apache-2.0\x12+https://www.apache.org/licenses/LICENSE-2.02\x0112\x10application/json:\x10application/jsonZ{\n" +
+	"y\n" +
+	"\tsignature\x12l\b\x02\x12[HTTP message signature, with Signature-Input, by a key that the ledger knows for the party.\x1a\tSignature \x02Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"
 
 var (
 	file_vitalveil_v1_gateway_proto_rawDescOnce sync.Once

@@ -715,7 +715,8 @@ const (
 type DevicesClient interface {
 	// Enrols a device and stores the blob with its sealed seeds.
 	Enrol(ctx context.Context, in *EnrolDeviceRequest, opts ...grpc.CallOption) (*Operation, error)
-	// A device, and which members have acknowledged its seeds.
+	// A device, and which members have acknowledged its seeds. Signed by the device, its
+	// patient or a member; without a signature only whether it is ready.
 	Get(ctx context.Context, in *GetDeviceRequest, opts ...grpc.CallOption) (*GetDeviceResponse, error)
 	// Stores blobs and anchors pointers to them. Signed by the device.
 	Upload(ctx context.Context, in *UploadRequest, opts ...grpc.CallOption) (*Operation, error)
@@ -817,7 +818,8 @@ func (c *devicesClient) Prove(ctx context.Context, in *ProveRequest, opts ...grp
 type DevicesServer interface {
 	// Enrols a device and stores the blob with its sealed seeds.
 	Enrol(context.Context, *EnrolDeviceRequest) (*Operation, error)
-	// A device, and which members have acknowledged its seeds.
+	// A device, and which members have acknowledged its seeds. Signed by the device, its
+	// patient or a member; without a signature only whether it is ready.
 	Get(context.Context, *GetDeviceRequest) (*GetDeviceResponse, error)
 	// Stores blobs and anchors pointers to them. Signed by the device.
 	Upload(context.Context, *UploadRequest) (*Operation, error)
