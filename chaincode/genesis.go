@@ -34,7 +34,7 @@ func (*Registry) Init(tx transaction, arg string) (string, error) {
 }
 
 func initialize(c *call, g record.Genesis) (record.Genesis, error) {
-	if err := checkGenesis(g); err != nil {
+	if err := CheckGenesis(g); err != nil {
 		return g, fault.New(fault.Invalid, "genesis: %w", err)
 	}
 	if id := c.stub.GetChannelID(); g.Network != id {
@@ -73,7 +73,8 @@ func (*Registry) GetGenesis(tx transaction, arg string) (string, error) {
 	})
 }
 
-func checkGenesis(g record.Genesis) error {
+// CheckGenesis says what is wrong with a genesis by itself, before anybody records it.
+func CheckGenesis(g record.Genesis) error {
 	switch {
 	case !consent.ValidMSP(g.Network):
 		return errors.New("network is 1 to 64 letters, digits, dots and hyphens")

@@ -14,7 +14,7 @@ import (
 const WarnBefore = 60 * 24 * time.Hour
 
 // lookAgain is how often the files of an identity in use are looked at.
-const lookAgain = time.Second
+const lookAgain = 100 * time.Millisecond
 
 // files is where an identity in use comes from, and what was read there last.
 type files struct {

@@ -123,7 +123,7 @@ func execute(ctx context.Context, o Options) (*world, *View, error) {
 		return w, nil, err
 	}
 	var page atomic.Pointer[View]
-	view, err := w.run(ctx, o, src, l, pageHandler(&page))
+	view, err := w.run(ctx, o, src, l, pageHandler(&page, l.Addr()))
 	page.Store(view)
 	return w, view, err
 }

@@ -6,9 +6,11 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
@@ -339,9 +341,14 @@ func (v *View) Text(out io.Writer) error {
 }
 
 // pageHandler shows the view once it is there, and that work is under way until
-// then.
-func pageHandler(v *atomic.Pointer[View]) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+// then. It answers under the names of the address it is served on and no others:
+// a page elsewhere, whose name was made to point here, reads nothing.
+func pageHandler(v *atomic.Pointer[View], at net.Addr) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !servedAs(r.Host, at) {
+			http.Error(w, "this page is at "+at.String(), http.StatusMisdirectedRequest)
+			return
+		}
 		p := web.Page{Title: "Vitalveil demo", Links: []web.Link{{Text: "API", Href: "/docs"}, {Text: "OpenAPI", Href: "/openapi.json"}}}
 		p.Notice = "Simulated clock; every party in one process. Not for patients' data."
 		if view := v.Load(); view != nil {
@@ -351,6 +358,22 @@ func pageHandler(v *atomic.Pointer[View]) http.Handler {
 		}
 		web.Render(w, http.StatusOK, p)
 	})
+}
+
+// servedAs reports whether a Host header names an address: itself, or localhost where
+// it is on loopback.
+func servedAs(host string, at net.Addr) bool {
+	if host == at.String() {
+		return true
+	}
+	own, ok := at.(*net.TCPAddr)
+	name, port, err := net.SplitHostPort(host)
+	if !ok || err != nil || port != strconv.Itoa(own.Port) {
+		return false
+	}
+	ip := net.ParseIP(name)
+	local := name == "localhost" || ip != nil && ip.IsLoopback()
+	return own.IP.IsLoopback() && local || own.IP.IsUnspecified() && (local || ip != nil)
 }
 
 // root is the square root of a variance, 0 where noise has made that negative.

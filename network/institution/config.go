@@ -46,11 +46,14 @@ type Config struct {
 	SignKey *ecdsa.PrivateKey
 	// Dir holds the durable state; see package documentation. It is made if
 	// needed, for this user alone.
-	Dir    string
-	Blobs  Blobs
-	Listen net.Listener      // where other members get shares; nil: nowhere
-	Peers  map[string]string // host:port by MSP
-	Roots  map[string][]byte // root certificates (PEM) by MSP
+	Dir string
+	// KeyFile has the key that seals what is in Dir, and is made with it. Empty stands
+	// for a file in Dir: fine for trials, but whoever gets a copy of Dir has the key too.
+	KeyFile string
+	Blobs   Blobs
+	Listen  net.Listener      // where other members get shares; nil: nowhere
+	Peers   map[string]string // host:port by MSP
+	Roots   map[string][]byte // root certificates (PEM) by MSP
 	// Patience is how long to wait for other members before naming who is
 	// missing; 0 stands for 30 seconds.
 	Patience time.Duration
@@ -122,7 +125,7 @@ func New(cfg Config) (*Institution, error) {
 	if in.peers, err = newPeers(cfg); err != nil {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
-	if in.vault, err = openVault(cfg.Dir); err != nil {
+	if in.vault, err = openVault(cfg.Dir, cfg.KeyFile); err != nil {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
 	in.secrets = newSecrets(params, in.context, in.vault)

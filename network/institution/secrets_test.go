@@ -101,7 +101,7 @@ func TestSecretWhoseSeedIsLostIsAnError(t *testing.T) {
 
 func TestStateOfANewerVersionIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	v, err := openVault(dir)
+	v, err := openVault(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestStateOfANewerVersionIsRefused(t *testing.T) {
 	if err := state.WriteFile(filepath.Join(dir, state.VersionFile), []byte("2\n")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openVault(dir); !errors.Is(err, state.ErrNewer) {
+	if _, err := openVault(dir, ""); !errors.Is(err, state.ErrNewer) {
 		t.Errorf("error %v", err)
 	}
 }

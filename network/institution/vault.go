@@ -25,17 +25,20 @@ const (
 	vaultFolder  = "vault"
 )
 
-// openVault opens or makes the state below dir. It is not started over where its
-// key file is missing: this member would answer queries again that it has answered
-// before.
-func openVault(dir string) (memberVault, error) {
+// openVault opens or makes the state below dir, sealed with the key in keyFile, or in
+// dir where that is empty. It is not started over where its key file is missing: this
+// member would answer queries again that it has answered before.
+func openVault(dir, keyFile string) (memberVault, error) {
+	if keyFile == "" {
+		keyFile = filepath.Join(dir, vaultKeyFile)
+	}
 	if _, err := state.Claim(dir, vaultVersion); err != nil {
 		return memberVault{}, err
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return memberVault{}, err
 	}
-	v, err := vault.Open(filepath.Join(dir, vaultFolder), filepath.Join(dir, vaultKeyFile))
+	v, err := vault.Open(filepath.Join(dir, vaultFolder), keyFile)
 	if err != nil {
 		return memberVault{}, fmt.Errorf("state in %s: %w", dir, err)
 	}

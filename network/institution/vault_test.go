@@ -10,7 +10,7 @@ import (
 
 func openedVault(t *testing.T, dir string) memberVault {
 	t.Helper()
-	v, err := openVault(dir)
+	v, err := openVault(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,13 +106,13 @@ func TestVaultWithoutItsKeyIsNotStartedOver(t *testing.T) {
 	if err := os.Rename(key, key+".lost"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openVault(dir); err == nil || !strings.Contains(err.Error(), "is missing") {
+	if _, err := openVault(dir, ""); err == nil || !strings.Contains(err.Error(), "is missing") {
 		t.Errorf("got %v", err)
 	}
 	if err := os.WriteFile(key, make([]byte, 31), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openVault(dir); err == nil || !strings.Contains(err.Error(), "31 bytes") {
+	if _, err := openVault(dir, ""); err == nil || !strings.Contains(err.Error(), "31 bytes") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -20,13 +20,14 @@ import (
 
 // Command is "vitalveil institution".
 type Command struct {
-	Init    initCommand    `cmd:"" help:"Make an institution's keys, configuration and the document that the others need of it."`
-	Network networkCommand `cmd:"" help:"Make the network's document of all members' documents; every member gets the same."`
-	Run     runCommand     `cmd:"" help:"Run the institution: follow the ledger, hold seeds, vouch for rows, answer agreed queries."`
-	Study   studyCommand   `cmd:"" help:"Register a study of the running institution."`
-	Ask     askCommand     `cmd:"" help:"Ask a statistics query within a study and print the answer with its intervals."`
-	Status  statusCommand  `cmd:"" help:"Show how far the running institution is."`
-	Tick    tickCommand    `cmd:"" help:"Post a time, in a network whose clock is simulated."`
+	Init    initCommand        `cmd:"" help:"Make an institution's keys, configuration and the document that the others need of it."`
+	Network networkCommand     `cmd:"" help:"Make the network's document of all members' documents; every member gets the same."`
+	Run     runCommand         `cmd:"" help:"Run the institution: follow the ledger, hold seeds, vouch for rows, answer agreed queries."`
+	Study   studyCommand       `cmd:"" help:"Register a study of the running institution."`
+	Ask     askCommand         `cmd:"" help:"Ask a statistics query within a study and print the answer with its intervals."`
+	Status  statusCommand      `cmd:"" help:"Show how far the running institution is."`
+	Cert    certificateCommand `cmd:"" name:"certificate" help:"Renew the certificates of the institution, and of a ledger that its organisation runs, without a stop."`
+	Tick    tickCommand        `cmd:"" help:"Post a time, in a network whose clock is simulated."`
 }
 
 // Help explains the order of things.
@@ -43,20 +44,21 @@ type dirFlag struct {
 
 type initCommand struct {
 	dirFlag
-	MSP     string            `name:"msp" help:"The organisation's identifier, such as HospitalA." required:""`
-	Name    string            `help:"The organisation's name, for people. Default: the identifier."`
-	Network string            `help:"Where the network's document will be." type:"path" default:"network.json"`
-	Listen  string            `help:"Where other members get shares: host:port on loopback." required:""`
-	Members map[string]string `name:"member" help:"Where another member listens, as MSP=host:port; repeat it."`
-	Ledger  string            `help:"Where \"vitalveil ledger\" listens; with --operator." xor:"ledger" required:""`
-	Operat  string            `name:"operator" help:"The organisation that runs the ledger."`
-	Fabric  string            `help:"The directory of \"vitalveil network up\" instead." xor:"ledger" required:"" type:"path"`
-	Blobs   string            `help:"Directory with sealed rows and seeds, or a gateway's URL." required:""`
+	MSP      string            `name:"msp" help:"The organisation's identifier, such as HospitalA." required:""`
+	Name     string            `help:"The organisation's name, for people. Default: the identifier."`
+	Network  string            `help:"Where the network's document will be." type:"path" default:"network.json"`
+	CA       string            `name:"ca" help:"Where to keep the organisation's authority, which makes and renews certificates: not on the machine that runs the institution. Default: DIR-ca." type:"path"`
+	Listen   string            `help:"Where other members get shares: host:port on loopback." required:""`
+	Members  map[string]string `name:"member" help:"Where another member listens, as MSP=host:port; repeat it."`
+	Ledger   string            `help:"Where \"vitalveil ledger\" listens; with --operator." xor:"ledger" required:""`
+	Operator string            `help:"The organisation that runs the ledger."`
+	Fabric   string            `help:"The directory of \"vitalveil network up\" instead." xor:"ledger" required:"" type:"path"`
+	Blobs    string            `help:"Directory with sealed rows and seeds, or a gateway's URL." required:""`
 }
 
 // Run makes the directory.
 func (c initCommand) Run() error {
-	cfg := Config{Network: c.Network, Listen: c.Listen, Members: c.Members, Ledger: LedgerConfig{Fabric: c.Fabric, Address: c.Ledger, Operator: c.Operat}}
+	cfg := Config{Network: c.Network, Listen: c.Listen, Members: c.Members, Ledger: LedgerConfig{Fabric: c.Fabric, Address: c.Ledger, Operator: c.Operator}}
 	if isURL(c.Blobs) {
 		cfg.Blobs.Gateway = c.Blobs
 	} else {
@@ -69,19 +71,21 @@ func (c initCommand) Run() error {
 	if cfg.Members == nil {
 		cfg.Members = map[string]string{}
 	}
-	if err := cfg.check(); err != nil {
+	ca := authorityOf(c.CA, c.Dir)
+	if err := errors.Join(cfg.check(), checkSocket(c.Dir), checkApart(ca, c.Dir)); err != nil {
 		return err
 	}
 	if c.Name == "" {
 		c.Name = c.MSP
 	}
-	if _, err := makeKeys(c.Dir, c.MSP, c.Name); err != nil {
+	if _, err := makeKeys(c.Dir, ca, c.MSP, c.Name); err != nil {
 		return err
 	}
 	if err := writeJSON(filepath.Join(c.Dir, configFile), cfg); err != nil {
 		return err
 	}
-	_, err := fmt.Printf("keys and %s are in %s; give %s to the other members\n", configFile, c.Dir, filepath.Join(c.Dir, memberFile))
+	_, err := fmt.Printf("keys and %s are in %s; give %s to the other members\nthe organisation's authority is in %s: move it to where no server runs, it is needed to renew certificates only\n",
+		configFile, c.Dir, filepath.Join(c.Dir, memberFile), ca)
 	return err
 }
 
@@ -121,7 +125,7 @@ type studyCommand struct {
 	From    int64    `help:"First Unix hour." required:""`
 	Until   int64    `help:"Unix hour after the last." required:""`
 	Minimum int      `help:"Smallest cohort." default:"11"`
-	Budget  float64  `help:"Privacy loss in all, rho (zCDP)." default:"2.5"`
+	Budget  rho      `help:"Privacy loss in all, rho (zCDP)." default:"2.5"`
 	Exact   bool     `help:"Ask without privacy noise, where the network allows it."`
 }
 
@@ -129,7 +133,7 @@ type studyCommand struct {
 func (c studyCommand) Run(ctx context.Context) error {
 	s := record.Study{ID: c.ID, Title: c.Title, Purpose: c.Purpose, Metrics: c.Metrics, From: c.From, Until: c.Until, MinCohort: c.Minimum, Exact: c.Exact}
 	if !c.Exact {
-		s.Budget = micro(c.Budget)
+		s.Budget = uint64(c.Budget)
 	}
 	if err := Call(ctx, c.Dir, "study", s, nil); err != nil {
 		return err
@@ -140,22 +144,20 @@ func (c studyCommand) Run(ctx context.Context) error {
 
 // micro turns rho into micro-zCDP; what is negative or too much is for the ledger
 // to refuse.
-func micro(rho float64) uint64 { return uint64(max(0, rho)*1e6 + 0.5) }
-
 type askCommand struct {
 	dirFlag
-	Study  string  `arg:"" help:"The study's identifier."`
-	Metric string  `arg:"" help:"The metric."`
-	From   int64   `help:"First Unix hour." required:""`
-	Until  int64   `help:"Unix hour after the last." required:""`
-	Rho    float64 `help:"Privacy loss (zCDP) of this query; 0 in an exact study." default:"0"`
-	JSON   bool    `help:"Print JSON."`
+	Study  string `arg:"" help:"The study's identifier."`
+	Metric string `arg:"" help:"The metric."`
+	From   int64  `help:"First Unix hour." required:""`
+	Until  int64  `help:"Unix hour after the last." required:""`
+	Rho    rho    `help:"Privacy loss (zCDP) of this query; 0 in an exact study." default:"0"`
+	JSON   bool   `help:"Print JSON."`
 }
 
 // Run asks and prints the answer.
 func (c askCommand) Run(ctx context.Context) error {
 	var a institution.Answer
-	ask := record.Ask{Study: c.Study, Metric: c.Metric, From: c.From, Until: c.Until, Rho: micro(c.Rho)}
+	ask := record.Ask{Study: c.Study, Metric: c.Metric, From: c.From, Until: c.Until, Rho: uint64(c.Rho)}
 	if err := Call(ctx, c.Dir, "ask", ask, &a); err != nil {
 		return err
 	}
@@ -220,10 +222,20 @@ func (c statusCommand) Run(ctx context.Context) error {
 	if s.Problem != "" {
 		fmt.Printf("ledger: %s\n", s.Problem)
 	}
+	for _, c := range s.Certificates {
+		fmt.Printf("certificate %s: until %s%s\n", c.Of, time.Unix(c.Until, 0).UTC().Format(time.DateOnly), suffix(c.Problem))
+	}
 	n := s.Counts
 	_, err = fmt.Printf("%d patients, %d devices of which %d ready, %d rows and days of which %d available, %d studies\n",
 		n.Patients, n.Devices, n.Ready, n.Pointers, n.Available, n.Studies)
 	return err
+}
+
+func suffix(problem string) string {
+	if problem == "" {
+		return ""
+	}
+	return "; " + problem
 }
 
 type tickCommand struct {

@@ -17,9 +17,10 @@ const (
 	configFile = "institution.json"
 	memberFile = "member.json"
 	hpkeFile   = "hpke.key"
+	vaultKey   = "vault.key"
 	signDir    = "sign"
-	caDir      = "ca"
 	tlsDir     = "identity"
+	ledgerDir  = "ledger-identity" // of a ledger that the organisation runs
 	stateDir   = "state"
 	socketFile = "control.sock"
 )
@@ -43,6 +44,10 @@ type Config struct {
 	// Patience is how many seconds to wait for other members before naming who is
 	// missing; 0 stands for 30.
 	Patience int `json:"patience_seconds,omitempty"`
+	// VaultKey is the file with the key that seals the state; empty stands for
+	// vault.key beside this file. A service manager's credential directory, or another
+	// disk, keeps it away from copies of the state.
+	VaultKey string `json:"vault_key,omitempty"`
 }
 
 // LedgerConfig names one of two ledgers.
@@ -70,7 +75,10 @@ func Load(dir string) (Config, error) {
 	if err := c.check(); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
-	for _, p := range []*string{&c.Network, &c.Ledger.Fabric, &c.Blobs.Directory} {
+	if c.VaultKey == "" {
+		c.VaultKey = vaultKey
+	}
+	for _, p := range []*string{&c.Network, &c.Ledger.Fabric, &c.Blobs.Directory, &c.VaultKey} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}

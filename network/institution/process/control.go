@@ -39,6 +39,8 @@ type Status struct {
 	Problem string       `json:"problem,omitempty"` // with the ledger
 	Ready   bool         `json:"ready"`             // the whole ledger was read, and it is this network's
 	Counts  index.Counts `json:"counts"`
+	// Certificates says until when those in use serve, and warns from 60 days on.
+	Certificates []Certificate `json:"certificates"`
 }
 
 // fetchRequest names a query of the past.
@@ -84,7 +86,7 @@ func (p *Process) control(ctx context.Context, l net.Listener) error {
 }
 
 func (p *Process) status(ctx context.Context) Status {
-	s := Status{Member: p.MSP(), Network: p.genesis.Network, Time: p.Index().Time(), Read: p.Index().Height(), Counts: p.Index().Counts()}
+	s := Status{Member: p.MSP(), Network: p.genesis.Network, Time: p.Index().Time(), Read: p.Index().Height(), Counts: p.Index().Counts(), Certificates: p.certificates()}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var err error

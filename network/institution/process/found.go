@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -18,7 +19,7 @@ type networkCommand struct {
 	Registrar string   `help:"The member that vouches for patients and may never ask." required:""`
 	Gateways  []string `help:"Members whose gateways may submit for patients and devices. Default: the registrar."`
 	Minimum   int      `help:"Smallest cohort of any query." default:"11"`
-	Cap       float64  `help:"Privacy loss of one patient over all askers, rho (zCDP)." default:"3"`
+	Cap       rho      `help:"Privacy loss of one patient over all askers, rho (zCDP)." default:"3"`
 	Exact     bool     `help:"Allow studies without privacy noise: for trials with made-up data only."`
 	Clock     string   `help:"wall, or simulated for trials: time is what members post." enum:"wall,simulated" default:"wall"`
 	Slot      int64    `help:"Predicates are answered in slots of so many seconds." default:"300"`
@@ -44,7 +45,7 @@ func (c networkCommand) document() (record.Descriptor, error) {
 	}
 	d := record.Descriptor{Roots: map[string][]byte{}, Genesis: record.Genesis{
 		Network: c.Name, Clock: c.Clock, Threshold: c.Threshold, Registrar: c.Registrar, Gateways: c.Gateways, MinCohort: c.Minimum, Exact: c.Exact,
-		Profile: he.DefaultProfile().Name, Schema: privacy.V1().Digest(), CapMicro: micro(c.Cap), Circuits: []record.Circuit{},
+		Profile: he.DefaultProfile().Name, Schema: privacy.V1().Digest(), CapMicro: uint64(c.Cap), Circuits: []record.Circuit{},
 		PredicateSlot: c.Slot, PredicateLife: c.Life,
 	}}
 	for _, path := range c.Members {
@@ -61,5 +62,23 @@ func (c networkCommand) document() (record.Descriptor, error) {
 	if _, err := memberOf(d, c.Registrar); err != nil {
 		return d, errors.Join(errors.New("the registrar must be a member"), err)
 	}
-	return d, nil
+	return d, checkNetwork(d.Genesis)
+}
+
+// checkNetwork refuses what the ledger or a member would refuse later, when everybody
+// has the document.
+func checkNetwork(g record.Genesis) error {
+	if err := chaincode.CheckGenesis(g); err != nil {
+		return err
+	}
+	sharing, err := he.NewSharing(len(g.Members), g.Threshold)
+	if err != nil {
+		return err
+	}
+	profile, ok := he.ProfileByName(g.Profile)
+	if !ok {
+		return fmt.Errorf("sealing profile %q is unknown", g.Profile)
+	}
+	_, err = he.New(profile, privacy.V1(), sharing)
+	return err
 }

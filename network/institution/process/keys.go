@@ -28,19 +28,27 @@ type keys struct {
 	sign     *ecdsa.PrivateKey
 }
 
-// makeKeys makes an organisation's authority, its institution's identity and keys,
-// and the document about them. A directory that has them already is refused: other
+// makeKeys makes an organisation's authority, in a directory of its own, identities of
+// its institution and of a ledger that it may run, the institution's keys, and the
+// document about them. A directory that has them already is refused: other
 // keys could not open what is sealed to these.
-func makeKeys(dir, msp, name string) (MemberDocument, error) {
+func makeKeys(dir, caDir, msp, name string) (MemberDocument, error) {
 	var doc MemberDocument
 	if _, err := os.Stat(filepath.Join(dir, memberFile)); !errors.Is(err, fs.ErrNotExist) {
 		return doc, fmt.Errorf("%s holds an institution already; its keys are not replaced", dir)
+	}
+	if _, err := os.Stat(caDir); !errors.Is(err, fs.ErrNotExist) {
+		return doc, fmt.Errorf("%s is there already; name another place for the organisation's authority with --ca", caDir)
 	}
 	ca, err := network.NewCA(msp)
 	if err != nil {
 		return doc, err
 	}
 	identity, err := ca.Issue("institution", "peer")
+	if err != nil {
+		return doc, err
+	}
+	ledger, err := ca.Issue("ledger", "peer")
 	if err != nil {
 		return doc, err
 	}
@@ -59,7 +67,7 @@ func makeKeys(dir, msp, name string) (MemberDocument, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return doc, err
 	}
-	err = errors.Join(ca.Save(filepath.Join(dir, caDir)), identity.Save(filepath.Join(dir, tlsDir)),
+	err = errors.Join(ca.Save(caDir), identity.Save(filepath.Join(dir, tlsDir)), ledger.Save(filepath.Join(dir, ledgerDir)),
 		signer.Save(filepath.Join(dir, signDir)), state.WriteFile(filepath.Join(dir, hpkeFile), secret))
 	if err != nil {
 		return doc, err
@@ -73,7 +81,7 @@ func makeKeys(dir, msp, name string) (MemberDocument, error) {
 func loadKeys(dir string) (keys, error) {
 	var k keys
 	var err error
-	if k.identity, err = network.LoadIdentity(filepath.Join(dir, tlsDir)); err != nil {
+	if k.identity, err = network.FollowIdentity(filepath.Join(dir, tlsDir)); err != nil {
 		return k, err
 	}
 	signer, err := network.LoadIdentity(filepath.Join(dir, signDir))

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/network"
@@ -36,11 +40,7 @@ func (c LedgerCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ca, err := network.LoadCA(filepath.Join(c.Org, caDir))
-	if err != nil {
-		return err
-	}
-	id, err := ca.Issue("ledger", "peer")
+	id, err := network.FollowIdentity(filepath.Join(c.Org, ledgerDir))
 	if err != nil {
 		return err
 	}
@@ -56,6 +56,13 @@ func (c LedgerCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	fmt.Fprintf(os.Stderr, "ledger of network %s, %d blocks, run by %s on %s\n", d.Genesis.Network, l.Height(), ca.MSP(), listener.Addr())
-	return errors.Join(l.Serve(ctx, listener, id), l.Close())
+	fmt.Fprintf(os.Stderr, "ledger of network %s, %d blocks, run by %s on %s\n", d.Genesis.Network, l.Height(), id.MSP, listener.Addr())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.Serve(ctx, listener, id) })
+	g.Go(func() error {
+		return warnOf(ctx, slog.New(slog.NewTextHandler(os.Stderr, nil)), func() []Certificate {
+			return []Certificate{certificateOf(filepath.Join(c.Org, ledgerDir), id, time.Now())}
+		})
+	})
+	return errors.Join(g.Wait(), l.Close())
 }

@@ -36,6 +36,7 @@ type Process struct {
 	ledger  ledger
 	blobs   *blob.Store // nil where blobs come through a gateway
 	log     *slog.Logger
+	ids     map[string]network.Identity // in use, by directory
 }
 
 // Open opens the institution in dir and connects it, without talking to anybody
@@ -57,13 +58,13 @@ func Open(dir string, log *slog.Logger) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{dir: dir, genesis: d.Genesis, log: log}
-	if p.ledger, err = openLedger(cfg, d, k, log); err != nil {
+	p := &Process{dir: dir, genesis: d.Genesis, log: log, ids: map[string]network.Identity{filepath.Join(dir, tlsDir): k.identity}}
+	if err := p.openLedger(cfg, d, k); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	c := institution.Config{
 		Genesis: d.Genesis, Member: member, Identity: k.identity, Client: p.ledger, Height: p.ledger.Height,
-		Keys: k.boxes, SignKey: k.sign, Dir: filepath.Join(dir, stateDir), Peers: cfg.Members, Roots: d.Roots, Log: log,
+		Keys: k.boxes, SignKey: k.sign, Dir: filepath.Join(dir, stateDir), KeyFile: cfg.VaultKey, Peers: cfg.Members, Roots: d.Roots, Log: log,
 		Patience: time.Duration(cfg.Patience) * time.Second,
 	}
 	if c.Blobs, err = p.openBlobs(cfg, k); err != nil {
@@ -78,28 +79,32 @@ func Open(dir string, log *slog.Logger) (*Process, error) {
 	return p, nil
 }
 
-func openLedger(cfg Config, d record.Descriptor, k keys, log *slog.Logger) (ledger, error) {
+func (p *Process) openLedger(cfg Config, d record.Descriptor, k keys) error {
 	if cfg.Ledger.Fabric == "" {
-		return embedded.Connect(embedded.RemoteConfig{
+		var err error
+		p.ledger, err = embedded.Connect(embedded.RemoteConfig{
 			Address: cfg.Ledger.Address, Operator: cfg.Ledger.Operator, Channel: d.Genesis.Network, Identity: k.identity, Roots: d.Roots,
 		})
+		return err
 	}
 	profile, err := fabric.LoadProfile(cfg.Ledger.Fabric)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if profile.Channel != d.Genesis.Network {
-		return nil, fmt.Errorf("the Fabric network's channel is %q; name the network so, not %q", profile.Channel, d.Genesis.Network)
+		return fmt.Errorf("the Fabric network's channel is %q; name the network so, not %q", profile.Channel, d.Genesis.Network)
 	}
 	org, err := profile.Org(k.identity.MSP)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	id, err := network.LoadIdentity(org.IdentityDir)
+	id, err := network.FollowIdentity(org.IdentityDir)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return fabric.Connect(profile, id, fabric.WithPeers(org.MSP), fabric.WithLog(log))
+	p.ids[org.IdentityDir] = id
+	p.ledger, err = fabric.Connect(profile, id, fabric.WithPeers(org.MSP), fabric.WithLog(p.log))
+	return err
 }
 
 func (p *Process) openBlobs(cfg Config, k keys) (institution.Blobs, error) {

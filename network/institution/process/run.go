@@ -23,6 +23,7 @@ func (p *Process) Run(ctx context.Context) error {
 	g.Go(func() error { return p.Institution.Run(ctx) })
 	g.Go(func() error { return p.control(ctx, l) })
 	g.Go(func() error { return p.foundUntilDone(ctx) })
+	g.Go(func() error { return warnOf(ctx, p.log, p.certificates) })
 	p.log.Info("running", "network", p.genesis.Network, "dir", p.dir)
 	return g.Wait()
 }

@@ -141,7 +141,7 @@ func newWorld(t testing.TB, hours int64) *world {
 func (w *world) found() {
 	path := filepath.Join(w.dir, "network.json")
 	c := networkCommand{
-		Name: netName, Out: path, Threshold: 2, Registrar: msps[patients], Minimum: 11, Cap: 3, Exact: true,
+		Name: netName, Out: path, Threshold: 2, Registrar: msps[patients], Minimum: 11, Cap: 3_000_000, Exact: true,
 		Clock: record.ClockSimulated, Slot: 60, Life: 600,
 	}
 	for i, msp := range msps {
@@ -153,7 +153,7 @@ func (w *world) found() {
 		}
 		init := initCommand{
 			dirFlag: dirFlag{w.member(i)}, MSP: msp, Network: path, Listen: w.listen[i], Members: peers,
-			Ledger: w.listen[3], Operat: msps[patients], Blobs: filepath.Join(w.dir, "blobs"),
+			Ledger: w.listen[3], Operator: msps[patients], Blobs: filepath.Join(w.dir, "blobs"),
 		}
 		w.check(init.Run())
 		c.Members = append(c.Members, filepath.Join(w.member(i), memberFile))
