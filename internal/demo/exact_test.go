@@ -358,7 +358,7 @@ func TestExactAnswersHaveWhatCameLate(t *testing.T) {
 	}
 	// Claims are about day roots, which were made before: what is late is not in them.
 	var out bytes.Buffer
-	if err := verify.Check(t.Context(), w.dir, &out); err != nil {
+	if err := verify.Check(t.Context(), w.dir, verify.Tip{}, &out); err != nil {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }

@@ -244,7 +244,7 @@ func checkVerifies(t *testing.T, state string) {
 	t.Helper()
 	ctx := context.Background()
 	var out bytes.Buffer
-	if err := verify.Check(ctx, state, &out); err != nil {
+	if err := verify.Check(ctx, state, verify.Tip{}, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	if !strings.Contains(out.String(), "reports: 1 checked, 0 wrong") {
@@ -275,19 +275,19 @@ func checkVerifies(t *testing.T, state string) {
 	if err := os.WriteFile(victim, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := verify.Check(ctx, state, io.Discard); err == nil {
+	if err := verify.Check(ctx, state, verify.Tip{}, io.Discard); err == nil {
 		t.Error("a changed blob was not noticed")
 	}
 	if err := os.Remove(victim); err != nil {
 		t.Fatal(err)
 	}
-	if err := verify.Check(ctx, state, io.Discard); err == nil {
+	if err := verify.Check(ctx, state, verify.Tip{}, io.Discard); err == nil {
 		t.Error("a missing blob was not noticed")
 	}
 	if err := os.WriteFile(filepath.Join(state, "VERSION"), []byte("99\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := verify.Check(ctx, state, io.Discard); err == nil || !strings.Contains(err.Error(), "newer") {
+	if err := verify.Check(ctx, state, verify.Tip{}, io.Discard); err == nil || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("a newer state directory was not refused: %v", err)
 	}
 }

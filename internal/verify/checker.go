@@ -43,13 +43,15 @@ type checker struct {
 	epochs     map[uint32]record.EpochState
 	predicates map[string]record.PredicateState
 	rows       map[record.ID]map[he.Window]record.ID // rows of the blob read last
+	blocks     map[record.ID]uint64                  // numbers, by hash
+	recorded   map[string]uint64                     // blocks of valid transactions, by identifier
 
 	failures []string
 }
 
 func newChecker(d record.Descriptor) *checker {
 	return &checker{
-		genesis: d.Genesis, roots: d.Roots,
+		genesis: d.Genesis, roots: d.Roots, blocks: map[record.ID]uint64{}, recorded: map[string]uint64{},
 		erased:   map[record.ID]record.Patient{},
 		patients: map[record.ID]record.Patient{}, devices: map[record.ID]record.DeviceState{},
 		posted: map[string]record.SignedAvailable{}, predicates: map[string]record.PredicateState{}, params: map[string]*he.Params{},
@@ -63,6 +65,7 @@ func (c *checker) wrong(format string, args ...any) {
 
 // take notes what the valid transactions of a block wrote.
 func (c *checker) take(b *network.Block) error {
+	c.takeBlock(b)
 	for _, tx := range b.Txs {
 		for _, w := range tx.Writes {
 			if err := c.takeWrite(w, tx.Private); err != nil {

@@ -12,9 +12,10 @@
 // them, the cohorts of queries, and the proofs of attested claims.
 //
 // What is not: the cohorts before an erasure, which follow from consents that are
-// gone; that members have deleted what they signed to have deleted; that somebody has not cut the end off the chain, or that the
-// description is the one that people were given. Compare the printed tip and the
-// file.
+// gone; that members have deleted what they signed to have deleted; or that the
+// description is the one that people were given: compare the file. An end that was cut
+// off the chain shows where somebody has seen it: the gateway, whose journal is held
+// against the ledger, or whoever kept the tip that an earlier check printed.
 package verify
 
 import (
@@ -36,11 +37,12 @@ import (
 // Command is "vitalveil verify".
 type Command struct {
 	State string `required:"" help:"State directory to check; nothing in it is changed, and no process may have it open." type:"path" placeholder:"DIR"`
+	Tip   Tip    `help:"A block that the ledger must have: the tip that an earlier check printed. Without it, blocks that were cut off the end show only where somebody in DIR has seen them." placeholder:"HASH"`
 }
 
 // Run runs the command.
 func (c Command) Run(ctx context.Context) error {
-	return Check(ctx, c.State, os.Stdout)
+	return Check(ctx, c.State, c.Tip, os.Stdout)
 }
 
 // knownVersion is the newest layout of a state directory that is understood.
@@ -53,8 +55,8 @@ const maxDescription = 1 << 20
 const maxShown = 20
 
 // Check re-checks dir, prints a line per kind of thing checked, and returns an
-// error when anything does not hold.
-func Check(ctx context.Context, dir string, out io.Writer) error {
+// error when anything does not hold. A tip that is not zero has to be on the ledger.
+func Check(ctx context.Context, dir string, tip Tip, out io.Writer) error {
 	c, err := open(dir)
 	if err != nil {
 		return err
@@ -70,6 +72,11 @@ func Check(ctx context.Context, dir string, out io.Writer) error {
 	fmt.Fprintf(out, "ledger: %d blocks, %d transactions (%d without effect), tip %s\n", rep.Blocks, rep.Transactions, rep.Invalid, rep.Tip)
 	if err := c.read(ctx, rep.Blocks); err != nil {
 		return err
+	}
+	if tip != (Tip{}) {
+		if err := c.seen(tip); err != nil {
+			return err
+		}
 	}
 	for _, part := range []struct {
 		name  string
@@ -87,6 +94,7 @@ func Check(ctx context.Context, dir string, out io.Writer) error {
 		{"receipts", c.receipts},
 		{"cohorts", c.cohorts},
 		{"attested claims", c.claims},
+		{"operations that the gateway has told of", c.operations},
 	} {
 		before := len(c.failures)
 		n := part.check(ctx)
@@ -109,7 +117,7 @@ func (c *checker) verdict(out io.Writer) error {
 	if len(c.failures) > 0 {
 		return fmt.Errorf("%d things do not hold", len(c.failures))
 	}
-	fmt.Fprintln(out, "everything holds")
+	fmt.Fprintln(out, "everything holds, up to this tip: compare it with what others have seen (--tip)")
 	return nil
 }
 
