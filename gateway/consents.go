@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
 )
 
 type consentsService struct {
@@ -22,11 +23,16 @@ func (s consentsService) Put(ctx context.Context, r *apiv1.PutConsentRequest) (*
 	if err := api.FromMessage(r.Consent, &c); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	if err := c.CheckSignature(s.g.genesis.Network, s.g.genesis.RelyingParties); err != nil {
+	if err := consent.Validate(c.Document); err != nil {
+		return nil, fault.New(fault.Invalid, "consent: %w", err)
+	}
+	network, parties := s.g.genesis.Network, s.g.genesis.RelyingParties
+	if err := c.CheckSignature(network, parties); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the consent: %w", err)
 	}
 	return s.g.begin(ctx, kindConsent, c.Document.ID.String(),
-		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Consent{Consent: r.Consent}})
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Consent{Consent: r.Consent}},
+		s.g.signedBy(c.Document.Patient, func(p record.Patient) error { return c.Verify(network, parties, p) }))
 }
 
 // Get implements apiv1.ConsentsServer.

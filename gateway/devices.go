@@ -38,7 +38,8 @@ func (s devicesService) Enrol(ctx context.Context, r *apiv1.EnrolDeviceRequest) 
 	}
 	id := record.DeviceID(s.g.genesis.Network, e.Device.Key)
 	return s.g.begin(ctx, kindDevice, id.String(),
-		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Device{Device: r.Enrolment.Document}})
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Device{Device: r.Enrolment.Document}},
+		proven(api.PatientParty(e.Device.Patient)))
 }
 
 func (g *Gateway) verifyEnrolment(ctx context.Context, e record.EnrolDevice) error {
@@ -136,7 +137,8 @@ func (s devicesService) Retire(ctx context.Context, r *apiv1.RetireRequest) (*ap
 		return nil, fault.New(fault.BadSignature, "the signature of the retirement: %w", record.ErrSignature)
 	}
 	return s.g.begin(ctx, kindRetire, r.Device,
-		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Retirement{Retirement: r.Retirement}})
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Retirement{Retirement: r.Retirement}},
+		proven(api.PatientParty(p.ID)))
 }
 
 func signedByAny(keys [][]byte, digest record.ID, sig []byte) bool {
@@ -158,7 +160,7 @@ func (s devicesService) Upload(ctx context.Context, r *apiv1.UploadRequest) (*ap
 	}
 	return s.g.begin(ctx, kindUpload, r.Device, &apiv1.StoredRequest{Document: &apiv1.StoredRequest_Anchor{
 		Anchor: &apiv1.AnchorRequest{Pointers: r.Upload.Pointers},
-	}})
+	}}, proven(callerOf(ctx).party.String()))
 }
 
 // checkPointers returns the blobs that rows name, with the first pointer that
@@ -288,5 +290,5 @@ func (s devicesService) Prove(ctx context.Context, r *apiv1.ProveRequest) (*apiv
 		return nil, err
 	}
 	return s.g.begin(ctx, kindProve, r.Request,
-		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Attest{Attest: r.Attest}})
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Attest{Attest: r.Attest}}, proven(callerOf(ctx).party.String()))
 }

@@ -31,18 +31,19 @@ type erasuresService struct {
 }
 
 // Erase implements apiv1.ErasuresServer. Anyone may bring the document; what
-// counts is the patient's signature. Whether the key is the patient's is for
-// chaincode to say.
+// counts is the patient's signature.
 func (s erasuresService) Erase(ctx context.Context, r *apiv1.EraseRequest) (*apiv1.Operation, error) {
 	var e record.SignedErasure
 	if err := api.FromMessage(r.Erasure, &e); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	if err := consent.CheckErasure(s.g.genesis.Network, s.g.genesis.RelyingParties, e); err != nil {
+	network, parties := s.g.genesis.Network, s.g.genesis.RelyingParties
+	if err := consent.CheckErasure(network, parties, e); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the erasure: %w", err)
 	}
 	return s.g.begin(ctx, kindErase, e.Erasure.Patient.String(),
-		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Erasure{Erasure: r.Erasure}})
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Erasure{Erasure: r.Erasure}},
+		s.g.signedBy(e.Erasure.Patient, func(p record.Patient) error { return consent.VerifyErasure(network, parties, e, p) }))
 }
 
 // GetReceipt implements apiv1.ErasuresServer.

@@ -173,7 +173,7 @@ func TestPendingOperationsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	w.client.away()
 	w.gw.ops.mu.Lock()
-	w.gw.ops.pointers = maxPointers
+	w.gw.ops.total.pointers = maxPointers
 	w.gw.ops.mu.Unlock()
 	d := w.newPatient().newDevice()
 	data, pointers := d.rows(startHour, startHour+1)
@@ -181,7 +181,7 @@ func TestPendingOperationsAreBounded(t *testing.T) {
 		Pointers: []*apiv1.SignedPointer{api.PointerMessage(pointers[0])},
 	}}}
 	_ = data
-	_, err := w.gw.begin(context.Background(), kindUpload, d.id.String(), m)
+	_, err := w.gw.begin(context.Background(), kindUpload, d.id.String(), m, proven(api.DeviceParty(d.id)))
 	wantFault(t, fault.Unavailable, err)
 }
 

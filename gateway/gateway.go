@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ type Config struct {
 	Index   Index
 	Page    http.Handler // served at /, nil for a plain one
 	Log     *slog.Logger // nil: nothing is logged
+
+	patience patience // zero: defaultPatience
 }
 
 // Index is the gateway's reading of the ledger, kept up by whoever owns it;
@@ -68,14 +71,15 @@ type Gateway struct {
 	log     *slog.Logger
 	now     func() time.Time
 
-	keys    *keyCache
-	ops     *operations
-	anchors *batcher
-	rest    *rest
-	handler http.Handler
-	bounds  *bounds
-	ready   *readyCache
-	origins map[string]bool // of pages that may call the gateway from a browser
+	keys     *keyCache
+	ops      *operations
+	anchors  *batcher
+	patience patience
+	rest     *rest
+	handler  http.Handler
+	bounds   *bounds
+	ready    *readyCache
+	origins  map[string]bool // of pages that may call the gateway from a browser
 
 	drain     chan struct{} // closed: streams end
 	drainOnce sync.Once
@@ -108,7 +112,7 @@ func newGateway(cfg Config, now func() time.Time) (*Gateway, error) {
 	}
 	g.ready = &readyCache{ask: g.readyNow}
 	g.keys = newKeyCache(g.memberKeys, now, g.partyKeys)
-	g.ops = newOperations(j, now, cfg.Log)
+	g.ops, g.patience = newOperations(j, now, cfg.Log), cmp.Or(cfg.patience, defaultPatience)
 	g.anchors = newBatcher(cfg.Client, g.ops, cfg.Log, g.quit)
 	g.anchors.discard = g.discardRows
 	if g.rest, err = newREST(g); err != nil {
@@ -129,7 +133,8 @@ func (g *Gateway) start(ctx context.Context) error {
 		return err
 	}
 	for range workers {
-		g.work.Go(func() { g.worker(ctx) })
+		g.work.Go(func() { g.worker(ctx, g.ops.urgent) })
+		g.work.Go(func() { g.worker(ctx, g.ops.queue) })
 	}
 	g.work.Go(func() { g.anchors.run(ctx) })
 	g.work.Go(g.janitor)
@@ -235,6 +240,8 @@ func (g *Gateway) Close() error {
 	g.closeOnce.Do(func() {
 		g.drainOnce.Do(func() { close(g.drain) })
 		close(g.quit)
+		g.ops.urgent.close()
+		g.ops.queue.close()
 		grace := time.AfterFunc(graceTimeout, g.cancel)
 		g.rest.close()
 		g.work.Wait()

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -237,14 +238,19 @@ func TestTheSameRequestIsTheSameOperation(t *testing.T) {
 func TestAFailedOperationMayBeTriedAgain(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
-	p := w.newPatient()
-	signed := p.consent()
+	p := w.enrolled()
 	c := w.as("", nil)
+	given := p.consent()
+	w.done(c.PutConsent(ctx, given))
+	revoked := given.Document
+	revoked.Version, revoked.Previous, revoked.Status = 2, given.Document.Digest(w.genesis.Network), consent.StatusRevoked
+	w.done(c.PutConsent(ctx, p.sign(revoked)))
+	signed := p.consent()
 	op, err := c.PutConsent(ctx, signed)
 	w.ok(err)
 	_, err = c.Wait(ctx, op)
-	wantFault(t, fault.NotFound, err) // nobody is enrolled yet
-	w.done(c.EnrolPatient(ctx, p.enrol))
+	wantFault(t, fault.TooEarly, err) // so soon after the revocation
+	w.advance(chaincode.CoolingOff)
 	again := w.done(c.PutConsent(ctx, signed))
 	if again.ID != op.ID {
 		t.Error("the same document became another operation")

@@ -26,7 +26,12 @@ type entry struct {
 	id      record.ID
 	state   *apiv1.Operation
 	request *apiv1.StoredRequest
+	tried
 }
+
+// party is whose operation it is: the patient or device that has proven so, or the
+// address that it came from while the ledger could not be asked.
+func (e entry) party() string { return e.request.Party }
 
 // journalVersion is the schema of the journal's directory; a newer one is
 // refused.
@@ -36,7 +41,9 @@ func openJournal(dir string) (*journal, error) {
 	if _, err := state.Claim(dir, journalVersion); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	db, err := pebble.Open(filepath.Join(dir, "store"), &pebble.Options{Logger: state.Quiet{}, MemTableSize: 8 << 20})
+	db, err := pebble.Open(filepath.Join(dir, "store"), &pebble.Options{
+		Logger: state.Quiet{}, EventListener: state.Quiet{}.Listener(), MemTableSize: 8 << 20,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
 	}

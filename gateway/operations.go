@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,6 +20,11 @@ const domainOperation = "gateway-operation/v1"
 const (
 	maxPending  = 10_000  // operations
 	maxPointers = 200_000 // pointers in them
+	// urgentRoom is the part of maxPending that is kept for urgent operations.
+	urgentRoom = 1_000
+	// What one party may have.
+	partyPending  = 100
+	partyPointers = 10 * record.MaxBatch
 )
 
 // operations holds the operations that are not done in memory, and all of them
@@ -28,12 +34,23 @@ type operations struct {
 	now     func() time.Time
 	log     *slog.Logger
 
-	urgent, queue chan entry // for the workers
+	urgent, queue *lanes // for the workers
 
-	mu       sync.Mutex
-	open     map[record.ID]*operation
-	pointers int
+	mu      sync.Mutex
+	open    map[record.ID]*operation
+	total   usage
+	parties map[string]usage
 }
+
+// usage is what of the bounds is used.
+type usage struct{ operations, pointers int }
+
+func (u usage) plus(o usage) usage {
+	return usage{u.operations + o.operations, u.pointers + o.pointers}
+}
+
+// usage is what an operation uses while it is open.
+func (e entry) usage() usage { return usage{1, len(e.request.GetAnchor().GetPointers())} }
 
 // operation is one that is not done. Its state is replaced, never changed.
 type operation struct {
@@ -45,8 +62,8 @@ type operation struct {
 
 func newOperations(j *journal, now func() time.Time, log *slog.Logger) *operations {
 	return &operations{
-		journal: j, now: now, log: log, open: map[record.ID]*operation{},
-		urgent: make(chan entry, maxPending), queue: make(chan entry, maxPending),
+		journal: j, now: now, log: log, open: map[record.ID]*operation{}, parties: map[string]usage{},
+		urgent: newLanes(), queue: newLanes(),
 	}
 }
 
@@ -69,7 +86,7 @@ func requestDigest(r *apiv1.StoredRequest) (record.ID, error) {
 
 // accept journals an operation and says whether it is new and has to be
 // dispatched. One that failed, or that has a refused pointer, is taken up again.
-func (o *operations) accept(e entry) (*apiv1.Operation, bool, error) {
+func (o *operations) accept(ctx context.Context, e entry) (*apiv1.Operation, bool, error) {
 	op, fresh, err := o.reserve(e)
 	if err != nil {
 		return nil, false, err
@@ -78,8 +95,8 @@ func (o *operations) accept(e entry) (*apiv1.Operation, bool, error) {
 		return e.state, false, nil
 	}
 	if !fresh {
-		<-op.stored
-		return op.state, false, op.err
+		state, err := op.wait(ctx)
+		return state, false, err
 	}
 	op.err = o.journal.accept(e)
 	close(op.stored)
@@ -91,36 +108,87 @@ func (o *operations) accept(e entry) (*apiv1.Operation, bool, error) {
 	return e.state, true, nil
 }
 
+// wait waits until the journal holds an operation that somebody else has posted.
+func (op *operation) wait(ctx context.Context) (*apiv1.Operation, error) {
+	select {
+	case <-op.stored:
+		return op.state, op.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// find returns an operation that is open or settled, and nil for one that is new or
+// would be taken up again.
+func (o *operations) find(ctx context.Context, e entry) (*apiv1.Operation, error) {
+	o.mu.Lock()
+	op, known, err := o.known(e)
+	o.mu.Unlock()
+	if err != nil || op == nil {
+		return known, err
+	}
+	return op.wait(ctx)
+}
+
+// known returns an operation that is open, or else the outcome of one that is
+// settled. It is called with mu held.
+func (o *operations) known(e entry) (*operation, *apiv1.Operation, error) {
+	if op := o.open[e.id]; op != nil {
+		return op, nil, sameDocument(op.state, e.state)
+	}
+	known, err := o.journal.load(e.id)
+	if err != nil || known == nil {
+		return nil, nil, err
+	}
+	if err := sameDocument(known, e.state); err != nil || !settled(known) {
+		return nil, nil, err
+	}
+	return nil, known, nil
+}
+
 // reserve finds the operation or makes its place. It returns nil when the
 // journal has it done, with e.state set to the outcome.
 func (o *operations) reserve(e entry) (*operation, bool, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if op := o.open[e.id]; op != nil {
-		return op, false, sameDocument(op.state, e.state)
-	}
-	known, err := o.journal.load(e.id)
-	if err != nil {
-		return nil, false, err
+	op, known, err := o.known(e)
+	if err != nil || op != nil {
+		return op, false, err
 	}
 	if known != nil {
-		if err := sameDocument(known, e.state); err != nil {
-			return nil, false, err
-		}
-		if settled(known) {
-			proto.Reset(e.state)
-			proto.Merge(e.state, known)
-			return nil, false, nil
-		}
+		proto.Reset(e.state)
+		proto.Merge(e.state, known)
+		return nil, false, nil
 	}
-	n := len(e.request.GetAnchor().GetPointers())
-	if len(o.open) >= maxPending || o.pointers+n > maxPointers {
-		return nil, false, fault.New(fault.Unavailable, "too many operations wait for the ledger; try again later")
+	if err := o.room(e); err != nil {
+		return nil, false, err
 	}
-	op := &operation{entry: e, stored: make(chan struct{}), changed: make(chan struct{})}
-	o.open[e.id] = op
-	o.pointers += n
+	op = &operation{entry: e, stored: make(chan struct{}), changed: make(chan struct{})}
+	o.add(op)
 	return op, true, nil
+}
+
+// room refuses what is over a bound. It is called with mu held.
+func (o *operations) room(e entry) error {
+	most := maxPending
+	if !urgent(e.request) {
+		most -= urgentRoom
+	}
+	total, own := o.total.plus(e.usage()), o.parties[e.party()].plus(e.usage())
+	switch {
+	case total.operations > most || total.pointers > maxPointers:
+		return fault.New(fault.Unavailable, "too many operations wait for the ledger; try again later")
+	case own.operations > partyPending || own.pointers > partyPointers:
+		return fault.New(fault.Unavailable, "too many operations of %s wait for the ledger; try again when some are done", e.party())
+	}
+	return nil
+}
+
+// add makes an operation an open one. It is called with mu held.
+func (o *operations) add(op *operation) {
+	o.open[op.id] = op
+	o.total = o.total.plus(op.usage())
+	o.parties[op.party()] = o.parties[op.party()].plus(op.usage())
 }
 
 // settled says that running the operation again could change nothing. A pointer
@@ -155,8 +223,7 @@ func (o *operations) recover() ([]entry, error) {
 	stored := make(chan struct{})
 	close(stored)
 	for _, e := range pending {
-		o.open[e.id] = &operation{entry: e, stored: stored, changed: make(chan struct{})}
-		o.pointers += len(e.request.GetAnchor().GetPointers())
+		o.add(&operation{entry: e, stored: stored, changed: make(chan struct{})})
 	}
 	return pending, nil
 }
@@ -200,7 +267,14 @@ func (o *operations) drop(op *operation) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.open, op.id)
-	o.pointers -= len(op.request.GetAnchor().GetPointers())
+	used := op.usage()
+	back := usage{-used.operations, -used.pointers}
+	o.total = o.total.plus(back)
+	if left := o.parties[op.party()].plus(back); left != (usage{}) {
+		o.parties[op.party()] = left
+	} else {
+		delete(o.parties, op.party())
+	}
 	close(op.changed)
 }
 

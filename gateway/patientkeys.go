@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
 )
 
@@ -37,11 +38,16 @@ func (s patientsService) ChangeKeys(ctx context.Context, r *apiv1.ChangeKeysRequ
 	if k.Change.Patient.String() != r.Patient {
 		return nil, fault.New(fault.Invalid, "the change is not for the patient of the path")
 	}
-	if err := k.CheckSignature(s.g.genesis.Network, s.g.genesis.RelyingParties); err != nil {
+	if err := consent.ValidateKeys(k.Change.ConsentKeys, k.Change.RecoveryHash); err != nil {
+		return nil, fault.New(fault.Invalid, "keys: %w", err)
+	}
+	network, parties := s.g.genesis.Network, s.g.genesis.RelyingParties
+	if err := k.CheckSignature(network, parties); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the keys: %w", err)
 	}
 	return s.g.begin(ctx, kindKeys, r.Patient,
-		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Keys{Keys: r.Keys}})
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Keys{Keys: r.Keys}},
+		s.g.signedBy(k.Change.Patient, func(p record.Patient) error { return k.Verify(network, parties, p) }))
 }
 
 func keysEntry(m *apiv1.HistoryEntry, e *index.KeysEntry) {

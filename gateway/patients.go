@@ -39,7 +39,7 @@ func (s patientsService) Enrol(ctx context.Context, r *apiv1.EnrolPatientRequest
 		}
 	}
 	return s.g.begin(ctx, kindPatient, id.String(),
-		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Patient{Patient: r.Enrolment}})
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Patient{Patient: r.Enrolment}}, proven(api.PatientParty(id)))
 }
 
 // ListConsents implements apiv1.PatientsServer.

@@ -27,8 +27,8 @@ const (
 	kindRetire  = "retire_device"
 )
 
-// begin journals a write and starts it.
-func (g *Gateway) begin(ctx context.Context, kind, subject string, r *apiv1.StoredRequest) (*apiv1.Operation, error) {
+// begin journals a write and starts it. Whose it is, is asked only of what is new.
+func (g *Gateway) begin(ctx context.Context, kind, subject string, r *apiv1.StoredRequest, whose prover) (*apiv1.Operation, error) {
 	digest, err := requestDigest(r)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,13 @@ func (g *Gateway) begin(ctx context.Context, kind, subject string, r *apiv1.Stor
 	e := entry{id: id, request: r, state: &apiv1.Operation{
 		Id: id.String(), Kind: kind, Subject: subject, Request: digest.String(),
 	}}
-	state, fresh, err := g.ops.accept(e)
+	if known, err := g.ops.find(ctx, e); err != nil || known != nil {
+		return known, err
+	}
+	if r.Party, err = whose(ctx); err != nil {
+		return nil, err
+	}
+	state, fresh, err := g.ops.accept(ctx, e)
 	if err != nil {
 		return nil, err
 	}

@@ -17,99 +17,138 @@ import (
 	"github.com/vitalveil/vitalveil/network"
 )
 
-// workers run the operations that are one transaction each.
+// workers run the operations that are one transaction each; as many others run the
+// urgent ones and nothing else.
 const workers = 16
 
 // submitTimeout bounds one transaction.
 const submitTimeout = 30 * time.Second
 
-// Waits before a transaction is tried again while the ledger is away.
+// Waits before a transaction is tried again. While the ledger is away they grow to
+// mostPause, so that its return is noticed soon.
 const (
-	firstPause = 50 * time.Millisecond
+	firstPause = 20 * time.Millisecond
 	mostPause  = 5 * time.Second
 )
 
-// dispatch hands an accepted operation to whoever runs it. Channels have room
-// for all that may be pending, so it does not block.
+// patience is how an operation is tried that the ledger does not take while it takes
+// others: the wait doubles with every try until it is most, and so many tries are all.
+type patience struct {
+	most  time.Duration
+	tries int
+}
+
+// defaultPatience makes about two hours.
+var defaultPatience = patience{most: 5 * time.Minute, tries: 40}
+
+// urgent are the operations by which a patient stops something.
+func urgent(r *apiv1.StoredRequest) bool {
+	switch d := r.Document.(type) {
+	case *apiv1.StoredRequest_Consent:
+		return d.Consent.GetDocument().GetStatus() != consent.StatusActive
+	case *apiv1.StoredRequest_Keys, *apiv1.StoredRequest_Erasure, *apiv1.StoredRequest_Retirement:
+		return true
+	}
+	return false
+}
+
+// dispatch hands an accepted operation to whoever runs it. The batcher's channel has
+// room for all that may be pending, so it does not block.
 func (g *Gateway) dispatch(e entry) {
 	if e.request.GetAnchor() != nil {
 		g.anchors.uploads <- e
 		return
 	}
-	if e.request.GetConsent() != nil || e.request.GetKeys() != nil || e.request.GetErasure() != nil || e.request.GetRetirement() != nil {
-		g.ops.urgent <- e // a revocation does not wait behind enrolments
-		return
-	}
-	g.ops.queue <- e
+	g.queue(e).put(e)
 }
 
-// worker runs operations until the gateway is closed.
-func (g *Gateway) worker(ctx context.Context) {
+func (g *Gateway) queue(e entry) *lanes {
+	if urgent(e.request) {
+		return g.ops.urgent
+	}
+	return g.ops.queue
+}
+
+// worker runs operations of a queue until that is closed.
+func (g *Gateway) worker(ctx context.Context, q *lanes) {
 	for {
-		select {
-		case <-g.quit:
+		e, ok := q.next()
+		if !ok {
 			return
-		case e := <-g.ops.urgent:
-			g.run(ctx, e)
-			continue
-		default:
 		}
-		select {
-		case <-g.quit:
-			return
-		case e := <-g.ops.urgent:
-			g.run(ctx, e)
-		case e := <-g.ops.queue:
-			g.run(ctx, e)
-		}
+		g.run(ctx, e)
+		q.leave(e)
 	}
 }
 
-// run brings one operation to its end, unless the gateway is closed before:
-// then it stays in the journal. Submitting an identical document twice is
-// harmless, chaincode answers with what is recorded.
+// run tries an operation once. It is done then, or waits for its next turn in no
+// worker's way, or stays in the journal as the gateway ends. Submitting an identical
+// document twice is harmless, chaincode answers with what is recorded.
 func (g *Gateway) run(ctx context.Context, e entry) {
 	call, err := callOf(g.genesis, e.request)
 	if err != nil {
 		g.ops.finish(e.id, failed(e.state, err))
 		return
 	}
-	pause := firstPause
-	for {
-		res, err := g.submit(ctx, call)
-		if err == nil {
-			if keys := e.request.GetKeys(); keys != nil {
-				g.keys.forget(api.PartyPatient + ":" + keys.Change.Patient)
-			}
-			out := proto.CloneOf(e.state)
-			out.TxId, out.Block = res.TxID, res.Block
-			g.ops.finish(e.id, out)
-			return
+	res, err := g.submit(ctx, call)
+	if err == nil {
+		if keys := e.request.GetKeys(); keys != nil {
+			g.keys.forget(api.PartyPatient + ":" + keys.Change.Patient)
 		}
-		if fault.Of(err) == fault.Forbidden { // before the journal forgets the request
-			g.discardSeeds(ctx, e.request.GetDevice())
-		}
-		if !passing(err) {
-			g.ops.finish(e.id, failed(e.state, err))
-			return
-		}
-		g.log.Warn("the ledger did not take a transaction; trying again", "function", call.Function, "code", string(fault.Of(err)))
-		if !g.pause(pause) {
-			return
-		}
-		pause = min(2*pause, mostPause)
+		out := proto.CloneOf(e.state)
+		out.TxId, out.Block = res.TxID, res.Block
+		g.ops.finish(e.id, out)
+		return
 	}
+	if passing(err) {
+		if pause, more := g.patience.after(&e.tried, g.index.Height()); more {
+			g.log.Warn("the ledger did not take a transaction; trying again", "function", call.Function, "code", string(fault.Of(err)), "counted", e.counted)
+			q := g.queue(e)
+			time.AfterFunc(pause/2+rand.N(pause), func() { q.put(e) })
+			return
+		}
+		err = e.givenUp(err)
+	}
+	if fault.Of(err) == fault.Forbidden { // before the journal forgets the request
+		g.discardSeeds(ctx, e.request.GetDevice())
+	}
+	g.ops.finish(e.id, failed(e.state, err))
+}
+
+// tried is what is known of an operation's tries that failed.
+type tried struct {
+	counted int           // while the ledger took others
+	height  uint64        // of the ledger at the last one
+	pause   time.Duration // after it, where it does not count
+}
+
+// after notes a try that failed with the ledger at this height, and returns how long
+// to wait for the next, if there is to be one. A try counts if the ledger has taken
+// something since the one before: then it is not away, and it is this operation that
+// it does not take.
+func (p patience) after(t *tried, height uint64) (time.Duration, bool) {
+	if height <= t.height {
+		t.pause = min(max(2*t.pause, firstPause), mostPause)
+		return t.pause, true
+	}
+	t.height = height
+	t.counted++
+	return min(firstPause<<min(t.counted, 30), p.most), t.counted < p.tries
+}
+
+// givenUp says so in the operation's result.
+func (t tried) givenUp(err error) error {
+	f := asFault(err)
+	return fault.New(f.Code, "given up after %d tries while the ledger took other transactions; post it again to have it tried anew: %s", t.counted, f.Detail)
 }
 
 func (g *Gateway) submit(ctx context.Context, call network.Call) (network.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
-	return network.SubmitRetry(ctx, g.client, call)
+	return g.client.Submit(ctx, call)
 }
 
 // pause waits about d; it reports false when the gateway is closed meanwhile.
-func (g *Gateway) pause(d time.Duration) bool { return pause(d, g.quit) }
-
 func pause(d time.Duration, quit <-chan struct{}) bool {
 	t := time.NewTimer(d/2 + rand.N(d))
 	defer t.Stop()

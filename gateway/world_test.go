@@ -47,16 +47,17 @@ const (
 // embedded ledger.
 type world struct {
 	testing.TB
-	dir     string
-	genesis record.Genesis
-	signers map[string]*ecdsa.PrivateKey
-	members map[string]network.Client
-	ledger  *embedded.Ledger
-	index   *index.Index
-	blobs   *blob.Store
-	client  *faulty
-	logged  *syncBuffer
-	clock   atomic.Int64 // offset of the gateway's wall clock in seconds
+	dir      string
+	genesis  record.Genesis
+	signers  map[string]*ecdsa.PrivateKey
+	members  map[string]network.Client
+	ledger   *embedded.Ledger
+	index    *index.Index
+	blobs    *blob.Store
+	client   *faulty
+	logged   *syncBuffer
+	clock    atomic.Int64 // offset of the gateway's wall clock in seconds
+	patience patience     // of the next gateway to start
 
 	gw   *Gateway
 	url  string
@@ -149,7 +150,7 @@ func (w *world) startGateway() {
 	w.blobs, err = blob.Open(filepath.Join(w.dir, "blobs"))
 	w.ok(err)
 	w.gw, err = newGateway(Config{
-		Genesis: w.genesis, Client: w.client, Blobs: w.blobs, Dir: w.dir, Index: w.index,
+		Genesis: w.genesis, Client: w.client, Blobs: w.blobs, Dir: w.dir, Index: w.index, patience: w.patience,
 		Log: slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}, func() time.Time { return time.Now().Add(time.Duration(w.clock.Load()) * time.Second) })
 	w.ok(err)
@@ -209,6 +210,14 @@ type faulty struct {
 	before atomic.Pointer[func(context.Context, network.Call) error] // instead of submitting
 	after  atomic.Pointer[func(context.Context, network.Call) error] // the answer is lost
 	calls  atomic.Int64
+	deaf   atomic.Bool // answers no questions
+}
+
+func (f *faulty) Evaluate(ctx context.Context, c network.Call) ([]byte, error) {
+	if f.deaf.Load() {
+		return nil, fault.New(fault.Unavailable, "the ledger is away")
+	}
+	return f.Client.Evaluate(ctx, c)
 }
 
 func (f *faulty) Submit(ctx context.Context, c network.Call) (network.Result, error) {

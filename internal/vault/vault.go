@@ -61,7 +61,7 @@ func Open(dir, keyFile string) (*Vault, error) {
 		return nil, err
 	}
 	db, err := pebble.Open(dir, &pebble.Options{
-		Logger: state.Quiet{}, MemTableSize: 16 << 20, FormatMajorVersion: pebble.FormatNewest,
+		Logger: state.Quiet{}, EventListener: state.Quiet{}.Listener(), MemTableSize: 16 << 20, FormatMajorVersion: pebble.FormatNewest,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s (is another process using it?): %w", dir, err)

@@ -35,7 +35,9 @@ type StoredRequest struct {
 	//	*StoredRequest_Keys
 	//	*StoredRequest_Erasure
 	//	*StoredRequest_Retirement
-	Document      isStoredRequest_Document `protobuf_oneof:"document"`
+	Document isStoredRequest_Document `protobuf_oneof:"document"`
+	// Whose operation it is, and in whose lane it waits.
+	Party         string `protobuf:"bytes,21,opt,name=party,proto3" json:"party,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -149,6 +151,13 @@ func (x *StoredRequest) GetRetirement() *SignedRetirement {
 	return nil
 }
 
+func (x *StoredRequest) GetParty() string {
+	if x != nil {
+		return x.Party
+	}
+	return ""
+}
+
 type isStoredRequest_Document interface {
 	isStoredRequest_Document()
 }
@@ -250,7 +259,7 @@ var File_vitalveil_v1_journal_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_journal_proto_rawDesc = "" +
 	"\n" +
-	"\x1avitalveil/v1/journal.proto\x12\fvitalveil.v1\x1a\x1cvitalveil/v1/documents.proto\"\xd3\x03\n" +
+	"\x1avitalveil/v1/journal.proto\x12\fvitalveil.v1\x1a\x1cvitalveil/v1/documents.proto\"\xe9\x03\n" +
 	"\rStoredRequest\x126\n" +
 	"\apatient\x18\x01 \x01(\v2\x1a.vitalveil.v1.EnrolPatientH\x00R\apatient\x127\n" +
 	"\aconsent\x18\x02 \x01(\v2\x1b.vitalveil.v1.SignedConsentH\x00R\aconsent\x123\n" +
@@ -261,7 +270,8 @@ const file_vitalveil_v1_journal_proto_rawDesc = "" +
 	"\aerasure\x18\a \x01(\v2\x1b.vitalveil.v1.SignedErasureH\x00R\aerasure\x12@\n" +
 	"\n" +
 	"retirement\x18\x14 \x01(\v2\x1e.vitalveil.v1.SignedRetirementH\x00R\n" +
-	"retirementB\n" +
+	"retirement\x12\x14\n" +
+	"\x05party\x18\x15 \x01(\tR\x05partyB\n" +
 	"\n" +
 	"\bdocument\"H\n" +
 	"\rAnchorRequest\x127\n" +
