@@ -50,7 +50,7 @@ type Verifier struct {
 
 // NewVerifier reads a verifying key whose SHA-256 must be want, the hash that
 // the network accepted. Nothing is parsed before the hash is right: gnark's
-// parser may be led to allocate without bound. Errors wrap ErrKey.
+// parser is for keys that one trusts. Errors wrap ErrKey.
 func NewVerifier(class string, vk []byte, want record.ID) (*Verifier, error) {
 	c, err := ClassByName(class)
 	if err != nil {
@@ -109,10 +109,8 @@ func (v *Verifier) Verify(s Statement, proof []byte) error {
 	return nil
 }
 
-// parseProof reads the compressed points one by one. gnark's own reader is not
-// used on proofs: it takes the number of commitments from the input and
-// allocates for it, and where a point claims to be uncompressed it reads further,
-// so that a count checked beforehand would not be the count it uses.
+// parseProof reads the compressed points one by one. gnark's own reader is for input
+// that one trusts: it takes sizes from what it reads.
 func parseProof(b []byte) (*groth16.Proof, error) {
 	if len(b) != ProofBytes {
 		return nil, fmt.Errorf("%w: it has %d bytes, a proof has %d", ErrMalformed, len(b), ProofBytes)
