@@ -6,20 +6,40 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
 
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // journal keeps operations. Keys: 'o' + id holds the state of an operation,
 // 'r' + id the request of one that is not done (so that recovery reads these
-// alone), 'd' + time + id orders the done ones for pruning.
-type journal struct{ db *pebble.DB }
+// alone), 'd' + time + id orders the done ones for pruning, 'p' is written to see
+// whether writing goes on.
+//
+// A write that fails ends the process (state.Quiet), since what is on the disk is not
+// known then; while the disk has no room for what is written in the background, writes
+// wait.
+type journal struct {
+	db *pebble.DB
+
+	mu     sync.Mutex
+	closed bool
+	probe  *probe // under way
+	probes sync.WaitGroup
+}
+
+// probe is a write that shows whether writing goes on.
+type probe struct {
+	done chan struct{}
+	err  error // read after done
+}
 
 // entry is an operation with what is needed to run it.
 type entry struct {
@@ -47,10 +67,47 @@ func openJournal(dir string) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
 	}
-	return &journal{db}, nil
+	return &journal{db: db}, nil
 }
 
-func (j *journal) close() error { return j.db.Close() }
+func (j *journal) close() error {
+	j.mu.Lock()
+	j.closed = true
+	j.mu.Unlock()
+	j.probes.Wait()
+	return j.db.Close()
+}
+
+// writable returns why nothing can be written now, or nil. There is one write at a
+// time for all who ask.
+func (j *journal) writable(ctx context.Context) error {
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return fault.New(fault.Unavailable, "the gateway is closed")
+	}
+	p := j.probe
+	if p == nil {
+		p = &probe{done: make(chan struct{})}
+		j.probe = p
+		j.probes.Go(func() { j.try(p) })
+	}
+	j.mu.Unlock()
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return fault.New(fault.Unavailable, "the journal takes no writes now: its disk may be full")
+	}
+}
+
+func (j *journal) try(p *probe) {
+	p.err = j.db.Set([]byte{'p'}, nil, pebble.Sync)
+	j.mu.Lock()
+	j.probe = nil
+	j.mu.Unlock()
+	close(p.done)
+}
 
 func stateKey(id record.ID) []byte   { return append([]byte{'o'}, id[:]...) }
 func requestKey(id record.ID) []byte { return append([]byte{'r'}, id[:]...) }

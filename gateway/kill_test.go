@@ -39,6 +39,7 @@ func TestVictim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	limitFiles(t)
 	gw, err := New(Config{
 		Genesis: record.Genesis{Network: "vitalveil-test"}, Client: victimLedger{device: device},
 		Blobs: blobs, Dir: dir, Index: index.New(),
@@ -71,29 +72,41 @@ func (v victimLedger) Evaluate(_ context.Context, c network.Call) ([]byte, error
 	return nil, fault.New(fault.Unavailable, "the ledger is away")
 }
 
+// victim starts a gateway in a process of its own, on the world's directory, that
+// knows one device; environment is added to its own. It returns its address.
+func (w *world) victim(d *device, environment ...string) (*exec.Cmd, string) {
+	w.Helper()
+	state, err := w.members[association].Evaluate(context.Background(), network.Call{Function: "Registry:GetDevice", Args: []string{d.id.String()}})
+	w.ok(err)
+	w.ok(os.WriteFile(filepath.Join(w.dir, "device.json"), state, 0o600))
+	victim := exec.Command(os.Args[0], "-test.run=^TestVictim$")
+	victim.Env = append(append(os.Environ(), victimDir+"="+w.dir), environment...)
+	victim.Stderr = w.logged
+	out, err := victim.StdoutPipe()
+	w.ok(err)
+	w.ok(victim.Start())
+	w.Cleanup(func() {
+		victim.Process.Kill()
+		victim.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if address, ok := strings.CutPrefix(lines.Text(), "listening "); ok {
+			return victim, "http://" + address
+		}
+	}
+	w.Fatalf("the victim does not listen: %s", w.logged)
+	return nil, ""
+}
+
 func TestAKilledGatewayLosesNothingAccepted(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	d := w.device()
 	w.advance(10 * 3600)
 	w.stop() // the gateway of this process makes place
-
-	state, err := w.members[association].Evaluate(ctx, network.Call{Function: "Registry:GetDevice", Args: []string{`"` + d.id.String() + `"`}})
-	w.ok(err)
-	w.ok(os.WriteFile(filepath.Join(w.dir, "device.json"), state, 0o600))
-	victim := exec.Command(os.Args[0], "-test.run=^TestVictim$")
-	victim.Env = append(os.Environ(), victimDir+"="+w.dir)
-	out, err := victim.StdoutPipe()
-	w.ok(err)
-	w.ok(victim.Start())
-	defer victim.Wait()
-	defer victim.Process.Kill()
-	lines := bufio.NewScanner(out)
-	var address string
-	for address == "" && lines.Scan() {
-		address, _ = strings.CutPrefix(lines.Text(), "listening ")
-	}
-	c := api.NewClient("http://"+address, w.genesis.Network, &api.Signer{Party: api.DeviceParty(d.id), Key: d.key})
+	victim, address := w.victim(d)
+	c := api.NewClient(address, w.genesis.Network, &api.Signer{Party: api.DeviceParty(d.id), Key: d.key})
 	defer c.Close()
 	var accepted []*api.Operation
 	var blobs []record.ID

@@ -94,6 +94,9 @@ func (g *Gateway) readyNow(ctx context.Context) (int64, error) {
 	if err := g.evaluate(ctx, "Clock:Now", struct{}{}, &now); err != nil {
 		return 0, fault.New(fault.Unavailable, "the ledger does not answer: %s", asFault(err).Code)
 	}
+	if err := g.ops.journal.writable(ctx); err != nil {
+		return 0, err
+	}
 	return now.Time, nil
 }
 
