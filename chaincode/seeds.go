@@ -184,3 +184,9 @@ func containsInt(list []int, x int) bool {
 	}
 	return false
 }
+
+// Holds reports whether a member of an epoch holds a piece of its secrets.
+func Holds(e *record.Epoch, piece int, msp string) bool {
+	_, _, ok := boxPlace(e, piece, e.Place(msp))
+	return ok
+}

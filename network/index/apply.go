@@ -4,8 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"sort"
+	"strings"
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -52,39 +51,36 @@ func (ix *Index) Apply(b *network.Block) error {
 // write is one decoded write and where it stands.
 type write struct {
 	at    Position
-	tx    string
+	tx    *network.Tx
 	parts []string
 	value []byte
-	// private is what the same transaction wrote beside the chain.
-	private []network.PrivateWrite
 }
 
 // appliers says how each kind of key changes the index. Kinds that are missing
 // (look-up keys of the chaincode) change nothing.
 var appliers = map[chaincode.Kind]func(*Index, write) error{
-	chaincode.KindGenesis:     (*Index).putGenesis,
-	chaincode.KindLayout:      (*Index).putLayout,
-	chaincode.KindTick:        (*Index).putTick,
-	chaincode.KindPatient:     (*Index).putPatient,
-	chaincode.KindKeys:        (*Index).putKeys,
-	chaincode.KindDevice:      (*Index).putDevice,
-	chaincode.KindAck:         (*Index).putAck,
-	chaincode.KindPieceKey:    (*Index).putPieceKey,
-	chaincode.KindDesignation: (*Index).putDesignation,
-	chaincode.KindConsent:     (*Index).putConsent,
-	chaincode.KindErasure:     (*Index).putErasure,
-	chaincode.KindErased:      (*Index).putErased,
-	chaincode.KindPointer:     (*Index).putPointer,
-	chaincode.KindBatch:       (*Index).putBatch,
-	chaincode.KindAvailable:   (*Index).putAvailable,
-	chaincode.KindStudy:       (*Index).putStudy,
-	chaincode.KindQuery:       (*Index).putQuery,
-	chaincode.KindCohort:      (*Index).putCohort,
-	chaincode.KindPredicate:   (*Index).putPredicate,
-	chaincode.KindDeviceVote:  (*Index).putDeviceVote,
-	chaincode.KindDeviceFlag:  (*Index).putDeviceFlag,
-	chaincode.KindRoster:      (*Index).putRoster,
-	chaincode.KindEpoch:       (*Index).putEpoch,
+	chaincode.KindGenesis:    (*Index).putGenesis,
+	chaincode.KindLayout:     (*Index).putLayout,
+	chaincode.KindTick:       (*Index).putTick,
+	chaincode.KindPatient:    (*Index).putPatient,
+	chaincode.KindKeys:       (*Index).putKeys,
+	chaincode.KindDevice:     (*Index).putDevice,
+	chaincode.KindAck:        (*Index).putAck,
+	chaincode.KindPieceKey:   (*Index).putPieceKey,
+	chaincode.KindConsent:    (*Index).putConsent,
+	chaincode.KindErasure:    (*Index).putErasure,
+	chaincode.KindErased:     (*Index).putErased,
+	chaincode.KindPointer:    (*Index).putPointer,
+	chaincode.KindBatch:      (*Index).putBatch,
+	chaincode.KindAvailable:  (*Index).putAvailable,
+	chaincode.KindStudy:      (*Index).putStudy,
+	chaincode.KindQuery:      (*Index).putQuery,
+	chaincode.KindCohort:     (*Index).putCohort,
+	chaincode.KindPredicate:  (*Index).putPredicate,
+	chaincode.KindDeviceVote: (*Index).putDeviceVote,
+	chaincode.KindDeviceFlag: (*Index).putDeviceFlag,
+	chaincode.KindEpoch:      (*Index).putEpoch,
+	chaincode.KindEpochEnd:   (*Index).putEpochEnd,
 }
 
 func (ix *Index) applyTx(tx *network.Tx, at Position) error {
@@ -106,15 +102,18 @@ func (ix *Index) applyTx(tx *network.Tx, at Position) error {
 		if w.Delete {
 			return fmt.Errorf("%s %q was deleted, which no contract does", kind, w.Key)
 		}
-		if err := apply(ix, write{at: at, tx: tx.ID, parts: parts, value: w.Value, private: tx.Private}); err != nil {
-			return fmt.Errorf("%s %v: %w", kind, parts, err)
+		if err := apply(ix, write{at: at, tx: tx, parts: parts, value: w.Value}); err != nil {
+			what := fmt.Sprintf("%s %s", kind, strings.Join(parts, " "))
+			if err := ix.note(at, tx.ID, what, err); err != nil {
+				return fmt.Errorf("%s: %w", what, err)
+			}
 		}
 	}
 	return nil
 }
 
-// decode reads what the chaincode wrote. The chaincode is deterministic and the
-// value endorsed, so this is not the place to refuse duplicate keys.
+// decode reads what the chaincode wrote: every index reads it alike, so this is not
+// the place to refuse duplicate keys.
 func decode[T any](w write) (T, error) {
 	var v T
 	err := json.Unmarshal(w.value, &v)
@@ -154,7 +153,14 @@ func (ix *Index) putTick(w write) error {
 	if err != nil {
 		return err
 	}
-	ix.ticks[w.parts[0]] = t.Time
+	member := w.parts[0]
+	if err := w.by(member); err != nil {
+		return err
+	}
+	if last, ok := ix.ticks[member]; ok && t.Time < last {
+		return refuse("%s's clock went back from %d to %d", member, last, t.Time)
+	}
+	ix.ticks[member] = t.Time
 	ix.now = ix.median()
 	return nil
 }
@@ -164,114 +170,6 @@ func (ix *Index) noteTime(block uint64) {
 	if n := len(ix.times); n == 0 && ix.now != 0 || n > 0 && ix.times[n-1].now != ix.now {
 		ix.times = append(ix.times, timeAt{block, ix.now})
 	}
-}
-
-func (ix *Index) putPatient(w write) error {
-	s, err := decode[record.Patient](w)
-	if err != nil {
-		return err
-	}
-	if p := ix.patients[s.ID]; p != nil {
-		p.state = s
-		return nil
-	}
-	ix.patients[s.ID] = &patient{state: s}
-	ix.patientOrder = append(ix.patientOrder, s.ID)
-	return nil
-}
-
-func (ix *Index) putDevice(w write) error {
-	s, err := decode[record.DeviceState](w)
-	if err != nil {
-		return err
-	}
-	if ix.patients[s.Device.Patient] == nil {
-		return fmt.Errorf("device of unknown patient %s", s.Device.Patient)
-	}
-	if _, ok := ix.epochs[s.Device.Epoch]; !ok {
-		return fmt.Errorf("device of unknown epoch %d", s.Device.Epoch)
-	}
-	if d := ix.devices[s.ID]; d != nil {
-		d.note(w.at, s)
-		return nil
-	}
-	ix.devices[s.ID] = &device{state: s, number: uint32(len(ix.deviceOrder))}
-	ix.deviceOrder = append(ix.deviceOrder, s.ID)
-	return nil
-}
-
-func (ix *Index) putAck(w write) error {
-	s, err := decode[chaincode.Acknowledged](w)
-	if err != nil {
-		return err
-	}
-	d := ix.devices[s.Device]
-	if d == nil {
-		return fmt.Errorf("acknowledgement of unknown device %s", s.Device)
-	}
-	if !slices.Contains(d.acks, s.Member) {
-		d.acks = append(d.acks, ix.name(s.Member))
-	}
-	return nil
-}
-
-func (ix *Index) putPieceKey(w write) error {
-	k, err := decode[record.PieceKey](w)
-	if err != nil {
-		return err
-	}
-	ix.pieceKeys[pieceOf{k.Epoch, k.Piece}] = k
-	return nil
-}
-
-// putDesignation turns a patient's list of devices, in order of enrolment, into
-// one schedule for each metric, by the rule of chaincode.Designated: the device
-// that begins last counts, and of those that begin on one day the one enrolled
-// last.
-func (ix *Index) putDesignation(w write) error {
-	list, err := decode[[]chaincode.Designation](w)
-	if err != nil {
-		return err
-	}
-	id, err := record.ParseID(w.parts[0])
-	if err != nil {
-		return err
-	}
-	p := ix.patients[id]
-	if p == nil {
-		return fmt.Errorf("designation for unknown patient %s", id)
-	}
-	sort.SliceStable(list, func(i, j int) bool { return list[i].FromDay < list[j].FromDay })
-	p.designated = nil
-	for _, d := range list {
-		for _, metric := range d.Metrics {
-			p.designate(ix.name(metric), designation{d.FromDay, d.Device})
-		}
-	}
-	return nil
-}
-
-func (p *patient) designate(metric string, d designation) {
-	i := slices.IndexFunc(p.designated, func(s schedule) bool { return s.metric == metric })
-	if i < 0 {
-		p.designated = append(p.designated, schedule{metric, []designation{d}})
-		return
-	}
-	days := p.designated[i].days
-	if n := len(days); days[n-1].fromDay == d.fromDay {
-		days = days[:n-1]
-	}
-	p.designated[i].days = append(days, d)
-}
-
-// devicesFor returns the devices for a metric in order of their first days.
-func (p *patient) devicesFor(metric string) []designation {
-	for _, s := range p.designated {
-		if s.metric == metric {
-			return s.days
-		}
-	}
-	return nil
 }
 
 // name returns one copy of a text that very many records have in common, such as

@@ -16,30 +16,52 @@ var latest = Position{Block: math.MaxUint64, Index: math.MaxInt}
 // closing is the position at the end of a block.
 func closing(block uint64) Position { return Position{Block: block, Index: math.MaxInt} }
 
-// documents returns the newest version before a position of each of the
-// patient's consents that is not over, as it counted there, in order of their
-// identifiers, and whether all of them are known.
+// documents returns what each of the patient's consents says before a position, of
+// those that are not over, in order of their identifiers, and whether all of it is
+// known.
 func (p *patient) documents(until Position) ([]consent.Document, bool) {
+	if p.erased != nil && before(p.erased.at, until) {
+		return []consent.Document{}, true
+	}
 	out := make([]consent.Document, 0, len(p.consents))
 	known := true
 	for _, c := range p.consents { // sorted below
-		versions := c.versions
-		i := sort.Search(len(versions), func(i int) bool { return !before(versions[i].at, until) })
-		if i == 0 || p.over(versions[i-1], until) {
+		n := c.before(until)
+		if n == 0 {
 			continue
 		}
-		known = known && versions[i-1].known
-		out = append(out, p.counts(versions[i-1], until))
+		if !c.versions[n-1].judged {
+			known = false
+			continue
+		}
+		if d, ok := p.says(c, n, until); ok {
+			out = append(out, d)
+		}
 	}
 	slices.SortFunc(out, func(a, b consent.Document) int { return a.ID.Compare(b.ID) })
 	return out, known
 }
 
-// over reports whether a version, the newest of its consent before a position, has
-// ended there whatever it says: by its own status, or with its patient's erasure.
-// Such a one neither permits nor denies. What else counts as revoked is for counts.
-func (p *patient) over(v version, until Position) bool {
-	return v.entry.Status != consent.StatusActive || p.erased != nil && before(p.erased.at, until)
+// says is what the first n versions of a consent come to before a position; false
+// where it neither permits nor denies. From an unproven version on nothing is
+// permitted by it; a denial that was proven goes on, and one that was not is heeded.
+func (p *patient) says(c *agreement, n int, until Position) (consent.Document, bool) {
+	first := slices.IndexFunc(c.versions[:n], func(v version) bool { return v.unproven })
+	if first >= 0 {
+		n = first + 1
+		if first > 0 && c.versions[first-1].denies() {
+			n = first
+		}
+	}
+	v := c.versions[n-1]
+	if first >= 0 && !v.denies() || v.entry.Status != consent.StatusActive {
+		return consent.Document{}, false
+	}
+	return p.counts(v, until), true
+}
+
+func (v version) denies() bool {
+	return v.entry.Status == consent.StatusActive && v.signed.Document.Effect == consent.EffectDeny
 }
 
 // stale finds the first block, from the query's own on, at whose end some

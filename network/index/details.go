@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sort"
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
@@ -34,28 +36,113 @@ func (ix *Index) putConsent(w write) error {
 	if err != nil {
 		return err
 	}
-	p := ix.patients[s.Entry.Patient]
-	if p == nil {
-		return fmt.Errorf("consent of unknown patient %s", s.Entry.Patient)
+	p, err := ix.owner(s.Entry.Patient)
+	if err != nil {
+		return err
 	}
 	hash := record.ID(sha256.Sum256([]byte(chaincode.ConsentDetailsKey(s.Entry.ID, s.Entry.Version))))
-	for _, private := range w.private {
+	for _, private := range w.tx.Private {
 		if private.Collection != chaincode.Collection || private.KeyHash != hash || private.Delete {
 			continue
 		}
-		v := version{at: w.at, time: s.Time, tx: w.tx, entry: s.Entry}
-		if private.Available {
-			if err := v.fill(ix.genesis.Network, private.Value); err != nil {
-				return err
-			}
-		} else {
-			ix.gaps = append(ix.gaps, Gap{Block: w.at.Block, Patient: p.state.ID, Consent: s.Entry.ID, Version: s.Entry.Version})
-		}
 		c := p.agreement(s.Entry.ID)
-		c.versions = append(c.versions, v)
+		number := len(c.versions) + 1
+		c.versions = append(c.versions, version{at: w.at, time: ix.now, tx: w.tx.ID, entry: s.Entry})
+		v := &c.versions[number-1]
+		if int64(s.Entry.Version) != int64(number) {
+			v.judged, v.unproven = true, true
+			return refuse("version %d cannot follow version %d", s.Entry.Version, number-1)
+		}
+		p.unjudged = append(p.unjudged, place{c, number - 1})
+		if !private.Available {
+			ix.gaps = append(ix.gaps, Gap{Block: w.at.Block, Patient: p.state.ID, Consent: s.Entry.ID, Version: s.Entry.Version})
+			return nil
+		}
+		if err := v.fill(ix.genesis.Network, private.Value); err != nil {
+			return err
+		}
+		ix.judgeKnown(p)
 		return nil
 	}
 	return errors.New("a consent without details, which no contract records")
+}
+
+// place names a version.
+type place struct {
+	consent *agreement
+	number  int // from 0
+}
+
+func (l place) version() *version { return &l.consent.versions[l.number] }
+
+// judgeKnown judges a patient's versions in the order of the ledger, up to the first
+// whose details are missing: what comes after may depend on what they say.
+func (ix *Index) judgeKnown(p *patient) {
+	for len(p.unjudged) > 0 && p.unjudged[0].version().known {
+		l := p.unjudged[0]
+		p.unjudged = p.unjudged[1:]
+		v := l.version()
+		v.judged = true
+		err := doubt(ix.judgeConsent(p, l))
+		v.unproven = err != nil
+		_ = ix.note(v.at, v.tx, fmt.Sprintf("consent %s version %d", l.consent.id, l.number+1), err)
+	}
+}
+
+// judgeConsent applies the contracts' rules to a version at its place, with the keys,
+// the consents and the time there.
+func (ix *Index) judgeConsent(p *patient, l place) error {
+	v := l.version()
+	d := v.signed.Document
+	if err := consent.Validate(d); err != nil {
+		return err
+	}
+	if err := v.signed.Verify(ix.genesis.Network, ix.genesis.RelyingParties, p.asOf(v.at)); err != nil {
+		return err
+	}
+	var last *consent.Document
+	if l.number > 0 {
+		previous := l.consent.versions[l.number-1]
+		last = &previous.signed.Document
+		if previous.unproven {
+			return errors.New("the version before it is not proven")
+		}
+		if d.Status == consent.StatusActive && p.counts(previous, v.at).Status != last.Status {
+			return errors.New("its patient had revoked everything, which is final")
+		}
+	}
+	if err := consent.Follows(ix.genesis.Network, last, d); err != nil {
+		return err
+	}
+	return p.cooledOff(last, v)
+}
+
+// cooledOff applies the rule that no institution is permitted more within a day of a
+// revocation: the patient could have been talked into it.
+func (p *patient) cooledOff(last *consent.Document, v *version) error {
+	d := v.signed.Document
+	if d.Status != consent.StatusActive || d.Effect == consent.EffectDeny || last != nil && consent.Narrower(*last, d) {
+		return nil
+	}
+	if r := p.revocation(v.at); r != nil && v.time < r.state.Time+chaincode.CoolingOff {
+		return fmt.Errorf("everything was revoked at %d", r.state.Time)
+	}
+	for _, c := range p.consents { // any of them
+		n := c.before(v.at)
+		if n == 0 {
+			continue
+		}
+		o := c.versions[n-1]
+		if o.entry.Status != consent.StatusActive && v.time < o.time+chaincode.CoolingOff && o.signed.Document.Grantee == d.Grantee {
+			return fmt.Errorf("a consent for %s was revoked at %d", d.Grantee, o.time)
+		}
+	}
+	return nil
+}
+
+// before returns how many versions there were before a position.
+func (c *agreement) before(until Position) int {
+	return sort.Search(len(c.versions), func(i int) bool { return !before(c.versions[i].at, until) })
 }
 
 // agreement returns the patient's consent of this name, a new one if there is none.
@@ -121,11 +208,12 @@ func (ix *Index) supply(block uint64, private network.PrivateWrite) (bool, error
 		if g.Block != block || chaincode.ConsentDetailsKey(g.Consent, g.Version) != private.Key {
 			continue
 		}
-		versions := ix.patients[g.Patient].agreement(g.Consent).versions
-		if err := versions[g.Version-1].fill(ix.genesis.Network, private.Value); err != nil {
+		p := ix.patients[g.Patient]
+		if err := p.agreement(g.Consent).versions[g.Version-1].fill(ix.genesis.Network, private.Value); err != nil {
 			return false, err
 		}
 		ix.gaps = append(ix.gaps[:i:i], ix.gaps[i+1:]...)
+		ix.judgeKnown(p)
 		return true, nil
 	}
 	return false, nil
@@ -164,4 +252,21 @@ func (ix *Index) hasGap(p *patient) bool {
 		}
 	}
 	return false
+}
+
+// notJudged lists, in ledger order, the versions that wait to be judged.
+func (p *patient) notJudged() []place {
+	var out []place
+	if p.erased != nil {
+		return nil
+	}
+	for _, c := range p.consents { // sorted below
+		for i := range c.versions {
+			if !c.versions[i].judged {
+				out = append(out, place{c, i})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b place) int { return a.version().at.compare(b.version().at) })
+	return out
 }

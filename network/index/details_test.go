@@ -157,7 +157,7 @@ func TestARebuildBelievesWhatMembersAgreedOn(t *testing.T) {
 		}
 		for _, m := range members[:2] {
 			if c.agreed {
-				l.tx(put(chaincode.CohortKey(id, 0, m), record.CohortState{Post: post, Member: m}))
+				l.call(m, "Query:PostCohort", post, put(chaincode.CohortKey(id, 0, m), record.CohortState{Post: post, Member: m}))
 			}
 		}
 		q := l.queries[0]

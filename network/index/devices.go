@@ -1,7 +1,6 @@
 package index
 
 import (
-	"fmt"
 	"maps"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -15,12 +14,87 @@ type standing struct {
 	quarantined bool
 }
 
-// note takes a new state of the device.
-func (d *device) note(at Position, s record.DeviceState) {
-	if (s.Quarantined == nil) != (d.state.Quarantined == nil) {
-		d.standing = append(d.standing, standing{at, s.Quarantined != nil})
+// updateDevice takes what became of a device. Whose it is, its key and its seeds
+// never change. What takes a device out is heeded also where it is not proven; what
+// brings it back is not.
+func (ix *Index) updateDevice(w write, d *device) error {
+	s, err := decode[record.DeviceState](w)
+	if err != nil {
+		return err
 	}
-	d.state = s
+	retired := ix.takeRetirement(w, d, s.Retired)
+	quarantined := ix.takeQuarantine(w, d, s.Quarantined)
+	if retired != nil {
+		return retired
+	}
+	return quarantined
+}
+
+func (ix *Index) takeRetirement(w write, d *device, r *record.Retirement) error {
+	before := d.state.Retired
+	if r == nil || before != nil && (before.Lost || !r.Lost) {
+		return nil
+	}
+	d.state.Retired = &record.Retirement{At: ix.now, Lost: r.Lost}
+	if before != nil {
+		d.state.Retired.At = before.At
+	}
+	s, err := argument[record.SignedRetirement](w, "Registry:RetireDevice")
+	if err != nil {
+		return err
+	}
+	digest := record.Digest(record.DomainRetire, ix.genesis.Network, s.Retire)
+	p := ix.patients[d.state.Device.Patient]
+	switch {
+	case s.Retire.Device != d.state.ID || s.Retire.Lost != r.Lost:
+		return refuse("the retirement that was signed is another one")
+	case record.Verify(d.state.Device.Key, digest, s.Signature) != nil && !p.state.SignedBy(digest, s.Signature):
+		return refuse("the retirement is signed neither by the device nor by a key of its patient")
+	}
+	return nil
+}
+
+// takeQuarantine puts a device into quarantine, or takes it out by the votes of its
+// epoch's threshold. Evidence is final.
+func (ix *Index) takeQuarantine(w write, d *device, q *record.Quarantine) error {
+	before := d.state.Quarantined
+	if before == nil && q == nil || before != nil && (q != nil && q.How != record.ByEvidence || before.How == record.ByEvidence) {
+		return nil
+	}
+	byVote := q == nil || q.How == record.ByVote
+	enough := !byVote || ix.votesWith(w, d, q == nil) >= ix.epochOf(d).Threshold
+	if q == nil && !enough {
+		return refuse("too few members have voted to lift the quarantine")
+	}
+	if (q == nil) != (before == nil) {
+		d.standing = append(d.standing, standing{w.at, q != nil})
+	}
+	if d.state.Quarantined = q; q != nil {
+		q.At = ix.now
+	}
+	if byVote {
+		d.state.Round++
+		d.decided = w.tx.ID
+	}
+	if !enough {
+		return refuse("too few members have voted for the quarantine; the device is out all the same")
+	}
+	return nil
+}
+
+// votesWith counts the members of one opinion in this round, with the caller, whose
+// vote comes next in the same transaction.
+func (ix *Index) votesWith(w write, d *device, lift bool) int {
+	n, caller := 0, w.tx.Creator.MSP
+	v, err := argument[record.VoteQuarantine](w, "Registry:VoteQuarantine")
+	mine := err == nil && v.Device == d.state.ID && v.Lift == lift && !ix.voted[w.tx.ID]
+	for _, m := range ix.epochOf(d).Members {
+		vote, ok := d.votes[m.MSP]
+		if m.MSP == caller && mine || ok && vote.Round == d.state.Round && vote.Vote.Lift == lift {
+			n++
+		}
+	}
+	return n
 }
 
 // quarantinedFrom returns the first block, from `from` on, at whose end the device
@@ -42,18 +116,42 @@ func (d *device) quarantinedFrom(from uint64) (uint64, bool) {
 }
 
 func (ix *Index) putDeviceVote(w write) error {
-	v, err := decode[record.DeviceVote](w)
+	id, err := w.id(0)
 	if err != nil {
 		return err
 	}
-	d := ix.devices[v.Vote.Device]
+	d := ix.devices[id]
 	if d == nil {
-		return fmt.Errorf("vote about unknown device %s", v.Vote.Device)
+		return refuse("device %s is not enrolled", id.Short())
+	}
+	member := w.parts[1]
+	if err := ix.seat(w, d.state.Device.Epoch, member); err != nil {
+		return err
+	}
+	v, err := argument[record.VoteQuarantine](w, "Registry:VoteQuarantine")
+	if err != nil {
+		return err
+	}
+	if v.Device != id {
+		return refuse("the vote is about another device")
+	}
+	if err := ix.votes(w); err != nil || d.decided == w.tx.ID {
+		return err // it has decided, and counts no more
 	}
 	if d.votes == nil {
 		d.votes = map[string]record.DeviceVote{}
 	}
-	d.votes[v.Member] = v
+	d.votes[ix.name(member)] = record.DeviceVote{Vote: v, Member: member, Round: d.state.Round, Time: ix.now}
+	return nil
+}
+
+// votes makes sure that a transaction with a vote counts once: an operator could
+// record what a member has once signed again.
+func (ix *Index) votes(w write) error {
+	if ix.voted[w.tx.ID] {
+		return refuse("this vote was on the ledger before")
+	}
+	ix.voted[w.tx.ID] = true
 	return nil
 }
 
@@ -64,7 +162,10 @@ func (ix *Index) putDeviceFlag(w write) error {
 	}
 	d := ix.devices[f.Flag.Device]
 	if d == nil {
-		return fmt.Errorf("flag of unknown device %s", f.Flag.Device)
+		return refuse("device %s is not enrolled", f.Flag.Device.Short())
+	}
+	if err := ix.seat(w, d.state.Device.Epoch, f.Member); err != nil {
+		return err
 	}
 	if d.flags == nil {
 		d.flags = map[string]int{}

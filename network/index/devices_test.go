@@ -102,8 +102,7 @@ func TestRowsCountByTheMembersOfTheirEpoch(t *testing.T) {
 func TestARetiredEpochIsNotLiving(t *testing.T) {
 	l := newLedger()
 	l.succeed(members[0], members[1])
-	l.roster.Epochs = l.roster.Epochs[1:]
-	l.tx(put(chaincode.RosterKey(), l.roster), put(chaincode.EpochKey(0), record.EpochState{Epoch: l.genesis.FirstEpoch(), Retired: 7}))
+	l.retire(0)
 	l.cut()
 	ix := apply(t, l.blocks)
 	if _, err := ix.Living(0); fault.Of(err) != fault.Expired {
@@ -127,11 +126,11 @@ func TestReputationIsWhatTheLedgerShows(t *testing.T) {
 	for _, m := range members {
 		l.tick(m, day0*86400+6*3600+10)
 		f := record.DeviceFlag{Flag: record.FlagDevice{Device: d.ID, Kind: record.FlagOutlier}, Member: m}
-		l.tx(put(chaincode.DeviceFlagKey(f), f))
+		l.call(m, "Registry:FlagDevice", nil, put(chaincode.DeviceFlagKey(f), f))
 	}
-	for i, m := range members[:2] {
-		v := record.DeviceVote{Vote: record.VoteQuarantine{Device: d.ID}, Member: m, Round: i}
-		l.tx(put(chaincode.DeviceVoteKey(d.ID, m), v))
+	for _, m := range members[:1] {
+		v := record.DeviceVote{Vote: record.VoteQuarantine{Device: d.ID}, Member: m}
+		l.call(m, "Registry:VoteQuarantine", v.Vote, put(chaincode.DeviceVoteKey(d.ID, m), v))
 	}
 	l.cut()
 	got, err := apply(t, l.blocks).Reputation(d.ID)

@@ -2,37 +2,87 @@ package index
 
 import (
 	"bytes"
-	"errors"
+	"slices"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-func (ix *Index) putRoster(w write) error {
-	r, err := decode[record.Roster](w)
-	if err != nil {
-		return err
-	}
-	if r.Epoch(r.Current) == nil {
-		return errors.New("the current epoch is not among those that live")
-	}
-	ix.roster = r
-	for _, e := range r.Epochs {
-		if s, ok := ix.epochs[e.Number]; !ok {
-			s.Epoch = e
-			ix.epochs[e.Number] = s
-		}
-	}
-	ix.now = ix.median()
-	return nil
-}
-
+// putEpoch begins an epoch that follows by the votes that it carries, or ends one that
+// enough members have voted to end. The roster follows from that.
 func (ix *Index) putEpoch(w write) error {
 	s, err := decode[record.EpochState](w)
 	if err != nil {
 		return err
 	}
+	known, ok := ix.epochs[s.Epoch.Number]
+	if !ok {
+		return ix.beginEpoch(s)
+	}
+	if s.Retired == 0 || known.Retired != 0 {
+		return nil
+	}
+	return ix.retireEpoch(w, known)
+}
+
+func (ix *Index) beginEpoch(s record.EpochState) error {
+	current := ix.roster.Epoch(ix.roster.Current)
+	n := len(s.Epoch.Members)
+	if n == 0 || s.Epoch.Threshold < 1 || s.Epoch.Threshold > n {
+		return refuse("epoch %d has %d members and threshold %d", s.Epoch.Number, n, s.Epoch.Threshold)
+	}
+	if err := record.CheckSuccession(ix.genesis.Network, *current, s); err != nil {
+		return doubt(err)
+	}
+	s.From, s.Retired = ix.now, 0
 	ix.epochs[s.Epoch.Number] = s
+	ix.roster = record.Roster{Current: s.Epoch.Number, Floor: ix.now, Epochs: append(slices.Clone(ix.roster.Epochs), s.Epoch)}
+	ix.now = ix.median()
+	return nil
+}
+
+// retireEpoch ends an epoch with the votes of the current one's threshold: what is
+// deleted then does not come back. The caller's vote comes next in the same
+// transaction.
+func (ix *Index) retireEpoch(w write, s record.EpochState) error {
+	number := s.Epoch.Number
+	current := ix.roster.Epoch(ix.roster.Current)
+	r, err := argument[record.RetireEpoch](w, "Registry:RetireEpoch")
+	mine := err == nil && r.Epoch == number && !ix.voted[w.tx.ID]
+	votes := 0
+	for _, m := range current.Members {
+		if ix.ends[ending{number, m.MSP}] || mine && m.MSP == w.tx.Creator.MSP {
+			votes++
+		}
+	}
+	if votes < current.Threshold || number == current.Number {
+		return refuse("%d members have voted to end epoch %d, %d must", votes, number, current.Threshold)
+	}
+	s.Retired = max(ix.now, 1)
+	ix.epochs[number] = s
+	ix.roster.Epochs = slices.DeleteFunc(slices.Clone(ix.roster.Epochs), func(e record.Epoch) bool { return e.Number == number })
+	return nil
+}
+
+// ending is a member's vote that an epoch ends.
+type ending struct {
+	epoch  uint32
+	member string
+}
+
+func (ix *Index) putEpochEnd(w write) error {
+	member := w.parts[1]
+	if err := ix.seat(w, ix.roster.Current, member); err != nil {
+		return err
+	}
+	r, err := argument[record.RetireEpoch](w, "Registry:RetireEpoch")
+	if err != nil {
+		return err
+	}
+	if err := ix.votes(w); err != nil {
+		return err
+	}
+	ix.ends[ending{r.Epoch, ix.name(member)}] = true
 	return nil
 }
 
@@ -42,9 +92,23 @@ func (ix *Index) epochOf(d *device) *record.Epoch {
 	return &e
 }
 
-// speaks reports whether a post is by a member of an epoch with its key there. The
-// chaincode has checked it with some key of the member's; which one matters only
-// where epochs have different ones.
+// speakers returns the epochs in which a post is the member's, by the key that each
+// has for it. Without any nobody has signed it.
+func (ix *Index) speakers(s record.SignedAvailable) map[uint32]bool {
+	out := map[uint32]bool{}
+	digest := s.Post.Digest(ix.genesis.Network)
+	var good []byte                    // a key that fits
+	for number, e := range ix.epochs { // each by itself
+		m := e.Epoch.Member(s.Member)
+		if m != nil && (bytes.Equal(m.SignKey, good) || record.Verify(m.SignKey, digest, s.Signature) == nil) {
+			good, out[number] = m.SignKey, true
+		}
+	}
+	return out
+}
+
+// speaks reports whether a post, which was checked when it came, is by a member of an
+// epoch with its key there.
 func (ix *Index) speaks(number uint32, s record.SignedAvailable) bool {
 	e := ix.epochs[number].Epoch
 	m := e.Member(s.Member)

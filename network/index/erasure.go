@@ -1,7 +1,6 @@
 package index
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/vitalveil/vitalveil/consent"
@@ -27,17 +26,24 @@ type membership struct {
 	device record.ID
 }
 
+// putErasure takes an erasure that a key of the patient's has signed. One that nobody
+// has signed is no reason to delete anything; it counts as a revocation of everything.
 func (ix *Index) putErasure(w write) error {
 	s, err := decode[record.ErasureState](w)
 	if err != nil {
 		return err
 	}
-	p := ix.patients[s.Signed.Erasure.Patient]
-	if p == nil || p.erased != nil {
-		return errors.New("a patient can be erased once, after the enrolment")
+	p, err := ix.owner(s.Signed.Erasure.Patient)
+	if err != nil {
+		return err
 	}
+	if err := consent.VerifyErasure(ix.genesis.Network, ix.genesis.RelyingParties, s.Signed, p.state); err != nil {
+		p.revokeUnproven(w, ix.now)
+		return doubt(err)
+	}
+	s.Time, s.Devices = ix.now, append([]record.ID{}, p.devices...)
 	e := &erasure{
-		at: w.at, tx: w.tx, state: s, left: map[membership]uint64{},
+		at: w.at, tx: w.tx.ID, state: s, left: map[membership]uint64{},
 		unsure: ix.hasGap(p),
 	}
 	for _, id := range p.queries {
@@ -46,11 +52,20 @@ func (ix *Index) putErasure(w write) error {
 	for _, q := range ix.waiting {
 		ix.judgeLast(p, q, e)
 	}
-	p.erased = e
+	p.erased, p.state.Erased = e, true
 	ix.erasedOrder = append(ix.erasedOrder, p.state.ID)
 	p.forget()
 	ix.gaps = slices.DeleteFunc(ix.gaps, func(g Gap) bool { return g.Patient == p.state.ID })
 	return nil
+}
+
+// revokeUnproven notes a revocation of everything that nobody has signed.
+func (p *patient) revokeUnproven(w write, now int64) {
+	c := keysChange{at: w.at, tx: w.tx.ID, unproven: true}
+	c.state.Time = now
+	c.state.Signed.Change = record.PatientKeys{Patient: p.state.ID, RevokeAll: true}
+	p.changes = append(p.changes, c)
+	p.state.RevokedAt = &now
 }
 
 // judgeLast reaches the patient's verdict about a query that waits for others.
@@ -85,9 +100,11 @@ func (ix *Index) noteLeaving(p *patient, q *query, members []record.CohortMember
 
 // forget drops what the patient's consents said.
 func (p *patient) forget() {
+	p.unjudged = nil
 	for _, c := range p.consents {
 		for i := range c.versions {
-			c.versions[i].signed, c.versions[i].known = consent.Signed{}, false
+			v := &c.versions[i]
+			v.signed, v.known, v.judged = consent.Signed{}, false, false
 		}
 	}
 }
@@ -99,7 +116,14 @@ func (ix *Index) putErased(w write) error {
 	}
 	p := ix.patients[s.Report.Patient]
 	if p == nil || p.erased == nil {
-		return errors.New("a report about an erasure that was not")
+		return refuse("it reports an erasure that was not")
+	}
+	if err := w.by(s.Report.Member); err != nil {
+		return err
+	}
+	receipt := record.ErasureReceipt{State: p.erased.state, Reports: []record.SignedErasureReport{s}}
+	if err := receipt.Verify(ix.genesis.Network, ix.epochs); err != nil {
+		return doubt(err)
 	}
 	p.erased.reports = append(p.erased.reports, s)
 	return nil

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"sort"
 
 	"github.com/vitalveil/vitalveil/consent"
@@ -16,6 +17,10 @@ const (
 	EntryPredicate = "predicate"
 	EntryErasure   = "erasure"
 )
+
+// StateUnproven is the state of a version that does not follow from the patient's
+// signatures.
+const StateUnproven = "unproven"
 
 // Entry is one event in the life of a patient's data. Exactly one of Consent,
 // Keys, Query, Predicate and Erasure is set.
@@ -36,7 +41,8 @@ type Entry struct {
 type ConsentVersion struct {
 	Entry record.ConsentEntry `json:"entry"`
 	// State is where the version stands in its life at the newest ledger time
-	// (consent.State); those of an erased patient are revoked.
+	// (consent.State); those of an erased patient are revoked. StateUnproven is one
+	// that permits nothing, since nobody has signed it who could.
 	State string `json:"state"`
 	// Signed is nil where the details are missing, as after an erasure.
 	Signed *consent.Signed `json:"signed,omitempty"`
@@ -110,14 +116,19 @@ func (ix *Index) consentVersion(p *patient, v version, versions uint32) *Consent
 	case v.entry.Version < versions:
 		c.State = consent.StateSuperseded
 	}
-	if c.State == consent.StatusActive && p.over(v, latest) {
+	if v.unproven {
+		c.State = StateUnproven
+	}
+	if c.State == consent.StatusActive && p.erased != nil {
 		c.State = consent.StatusRevoked
 	}
 	return c
 }
 
-func before(a, b Position) bool {
-	return a.Block < b.Block || a.Block == b.Block && a.Index < b.Index
+func before(a, b Position) bool { return a.compare(b) < 0 }
+
+func (p Position) compare(o Position) int {
+	return cmp.Or(cmp.Compare(p.Block, o.Block), cmp.Compare(p.Index, o.Index))
 }
 
 func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
@@ -141,7 +152,8 @@ func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
 }
 
 // Consents returns the newest version of each of the patient's consents whose
-// details are known, in order of their identifiers: none of an erased patient's.
+// details are known and proven, in order of their identifiers: none of an erased
+// patient's.
 func (ix *Index) Consents(patientID record.ID) ([]consent.Signed, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -151,7 +163,7 @@ func (ix *Index) Consents(patientID record.ID) ([]consent.Signed, error) {
 	}
 	out := make([]consent.Signed, 0, len(p.consents))
 	for _, c := range p.consents { // sorted below
-		if v := c.versions[len(c.versions)-1]; v.known {
+		if v := c.versions[len(c.versions)-1]; v.judged && !v.unproven {
 			out = append(out, v.signed)
 		}
 	}

@@ -1,8 +1,11 @@
 package index
 
 import (
+	"cmp"
+	"crypto/ecdsa"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -13,12 +16,14 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/wearable"
 )
 
-// ledger writes what the contracts would write, without their checks, so that
-// random histories reach states that are rare in practice.
+// ledger writes what the contracts would write, signed as they ask, without most of
+// their checks, so that random histories reach states that are rare in practice.
 type ledger struct {
-	changes uint32 // of keys, of anybody
+	people  map[record.ID]*person
+	studies map[string]bool
 	blocks  []*network.Block
 	open    []network.Tx
 	nextID  int
@@ -54,10 +59,10 @@ const (
 )
 
 func newLedger() *ledger {
-	l := &ledger{erased: map[record.ID]bool{}, ticks: map[string]int64{}, lists: map[record.ID][]chaincode.Designation{}, anchored: map[string]bool{}}
-	l.genesis = record.Genesis{Network: "test", Clock: record.ClockSimulated, Threshold: 2, MinCohort: 2, CapMicro: 1000, Exact: true, Schema: privacy.V2().Digest()}
+	l := &ledger{people: map[record.ID]*person{}, studies: map[string]bool{}, erased: map[record.ID]bool{}, ticks: map[string]int64{}, lists: map[record.ID][]chaincode.Designation{}, anchored: map[string]bool{}}
+	l.genesis = record.Genesis{Network: "test", Clock: record.ClockSimulated, Threshold: 2, MinCohort: 2, CapMicro: 1000, Exact: true, Schema: privacy.V2().Digest(), Vouchers: 2}
 	for _, m := range members {
-		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m})
+		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m, SignKey: public(keyOf(m))})
 	}
 	l.roster = l.genesis.FirstRoster()
 	l.tx(put(chaincode.GenesisKey(), l.genesis), put(chaincode.LayoutKey(), chaincode.Layout{Version: chaincode.LayoutVersion}))
@@ -79,22 +84,31 @@ func (l *ledger) id() record.ID {
 	return record.SumID(fmt.Appendf(nil, "id %d", l.nextID))
 }
 
+// tx records writes of a gateway's transaction; call those of a member's that was
+// submitted with a document.
 func (l *ledger) tx(writes ...network.Write) string {
+	return l.call("Gateway", "", nil, writes...)
+}
+
+func (l *ledger) call(creator, function string, document any, writes ...network.Write) string {
 	id := l.id().String()
-	slices.SortFunc(writes, func(a, b network.Write) int {
-		if a.Key < b.Key {
-			return -1
-		}
-		return 1
-	})
-	l.open = append(l.open, network.Tx{ID: id, Index: len(l.open), Valid: true, Writes: writes})
+	l.add(network.Tx{ID: id, Creator: network.Creator{MSP: creator}, Function: function, Writes: writes}, document)
 	return id
+}
+
+func (l *ledger) add(tx network.Tx, document any) {
+	slices.SortFunc(tx.Writes, func(a, b network.Write) int { return cmp.Compare(a.Key, b.Key) })
+	if document != nil {
+		tx.Args = []string{string(put("", document).Value)}
+	}
+	tx.Index, tx.Valid = len(l.open), true
+	l.open = append(l.open, tx)
 }
 
 // spoil adds an invalid transaction, whose writes the network would not show;
 // here they are shown, and the index must not look.
 func (l *ledger) spoil() {
-	l.tx(put(chaincode.TickKey(members[0]), record.Tick{Time: 1 << 40}))
+	l.call(members[0], "Clock:Tick", nil, put(chaincode.TickKey(members[0]), record.Tick{Time: 1 << 40}))
 	l.open[len(l.open)-1].Valid = false
 }
 
@@ -112,63 +126,155 @@ func (l *ledger) cut() {
 func (l *ledger) tick(member string, at int64) {
 	at = max(at, l.ticks[member])
 	l.ticks[member], l.now = at, max(l.now, at)
-	l.tx(put(chaincode.TickKey(member), record.Tick{Time: at}))
+	l.call(member, "Clock:Tick", nil, put(chaincode.TickKey(member), record.Tick{Time: at}))
 }
 
+// patient enrols somebody for whom two members vouch.
 func (l *ledger) patient() {
-	p := record.Patient{ID: l.id(), Enrolled: l.now}
-	l.patients = append(l.patients, p.ID)
-	l.tx(put(chaincode.PatientKey(p.ID), p))
+	p := &person{key: l.key(), recovery: l.key()}
+	in := record.Inception{ConsentKeys: [][]byte{public(p.key)}, RecoveryHash: consent.RecoveryHash(public(p.recovery)), Salt: l.id()}
+	p.state = record.Patient{ID: in.PatientID("test"), Inception: in, Person: l.id(), Enrolled: l.time()}
+	id := p.state.ID
+	e := record.EnrolPatient{Inception: in, Signature: signed(p.key, id), Voucher: record.Voucher{Patient: id, Person: p.state.Person}}
+	for _, m := range members[:2] {
+		digest := record.Digest(record.DomainVoucher, "test", e.Voucher)
+		e.Vouchers = append(e.Vouchers, record.VoucherSignature{By: m, Signature: signed(keyOf(m), digest)})
+	}
+	l.people[id] = p
+	l.patients = append(l.patients, id)
+	l.call("Gateway", "Registry:EnrolPatient", e, put(chaincode.PatientKey(id), p.state))
 }
 
-// changeKeys changes a patient's keys, whose record stays as it is here.
+// changeKeys has a patient sign the same keys again; recover is by the recovery key,
+// which another takes the place of.
 func (l *ledger) changeKeys(patient record.ID, revokeAll bool) {
-	l.changes++
-	c := record.PatientKeys{Patient: patient, Version: l.changes, RevokeAll: revokeAll}
-	l.tx(put(chaincode.KeysKey(patient, c.Version), chaincode.KeysState{Signed: consent.SignedKeys{Change: c}, Time: l.now}))
+	l.change(patient, l.people[patient].key, func(c *record.PatientKeys) { c.RevokeAll = revokeAll })
 }
 
+func (l *ledger) recover(patient record.ID, revokeAll bool) {
+	p := l.people[patient]
+	old := p.recovery
+	p.recovery = l.key()
+	l.change(patient, old, func(c *record.PatientKeys) {
+		c.RevokeAll, c.RecoveryHash = revokeAll, consent.RecoveryHash(public(p.recovery))
+	})
+}
+
+func (l *ledger) change(patient record.ID, by *ecdsa.PrivateKey, what func(*record.PatientKeys)) {
+	p := l.people[patient]
+	c := record.PatientKeys{Patient: patient, Version: p.state.KeysVersion() + 1, ConsentKeys: p.state.ConsentKeys(), RecoveryHash: p.state.RecoveryHash()}
+	if p.state.Keys != nil {
+		c.Previous = p.state.Keys.Digest("test")
+	}
+	what(&c)
+	s := chaincode.KeysState{Signed: consent.SignedKeys{Change: c, Key: public(by), Signature: signed(by, c.Digest("test"))}, Time: l.time()}
+	if p.state.Keys = &c; c.RevokeAll {
+		p.revoked = append(p.revoked, revoked{at: s.Time})
+		for i := range l.consents { // they have no next version
+			if d := &l.consents[i]; d.Patient == patient {
+				*d = consent.Withdrawn(*d)
+			}
+		}
+	}
+	l.tx(put(chaincode.KeysKey(patient, c.Version), s))
+}
+
+// device enrols a device of a patient's from a day on, or from the first day that may
+// still be had.
 func (l *ledger) device(patient record.ID, fromDay int64, metrics ...string) record.DeviceState {
-	d := record.DeviceState{ID: l.id(), Device: record.Device{Patient: patient, FirstHour: fromDay * 24, Metrics: metrics, Epoch: l.roster.Current}, FromDay: fromDay}
-	l.devices = append(l.devices, d)
-	l.lists[patient] = append(l.lists[patient], chaincode.Designation{Device: d.ID, FromDay: fromDay, Metrics: metrics})
-	l.tx(put(chaincode.DesignationKey(patient), l.lists[patient]), put(chaincode.DeviceKey(d.ID), d))
-	return d
+	key, now, epoch := l.key(), l.time(), l.roster.Epochs[l.roster.Current]
+	d := record.Device{
+		Key: public(key), Patient: patient, FirstHour: max(fromDay*24, wearable.HourOf(now)), Metrics: slices.Sorted(slices.Values(metrics)),
+		Epoch: l.roster.Current, SeedBlob: l.id(),
+	}
+	for range epoch.Members { // two of n: a piece for each that lacks it
+		d.SeedHashes = append(d.SeedHashes, l.id())
+	}
+	digest := record.Digest(record.DomainDevice, "test", d)
+	e := record.EnrolDevice{Device: d, DeviceSignature: signed(key, digest), PatientSignature: signed(l.people[patient].key, digest)}
+	s := record.DeviceState{
+		ID: record.DeviceID("test", d.Key), Device: d, DID: chaincode.DIDKey(d.Key), Enrolled: now,
+		FromDay: chaincode.FirstDay(d, len(l.lists[patient]) == 0, now),
+	}
+	l.devices = append(l.devices, s)
+	l.lists[patient] = append(l.lists[patient], chaincode.Designation{Device: s.ID, FromDay: s.FromDay, Metrics: d.Metrics})
+	l.call("Gateway", "Registry:EnrolDevice", e, put(chaincode.DesignationKey(patient), l.lists[patient]), put(chaincode.DeviceKey(s.ID), s))
+	return s
 }
 
-// quarantine puts a device in or out of quarantine.
+// quarantine has two members vote a device in or out of quarantine.
 func (l *ledger) quarantine(i int, in bool) {
 	d := &l.devices[i]
+	if in == (d.Quarantined != nil) {
+		return
+	}
+	v := record.VoteQuarantine{Device: d.ID, Lift: !in, Reason: "a test"}
+	vote := func(m string) network.Write {
+		return put(chaincode.DeviceVoteKey(d.ID, m), record.DeviceVote{Vote: v, Member: m, Round: d.Round, Time: l.time()})
+	}
+	l.call(members[0], "Registry:VoteQuarantine", v, vote(members[0]))
+	last := vote(members[1])
 	d.Round++
 	if d.Quarantined = nil; in {
-		d.Quarantined = &record.Quarantine{At: l.now, How: record.ByVote}
+		d.Quarantined = &record.Quarantine{At: l.time(), How: record.ByVote}
 	}
-	l.tx(put(chaincode.DeviceKey(d.ID), *d))
+	l.call(members[1], "Registry:VoteQuarantine", v, last, put(chaincode.DeviceKey(d.ID), *d))
 }
 
 // succeed begins an epoch with these members, of whom two are needed.
 func (l *ledger) succeed(msps ...string) {
 	e := record.Epoch{Number: l.roster.Current + 1, Threshold: 2}
 	for _, m := range msps {
-		e.Members = append(e.Members, record.Member{MSP: m})
+		e.Members = append(e.Members, record.Member{MSP: m, SignKey: public(keyOf(m))})
 	}
-	l.roster = record.Roster{Current: e.Number, Floor: l.time(), Epochs: append(slices.Clone(l.roster.Epochs), e)}
-	l.tx(put(chaincode.RosterKey(), l.roster), put(chaincode.EpochKey(e.Number), record.EpochState{Epoch: e, From: l.roster.Floor}))
+	s := record.EpochState{Epoch: e, From: l.time()}
+	current := l.roster.Epoch(l.roster.Current)
+	for _, m := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(members[:2], msps)))) {
+		if i := slices.Index(members[:2], m); i >= 0 || current.Place(m) < 0 {
+			s.Votes = append(s.Votes, record.EpochVote{Member: m, Signature: signed(keyOf(m), e.Digest("test"))})
+		}
+	}
+	l.roster = record.Roster{Current: e.Number, Floor: s.From, Epochs: append(slices.Clone(l.roster.Epochs), e)}
+	l.tx(put(chaincode.RosterKey(), l.roster), put(chaincode.EpochKey(e.Number), s))
+}
+
+// retire ends an epoch by the votes of two members.
+func (l *ledger) retire(number uint32) {
+	r := record.RetireEpoch{Epoch: number}
+	for i, m := range members[:2] {
+		writes := []network.Write{put(chaincode.EpochEndKey(number, m), map[string]any{"epoch": number, "member": m})}
+		if i == 1 {
+			writes = append(writes, put(chaincode.EpochKey(number), record.EpochState{Epoch: *l.roster.Epoch(number), Retired: l.time()}))
+		}
+		l.call(m, "Registry:RetireEpoch", r, writes...)
+	}
 }
 
 func (l *ledger) ack(device record.ID, member string) {
-	l.tx(put(chaincode.AckKey(device, member), chaincode.Acknowledged{Device: device, Member: member}))
+	l.call(member, "Registry:AcknowledgeSeeds", nil, put(chaincode.AckKey(device, member), chaincode.Acknowledged{Device: device, Member: member}))
 }
 
+// consent records a version that the patient has signed.
 func (l *ledger) consent(d consent.Document) {
+	p := l.people[d.Patient]
 	i := slices.IndexFunc(l.consents, func(o consent.Document) bool { return o.ID == d.ID })
 	if i < 0 {
 		l.consents = append(l.consents, d)
 	} else {
+		d.Previous = l.consents[i].Digest("test")
 		l.consents[i] = d
 	}
-	details := consent.Details{Signed: consent.Signed{Document: d}, Salt: l.id()}
-	l.tx(put(chaincode.ConsentKey(d.ID), chaincode.ConsentPublic{Entry: details.Entry("test"), Time: l.now}),
+	if d.Status != consent.StatusActive {
+		p.revoked = append(p.revoked, revoked{at: l.time(), grantee: d.Grantee})
+	}
+	l.record(consent.Signed{Document: d, Key: public(p.key), Signature: signed(p.key, d.Digest("test"))})
+}
+
+// record records a version, whoever has signed it.
+func (l *ledger) record(s consent.Signed) {
+	d := s.Document
+	details := consent.Details{Signed: s, Salt: l.id()}
+	l.tx(put(chaincode.ConsentKey(d.ID), chaincode.ConsentPublic{Entry: details.Entry("test"), Time: l.time()}),
 		put(chaincode.ConsentOfKey(d.Patient, d.ID), chaincode.ConsentHead{ID: d.ID}))
 	l.open[len(l.open)-1].Private = []network.PrivateWrite{private(d, put("", details).Value)}
 }
@@ -187,8 +293,8 @@ func (l *ledger) erase(patient record.ID) {
 		return
 	}
 	l.erased[patient] = true
-	s := record.ErasureState{Time: l.now}
-	s.Signed.Erasure.Patient = patient
+	e, p := record.Erasure{Patient: patient}, l.people[patient]
+	s := record.ErasureState{Time: l.time(), Signed: record.SignedErasure{Erasure: e, Key: public(p.key), Signature: signed(p.key, e.Digest("test"))}}
 	l.tx(put(chaincode.PatientKey(patient), record.Patient{ID: patient, Erased: true}), put(chaincode.ErasureKey(patient), s))
 }
 
@@ -215,7 +321,7 @@ func (l *ledger) permit(patient record.ID, grantee string, from, until int64) co
 	return consent.Document{
 		ID: l.id(), Version: 1, Patient: patient, Grantee: grantee, Purpose: purpose, Status: consent.StatusActive,
 		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{metric}, DataFrom: from, DataUntil: until,
-		NotBefore: 0, Expires: 1 << 40, CapMicro: 1000,
+		NotBefore: 0, Expires: 1 << 38, CapMicro: 1000,
 	}
 }
 
@@ -281,7 +387,8 @@ func (l *ledger) available(batch int, member string, bits uint64) {
 		}
 	}
 	b.bits[member] = bitmap
-	l.tx(put(chaincode.AvailableKey(b.id, member), record.SignedAvailable{Post: record.AvailablePost{Batch: b.id, Count: len(b.pointers), Bitmap: bitmap}, Member: member}))
+	post := record.AvailablePost{Batch: b.id, Count: len(b.pointers), Bitmap: bitmap}
+	l.call(member, "Pointer:Available", nil, put(chaincode.AvailableKey(b.id, member), record.SignedAvailable{Post: post, Member: member, Signature: signed(keyOf(member), post.Digest("test"))}))
 }
 
 func (l *ledger) ask(asker string, from, until int64, rho uint64) string {
@@ -295,18 +402,59 @@ func (l *ledger) askEpoch(epoch uint32, asker string, from, until int64, rho uin
 
 // askFor asks any question of the row schema.
 func (l *ledger) askFor(epoch uint32, asker, key string, from, until int64, rho uint64) string {
+	study := l.study(asker, key, rho == 0)
 	q := record.QueryState{
-		Ask: record.Ask{Metric: key, From: from, Until: until, Rho: rho, Epoch: epoch}, Asker: asker, Purpose: purpose,
-		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + 900, Status: record.QueryAsked,
+		ID: l.id().String(), Ask: record.Ask{Study: study, Metric: key, From: from, Until: until, Rho: rho, Epoch: epoch}, Asker: asker, Purpose: purpose,
+		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + chaincode.QueryLife, Status: record.QueryAsked,
 	}
-	q.ID = l.id().String()
-	l.tx(put(chaincode.QueryKey(q.ID), q))
-	l.queries = append(l.queries, q)
+	l.add(network.Tx{
+		ID: q.ID, Creator: network.Creator{MSP: asker}, Function: "Query:Ask", Writes: []network.Write{put(chaincode.QueryKey(q.ID), q)},
+	}, q.Ask)
+	if slices.ContainsFunc(l.roster.Epoch(epoch).Members, func(m record.Member) bool { return m.MSP == asker }) {
+		l.queries = append(l.queries, q)
+	}
 	return q.ID
 }
 
-// time is the median of the latest ticks, computed from the transactions.
-func (l *ledger) time() int64 { return newOracle(l.all()).time(end) }
+// study registers, once, a study for a question.
+func (l *ledger) study(asker, key string, exact bool) string {
+	id := fmt.Sprintf("s%x-%t", key, exact)
+	if l.studies[asker+id] {
+		return id
+	}
+	l.studies[asker+id] = true
+	s := record.Study{
+		ID: id, Purpose: purpose, Metrics: []string{key}, From: -consent.MaxHour, Until: consent.MaxHour,
+		MinCohort: 2, Budget: consent.MaxCapMicro, Exact: exact,
+	}
+	l.call(asker, "Study:Create", s, put(chaincode.StudyKey(asker, id), record.StudyState{Study: s, Owner: asker}))
+	return id
+}
+
+// time is ledger time: the lower middle of the current epoch's members' ticks.
+func (l *ledger) time() int64 {
+	var all []int64
+	for _, m := range l.roster.Epoch(l.roster.Current).Members {
+		t, ok := l.ticks[m.MSP]
+		if !ok {
+			t = math.MinInt64
+		}
+		all = append(all, t)
+	}
+	slices.Sort(all)
+	return max(all[(len(all)-1)/2], l.roster.Floor, 0)
+}
+
+// mayPermit is the rule that nobody is permitted more within a day of a revocation,
+// or by a consent that was revoked.
+func (l *ledger) mayPermit(d consent.Document) bool {
+	for _, r := range l.people[d.Patient].revoked {
+		if d.Status == consent.StatusActive && (r.grantee == "" || r.grantee == d.Grantee) && l.time() < r.at+chaincode.CoolingOff {
+			return d.Effect == consent.EffectDeny
+		}
+	}
+	return true
+}
 
 // all returns every transaction with its place, those in the open block too.
 func (l *ledger) all() []placed {
@@ -409,12 +557,14 @@ func (l *ledger) random(t *rapid.T) {
 		key := []string{metric, metric, other, pairKey, metric + "@stratum"}[pick("key", 5)]
 		l.askFor(uint32(pick("epoch", int(l.roster.Current)+1)), members[pick("asker", 2)], key, from, from+1+int64(pick("hours", 48)), []uint64{0, 0, 300, 600}[pick("rho", 4)])
 	case 11:
-		l.tick(members[pick("member", 3)], day0*86400+int64(pick("seconds", 4000)))
+		l.tick(members[pick("member", 3)], day0*86400+int64(pick("seconds", 4000))*int64(1+29*(pick("days", 4)/3)))
 	case 12:
 		l.spoil()
 	case 15:
 		if p := l.patients; len(p) > 0 {
-			l.changeKeys(p[pick("patient", len(p))], pick("everything", 4) > 0)
+			if one := p[pick("patient", len(p))]; !l.erased[one] {
+				l.changeKeys(one, pick("everything", 4) > 0)
+			}
 		}
 	case 16:
 		if p := l.patients; len(p) > 0 && pick("erase", 2) == 0 {
@@ -440,12 +590,14 @@ func (l *ledger) randomConsent(t *rapid.T, pick func(string, int) int, hour func
 	}
 	if len(l.consents) > 0 && pick("again", 2) == 1 {
 		d := l.consents[pick("consent", len(l.consents))]
-		if l.erased[d.Patient] {
+		if l.erased[d.Patient] || d.Status != consent.StatusActive {
 			return
 		}
 		d.Version++
 		d.Status = []string{consent.StatusActive, consent.StatusRevoked}[pick("status", 2)]
-		l.consent(d)
+		if l.mayPermit(d) {
+			l.consent(d)
+		}
 		return
 	}
 	from := hour("from")
@@ -458,12 +610,14 @@ func (l *ledger) randomConsent(t *rapid.T, pick func(string, int) int, hour func
 	d.Metrics = [][]string{{metric}, {metric, other}, {other}}[pick("metrics", 3)]
 	d.Expires = day0*86400 + int64(pick("expires", 8000))
 	if pick("late", 4) == 0 {
-		d.NotBefore = day0*86400 + int64(pick("begins", 4000))
+		d.NotBefore = min(day0*86400+int64(pick("begins", 4000)), d.Expires-1)
 	}
 	if pick("effect", 6) == 0 {
 		d.Effect = consent.EffectDeny
 	}
-	l.consent(d)
+	if l.mayPermit(d) {
+		l.consent(d)
+	}
 }
 
 func apply(t testing.TB, blocks []*network.Block) *Index {

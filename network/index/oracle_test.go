@@ -373,6 +373,12 @@ func TestIndexAgreesWithRecomputingEverything(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		_, refusals := ix.Refused(0)
+		for _, r := range refusals { // members also post about epochs that they are not in
+			if !strings.Contains(r.Reason, "not a member of epoch") {
+				t.Fatalf("an honest write was refused: %+v", r)
+			}
+		}
 		o := newOracle(l.all())
 		if got, want := ix.Time(), o.time(end); got != want {
 			t.Fatalf("ledger time is %d, want %d", got, want)

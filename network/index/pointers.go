@@ -34,7 +34,7 @@ func (ix *Index) putPointer(w write) error {
 	ref := s.Signed.Pointer
 	d := ix.devices[ref.Device]
 	if d == nil {
-		return fmt.Errorf("pointer of unknown device %s", ref.Device)
+		return refuse("device %s is not enrolled", ref.Device.Short())
 	}
 	if s.Leaf < 0 || s.Leaf >= record.MaxBatch {
 		return fmt.Errorf("leaf %d is beyond a batch of %d", s.Leaf, record.MaxBatch)
@@ -82,13 +82,13 @@ func (ix *Index) putAvailable(w write) error {
 	}
 	b := ix.batches[s.Post.Batch]
 	if b == nil {
-		return fmt.Errorf("post about unknown batch %s", s.Post.Batch)
+		return refuse("there is no batch %s", s.Post.Batch.Short())
+	}
+	speaks := ix.speakers(s)
+	if len(speaks) == 0 {
+		return refuse("%q has not signed this post", s.Member)
 	}
 	old := b.take(s, ix.name(s.Member))
-	speaks := map[uint32]bool{}
-	for number := range ix.epochs {
-		speaks[number] = ix.speaks(number, s)
-	}
 	for i := range b.pointers {
 		p := &b.pointers[i]
 		if p.kind == kindNone || !bit(s.Post.Bitmap, i) || bit(old, i) {

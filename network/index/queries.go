@@ -1,17 +1,32 @@
 package index
 
 import (
-	"fmt"
+	"slices"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
+// putStudy registers a study of the institution that has submitted it. What it has
+// spent is counted from its queries.
 func (ix *Index) putStudy(w write) error {
-	s, err := decode[record.StudyState](w)
-	if err != nil {
+	owner, id := w.parts[0], w.parts[1]
+	if _, known := ix.studies[owner+"/"+id]; known {
+		return nil
+	}
+	if err := w.by(owner); err != nil {
 		return err
 	}
-	ix.studies[s.Owner+"/"+s.Study.ID] = s
+	s, err := argument[record.Study](w, "Study:Create")
+	switch {
+	case err != nil:
+		return err
+	case s.ID != id:
+		return refuse("it is the record of another study than the one that was registered")
+	case s.Exact && !ix.genesis.Exact:
+		return refuse("this network does not allow studies without privacy noise")
+	}
+	ix.studies[owner+"/"+id] = record.StudyState{Study: s, Owner: owner}
 	return nil
 }
 
@@ -19,16 +34,13 @@ func (ix *Index) putStudy(w write) error {
 // transactions before it have left: a query's own transaction changes nothing
 // that a cohort depends on.
 func (ix *Index) putQuery(w write) error {
-	s, err := decode[record.QueryState](w)
+	id := w.parts[0]
+	if q := ix.queries[id]; q != nil {
+		return q.update(w)
+	}
+	s, err := ix.askedBy(w, id)
 	if err != nil {
 		return err
-	}
-	if q := ix.queries[s.ID]; q != nil {
-		q.state = s
-		return nil
-	}
-	if _, ok := ix.epochs[s.Ask.Epoch]; !ok {
-		return fmt.Errorf("query in unknown epoch %d", s.Ask.Epoch)
 	}
 	q := &query{state: s, at: w.at, posts: map[int]map[string]record.PostCohort{}}
 	ix.queries[s.ID] = q
@@ -37,6 +49,72 @@ func (ix *Index) putQuery(w write) error {
 	return nil
 }
 
+// askedBy makes a query's record of what its asker has submitted, within the study
+// that it names and its budget, at ledger time.
+func (ix *Index) askedBy(w write, id string) (record.QueryState, error) {
+	var s record.QueryState
+	asker := w.tx.Creator.MSP
+	ask, err := argument[record.Ask](w, "Query:Ask")
+	if err != nil {
+		return s, err
+	}
+	if err := ix.seat(w, ask.Epoch, asker); err != nil {
+		return s, err
+	}
+	study, known := ix.studies[asker+"/"+ask.Study]
+	switch {
+	case id != w.tx.ID:
+		return s, refuse("a query is named by its transaction")
+	case asker == ix.genesis.Registrar:
+		return s, refuse("the registrar never asks")
+	case ix.epochs[ask.Epoch].Retired != 0:
+		return s, refuse("epoch %d is retired", ask.Epoch)
+	case !known:
+		return s, refuse("%s has no study %q", asker, ask.Study)
+	}
+	if err := inStudy(ask, study); err != nil {
+		return s, err
+	}
+	study.Spent += ask.Rho
+	ix.studies[asker+"/"+ask.Study] = study
+	return record.QueryState{
+		ID: id, Ask: ask, Asker: asker, Purpose: study.Study.Purpose, Exact: study.Study.Exact, MinCohort: study.Study.MinCohort,
+		Asked: ix.now, Expires: ix.now + chaincode.QueryLife, Status: record.QueryAsked,
+	}, nil
+}
+
+// inStudy checks a question against its study.
+func inStudy(a record.Ask, s record.StudyState) error {
+	switch {
+	case !slices.Contains(s.Study.Metrics, a.Metric) || a.From < s.Study.From || a.Until > s.Study.Until || a.From >= a.Until:
+		return refuse("the question is not one of study %q", s.Study.ID)
+	case s.Study.Exact && a.Rho != 0 || !s.Study.Exact && a.Rho == 0:
+		return refuse("noise goes with studies that are not exact")
+	case !s.Study.Exact && !within(s.Spent, a.Rho, s.Study.Budget):
+		return refuse("the query costs %d, and study %q has spent %d of %d", a.Rho, s.Study.ID, s.Spent, s.Study.Budget)
+	}
+	return nil
+}
+
+// update takes what has become of a query. What has ended stays so, and attempts
+// count up.
+func (q *query) update(w write) error {
+	s, err := decode[record.QueryState](w)
+	if err != nil {
+		return err
+	}
+	ended := q.state.Status != record.QueryAsked && q.state.Status != record.QueryAgreed
+	if ended && s.Status != q.state.Status || s.Attempt < q.state.Attempt {
+		return refuse("a query that is %s at attempt %d cannot be %s at attempt %d", q.state.Status, q.state.Attempt, s.Status, s.Attempt)
+	}
+	first := q.state
+	s.ID, s.Ask, s.Asker, s.Purpose = first.ID, first.Ask, first.Asker, first.Purpose
+	s.Exact, s.MinCohort, s.Asked, s.Expires = first.Exact, first.MinCohort, first.Asked, first.Expires
+	q.state = s
+	return nil
+}
+
+// putCohort takes a member's post about a cohort.
 func (ix *Index) putCohort(w write) error {
 	s, err := decode[record.CohortState](w)
 	if err != nil {
@@ -44,7 +122,10 @@ func (ix *Index) putCohort(w write) error {
 	}
 	q := ix.queries[s.Post.Query]
 	if q == nil {
-		return fmt.Errorf("cohort of unknown query %q", s.Post.Query)
+		return refuse("there is no query %q", s.Post.Query)
+	}
+	if err := ix.seat(w, q.state.Ask.Epoch, s.Member); err != nil {
+		return err
 	}
 	if q.posts[s.Post.Attempt] == nil {
 		q.posts[s.Post.Attempt] = map[string]record.PostCohort{}
@@ -64,7 +145,7 @@ func (ix *Index) putPredicate(w write) error {
 	}
 	p := ix.patients[s.Ask.Patient]
 	if p == nil {
-		return fmt.Errorf("predicate about unknown patient %s", s.Ask.Patient)
+		return refuse("patient %s is not enrolled", s.Ask.Patient.Short())
 	}
 	ix.predicates[s.ID] = &predicate{state: s, at: w.at}
 	ix.predOrder = append(ix.predOrder, s.ID)

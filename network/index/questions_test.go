@@ -38,9 +38,9 @@ func TestAttackPairWithConsentForOneMetric(t *testing.T) {
 		l.ack(second.ID, m)
 	}
 	l.rows(second.ID, hour0, hour0+48)
-	pair := l.askFor(0, members[0], pairKey, hour0, hour0+24, 100)
+	pair := l.askFor(0, members[0], pairKey, hour0+24, hour0+48, 100)
 	one := l.ask(members[0], hour0, hour0+24, 100)
-	group := l.askFor(0, members[0], other+"@stratum", hour0, hour0+24, 100)
+	group := l.askFor(0, members[0], other+"@stratum", hour0+24, hour0+48, 100)
 	l.cut()
 	ix := apply(t, l.blocks)
 	for query, want := range map[string]int{pair: 1, one: 3, group: 3} {

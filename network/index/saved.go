@@ -15,7 +15,7 @@ import (
 
 // savedMagic begins a saved index; its last character is the version of the form.
 // A program of another version reads the ledger again instead.
-const savedMagic = "vitalveil index 1"
+const savedMagic = "vitalveil index 2"
 
 // Save writes the index, so that Load need not read the ledger from the first
 // block. Equal indexes are written as equal bytes. It has what consents say, which
@@ -81,6 +81,7 @@ func (ix *Index) code(c *codec) {
 	number(c, &ix.txs)
 	number(c, &ix.invalid)
 	number(c, &ix.available)
+	ix.codeRefusals(c)
 	c.bool(&ix.guessed)
 	number(c, &ix.layout)
 	ix.codePolicy(c)
@@ -97,6 +98,28 @@ func (ix *Index) code(c *codec) {
 		number(c, &g.Version)
 	})
 	list(c, &ix.erasedOrder, c.id)
+}
+
+// codeRefusals codes what was refused, and the votes that count once.
+func (ix *Index) codeRefusals(c *codec) {
+	number(c, &ix.unprovenWrites)
+	list(c, &ix.refusals, func(r *Refusal) {
+		r.At.code(c)
+		c.text(&r.Tx)
+		c.text(&r.What)
+		c.text(&r.Reason)
+	})
+	table(c, &ix.voted, c.text, func(v *bool) { c.bool(v) })
+	all := slices.SortedFunc(maps.Keys(ix.ends), func(a, b ending) int {
+		return cmp.Or(cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.member, b.member))
+	})
+	list(c, &all, func(e *ending) { number(c, &e.epoch); c.text(&e.member) })
+	for _, e := range all {
+		ix.ends[e] = true
+	}
+	if ix.voted == nil {
+		ix.voted = map[string]bool{}
+	}
 }
 
 // codePolicy codes what the network has agreed on.
@@ -189,6 +212,12 @@ func (ix *Index) derived() error {
 	}
 	for i, id := range ix.deviceOrder {
 		ix.devices[id].number = uint32(i)
+		ix.link(ix.devices[id])
+	}
+	for _, id := range ix.patientOrder {
+		p := ix.patients[id]
+		ix.persons[p.state.Person] = true
+		p.unjudged = p.notJudged()
 	}
 	if err := ix.derivedRows(); err != nil {
 		return err

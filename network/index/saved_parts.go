@@ -23,10 +23,7 @@ func (ix *Index) codePatient(c *codec, p *patient) {
 		k.at.code(c)
 		c.text(&k.tx)
 		codeDoc(c, &k.state)
-	})
-	list(c, &p.designated, func(s *schedule) {
-		ix.codeName(c, &s.metric)
-		list(c, &s.days, func(d *designation) { number(c, &d.fromDay); c.id(&d.device) })
+		c.bool(&k.unproven)
 	})
 	number(c, &p.spent)
 	table(c, &p.spentBy, func(k *string) { ix.codeName(c, k) }, func(v *uint64) { number(c, v) })
@@ -61,6 +58,8 @@ func (v *version) code(c *codec) {
 	if c.bool(&v.known); v.known {
 		codeDoc(c, &v.signed)
 	}
+	c.bool(&v.judged)
+	c.bool(&v.unproven)
 }
 
 func (h *Hours) code(c *codec) {

@@ -27,16 +27,18 @@ type Index struct {
 
 // reading is what was read off the ledger.
 type reading struct {
-	genesis  *record.Genesis
-	layout   uint32          // of the state at this height; 0: not said yet
-	schema   *privacy.Schema // of the genesis
-	roster   record.Roster
-	epochs   map[uint32]record.EpochState
-	height   uint64 // number of the next block
-	lastHash record.ID
-	ticks    map[string]int64
-	now      int64
-	times    []timeAt
+	unprovenWrites int // writes that do not follow from signatures
+	refusals       []Refusal
+	genesis        *record.Genesis
+	layout         uint32          // of the state at this height; 0: not said yet
+	schema         *privacy.Schema // of the genesis
+	roster         record.Roster
+	epochs         map[uint32]record.EpochState
+	height         uint64 // number of the next block
+	lastHash       record.ID
+	ticks          map[string]int64
+	now            int64
+	times          []timeAt
 
 	patients     map[record.ID]*patient
 	patientOrder []record.ID
@@ -51,8 +53,12 @@ type reading struct {
 	predicates   map[string]*predicate
 	predOrder    []string
 	gaps         []Gap
-	waiting      []*query // whose cohorts are not known yet, in ledger order
-	guessed      bool     // what queries cost is known as an upper bound only
+	waiting      []*query           // whose cohorts are not known yet, in ledger order
+	voted        map[string]bool    // transactions with votes, which count once
+	ends         map[ending]bool    // votes that epochs end
+	persons      map[record.ID]bool // of patients
+	seeds        map[record.ID]bool // hashes of devices' seeds
+	guessed      bool               // what queries cost is known as an upper bound only
 	erasedOrder  []record.ID
 	txs, invalid int
 	anchored     int
@@ -74,6 +80,8 @@ type patient struct {
 	spent      uint64            // micro-zCDP over all askers
 	spentBy    map[string]uint64 // by asker
 	opened     map[string]*Hours // per metric: hours that exact queries have opened
+	devices    []record.ID       // in the order of their enrolment
+	unjudged   []place           // versions of consents that are not judged, in ledger order
 	queries    []string          // that included the patient at attempt 0, ledger order
 	predicates []string
 	erased     *erasure // nil: not erased
@@ -93,6 +101,9 @@ type version struct {
 	entry  record.ConsentEntry
 	signed consent.Signed
 	known  bool // signed is there
+	// judged: it is known whether the version follows from the patient's signatures;
+	// unproven: it does not.
+	judged, unproven bool
 }
 
 // keysChange is a change of a patient's keys and where it was accepted.
@@ -100,6 +111,8 @@ type keysChange struct {
 	at    Position
 	tx    string
 	state chaincode.KeysState
+	// unproven: nobody has signed it who could. Only what it revokes counts.
+	unproven bool
 }
 
 // schedule is a patient's devices for a metric, in order of their first days.
@@ -132,6 +145,7 @@ type device struct {
 	days      slots          // by day
 	countable Hours
 	corrected windows // corrections that are available
+	decided   string  // the transaction whose vote has decided last
 }
 
 // batch is the pointers of one anchoring transaction.
@@ -180,5 +194,9 @@ func New() *Index {
 		studies:    map[string]record.StudyState{},
 		queries:    map[string]*query{},
 		predicates: map[string]*predicate{},
+		voted:      map[string]bool{},
+		ends:       map[ending]bool{},
+		persons:    map[record.ID]bool{},
+		seeds:      map[record.ID]bool{},
 	}}
 }

@@ -1,0 +1,178 @@
+package index
+
+import (
+	"slices"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+// putPatient enters a patient from the signed enrolment. What is written of a patient
+// later follows from changes of keys and from the erasure.
+func (ix *Index) putPatient(w write) error {
+	id, err := w.id(0)
+	if err != nil || ix.patients[id] != nil {
+		return err
+	}
+	e, err := argument[record.EnrolPatient](w, "Registry:EnrolPatient")
+	if err != nil {
+		return err
+	}
+	enrolled, err := chaincode.CheckEnrolment(ix.genesis, ix.roster.Epoch(ix.roster.Current), e)
+	switch {
+	case err != nil:
+		return doubt(err)
+	case enrolled != id:
+		return refuse("it is the record of another patient than the one who enrolled")
+	case ix.persons[e.Voucher.Person]:
+		return refuse("this person is enrolled already, as another patient")
+	}
+	ix.addPatient(&patient{state: record.Patient{ID: id, Inception: e.Inception, Person: e.Voucher.Person, Enrolled: ix.now}})
+	return nil
+}
+
+func (ix *Index) addPatient(p *patient) {
+	ix.patients[p.state.ID] = p
+	ix.patientOrder = append(ix.patientOrder, p.state.ID)
+	ix.persons[p.state.Person] = true
+}
+
+// owner returns the patient of a record, who is not erased.
+func (ix *Index) owner(id record.ID) (*patient, error) {
+	p := ix.patients[id]
+	switch {
+	case p == nil:
+		return nil, refuse("patient %s is not enrolled", id.Short())
+	case p.erased != nil:
+		return nil, refuse("patient %s is erased, which is final", id.Short())
+	}
+	return p, nil
+}
+
+// putDevice enters a device from the signed enrolment, or takes what became of it.
+func (ix *Index) putDevice(w write) error {
+	id, err := w.id(0)
+	if err != nil {
+		return err
+	}
+	if d := ix.devices[id]; d != nil {
+		return ix.updateDevice(w, d)
+	}
+	e, err := argument[record.EnrolDevice](w, "Registry:EnrolDevice")
+	if err != nil {
+		return err
+	}
+	enrolled, digest, err := chaincode.CheckDevice(ix.genesis.Network, ix.roster.Epoch(ix.roster.Current), e)
+	if err != nil {
+		return doubt(err)
+	}
+	p, err := ix.owner(e.Device.Patient)
+	switch {
+	case err != nil:
+		return err
+	case enrolled != id:
+		return refuse("it is the record of another device than the one that enrolled")
+	case !p.state.SignedBy(digest, e.PatientSignature):
+		return refuse("the patient's signature is not by a key that the patient signs with there")
+	case e.Device.FirstHour < wearable.HourOf(ix.now):
+		return refuse("its first hour %d had passed", e.Device.FirstHour)
+	case slices.ContainsFunc(e.Device.SeedHashes, func(h record.ID) bool { return ix.seeds[h] }):
+		return refuse("a seed hash of its was used before")
+	}
+	ix.enrolDevice(p, id, e.Device)
+	return nil
+}
+
+func (ix *Index) enrolDevice(p *patient, id record.ID, d record.Device) {
+	from := chaincode.FirstDay(d, len(p.devices) == 0, ix.now)
+	ix.addDevice(&device{state: record.DeviceState{
+		ID: id, Device: d, DID: chaincode.DIDKey(d.Key), Enrolled: ix.now, FromDay: from,
+	}})
+}
+
+func (ix *Index) addDevice(d *device) {
+	d.number = uint32(len(ix.deviceOrder))
+	ix.devices[d.state.ID] = d
+	ix.deviceOrder = append(ix.deviceOrder, d.state.ID)
+	ix.link(d)
+}
+
+// link notes what follows from a device for its patient and its seeds.
+func (ix *Index) link(d *device) {
+	for _, h := range d.state.Device.SeedHashes {
+		ix.seeds[h] = true
+	}
+	p := ix.patients[d.state.Device.Patient]
+	p.devices = append(p.devices, d.state.ID)
+	for _, metric := range d.state.Device.Metrics {
+		p.designate(ix.name(metric), designation{d.state.FromDay, d.state.ID})
+	}
+}
+
+// designate makes a device the patient's for a metric by the rule of
+// chaincode.Designated: the device that begins last counts, and of those that begin
+// on one day the one enrolled last. Devices come in the order of their enrolment.
+func (p *patient) designate(metric string, d designation) {
+	i := slices.IndexFunc(p.designated, func(s schedule) bool { return s.metric == metric })
+	if i < 0 {
+		p.designated = append(p.designated, schedule{metric, []designation{d}})
+		return
+	}
+	days := p.designated[i].days
+	at, found := slices.BinarySearchFunc(days, d.fromDay, func(o designation, day int64) int { return int(o.fromDay - day) })
+	if found {
+		days[at] = d
+		return
+	}
+	p.designated[i].days = slices.Insert(days, at, d)
+}
+
+// devicesFor returns the devices for a metric in order of their first days.
+func (p *patient) devicesFor(metric string) []designation {
+	for _, s := range p.designated {
+		if s.metric == metric {
+			return s.days
+		}
+	}
+	return nil
+}
+
+// putAck notes that a member of the device's epoch holds its seeds.
+func (ix *Index) putAck(w write) error {
+	id, err := w.id(0)
+	if err != nil {
+		return err
+	}
+	d := ix.devices[id]
+	if d == nil {
+		return refuse("device %s is not enrolled", id.Short())
+	}
+	member := w.parts[1]
+	if err := ix.seat(w, d.state.Device.Epoch, member); err != nil {
+		return err
+	}
+	if !slices.Contains(d.acks, member) {
+		d.acks = append(d.acks, ix.name(member))
+	}
+	return nil
+}
+
+// putPieceKey takes the key of a piece from one of its holders. Of anybody else's the
+// poster would know the piece's share of the privacy noise.
+func (ix *Index) putPieceKey(w write) error {
+	k, err := decode[record.PieceKey](w)
+	if err != nil {
+		return err
+	}
+	poster := w.tx.Creator.MSP
+	if err := ix.seat(w, k.Epoch, poster); err != nil {
+		return err
+	}
+	epoch := ix.epochs[k.Epoch].Epoch
+	if !chaincode.Holds(&epoch, k.Piece, poster) {
+		return refuse("%s does not hold piece %d", poster, k.Piece)
+	}
+	ix.pieceKeys[pieceOf{k.Epoch, k.Piece}] = k
+	return nil
+}

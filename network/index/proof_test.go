@@ -1,0 +1,484 @@
+package index
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// The histories below are those of an operator who records whatever it likes: blocks
+// in order, with the transactions that members and gateways have submitted, and
+// writes that nobody's signature stands behind.
+
+// forged is what an index makes of a history that is cut here: it must have refused
+// so many writes, the last for a reason with these words.
+func (l *ledger) forged(t *testing.T, refused int, words string) *Index {
+	t.Helper()
+	l.cut()
+	ix := apply(t, l.blocks)
+	n, list := ix.Refused(0)
+	if n != refused || n != len(list) {
+		t.Fatalf("%d writes were refused, want %d: %v", n, refused, list)
+	}
+	if n > 0 && !strings.Contains(list[n-1].Reason, words) {
+		t.Fatalf("refused for %q, want %q", list[n-1].Reason, words)
+	}
+	return ix
+}
+
+func (l *ledger) sign(d consent.Document, by string) consent.Signed {
+	k := keyOf(by)
+	return consent.Signed{Document: d, Key: public(k), Signature: signed(k, d.Digest("test"))}
+}
+
+func TestAttackConsentsThatNoPatientSigned(t *testing.T) {
+	for name, c := range map[string]struct {
+		forge func(*ledger, consent.Document) consent.Signed
+		words string
+	}{
+		"no signature": {func(_ *ledger, d consent.Document) consent.Signed { return consent.Signed{Document: d} }, "the key is not one"},
+		"a stranger's": {func(l *ledger, d consent.Document) consent.Signed { return l.sign(d, "a stranger") }, "the key is not one"},
+		"a member's":   {func(l *ledger, d consent.Document) consent.Signed { return l.sign(d, members[0]) }, "the key is not one"},
+		"the key named, another signs": {func(l *ledger, d consent.Document) consent.Signed {
+			s := l.sign(d, "a stranger")
+			s.Key = public(l.people[d.Patient].key)
+			return s
+		}, "signature does not verify"},
+		"signed for less": {func(l *ledger, d consent.Document) consent.Signed {
+			s := l.honest(d)
+			s.Document.CapMicro++
+			return s
+		}, "signature does not verify"},
+		"another patient's": {func(l *ledger, d consent.Document) consent.Signed {
+			key := l.people[l.patients[1]].key
+			return consent.Signed{Document: d, Key: public(key), Signature: signed(key, d.Digest("test"))}
+		}, "the key is not one"},
+		"a recovery key's permission": {func(l *ledger, d consent.Document) consent.Signed {
+			key := l.people[d.Patient].recovery
+			return consent.Signed{Document: d, Key: public(key), Signature: signed(key, d.Digest("test"))}
+		}, "the key is not one"},
+		"a document that cannot be": {func(l *ledger, d consent.Document) consent.Signed {
+			d.Metrics = nil
+			return l.honest(d)
+		}, "metrics"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLedger()
+			l.ready(2)
+			l.withdraw(0)
+			d := l.permit(l.patients[0], members[0], hour0, hour0+100)
+			l.record(c.forge(l, d))
+			query := l.ask(members[0], hour0, hour0+24, 100)
+			ix := l.forged(t, 1, c.words)
+			if got := size(t, ix, query); got != 1 {
+				t.Errorf("%d patients, want the one who permits it", got)
+			}
+		})
+	}
+}
+
+func (l *ledger) honest(d consent.Document) consent.Signed {
+	key := l.people[d.Patient].key
+	return consent.Signed{Document: d, Key: public(key), Signature: signed(key, d.Digest("test"))}
+}
+
+// withdraw revokes a patient's first consent.
+func (l *ledger) withdraw(patient int) consent.Document {
+	d := l.consents[2*patient]
+	d.Version, d.Status = d.Version+1, consent.StatusRevoked
+	l.consent(d)
+	return l.consents[2*patient]
+}
+
+func TestAttackRevocationsUndone(t *testing.T) {
+	for name, c := range map[string]struct {
+		undo  func(*ledger)
+		words string
+	}{
+		"a version after the last": {func(l *ledger) {
+			d := l.consents[0]
+			d.Version, d.Previous, d.Status = 3, d.Digest("test"), consent.StatusActive
+			l.record(l.honest(d)) // an old signature of the patient's own
+		}, "final"},
+		"a version left out": {func(l *ledger) {
+			d := l.consents[0]
+			d.Version, d.Previous, d.Status = 9, d.Digest("test"), consent.StatusActive
+			l.record(l.honest(d))
+		}, "cannot follow"},
+		"the first once more": {func(l *ledger) {
+			d := l.consents[0]
+			d.Version, d.Previous, d.Status = 1, record.ID{}, consent.StatusActive
+			l.record(l.honest(d))
+		}, "cannot follow"},
+		"another within a day": {func(l *ledger) {
+			l.record(l.honest(l.permit(l.patients[0], members[0], hour0, hour0+100)))
+		}, "was revoked at"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLedger()
+			l.ready(2)
+			l.withdraw(0)
+			c.undo(l)
+			query := l.ask(members[0], hour0, hour0+24, 100)
+			if got := size(t, l.forged(t, 1, c.words), query); got != 1 {
+				t.Errorf("%d patients, want 1", got)
+			}
+		})
+	}
+}
+
+func TestAttackPermissionAfterEverythingWasRevoked(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	before := l.consents[0]
+	l.changeKeys(l.patients[0], true)
+	wider := before
+	wider.Version, wider.Previous, wider.CapMicro = 2, before.Digest("test"), 2000
+	l.record(l.honest(wider))
+	l.record(l.honest(l.permit(l.patients[0], members[0], hour0, hour0+100)))
+	query := l.ask(members[0], hour0, hour0+24, 100)
+	if got := size(t, l.forged(t, 2, "everything was revoked"), query); got != 1 {
+		t.Errorf("%d patients, want 1", got)
+	}
+}
+
+// Nobody but the patient ends a denial; a denial that nobody has signed is heeded.
+func TestAttackDenialsLifted(t *testing.T) {
+	l := newLedger()
+	l.ready(3)
+	denial := l.permit(l.patients[0], members[0], hour0, hour0+100)
+	denial.Effect = consent.EffectDeny
+	l.consent(denial)
+	lifted := denial
+	lifted.Version, lifted.Previous, lifted.Status = 2, denial.Digest("test"), consent.StatusRevoked
+	l.record(l.sign(lifted, "a stranger"))
+	made := l.permit(l.patients[1], members[0], hour0, hour0+100)
+	made.Effect = consent.EffectDeny
+	l.record(l.sign(made, "a stranger"))
+	query := l.ask(members[0], hour0, hour0+24, 100)
+	if got := size(t, l.forged(t, 2, "not one"), query); got != 1 {
+		t.Errorf("%d patients, want the third alone", got)
+	}
+}
+
+// A revocation that cannot be proven ends the consent for good.
+func TestAnUnprovenRevocationCounts(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	under := l.ask(members[0], hour0, hour0+24, 100)
+	l.cut()
+	d := l.consents[0]
+	d.Version, d.Previous, d.Status = 2, d.Digest("test"), consent.StatusRevoked
+	l.record(l.sign(d, "a stranger"))
+	ix := l.forged(t, 1, "not one")
+	if _, gone, err := ix.Stale(under, 0); err != nil || len(gone) != 1 {
+		t.Errorf("gone are %v (%v), want one", gone, err)
+	}
+	history, err := ix.History(l.patients[0])
+	if err != nil || history[len(history)-1].Consent.State != StateUnproven {
+		t.Errorf("the patient does not see it: %+v, %v", history[len(history)-1], err)
+	}
+}
+
+func TestAttackForgedDetailsThatComeLate(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	l.withdraw(0)
+	forged := l.permit(l.patients[0], members[0], hour0, hour0+100)
+	l.record(l.sign(forged, "a stranger"))
+	query := l.ask(members[0], hour0, hour0+24, 100)
+	l.cut()
+	ix := apply(t, withheld(l.blocks, func(d consent.Document) bool { return d.ID == forged.ID }))
+	if _, err := ix.Cohort(query, 0); fault.Of(err) != fault.Unavailable {
+		t.Fatalf("the cohort is known without the details: %v", err)
+	}
+	if n, err := ix.Supply(l.blocks[len(l.blocks)-1]); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got := size(t, ix, query); got != 1 {
+		t.Errorf("%d patients, want 1", got)
+	}
+	if n, _ := ix.Refused(0); n != 1 {
+		t.Errorf("%d writes were refused, want 1", n)
+	}
+}
+
+func TestAttackForgedKeys(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	l.withdraw(0)
+	thief := keyOf("a thief")
+	p := l.people[l.patients[0]].state
+	c := record.PatientKeys{Patient: p.ID, Version: 1, ConsentKeys: [][]byte{public(thief)}, RecoveryHash: p.RecoveryHash()}
+	l.tx(put(chaincode.KeysKey(p.ID, 1), chaincode.KeysState{Signed: consent.SignedKeys{Change: c, Key: public(thief), Signature: signed(thief, c.Digest("test"))}}),
+		put(chaincode.PatientKey(p.ID), record.Patient{ID: p.ID, Inception: p.Inception, Keys: &c}))
+	d := l.permit(l.patients[0], members[0], hour0, hour0+100)
+	d.Grantee = members[1]
+	l.record(l.sign(d, "a thief"))
+	query := l.ask(members[1], hour0, hour0+24, 100)
+	ix := l.forged(t, 2, "not one")
+	if got := size(t, ix, query); got != 2 { // who permitted it before, with their own keys
+		t.Errorf("%d patients, want 2", got)
+	}
+	c.RevokeAll = true
+	l.tx(put(chaincode.KeysKey(p.ID, 1), chaincode.KeysState{Signed: consent.SignedKeys{Change: c}}))
+	l.cut()
+	if err := ix.Apply(l.blocks[len(l.blocks)-1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, gone, err := ix.Stale(query, 0); err != nil || len(gone) != 1 {
+		t.Errorf("an unproven revocation of everything was not heeded: %v, %v", gone, err)
+	}
+}
+
+func TestAttackForgedErasureDeletesNothing(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	e := record.Erasure{Patient: l.patients[0]}
+	stranger := keyOf("a stranger")
+	l.tx(put(chaincode.ErasureKey(e.Patient), record.ErasureState{
+		Signed: record.SignedErasure{Erasure: e, Key: public(stranger), Signature: signed(stranger, e.Digest("test"))}, Devices: []record.ID{l.devices[0].ID},
+	}), put(chaincode.PatientKey(e.Patient), record.Patient{ID: e.Patient, Erased: true}))
+	query := l.ask(members[0], hour0, hour0+24, 100)
+	ix := l.forged(t, 1, "neither one that this patient")
+	if ix.Erased(e.Patient) || len(ix.Erasures(0)) != 0 {
+		t.Error("members would delete what they hold of the patient")
+	}
+	if got := size(t, ix, query); got != 1 {
+		t.Errorf("%d patients, want 1: it counts as a revocation", got)
+	}
+	// One that the patient has signed names the patient's devices, whatever is recorded.
+	p := l.people[l.patients[1]]
+	e.Patient = l.patients[1]
+	l.tx(put(chaincode.ErasureKey(e.Patient), record.ErasureState{
+		Signed: record.SignedErasure{Erasure: e, Key: public(p.key), Signature: signed(p.key, e.Digest("test"))}, Devices: []record.ID{l.devices[0].ID},
+	}))
+	ix = l.forged(t, 1, "")
+	if all := ix.Erasures(0); len(all) != 1 || len(all[0].State.Devices) != 1 || all[0].State.Devices[0] != l.devices[1].ID {
+		t.Errorf("the erasure takes another patient's devices: %+v", all)
+	}
+}
+
+func TestAttackPatientsAndDevicesMadeUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		forge func(*ledger) (string, any, network.Write)
+		words string
+	}{
+		"a record without an enrolment": {func(l *ledger) (string, any, network.Write) {
+			id := l.id()
+			return "Registry:EnrolPatient", record.EnrolPatient{}, put(chaincode.PatientKey(id), record.Patient{ID: id})
+		}, "salt"},
+		"one voucher of two": {func(l *ledger) (string, any, network.Write) {
+			e, id := l.enrolment(l.id())
+			e.Vouchers = e.Vouchers[:1]
+			return "Registry:EnrolPatient", e, put(chaincode.PatientKey(id), record.Patient{ID: id})
+		}, "1 vouch for this patient"},
+		"the same voucher twice": {func(l *ledger) (string, any, network.Write) {
+			e, id := l.enrolment(l.id())
+			e.Vouchers[1] = e.Vouchers[0]
+			return "Registry:EnrolPatient", e, put(chaincode.PatientKey(id), record.Patient{ID: id})
+		}, "vouches twice"},
+		"a person once more": {func(l *ledger) (string, any, network.Write) {
+			e, id := l.enrolment(l.people[l.patients[0]].state.Person)
+			return "Registry:EnrolPatient", e, put(chaincode.PatientKey(id), record.Patient{ID: id})
+		}, "enrolled already"},
+		"under another name": {func(l *ledger) (string, any, network.Write) {
+			e, _ := l.enrolment(l.id())
+			return "Registry:EnrolPatient", e, put(chaincode.PatientKey(l.id()), record.Patient{})
+		}, "another patient"},
+		"a device without its patient's signature": {func(l *ledger) (string, any, network.Write) {
+			e, id := l.deviceOf(l.patients[0], keyOf("a stranger").D.Bytes(), nil)
+			return "Registry:EnrolDevice", e, put(chaincode.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
+		}, "not by a key that the patient signs with"},
+		"a device with another's seeds": {func(l *ledger) (string, any, network.Write) {
+			e, id := l.deviceOf(l.patients[0], nil, l.devices[1].Device.SeedHashes)
+			return "Registry:EnrolDevice", e, put(chaincode.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
+		}, "used before"},
+		"a device of nobody": {func(l *ledger) (string, any, network.Write) {
+			e, id := l.deviceOf(l.id(), nil, nil)
+			return "Registry:EnrolDevice", e, put(chaincode.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
+		}, "not enrolled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLedger()
+			l.ready(2)
+			function, document, w := c.forge(l)
+			l.call("Gateway", function, document, w)
+			ix := l.forged(t, 1, c.words)
+			if n := ix.Counts(); n.Patients != 2 || n.Devices != 2 {
+				t.Errorf("there are %d patients and %d devices", n.Patients, n.Devices)
+			}
+		})
+	}
+}
+
+// enrolment is a person's, vouched for as it should be.
+func (l *ledger) enrolment(person record.ID) (record.EnrolPatient, record.ID) {
+	key := l.key()
+	in := record.Inception{ConsentKeys: [][]byte{public(key)}, RecoveryHash: l.id(), Salt: l.id()}
+	id := in.PatientID("test")
+	e := record.EnrolPatient{Inception: in, Signature: signed(key, id), Voucher: record.Voucher{Patient: id, Person: person}}
+	for _, m := range members[:2] {
+		e.Vouchers = append(e.Vouchers, record.VoucherSignature{By: m, Signature: signed(keyOf(m), record.Digest(record.DomainVoucher, "test", e.Voucher))})
+	}
+	return e, id
+}
+
+// deviceOf is a patient's new device; stranger signs in the patient's place, unless nil.
+func (l *ledger) deviceOf(patient record.ID, stranger []byte, seeds []record.ID) (record.EnrolDevice, record.ID) {
+	key := l.key()
+	if seeds == nil {
+		seeds = []record.ID{l.id(), l.id(), l.id()}
+	}
+	d := record.Device{Key: public(key), Patient: patient, FirstHour: hour0, Metrics: []string{metric}, SeedBlob: l.id(), SeedHashes: seeds}
+	digest := record.Digest(record.DomainDevice, "test", d)
+	by := keyOf("a stranger")
+	if p := l.people[patient]; p != nil && stranger == nil {
+		by = p.key
+	}
+	return record.EnrolDevice{Device: d, DeviceSignature: signed(key, digest), PatientSignature: signed(by, digest)}, record.DeviceID("test", d.Key)
+}
+
+// What members do, they have submitted themselves.
+func TestAttackRecordsInTheNamesOfMembers(t *testing.T) {
+	someone := members[1]
+	for name, forge := range map[string]func(*ledger) network.Write{
+		"a tick": func(*ledger) network.Write {
+			return put(chaincode.TickKey(members[0]), record.Tick{Time: 1 << 38})
+		},
+		"an acknowledgement": func(l *ledger) network.Write {
+			return put(chaincode.AckKey(l.devices[0].ID, members[0]), chaincode.Acknowledged{})
+		},
+		"a piece key": func(l *ledger) network.Write { // the second member lacks the second piece
+			return put(chaincode.PieceKeyKey(0, 1), record.PieceKey{Piece: 1})
+		},
+		"a post about rows": func(l *ledger) network.Write {
+			b := l.batches[0]
+			return put(chaincode.AvailableKey(b.id, members[0]), record.SignedAvailable{
+				Post: record.AvailablePost{Batch: b.id, Count: len(b.pointers), Bitmap: []byte{255}}, Member: members[0], Signature: make([]byte, 64),
+			})
+		},
+		"a flag": func(l *ledger) network.Write {
+			f := record.DeviceFlag{Flag: record.FlagDevice{Device: l.devices[0].ID, Kind: record.FlagOutlier}, Member: members[0]}
+			return put(chaincode.DeviceFlagKey(f), f)
+		},
+		"a vote": func(l *ledger) network.Write {
+			return put(chaincode.DeviceVoteKey(l.devices[0].ID, members[0]), record.DeviceVote{})
+		},
+		"a cohort": func(l *ledger) network.Write {
+			return put(chaincode.CohortKey(l.queries[0].ID, 0, members[0]), record.CohortState{Post: record.PostCohort{Query: l.queries[0].ID}, Member: members[0]})
+		},
+		"a study": func(*ledger) network.Write {
+			return put(chaincode.StudyKey(members[0], "mine"), record.StudyState{Owner: members[0]})
+		},
+		"a query": func(l *ledger) network.Write {
+			q := l.queries[0]
+			q.ID = l.id().String()
+			return put(chaincode.QueryKey(q.ID), q)
+		},
+		"an end of an epoch": func(*ledger) network.Write {
+			return put(chaincode.EpochEndKey(0, members[0]), map[string]any{})
+		},
+		"an epoch": func(l *ledger) network.Write {
+			e := record.Epoch{Number: 1, Threshold: 1, Members: []record.Member{{MSP: someone, SignKey: public(keyOf(someone))}}}
+			vote := record.EpochVote{Member: someone, Signature: signed(keyOf(someone), e.Digest("test"))}
+			return put(chaincode.EpochKey(1), record.EpochState{Epoch: e, Votes: []record.EpochVote{vote}})
+		},
+		"an epoch's end": func(l *ledger) network.Write {
+			return put(chaincode.EpochKey(0), record.EpochState{Epoch: l.genesis.FirstEpoch(), Retired: 7})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLedger()
+			l.ready(2)
+			l.ask(members[0], hour0, hour0+24, 100)
+			l.cut()
+			ix := apply(t, l.blocks)
+			before := everythingBut(t, ix)
+			l.call(someone, "Something:Else", nil, forge(l))
+			ix = l.forged(t, 1, "")
+			if got := everythingBut(t, ix); got != before {
+				t.Errorf("it has changed the index:\n%s\nwas\n%s", got, before)
+			}
+		})
+	}
+}
+
+// everythingBut is a saved index without its height and refusals.
+func everythingBut(t *testing.T, ix *Index) string {
+	t.Helper()
+	c := *New()
+	c.reading = ix.reading
+	c.height, c.lastHash, c.txs, c.unprovenWrites, c.refusals = 0, record.ID{}, 0, 0, nil
+	var b bytes.Buffer
+	if err := c.Save(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestAttackQuarantineLiftedByOldVotes(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	l.quarantine(0, true)
+	l.quarantine(0, false)
+	l.cut()
+	var old []network.Tx // that lifted it
+	for _, tx := range l.blocks[len(l.blocks)-1].Txs {
+		if tx.Function == "Registry:VoteQuarantine" && strings.Contains(tx.Args[0], "\"lift\":true") {
+			old = append(old, tx)
+		}
+	}
+	l.quarantine(0, true)
+	if len(old) != 2 {
+		t.Fatalf("%d votes lifted it", len(old))
+	}
+	l.open = append(l.open, old...)
+	query := l.ask(members[0], hour0, hour0+24, 100)
+	if got := size(t, l.forged(t, 3, "before"), query); got != 1 {
+		t.Errorf("%d patients, want 1", got)
+	}
+}
+
+// A study's budget and its terms hold whatever is recorded of them.
+func TestAttackQueriesBeyondTheirStudy(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	s := record.Study{ID: "small", Purpose: purpose, Metrics: []string{metric}, From: hour0, Until: hour0 + 48, MinCohort: 2, Budget: 500}
+	l.call(members[0], "Study:Create", s, put(chaincode.StudyKey(members[0], s.ID), record.StudyState{Study: s, Owner: members[0]}))
+	wider := s
+	wider.Budget = 1 << 20
+	l.call(members[0], "Study:Create", wider, put(chaincode.StudyKey(members[0], s.ID), record.StudyState{Study: wider, Owner: members[0]}))
+	for i, c := range []struct {
+		ask record.Ask
+		ok  bool
+	}{
+		{record.Ask{Study: "small", Metric: metric, From: hour0, Until: hour0 + 24, Rho: 300}, true},
+		{record.Ask{Study: "small", Metric: metric, From: hour0, Until: hour0 + 24, Rho: 300}, false},
+		{record.Ask{Study: "small", Metric: metric, From: hour0, Until: hour0 + 24}, false},
+		{record.Ask{Study: "small", Metric: other, From: hour0, Until: hour0 + 24, Rho: 1}, false},
+		{record.Ask{Study: "small", Metric: metric, From: hour0, Until: hour0 + 49, Rho: 1}, false},
+		{record.Ask{Study: "none", Metric: metric, From: hour0, Until: hour0 + 24, Rho: 1}, false},
+		{record.Ask{Study: "small", Metric: metric, From: hour0, Until: hour0 + 24, Rho: 200}, true},
+	} {
+		id := l.id().String()
+		l.add(network.Tx{ID: id, Creator: network.Creator{MSP: members[0]}, Function: "Query:Ask", Writes: []network.Write{
+			put(chaincode.QueryKey(id), record.QueryState{ID: id, Ask: c.ask, Asker: members[0], Purpose: "TREAT", Asked: 1, Status: record.QueryAsked}),
+			put(chaincode.StudyKey(members[0], s.ID), record.StudyState{Study: s, Owner: members[0]}), // nothing was spent
+		}}, c.ask)
+		l.cut()
+		q, err := apply(t, l.blocks).Query(id)
+		if (err == nil) != c.ok {
+			t.Errorf("question %d: %v", i, err)
+		}
+		if err == nil && (q.Purpose != purpose || q.Asked != l.time()) {
+			t.Errorf("question %d is for %q at %d", i, q.Purpose, q.Asked)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package index
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"fmt"
+	"sync"
+
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// person is a patient with the keys that a test signs for them with.
+type person struct {
+	state         record.Patient
+	key, recovery *ecdsa.PrivateKey
+	revoked       []revoked
+}
+
+// revoked is a revocation: of a consent for somebody, or of everything.
+type revoked struct {
+	at      int64
+	grantee string
+}
+
+var (
+	keysMu    sync.Mutex
+	keysKnown = map[string]*ecdsa.PrivateKey{}
+)
+
+// keyOf is the same key for the same name, so that histories can be had again.
+func keyOf(name string) *ecdsa.PrivateKey {
+	keysMu.Lock()
+	defer keysMu.Unlock()
+	if k := keysKnown[name]; k != nil {
+		return k
+	}
+	scalar := record.SumID([]byte("a test's key of " + name))
+	k, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar[:])
+	if err != nil {
+		panic(err)
+	}
+	keysKnown[name] = k
+	return k
+}
+
+// key is a new key.
+func (l *ledger) key() *ecdsa.PrivateKey {
+	l.nextID++
+	return keyOf(fmt.Sprintf("number %d", l.nextID))
+}
+
+func public(k *ecdsa.PrivateKey) []byte { return record.PublicKeyBytes(&k.PublicKey) }
+
+func signed(k *ecdsa.PrivateKey, digest record.ID) []byte {
+	sig, err := record.Sign(k, digest)
+	if err != nil {
+		panic(err)
+	}
+	return sig
+}
