@@ -33,8 +33,9 @@ type batcher struct {
 	uploads chan entry
 	slots   chan struct{}
 	sending sync.WaitGroup
-	// discard deletes what an erased patient's device has uploaded.
-	discard func(context.Context, record.Pointer)
+	// discard deletes blobs of a device that the ledger has refused up to a block. It
+	// reports false when the gateway ends before.
+	discard func(ctx context.Context, device record.ID, refused []record.ID, block uint64) bool
 }
 
 // anchoring is one upload under way.
@@ -138,7 +139,7 @@ func (b *batcher) anchor(ctx context.Context, batch []waiting) {
 			return
 		}
 		if !passing(err) {
-			b.refuse(batch, asFault(err))
+			b.refuse(ctx, batch, asFault(err))
 			return
 		}
 		if code == fault.Unavailable {
@@ -178,7 +179,7 @@ func (b *batcher) deliver(ctx context.Context, batch []waiting, res network.Resu
 		err = fault.New(fault.Internal, "the ledger answered for %d of %d pointers", len(r.Items), len(batch))
 	}
 	if err != nil {
-		b.refuse(batch, asFault(err))
+		b.refuse(ctx, batch, asFault(err))
 		return
 	}
 	for i, w := range batch {
@@ -189,27 +190,24 @@ func (b *batcher) deliver(ctx context.Context, batch []waiting, res network.Resu
 		if item.Outcome == record.Anchored {
 			item.Batch = r.Batch.String()
 		}
-		if item.Code == string(fault.Forbidden) { // before the journal forgets the upload
-			b.discard(ctx, w.signed.Pointer)
-		}
-		b.put(w, item, func(out *apiv1.Operation) { out.TxId, out.Block = res.TxID, res.Block })
+		b.put(ctx, w, item, func(out *apiv1.Operation) { out.TxId, out.Block = res.TxID, res.Block })
 	}
 }
 
 // refuse ends pointers whose transaction failed; their uploads fail with it and
 // may be posted again.
-func (b *batcher) refuse(batch []waiting, f *fault.Error) {
+func (b *batcher) refuse(ctx context.Context, batch []waiting, f *fault.Error) {
 	b.log.Warn("a batch was refused", "pointers", len(batch), "code", string(f.Code))
 	for _, w := range batch {
 		item := &apiv1.AnchorItem{Outcome: record.Refused, Code: string(f.Code), Detail: f.Detail}
-		b.put(w, item, func(out *apiv1.Operation) {
+		b.put(ctx, w, item, func(out *apiv1.Operation) {
 			out.Error = &apiv1.Failure{Code: string(f.Code), Detail: f.Detail}
 		})
 	}
 }
 
 // put stores one outcome and ends the upload with its last one.
-func (b *batcher) put(w waiting, item *apiv1.AnchorItem, note func(*apiv1.Operation)) {
+func (b *batcher) put(ctx context.Context, w waiting, item *apiv1.AnchorItem, note func(*apiv1.Operation)) {
 	up := w.upload
 	up.mu.Lock()
 	up.outcome.Items[w.place] = item
@@ -218,6 +216,23 @@ func (b *batcher) put(w waiting, item *apiv1.AnchorItem, note func(*apiv1.Operat
 	done := up.left == 0
 	up.mu.Unlock()
 	if done {
-		b.ops.finish(up.id, up.outcome)
+		b.end(ctx, w)
 	}
+}
+
+// end finishes an upload. Blobs that were refused go before the journal forgets it,
+// and in nobody's way.
+func (b *batcher) end(ctx context.Context, last waiting) {
+	up := last.upload
+	refused := refusedBlobs(up.request.GetAnchor().GetPointers(), up.outcome.Items)
+	if len(refused) == 0 {
+		b.ops.finish(up.id, up.outcome)
+		return
+	}
+	b.ops.letGo(up.id)
+	b.sending.Go(func() {
+		if b.discard(ctx, last.signed.Pointer.Device, refused, up.outcome.Block) {
+			b.ops.finish(up.id, up.outcome)
+		}
+	})
 }

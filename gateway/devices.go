@@ -2,11 +2,7 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
@@ -143,91 +139,6 @@ func (s devicesService) Retire(ctx context.Context, r *apiv1.RetireRequest) (*ap
 
 func signedByAny(keys [][]byte, digest record.ID, sig []byte) bool {
 	return slices.ContainsFunc(keys, func(key []byte) bool { return record.Verify(key, digest, sig) == nil })
-}
-
-// Upload implements apiv1.DevicesServer: blobs are durable before the operation
-// is accepted, and so before any pointer to them is anchored.
-func (s devicesService) Upload(ctx context.Context, r *apiv1.UploadRequest) (*apiv1.Operation, error) {
-	if err := requireParty(callerOf(ctx), api.PartyDevice, r.Device); err != nil {
-		return nil, err
-	}
-	named, err := checkPointers(r.Device, r.Upload.Pointers)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.g.storeBlobs(ctx, r.Upload.Blobs, named); err != nil {
-		return nil, err
-	}
-	return s.g.begin(ctx, kindUpload, r.Device, &apiv1.StoredRequest{Document: &apiv1.StoredRequest_Anchor{
-		Anchor: &apiv1.AnchorRequest{Pointers: r.Upload.Pointers},
-	}}, proven(callerOf(ctx).party.String()))
-}
-
-// checkPointers returns the blobs that rows name, with the first pointer that
-// does.
-func checkPointers(device string, pointers []*apiv1.SignedPointer) (map[string]int, error) {
-	noBlob := record.ID{}.String()
-	named, seen := map[string]int{}, map[string]bool{}
-	for i, sp := range pointers {
-		p := sp.Pointer
-		if p.Device != device {
-			return nil, fault.New(fault.Forbidden, "pointer %d is of device %s, not of the one that uploads", i, p.Device)
-		}
-		place := fmt.Sprintf("%s/%d/%d", p.Kind, p.Index, p.Correction)
-		if seen[place] {
-			return nil, fault.New(fault.Invalid, "pointer %d repeats %s %d of this upload", i, p.Kind, p.Index)
-		}
-		seen[place] = true
-		if (p.Kind == record.KindDay) != (p.Blob == noBlob) {
-			return nil, fault.New(fault.Invalid, "pointer %d: a row names its blob, a day has a zero one", i)
-		}
-		if _, known := named[p.Blob]; !known && p.Blob != noBlob {
-			named[p.Blob] = i
-		}
-	}
-	return named, nil
-}
-
-// storeBlobs stores what was sent and insists that every blob named is stored
-// then, and that nothing else was sent.
-func (g *Gateway) storeBlobs(ctx context.Context, blobs [][]byte, named map[string]int) error {
-	sent := make(map[record.ID][]byte, len(blobs))
-	for i, data := range blobs {
-		id := record.SumID(data)
-		if _, ok := named[id.String()]; !ok {
-			return fault.New(fault.Invalid, "blob %d has SHA-256 %s, which no pointer of this upload names", i, id)
-		}
-		sent[id] = data
-	}
-	var missing []string
-	for name, i := range named {
-		id, err := record.ParseID(name)
-		if err != nil {
-			return fault.New(fault.Invalid, "pointer %d: %w", i, err)
-		}
-		if sent[id] != nil {
-			continue
-		}
-		stored, err := g.blobs.Has(ctx, id)
-		if err != nil {
-			return g.storeFault(err)
-		}
-		if !stored {
-			missing = append(missing, fmt.Sprintf("blob %s of pointer %d", id, i))
-		}
-	}
-	if missing != nil {
-		return fault.New(fault.Invalid, "neither in this upload nor stored: %s; send the blob along", strings.Join(missing[:min(len(missing), 3)], ", "))
-	}
-	eg, ctx := errgroup.WithContext(ctx)
-	eg.SetLimit(4)
-	for id, data := range sent {
-		eg.Go(func() error { return g.blobs.PutNamed(ctx, id, data) })
-	}
-	if err := eg.Wait(); err != nil {
-		return g.storeFault(err)
-	}
-	return nil
 }
 
 // ListReceipts implements apiv1.DevicesServer.

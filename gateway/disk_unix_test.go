@@ -54,7 +54,7 @@ func TestAFullDiskEndsTheGatewayAndLosesNothingAccepted(t *testing.T) {
 	for n := range 4 {
 		callers.Go(func() {
 			for h := int64(startHour + 100*n); h < int64(startHour+100*(n+1)); h += 5 {
-				data, pointers := d.wellFormed(h, h+5)
+				data, pointers := d.rows(h, h+5)
 				op, err := c.Upload(ctx, d.id, [][]byte{data}, pointers)
 				if err != nil {
 					// The same once more: it must not wait for what never comes.

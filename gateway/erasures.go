@@ -200,39 +200,3 @@ func (g *Gateway) eraseBlobs(ctx context.Context, patient record.ID) error {
 	}
 	return nil
 }
-
-// discardRows deletes the blobs of an upload that the ledger refused because its
-// patient is erased: no pointer will lead to them. Other refusals, such as of a device
-// in quarantine, are not final, and the blob may hold rows that were anchored before.
-func (g *Gateway) discardRows(ctx context.Context, p record.Pointer) {
-	if p.Kind != record.KindRow {
-		return
-	}
-	d, err := g.device(ctx, p.Device)
-	if err != nil {
-		g.log.Error("it is not known whether a refused blob has to go", "blob", p.Blob.Short(), "error", err)
-		return
-	}
-	g.discard(ctx, d.Device.Patient, index.Blob{ID: p.Blob, Device: p.Device})
-}
-
-// discardSeeds does the same for a device that was not enrolled.
-func (g *Gateway) discardSeeds(ctx context.Context, d *apiv1.EnrolDevice) {
-	var e record.EnrolDevice
-	if d == nil || api.FromMessage(d, &e) != nil {
-		return
-	}
-	id := record.DeviceID(g.genesis.Network, e.Device.Key)
-	g.discard(ctx, e.Device.Patient, index.Blob{ID: e.Device.SeedBlob, Device: id})
-}
-
-// discard deletes a device's blob if its patient is erased.
-func (g *Gateway) discard(ctx context.Context, patient record.ID, b index.Blob) {
-	p, err := g.patient(ctx, patient)
-	if err == nil && p.Erased && g.owns(ctx, b) {
-		err = g.blobs.Delete(ctx, b.ID)
-	}
-	if err != nil {
-		g.log.Error("a refused blob could not be deleted", "blob", b.ID.Short(), "error", err)
-	}
-}

@@ -27,8 +27,8 @@ func (p *patient) bridge() *device {
 	return d
 }
 
-// wellFormed are rows of the device for hours [from, until) in one blob.
-func (d *device) wellFormed(from, until int64) ([]byte, []record.SignedPointer) {
+// rows are signed pointers for hours [from, until), and the one blob they name.
+func (d *device) rows(from, until int64) ([]byte, []record.SignedPointer) {
 	d.w.Helper()
 	var rows []record.BlobRow
 	for h := from; h < until; h++ {
@@ -80,11 +80,11 @@ func TestAnErasureAndItsReceipt(t *testing.T) {
 	signed := p.consent()
 	w.done(w.as("", nil).PutConsent(ctx, signed))
 	w.advance(10 * 3600)
-	data, pointers := d.wellFormed(startHour, startHour+3)
+	data, pointers := d.rows(startHour, startHour+3)
 	garbage, more := d.rows(startHour+3, startHour+4)
 	w.upload(d, data, pointers)
 	w.upload(d, garbage, more)
-	kept, theirs := other.wellFormed(startHour, startHour+3)
+	kept, theirs := other.rows(startHour, startHour+3)
 	w.upload(other, kept, theirs)
 	w.indexed()
 
@@ -139,7 +139,7 @@ func TestAGatewayThatWasDownStillErases(t *testing.T) {
 	p := w.enrolled()
 	d := p.bridge()
 	w.advance(10 * 3600)
-	data, pointers := d.wellFormed(startHour, startHour+2)
+	data, pointers := d.rows(startHour, startHour+2)
 	w.upload(d, data, pointers)
 	w.stop()
 	w.submit(hospitalB, "Registry:Erase", p.erasure())
@@ -172,7 +172,7 @@ func TestAttackErasureTakesAnothersBlobs(t *testing.T) {
 	victim, p := w.device(), w.enrolled()
 	thief := p.bridge()
 	w.advance(10 * 3600)
-	data, pointers := victim.wellFormed(startHour, startHour+2)
+	data, pointers := victim.rows(startHour, startHour+2)
 	w.upload(victim, data, pointers)
 	var named []record.SignedPointer
 	for i, blob := range [][]byte{data, victim.seeds} {
@@ -180,7 +180,13 @@ func TestAttackErasureTakesAnothersBlobs(t *testing.T) {
 			Device: thief.id, Kind: record.KindRow, Index: startHour + int64(i), Blob: record.SumID(blob), Commitment: record.RandomID(),
 		}))
 	}
-	w.done(thief.client().Upload(context.Background(), thief.id, nil, named))
+	for i := range named { // at this gateway
+		_, err := thief.client().Upload(context.Background(), thief.id, nil, named[i:i+1])
+		if err == nil || fault.Codes[fault.Of(err)].Retry {
+			t.Errorf("a device named another's blob as its rows: %v", err)
+		}
+	}
+	w.submit(association, "Pointer:Anchor", record.Anchor{Pointers: named}) // at another
 	w.done(w.as("", nil).Erase(context.Background(), p.erasure()))
 	w.eventually("the thief's seeds are deleted", func() bool { return !w.stored(record.SumID(thief.seeds)) })
 	w.indexed()
@@ -201,7 +207,7 @@ func TestAttackUploadAfterTheErasure(t *testing.T) {
 	d := p.bridge()
 	w.advance(10 * 3600)
 	w.submit(hospitalA, "Registry:Erase", p.erasure())
-	data, pointers := d.wellFormed(startHour, startHour+1)
+	data, pointers := d.rows(startHour, startHour+1)
 	op := w.upload(d, data, pointers)
 	if len(op.Items) != 1 || op.Items[0].Outcome != record.Refused || op.Items[0].Code != string(fault.Forbidden) {
 		t.Errorf("uploaded after the erasure: %+v", op.Items)
@@ -228,17 +234,16 @@ func TestAttackQuarantineTakesAnchoredRows(t *testing.T) {
 	w := newWorld(t)
 	d := w.enrolled().bridge()
 	w.advance(10 * 3600)
-	data, pointers := d.wellFormed(startHour, startHour+2)
+	data, pointers := d.rows(startHour, startHour+2)
 	if op := w.upload(d, data, pointers[:1]); op.Items[0].Outcome != record.Anchored {
 		t.Fatalf("before the quarantine: %+v", op.Items)
 	}
 	for _, msp := range []string{hospitalA, hospitalB} {
 		w.submit(msp, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.id, Reason: "far off"})
 	}
-	op := w.upload(d, data, pointers[1:])
-	if op.Items[0].Outcome != record.Refused || op.Items[0].Code != string(fault.Forbidden) {
-		t.Fatalf("in quarantine: %+v", op.Items)
-	}
+	w.indexed()
+	_, err := d.client().Upload(context.Background(), d.id, [][]byte{data}, pointers[1:])
+	wantFault(t, fault.Forbidden, err)
 	if !w.stored(record.SumID(data)) {
 		t.Error("the blob of an anchored row is gone")
 	}

@@ -75,6 +75,7 @@ type Gateway struct {
 	ops      *operations
 	anchors  *batcher
 	patience patience
+	quota    quota
 	rest     *rest
 	handler  http.Handler
 	bounds   *bounds

@@ -40,6 +40,8 @@ type operations struct {
 	open    map[record.ID]*operation
 	total   usage
 	parties map[string]usage
+	named   map[record.ID]int  // how many open operations, or those about to be, name a blob
+	going   map[record.ID]bool // blobs that are being deleted
 }
 
 // usage is what of the bounds is used.
@@ -58,11 +60,13 @@ type operation struct {
 	stored  chan struct{} // closed once the journal holds it, or refused it
 	changed chan struct{} // closed once it is done
 	err     error         // why the journal refused it; read after stored
+	let     bool          // it names its blobs no longer
 }
 
 func newOperations(j *journal, now func() time.Time, log *slog.Logger) *operations {
 	return &operations{
 		journal: j, now: now, log: log, open: map[record.ID]*operation{}, parties: map[string]usage{},
+		named: map[record.ID]int{}, going: map[record.ID]bool{},
 		urgent: newLanes(), queue: newLanes(),
 	}
 }
@@ -189,6 +193,70 @@ func (o *operations) add(op *operation) {
 	o.open[op.id] = op
 	o.total = o.total.plus(op.usage())
 	o.parties[op.party()] = o.parties[op.party()].plus(op.usage())
+	for _, id := range blobsNamed(op.request) {
+		o.named[id]++
+	}
+}
+
+// hold keeps blobs from being deleted until the function that it returns is called.
+func (o *operations) hold(blobs []record.ID) (func(), error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, id := range blobs {
+		if o.going[id] {
+			return nil, fault.New(fault.Unavailable, "blob %s was refused before and is being deleted; try again", id.Short())
+		}
+	}
+	for _, id := range blobs {
+		o.named[id]++
+	}
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.unname(blobs)
+	}, nil
+}
+
+// unname is called with mu held.
+func (o *operations) unname(blobs []record.ID) {
+	for _, id := range blobs {
+		if o.named[id]--; o.named[id] <= 0 {
+			delete(o.named, id)
+		}
+	}
+}
+
+// letGo says that an operation, which has come to its end, names its blobs no longer.
+func (o *operations) letGo(id record.ID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if op := o.open[id]; op != nil {
+		o.letGoOf(op)
+	}
+}
+
+// letGoOf is called with mu held.
+func (o *operations) letGoOf(op *operation) {
+	if !op.let {
+		op.let = true
+		o.unname(blobsNamed(op.request))
+	}
+}
+
+// remove reports whether no operation names a blob, and none can then until the
+// function that it returns is called.
+func (o *operations) remove(blob record.ID) (func(), bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.named[blob] > 0 || o.going[blob] {
+		return nil, false
+	}
+	o.going[blob] = true
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		delete(o.going, blob)
+	}, true
 }
 
 // settled says that running the operation again could change nothing. A pointer
@@ -275,6 +343,7 @@ func (o *operations) drop(op *operation) {
 	} else {
 		delete(o.parties, op.party())
 	}
+	o.letGoOf(op)
 	close(op.changed)
 }
 

@@ -146,7 +146,7 @@ func TestAttackOperationsThatTheLedgerDoesNotTake(t *testing.T) {
 		t.Errorf("a revocation took %s, alone %s", took, alone)
 	}
 	w.restart()
-	data, pointers := device.wellFormed(startHour, startHour+2)
+	data, pointers := device.rows(startHour, startHour+2)
 	w.upload(device, data, pointers)
 	// The ledger goes on, so these are given up, and say so.
 	for i := int64(0); ; i++ {
@@ -267,7 +267,7 @@ func TestAttackTenThousandHostileDocuments(t *testing.T) {
 		})
 	}
 	for h := int64(startHour); h < startHour+20; h++ {
-		data, pointers := d.wellFormed(h, h+1)
+		data, pointers := d.rows(h, h+1)
 		w.upload(d, data, pointers)
 	}
 	all.Wait()
@@ -275,7 +275,7 @@ func TestAttackTenThousandHostileDocuments(t *testing.T) {
 		t.Errorf("a revocation took %s", took)
 	}
 	w.restart()
-	data, pointers := d.wellFormed(startHour+20, startHour+40)
+	data, pointers := d.rows(startHour+20, startHour+40)
 	w.upload(d, data, pointers)
 	w.gw.ops.mu.Lock()
 	open := len(w.gw.ops.open)

@@ -110,6 +110,7 @@ func (g *Gateway) run(ctx context.Context, e entry) {
 		err = e.givenUp(err)
 	}
 	if fault.Of(err) == fault.Forbidden { // before the journal forgets the request
+		g.ops.letGo(e.id)
 		g.discardSeeds(ctx, e.request.GetDevice())
 	}
 	g.ops.finish(e.id, failed(e.state, err))

@@ -327,19 +327,6 @@ func (w *world) device() *device {
 	return d
 }
 
-// rows are signed pointers for hours [from, until), and the one blob they name.
-func (d *device) rows(from, until int64) ([]byte, []record.SignedPointer) {
-	d.w.Helper()
-	data := random(512)
-	var out []record.SignedPointer
-	for h := from; h < until; h++ {
-		out = append(out, d.pointer(record.Pointer{
-			Device: d.id, Kind: record.KindRow, Index: h, Blob: record.SumID(data), Commitment: record.RandomID(),
-		}))
-	}
-	return data, out
-}
-
 func (d *device) pointer(p record.Pointer) record.SignedPointer {
 	d.w.Helper()
 	return record.SignedPointer{Pointer: p, Signature: sign(d.w, d.key, p.Digest(d.w.genesis.Network))}

@@ -1,0 +1,158 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// refusesUpload insists that an upload is refused, for good, and leaves nothing behind.
+func (w *world) refusesUpload(what string, code fault.Code, d *device, data []byte, pointers []record.SignedPointer) {
+	w.Helper()
+	op, err := d.client().Upload(context.Background(), d.id, [][]byte{data}, pointers)
+	if err == nil || fault.Of(err) != code {
+		w.Errorf("%s: %+v, %v, want %s", what, op, err, code)
+	}
+	if w.stored(record.SumID(data)) {
+		w.Errorf("%s: the blob was stored", what)
+	}
+}
+
+func TestAttackUploadsOfDevicesThatCountForNothing(t *testing.T) {
+	w := newWorld(t)
+	lost, suspect := w.device(), w.device()
+	w.advance(10 * 3600)
+	retire := record.RetireDevice{Device: lost.id, Lost: true}
+	w.submit(association, "Registry:RetireDevice", record.SignedRetirement{
+		Retire: retire, Signature: sign(t, lost.key, record.Digest(record.DomainRetire, w.genesis.Network, retire)),
+	})
+	for _, msp := range []string{hospitalA, hospitalB} {
+		w.submit(msp, "Registry:VoteQuarantine", record.VoteQuarantine{Device: suspect.id, Reason: "far off"})
+	}
+	w.indexed()
+	for h := int64(startHour); h < startHour+3; h++ {
+		data, pointers := lost.rows(h, h+1)
+		w.refusesUpload("a lost device", fault.Expired, lost, data, pointers)
+		data, pointers = suspect.rows(h, h+1)
+		w.refusesUpload("a device in quarantine", fault.Forbidden, suspect, data, pointers)
+	}
+}
+
+func TestAttackJunkInTheStore(t *testing.T) {
+	w := newWorld(t)
+	d, other := w.device(), w.device()
+	w.advance(10 * 3600)
+	naming := func(data []byte, commitment record.ID) []record.SignedPointer {
+		return []record.SignedPointer{d.pointer(record.Pointer{
+			Device: d.id, Kind: record.KindRow, Index: startHour, Blob: record.SumID(data), Commitment: commitment,
+		})}
+	}
+	junk := random(4096)
+	w.refusesUpload("what is no rows", fault.Invalid, d, junk, naming(junk, record.RandomID()))
+
+	data, pointers := d.rows(startHour, startHour+2)
+	unsigned := append([]record.SignedPointer{}, pointers...)
+	unsigned[1].Signature = random(64)
+	w.refusesUpload("a pointer that the device did not sign", fault.BadSignature, d, data, unsigned)
+	w.refusesUpload("another row than the pointer commits to", fault.Invalid, d, data, naming(data, record.RandomID()))
+	elsewhere := []record.SignedPointer{d.pointer(record.Pointer{
+		Device: d.id, Kind: record.KindRow, Index: startHour + 7, Blob: record.SumID(data), Commitment: pointers[0].Pointer.Commitment,
+	})}
+	w.refusesUpload("an hour that the blob has not", fault.Invalid, d, data, elsewhere)
+
+	data, pointers = other.rows(startHour, startHour+1)
+	w.refusesUpload("rows of another device", fault.Forbidden, d, data, naming(data, pointers[0].Pointer.Commitment))
+}
+
+// TestRefusedBlobsGoUnlessAnythingAnchoredNamesThem, also when two uploads name them
+// at once.
+func TestRefusedBlobsGoUnlessAnythingAnchoredNamesThem(t *testing.T) {
+	w := newWorld(t)
+	d := w.device()
+	w.advance(10 * 3600)
+	kept, pointers := d.rows(startHour, startHour+2)
+	w.upload(d, kept, pointers[:1])
+	first, firstPointers := d.rows(startHour+1, startHour+2)
+	w.upload(d, first, firstPointers)
+
+	op := w.upload(d, kept, pointers[1:])
+	if op.Items[0].Code != string(fault.Conflict) || !w.stored(record.SumID(kept)) {
+		t.Errorf("the blob of an anchored row: %+v, stored %v", op.Items, w.stored(record.SumID(kept)))
+	}
+	junk, second := d.rows(startHour, startHour+2)
+	var both sync.WaitGroup
+	for i := range second {
+		both.Go(func() {
+			if op := w.upload(d, junk, second[i:i+1]); op.Items[0].Code != string(fault.Conflict) {
+				t.Errorf("a second row for an hour: %+v", op.Items)
+			}
+		})
+	}
+	both.Wait()
+	if w.stored(record.SumID(junk)) {
+		t.Error("a refused blob stays")
+	}
+	early, soon := d.rows(startHour+20, startHour+21)
+	if op := w.upload(d, early, soon); op.Items[0].Code != string(fault.TooEarly) || !w.stored(record.SumID(early)) {
+		t.Errorf("a blob that will be anchored: %+v, stored %v", op.Items, w.stored(record.SumID(early)))
+	}
+}
+
+// TestABlobIsNotDeletedFromUnderAnUpload: while one names it, a refusal of another
+// leaves it, and none names what is being deleted.
+func TestABlobIsNotDeletedFromUnderAnUpload(t *testing.T) {
+	w := newWorld(t)
+	id := record.RandomID()
+	release, err := w.gw.ops.hold([]record.ID{id})
+	w.ok(err)
+	if _, free := w.gw.ops.remove(id); free {
+		t.Error("a blob that an upload names may be deleted")
+	}
+	release()
+	done, free := w.gw.ops.remove(id)
+	if !free {
+		t.Fatal("a blob that nobody names may not be deleted")
+	}
+	_, err = w.gw.ops.hold([]record.ID{id})
+	wantFault(t, fault.Unavailable, err)
+	done()
+	release, err = w.gw.ops.hold([]record.ID{id})
+	w.ok(err)
+	release()
+	if len(w.gw.ops.named)+len(w.gw.ops.going) != 0 {
+		t.Errorf("left: %v, %v", w.gw.ops.named, w.gw.ops.going)
+	}
+}
+
+func TestADeviceStoresSoMuchADay(t *testing.T) {
+	var q quota
+	now := time.Unix(start, 0)
+	d, other := record.RandomID(), record.RandomID()
+	for range 8 {
+		if err := q.take(d, maxStoredDaily/8, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := q.take(d, 1, now.Add(time.Hour))
+	wantFault(t, fault.Unavailable, err)
+	if err := q.take(other, 1, now); err != nil {
+		t.Error(err)
+	}
+	if err := q.take(d, 1, now.Add(24*time.Hour)); err != nil {
+		t.Error(err)
+	}
+	w := newWorld(t)
+	bridge := w.device()
+	w.advance(10 * 3600)
+	w.gw.quota.take(bridge.id, maxStoredDaily-10, time.Now())
+	data, pointers := bridge.rows(startHour, startHour+1)
+	_, err = bridge.client().Upload(context.Background(), bridge.id, [][]byte{data}, pointers)
+	wantFault(t, fault.Unavailable, err)
+	if w.stored(record.SumID(data)) {
+		t.Error("a blob over the bound was stored")
+	}
+}
