@@ -64,7 +64,7 @@ func (b *bounds) readBody(w http.ResponseWriter, r *http.Request, c route) ([]by
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &incoming{budget: b.reading, most: c.maxBody + 1, slowest: slowest{http.NewResponseController(w), time.Now()}}
+	in := &incoming{budget: b.reading, most: c.maxBody + 1, slowest: slowest{http.NewResponseController(w), time.Now().Add(b.grace)}}
 	if r.ContentLength >= 0 {
 		in.most = r.ContentLength + 1 // one more, to see the end
 	}
@@ -153,11 +153,11 @@ func acquire(ctx context.Context, from *semaphore.Weighted, n int64) error {
 // slowest moves the deadline of a connection along with what has come.
 type slowest struct {
 	control *http.ResponseController
-	since   time.Time
+	grace   time.Time // from then on it counts how much has come
 }
 
 func (s slowest) until(came int) error {
-	return s.deadline(s.since.Add(bodyGrace + time.Duration(came)*time.Second/bodyRate))
+	return s.deadline(s.grace.Add(time.Duration(came) * time.Second / bodyRate))
 }
 
 // done gives the answer its whole time, however long the body took.

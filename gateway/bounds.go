@@ -46,6 +46,8 @@ type bounds struct {
 	pace, asks              *limiters
 	allStreams              *semaphore.Weighted
 	reading, working        *semaphore.Weighted
+	conns                   *conns
+	grace                   time.Duration // bodyGrace
 }
 
 func newBounds() *bounds {
@@ -54,6 +56,7 @@ func newBounds() *bounds {
 		pace: newLimiters(callsEach, callsBurst), asks: newLimiters(asksEach, asksBurst),
 		allStreams: semaphore.NewWeighted(maxStreams),
 		reading:    semaphore.NewWeighted(maxReading), working: semaphore.NewWeighted(maxWorking),
+		conns: newConns(maxConns, connsEach), grace: bodyGrace,
 	}
 }
 

@@ -212,7 +212,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		Handler: g.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:  slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-		ConnState: newConns(maxConns, connsEach).state,
+		ConnState: g.bounds.conns.state,
 	}
 	srv.RegisterOnShutdown(func() { g.drainOnce.Do(func() { close(g.drain) }) })
 	done := make(chan error, 1)
