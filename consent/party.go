@@ -1,6 +1,8 @@
 package consent
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
@@ -19,8 +21,8 @@ const (
 
 // CheckRelyingParties checks the relying parties of a genesis: each has a domain
 // as its id and at least one origin on that domain or below it, written as
-// browsers write origins. Origins are https; http is for localhost only, which
-// never leaves the machine. That an id is not a public suffix such as "co.uk" is
+// browsers write origins, or an Android app as its platform writes it. Origins of pages
+// are https; http is for localhost only, which never leaves the machine. That an id is not a public suffix such as "co.uk" is
 // not checked: browsers refuse to sign for those.
 func CheckRelyingParties(parties []record.RelyingParty) error {
 	if len(parties) > maxParties {
@@ -57,6 +59,9 @@ func checkRelyingParty(p record.RelyingParty) error {
 // checkOrigin checks the ASCII serialisation of an origin (RFC 6454, section
 // 6.2) as browsers write it: no default port, no path.
 func checkOrigin(origin, party string) error {
+	if hash, isApp := strings.CutPrefix(origin, appOrigin); isApp {
+		return checkApp(hash)
+	}
 	scheme, rest, ok := strings.Cut(origin, "://")
 	if !ok || scheme != "https" && scheme != "http" {
 		return errors.New("it does not begin with https://")
@@ -78,6 +83,19 @@ func checkOrigin(origin, party string) error {
 		return errors.New("its host is not on the relying party's domain")
 	case scheme == "http" && !isLocal(host):
 		return errors.New("http is for localhost only")
+	}
+	return nil
+}
+
+// appOrigin begins the origin that Android gives an app which asks for a signature; the
+// SHA-256 of the certificate that the app is signed with follows, in base64url. That
+// the app belongs to the relying party the platform checks, by the domain's asset links.
+const appOrigin = "android:apk-key-hash:"
+
+func checkApp(hash string) error {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(hash)
+	if err != nil || len(b) != sha256.Size || strings.ContainsAny(hash, "\r\n") {
+		return errors.New("the SHA-256 of the app's certificate does not follow in base64url without padding")
 	}
 	return nil
 }

@@ -368,7 +368,7 @@ func TestRelyingPartiesAreCheckedWhenANetworkIsMade(t *testing.T) {
 	}
 	for _, good := range [][]record.RelyingParty{
 		nil, parties(), rp("localhost", "http://localhost", "http://localhost:8080", "https://localhost:8443"),
-		rp("localhost", "http://portal.localhost:1"), rp("xn--bcher-kva.example", "https://a.b.xn--bcher-kva.example"),
+		rp("localhost", "http://portal.localhost:1"), rp("example.org", portal, "android:apk-key-hash:RGBUe807tmxkP4i8i12naSdqLbEYDUAGemX4iqa5uXs"), rp("xn--bcher-kva.example", "https://a.b.xn--bcher-kva.example"),
 	} {
 		if err := CheckRelyingParties(good); err != nil {
 			t.Errorf("%v: %v", good, err)
@@ -379,7 +379,12 @@ func TestRelyingPartiesAreCheckedWhenANetworkIsMade(t *testing.T) {
 		"plain http":               rp(id, "http://example.org"),
 		"http that ends so":        rp("a.notlocalhost", "http://a.notlocalhost"),
 		"another scheme":           rp(id, "ftp://example.org"),
-		"an app":                   rp(id, "android:apk-key-hash:x"),
+		"an app of a short hash":   rp(id, "android:apk-key-hash:x"),
+		"an app of a padded hash":  rp(id, "android:apk-key-hash:RGBUe807tmxkP4i8i12naSdqLbEYDUAGemX4iqa5uXs="),
+		"an app of spare bits":     rp(id, "android:apk-key-hash:RGBUe807tmxkP4i8i12naSdqLbEYDUAGemX4iqa5uXt"),
+		"an app in base64":         rp(id, "android:apk-key-hash:RGBUe807tmxkP4i8i12naSdqLbEYDUAGemX4iqa5u+s"),
+		"an app in two lines":      rp(id, "android:apk-key-hash:RGBUe807tmxkP4i8i12naSdqLbEYDUAGemX4iqa5u\nXs"),
+		"an app of no platform":    rp(id, "ios:bundle-id:org.example"),
 		"no scheme":                rp(id, "example.org"),
 		"a path":                   rp(id, "https://example.org/"),
 		"a query":                  rp(id, "https://example.org?x"),

@@ -263,12 +263,17 @@ func mostItems(d protoreflect.MessageDescriptor) int {
 			within = mostItems(f.Message())
 		}
 		if f.IsList() {
-			rules, _ := proto.GetExtension(f.Options(), validate.E_Field).(*validate.FieldRules)
-			within = int(rules.GetRepeated().GetMaxItems()) * (1 + within)
+			within = maxItems(f) * (1 + within)
 		}
 		most += within
 	}
 	return most
+}
+
+// maxItems is the rule of a list, or 0.
+func maxItems(f protoreflect.FieldDescriptor) int {
+	rules, _ := proto.GetExtension(f.Options(), validate.E_Field).(*validate.FieldRules)
+	return int(rules.GetRepeated().GetMaxItems())
 }
 
 // wholeBody is a body that the front has read.

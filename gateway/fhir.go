@@ -50,18 +50,15 @@ func (g *Gateway) serveFHIR(w http.ResponseWriter, r *http.Request) {
 }
 
 func (g *Gateway) fhirResource(r *http.Request) ([]byte, error) {
-	if err := checkFHIRQuery(r); err != nil {
-		return nil, err
-	}
 	if r.URL.Path == "/fhir/metadata" {
 		return g.capabilities()
 	}
 	return g.fhirConsent(r.Context(), path.Base(r.URL.Path))
 }
 
-// checkFHIRQuery insists that what is asked for is what there is: a whole resource in
+// checkFHIRFormat insists that what is asked for is what there is: a whole resource in
 // JSON. _format counts before Accept, and its plus may stand for itself.
-func checkFHIRQuery(r *http.Request) error {
+func checkFHIRFormat(r *http.Request) error {
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return fault.New(fault.Invalid, "the query string cannot be read")

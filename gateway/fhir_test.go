@@ -140,3 +140,81 @@ func TestEveryCodeHasAnIssueType(t *testing.T) {
 		}
 	}
 }
+
+func TestFHIRFormatsAreAskedForAsClientsDo(t *testing.T) {
+	w := newWorld(t)
+	for query, ok := range map[string]bool{
+		"_format=json":                                             true,
+		"_format=text/json":                                        true,
+		"_format=application/json":                                 true,
+		"_format=application/fhir%2Bjson":                          true,
+		"_format=application/fhir+json":                            true,
+		"_format=application/fhir+json;fhirVersion=4.0":            true,
+		"_format=application%2Ffhir%2Bjson%3B%20fhirVersion%3D4.0": true,
+		"_format=json&_pretty=true&_summary=false&mode=full":       true,
+		"_pretty=false":                                            true,
+		"_format=xml":                                              false,
+		"_format=application/fhir+xml":                             false,
+		"_format=ttl":                                              false,
+		"_format=application/fhir+json;fhirVersion=3.0":            false,
+		"_format=": false,
+	} {
+		resp, body := w.raw(w.request("GET", "/fhir/metadata?"+query, nil))
+		if ok && (resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != fhirJSON) {
+			t.Errorf("%s: %d %s", query, resp.StatusCode, body)
+		}
+		if !ok {
+			w.refusedInFHIR(query, w.request("GET", "/fhir/metadata?"+query, nil), http.StatusNotAcceptable, "not-supported", fault.Invalid)
+		}
+	}
+	for accept, ok := range map[string]bool{
+		"application/fhir+json":                                    true,
+		"application/fhir+json; fhirVersion=4.0":                   true,
+		"application/fhir+json;q=1.0, application/json+fhir;q=0.9": true,
+		"application/fhir+xml;q=1.0, application/fhir+json;q=0.5":  true,
+		"application/json":                                         true,
+		"*/*":                                                      true,
+		"text/html, application/xhtml+xml, */*;q=0.8":              true,
+		"application/fhir+xml":                                     false,
+		"application/fhir+xml, application/fhir+json;q=0":          false,
+		"application/fhir+json; fhirVersion=5.0":                   false,
+		"text/html":                                                false,
+		"nonsense,,;":                                              false,
+	} {
+		r := w.request("GET", "/fhir/metadata", nil)
+		r.Header.Set("Accept", accept)
+		if !ok {
+			w.refusedInFHIR(accept, r, http.StatusNotAcceptable, "not-supported", fault.Invalid)
+			continue
+		}
+		if resp, body := w.raw(r); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d %s", accept, resp.StatusCode, body)
+		}
+	}
+	r := w.request("GET", "/fhir/metadata?_format=json", nil)
+	r.Header.Set("Accept", "application/fhir+xml")
+	if resp, body := w.raw(r); resp.StatusCode != http.StatusOK {
+		t.Errorf("_format does not count before Accept: %d %s", resp.StatusCode, body)
+	}
+	for _, query := range []string{"_pretty=maybe", "_summary=true", "mode=terminology", "_elements=id", "_format=json&_format=json"} {
+		w.refusedInFHIR(query, w.request("GET", "/fhir/metadata?"+query, nil), http.StatusBadRequest, "invalid", fault.Invalid)
+	}
+}
+
+func TestFHIRResourcesAreAskedForByHead(t *testing.T) {
+	w := newWorld(t)
+	p := w.enrolled()
+	signed := p.consent()
+	w.done(w.as("", nil).PutConsent(context.Background(), signed))
+	s := &api.Signer{Party: api.PatientParty(p.id), Key: p.key}
+	target := "/fhir/Consent/" + signed.Document.ID.String()
+	resp, body := w.raw(w.signed(s, "HEAD", target, nil, time.Now()))
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != fhirJSON || len(body) > 0 {
+		t.Errorf("%d %s %s", resp.StatusCode, resp.Header.Get("Content-Type"), body)
+	}
+	moved := w.request("HEAD", target, nil)
+	copySignature(moved, w.signed(s, "GET", target, nil, time.Now()))
+	if resp, _ := w.raw(moved); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a signature of GET passes for HEAD: %d", resp.StatusCode)
+	}
+}

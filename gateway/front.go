@@ -63,6 +63,11 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, c route, next ht
 	if err := c.checkQuery(r.URL.RawQuery); err != nil {
 		return err
 	}
+	if isFHIR(c.name) {
+		if err := checkFHIRFormat(r); err != nil {
+			return err
+		}
+	}
 	if err := checkDeclared(r, c); err != nil {
 		return err
 	}

@@ -16,7 +16,10 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-const portal = "https://portal.example.org"
+const (
+	portal    = "https://portal.example.org"
+	nativeApp = "android:apk-key-hash:RGBUe807tmxkP4i8i12naSdqLbEYDUAGemX4iqa5uXs"
+)
 
 // passkey signs a document as an authenticator does for a page of this origin.
 func (p *patient) passkey(d consent.Document, origin string) consent.Signed {
@@ -75,5 +78,17 @@ func TestAttackAssertionsTheGatewayRefuses(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("assertion %s: %s", what, answer)
 		}
+	}
+}
+
+// TestAPatientConsentsInAnApp: an Android app that the genesis names counts as one of
+// the relying party's pages does, and no other app.
+func TestAPatientConsentsInAnApp(t *testing.T) {
+	w := newWorld(t)
+	p := w.enrolled()
+	w.done(w.as("", nil).PutConsent(context.Background(), p.passkey(p.consent().Document, nativeApp)))
+	for _, origin := range []string{"android:apk-key-hash:" + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", nativeApp + "A", "android:apk-key-hash:"} {
+		_, err := w.as("", nil).PutConsent(context.Background(), p.passkey(p.consent().Document, origin))
+		wantFault(t, fault.BadSignature, err)
 	}
 }

@@ -98,7 +98,7 @@ func (w *world) startLedger() {
 		Registrar: association, Gateways: []string{association}, MinCohort: chaincode.MinCohort,
 		Profile: "n8192-q212-t128", Schema: privacy.V1().Digest(), CapMicro: 5_000_000,
 		Circuits: []record.Circuit{dayCircuit(w)}, PredicateSlot: 300, PredicateLife: 3600,
-		RelyingParties: []record.RelyingParty{{ID: "example.org", Origins: []string{portal}}},
+		RelyingParties: []record.RelyingParty{{ID: "example.org", Origins: []string{portal, nativeApp}}},
 	}
 	for _, msp := range []string{hospitalA, hospitalB, association} {
 		id, err := cas[msp].Issue("client", "client")

@@ -39,8 +39,9 @@ type Genesis struct {
 	Vouchers int `json:"vouchers,omitempty"`
 }
 
-// RelyingParty is who a WebAuthn authenticator signs for, and the web origins
-// from which it may be asked, such as "https://portal.example.org".
+// RelyingParty is who a WebAuthn authenticator signs for, and the origins from which it
+// may be asked: of pages, such as "https://portal.example.org", and of Android apps, such
+// as "android:apk-key-hash:" with the hash of their certificate.
 type RelyingParty struct {
 	ID      string   `json:"id"` // a domain, such as "example.org"
 	Origins []string `json:"origins"`
