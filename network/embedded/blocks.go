@@ -176,6 +176,16 @@ func (l *Ledger) tx(r pebble.Reader, h header, i int, data []byte) (network.Tx, 
 	if err != nil {
 		return network.Tx{}, err
 	}
+	return follow(h, i, &t, p, func(name string, w hashWrite, at version) (privateValue, bool, error) {
+		return storedPrivate(r, name, w, at)
+	})
+}
+
+// finder finds the private value of a write; false where it is not there.
+type finder func(collection string, w hashWrite, at version) (privateValue, bool, error)
+
+// follow is a transaction in the form that followers get.
+func follow(h header, i int, t *transaction, p *proposal, find finder) (network.Tx, error) {
 	sid := &msp.SerializedIdentity{}
 	if err := parseProto(p.creator, sid); err != nil {
 		return network.Tx{}, err
@@ -198,11 +208,12 @@ func (l *Ledger) tx(r pebble.Reader, h header, i int, data []byte) (network.Tx, 
 	if t.Event != nil {
 		out.Event = network.Event{Name: t.Event.Name, Payload: t.Event.Payload}
 	}
-	out.Private, err = privateWrites(r, t.Set, version{Block: h.Number, Tx: uint32(i)})
+	var err error
+	out.Private, err = privateWrites(t.Set, version{Block: h.Number, Tx: uint32(i)}, find)
 	return out, err
 }
 
-func privateWrites(r pebble.Reader, set rwset, at version) ([]network.PrivateWrite, error) {
+func privateWrites(set rwset, at version, find finder) ([]network.PrivateWrite, error) {
 	var out []network.PrivateWrite
 	for _, c := range set.Collections {
 		for _, w := range c.Writes {
@@ -210,7 +221,7 @@ func privateWrites(r pebble.Reader, set rwset, at version) ([]network.PrivateWri
 				Collection: c.Name, KeyHash: w.KeyHash, ValueHash: w.ValueHash,
 				Delete: w.Delete, Purge: w.Purge,
 			}
-			value, found, err := storedPrivate(r, c.Name, w, at)
+			value, found, err := find(c.Name, w, at)
 			if err != nil {
 				return nil, err
 			}

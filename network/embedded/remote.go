@@ -47,11 +47,6 @@ type remoteResult struct {
 	Result network.Result
 }
 
-type remoteBlock struct {
-	_     struct{} `cbor:",toarray"`
-	Block network.Block
-}
-
 // remoteState is what a server says about its ledger.
 type remoteState struct {
 	_       struct{} `cbor:",toarray"`

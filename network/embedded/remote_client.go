@@ -2,7 +2,9 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -26,8 +28,10 @@ type RemoteConfig struct {
 
 // Remote is one identity's access to a ledger that another process serves.
 type Remote struct {
-	cfg  RemoteConfig
-	conn *grpc.ClientConn
+	cfg    RemoteConfig
+	conn   *grpc.ClientConn
+	mu     sync.Mutex
+	reader reader
 }
 
 var _ network.Client = (*Remote)(nil)
@@ -41,6 +45,10 @@ const (
 // Connect makes a client of a served ledger. It connects when it is first used, so
 // it succeeds while the ledger is down. Close it in the end.
 func Connect(cfg RemoteConfig) (*Remote, error) {
+	trust, err := network.NewTrust(cfg.Roots)
+	if err != nil {
+		return nil, err
+	}
 	tls, err := network.ClientTLS(cfg.Identity, cfg.Roots, cfg.Operator)
 	if err != nil {
 		return nil, err
@@ -56,7 +64,7 @@ func Connect(cfg RemoteConfig) (*Remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Remote{cfg, conn}, nil
+	return &Remote{cfg: cfg, conn: conn, reader: reader{cfg: cfg, trust: trust}}, nil
 }
 
 // Close ends the connection.
@@ -129,38 +137,73 @@ func (r *Remote) Height(ctx context.Context) (uint64, error) {
 	return out.Height, nil
 }
 
-// Blocks implements network.Client. Each block must follow the one before; what is
-// in it is as the operator's server says.
+// Blocks implements network.Client. Every block is checked: that it follows the one
+// before, the operator's signature of it, its transactions against the header, and of
+// each who has submitted it. A block that does not hold is fault.Internal.
 func (r *Remote) Blocks(ctx context.Context, from uint64) iter.Seq2[*network.Block, error] {
 	return func(yield func(*network.Block, error) bool) {
-		outer := ctx
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		stream, err := r.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, remotePath("Blocks"))
+		check, err := r.checker(ctx)
 		if err == nil {
-			err = stream.SendMsg(&remoteFrom{From: from})
+			var last *network.Block
+			number := from
+			err = r.served(ctx, from, func(m *remoteBlock) (bool, error) {
+				b, err := check.block(m, number)
+				if err == nil && last != nil && b.Previous != last.Hash {
+					err = errors.New("it does not follow the block before it")
+				}
+				if err != nil {
+					return false, fault.New(fault.Internal, "block %d of the ledger at %s: %w", number, r.cfg.Address, err)
+				}
+				last, number = b, number+1
+				return yield(b, nil), nil
+			})
 		}
-		if err == nil {
-			err = stream.CloseSend()
-		}
-		var last *network.Block
-		for number := from; err == nil; number++ {
-			m := &remoteBlock{}
-			if err = stream.RecvMsg(m); err != nil {
-				break
-			}
-			b := &m.Block
-			if b.Number != number || last != nil && b.Previous != last.Hash {
-				yield(nil, fault.New(fault.Internal, "block %d does not follow the block before it", b.Number))
-				return
-			}
-			if !yield(b, nil) {
-				return
-			}
-			last = b
-		}
-		if outer.Err() == nil {
-			yield(nil, fromRemote(err))
+		if err != nil && ctx.Err() == nil {
+			yield(nil, err)
 		}
 	}
+}
+
+// checker returns what checks blocks. It reads block 0 once.
+func (r *Remote) checker(ctx context.Context) (*reader, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reader.operator != nil {
+		return &r.reader, nil
+	}
+	err := r.served(ctx, 0, func(m *remoteBlock) (bool, error) {
+		if err := r.reader.found(m); err != nil {
+			return false, fault.New(fault.Internal, "the ledger at %s: %w", r.cfg.Address, err)
+		}
+		return false, nil
+	})
+	if err == nil && r.reader.operator == nil {
+		err = fault.New(fault.Unavailable, "the ledger at %s has no blocks", r.cfg.Address)
+	}
+	return &r.reader, err
+}
+
+// served gives blocks to take as they are served, until it wants no more or refuses
+// one, or the stream ends, which is an error.
+func (r *Remote) served(ctx context.Context, from uint64, take func(*remoteBlock) (bool, error)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := r.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, remotePath("Blocks"))
+	if err == nil {
+		err = stream.SendMsg(&remoteFrom{From: from})
+	}
+	if err == nil {
+		err = stream.CloseSend()
+	}
+	for err == nil {
+		m := &remoteBlock{}
+		if err = stream.RecvMsg(m); err != nil {
+			break
+		}
+		more, err := take(m)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return fromRemote(err)
 }

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
 )
 
@@ -64,13 +66,17 @@ func (s *remoteServer) state(context.Context, *remoteEmpty) (*remoteState, error
 }
 
 func (s *remoteServer) blocks(from uint64, stream grpc.ServerStream) error {
-	for b, err := range s.ledger.Blocks(stream.Context(), from) {
-		if err != nil {
-			return err
+	for number := from; ; number++ {
+		ok, err := s.ledger.await(stream.Context(), number)
+		if err != nil || !ok {
+			return errors.Join(err, stream.Context().Err())
 		}
-		if err := stream.SendMsg(&remoteBlock{Block: *b}); err != nil {
+		b, err := s.ledger.remoteBlock(number)
+		if err != nil {
+			return fault.New(fault.Internal, "%w", err)
+		}
+		if err := stream.SendMsg(b); err != nil {
 			return err
 		}
 	}
-	return stream.Context().Err()
 }
