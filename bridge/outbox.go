@@ -442,7 +442,7 @@ func refusal(p pointerRecord, code fault.Code, detail string) Refusal {
 }
 
 // clip bounds a text of the gateway before it is stored.
-func clip(s string) string { return s[:min(len(s), 512)] }
+func clip(s string) string { return fault.Clip(s, 512) }
 
 // Refused lists the pointers of the device that the ledger refused for good.
 func (d *Device) Refused() ([]Refusal, error) {

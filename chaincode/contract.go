@@ -37,7 +37,7 @@ type transaction = contractapi.TransactionContextInterface
 
 // New makes the chaincode. It keeps no state of its own beyond caches of parsed
 // documents, and may serve any number of transactions at once.
-func New() (*contractapi.ContractChaincode, error) {
+func New() (*Contracts, error) {
 	api := func(name string) contractapi.Contract {
 		return contractapi.Contract{Name: name, UnknownTransaction: unknown}
 	}
@@ -50,7 +50,7 @@ func New() (*contractapi.ContractChaincode, error) {
 	}
 	cc.Info.Title, cc.Info.Version = "vitalveil", "1"
 	cc.TransactionSerializer = text{}
-	return cc, nil
+	return &Contracts{cc}, nil
 }
 
 func unknown(transaction) error {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -119,13 +120,7 @@ func ParseKey(key string) (Kind, []string, error) {
 }
 
 // clip keeps words from outside short in error texts.
-func clip(s string) string {
-	const most = 80
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
-}
+func clip(s string) string { return fault.Clip(s, 80) }
 
 // GenesisKey is the key of the network's genesis.
 func GenesisKey() string { return key(KindGenesis) }

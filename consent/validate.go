@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -229,10 +230,10 @@ func within(inner, outer []string) bool {
 // clip keeps words from outside short in error texts.
 func clip(s string) string {
 	const most = 40
-	if len(s) > most {
-		return s[:most] + "..."
+	if len(s) <= most {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
 // MaxDocument bounds the JSON of a signed document in bytes.

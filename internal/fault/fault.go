@@ -132,3 +132,14 @@ func Of(err error) Code {
 	}
 	return Parse(err.Error()).Code
 }
+
+// Clip keeps at most so many bytes of words from outside, for a detail: cut
+// between two characters, and with "?" in place of what is not UTF-8, so that
+// what is made of them is text that every process can pass on.
+func Clip(s string, most int) string {
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}

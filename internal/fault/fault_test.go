@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestEveryCodeSurvivesTheWayThroughText(t *testing.T) {
@@ -78,4 +79,25 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q is read as %q", e.Error(), again.Error())
 		}
 	})
+}
+
+func TestClippedWordsAreText(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		most int
+		want string
+	}{
+		{"", 4, ""},
+		{"four", 4, "four"},
+		{"fives", 4, "five..."},
+		{"aé", 3, "aé"},
+		{"aéé", 4, "aé..."},
+		{"aaa\U0001F493", 5, "aaa..."},
+		{"a\xffb", 8, "a?b"},
+		{"\xff\xff\xff\xff", 2, "?"},
+	} {
+		if got := Clip(c.in, c.most); got != c.want || !utf8.ValidString(got) {
+			t.Errorf("Clip(%q, %d) = %q, want %q", c.in, c.most, got, c.want)
+		}
+	}
 }

@@ -117,10 +117,4 @@ func fromStatus(err error) error {
 }
 
 // clip bounds what another process wrote.
-func clip(s string) string {
-	const most = 500
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
-}
+func clip(s string) string { return fault.Clip(s, 500) }
