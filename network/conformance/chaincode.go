@@ -26,7 +26,21 @@ func (Chaincode) Init(shim.ChaincodeStubInterface) *peer.Response { return shim.
 // Invoke runs the function that the first argument names.
 func (Chaincode) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
 	name, args := stub.GetFunctionAndParameters()
+	switch {
+	case name == "slowly" && len(args) >= 2:
+		return slowly(stub, args)
+	case name == "status" && len(args) == 2:
+		return status(args)
+	default:
+		return call(stub, name, args)
+	}
+}
+
+func call(stub shim.ChaincodeStubInterface, name string, args []string) *peer.Response {
 	f, ok := functions[name]
+	if !ok {
+		f, ok = edgeFunctions[name]
+	}
 	if !ok {
 		return shim.Error(fault.New(fault.NotFound, "no function %q", name).Error())
 	}

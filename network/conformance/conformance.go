@@ -33,6 +33,9 @@ type Harness interface {
 	// Restart stops the ledger and starts it again on what it has stored.
 	// Clients made before are not used afterwards.
 	Restart(t *testing.T)
+	// Runs is how many peers run a transaction, one after the other, before it is
+	// ordered.
+	Runs() int
 }
 
 // Run runs the suite. open makes a new ledger for each test and cleans up
@@ -66,6 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"blocks are chained and follow live", testBlocks},
 		{"everything survives a restart", testRestart},
 		{"many clients at once", testMany},
+		{"at the edge", testEdges},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}

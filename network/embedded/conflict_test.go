@@ -36,7 +36,7 @@ func putting(key, value string) func(shim.ChaincodeStubInterface) error {
 	return func(s shim.ChaincodeStubInterface) error { return s.PutState(key, []byte(value)) }
 }
 
-func walk(start, end string, most int, peek bool) func(shim.ChaincodeStubInterface) error {
+func walk(start, end string, most int) func(shim.ChaincodeStubInterface) error {
 	return func(s shim.ChaincodeStubInterface) error {
 		it, err := s.GetStateByRange(start, end)
 		if err != nil {
@@ -46,9 +46,6 @@ func walk(start, end string, most int, peek bool) func(shim.ChaincodeStubInterfa
 			if _, err := it.Next(); err != nil {
 				return err
 			}
-		}
-		if peek {
-			it.HasNext()
 		}
 		return it.Close()
 	}
@@ -72,18 +69,17 @@ func TestConflictRules(t *testing.T) {
 		{"the key is deleted", get("b"), putting("b", ""), codeMVCC},
 		{"an absent key appears", get("a"), putting("a", "1"), codeMVCC},
 		{"an absent key is deleted", get("a"), putting("a", ""), codeValid},
-		{"range: a key appears", walk("a", "e", -1, false), putting("c", "1"), codePhantom},
-		{"range: a key disappears", walk("a", "e", -1, false), putting("d", ""), codePhantom},
-		{"range: a key changes", walk("a", "e", -1, false), putting("d", "2"), codePhantom},
-		{"range: behind its end", walk("a", "e", -1, false), putting("e", "1"), codeValid},
-		{"range: before its start", walk("c", "e", -1, false), putting("b", "2"), codeValid},
-		{"open range: a key appears", walk("", "", -1, false), putting("zzz", "1"), codePhantom},
-		{"empty range: a key appears", walk("x", "y", -1, false), putting("xx", "1"), codePhantom},
-		{"start of a range: before what was seen", walk("a", "z", 1, false), putting("a", "1"), codePhantom},
-		{"start of a range: what was seen", walk("a", "z", 1, false), putting("b", "2"), codePhantom},
-		{"start of a range: behind what was seen", walk("a", "z", 1, false), putting("c", "1"), codeValid},
-		{"start of a range: what HasNext told", walk("a", "z", 1, true), putting("c", "1"), codePhantom},
-		{"a range nobody looked at", walk("a", "z", 0, false), putting("b", "2"), codeValid},
+		{"range: a key appears", walk("a", "e", -1), putting("c", "1"), codePhantom},
+		{"range: a key disappears", walk("a", "e", -1), putting("d", ""), codePhantom},
+		{"range: a key changes", walk("a", "e", -1), putting("d", "2"), codePhantom},
+		{"range: behind its end", walk("a", "e", -1), putting("e", "1"), codeValid},
+		{"range: before its start", walk("c", "e", -1), putting("b", "2"), codeValid},
+		{"open range: a key appears", walk("", "", -1), putting("zzz", "1"), codePhantom},
+		{"empty range: a key appears", walk("x", "y", -1), putting("xx", "1"), codePhantom},
+		{"start of a range: before what was seen", walk("a", "z", 1), putting("a", "1"), codePhantom},
+		{"start of a range: what was seen", walk("a", "z", 1), putting("b", "2"), codePhantom},
+		{"start of a short range: behind what was looked at", walk("a", "z", 1), putting("c", "1"), codePhantom},
+				{"a range nobody looked at", walk("a", "z", 0), putting("b", "2"), codePhantom},
 	} {
 		t.Run(c.name, func(t *testing.T) { conflictRule(t, c.read, c.write, c.want) })
 	}

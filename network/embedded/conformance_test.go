@@ -69,6 +69,9 @@ func (h *harness) open(t testing.TB) {
 
 func (h *harness) Client(_ *testing.T, msp string) network.Client { return h.ledger.Client(h.ids[msp]) }
 
+// Runs: there is one endorser.
+func (h *harness) Runs() int { return 1 }
+
 func (h *harness) Restart(t *testing.T) {
 	t.Helper()
 	h.close(t)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
@@ -13,9 +14,17 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
+// How Fabric's peer hands the results of a query on: in batches of so many, of
+// which it looks one further, and in all so many at most; what comes after that
+// is left out without a word.
+const (
+	batchSize  = 100
+	maxResults = 100_000
+)
+
 var (
 	errNoMore = errors.New("the iterator has no more elements")
-	errClosed = errors.New("the iterator is closed")
+	errClosed = errors.New("the query was closed: there are no more batches")
 )
 
 // rangeRecorder notes what a range query saw, so that validation can see
@@ -39,8 +48,7 @@ func (r *rangeRecorder) saw(key string, v version) {
 	r.last = key
 }
 
-// result returns the record; false when the chaincode looked at nothing.
-func (r *rangeRecorder) result() (rangeRead, bool) {
+func (r *rangeRecorder) result() rangeRead {
 	out := rangeRead{
 		Start: r.start, End: r.end, Exhausted: r.exhausted, Count: r.count,
 		Digest: record.ID(r.digest.Sum(nil)),
@@ -48,23 +56,127 @@ func (r *rangeRecorder) result() (rangeRead, bool) {
 	if !r.exhausted {
 		out.End = r.last
 	}
-	return out, r.exhausted || r.count > 0
+	return out
 }
 
-// rangeIterator walks over state in key order. It looks one element ahead, and
-// what it has looked at counts as read: HasNext already tells.
-type rangeIterator struct {
-	sim      *simulation
-	it       *pebble.Iterator
-	strip    int
-	recorder *rangeRecorder
-	started  bool
-	ahead    *queryresult.KV
-	err      error
-	closed   bool
+// query is the peer's side of an iterator.
+type query[T any] struct {
+	it    *pebble.Iterator
+	next  func() (*T, error) // nil at the end
+	ahead *T                 // looked at, but not handed on yet
+	total int
 }
 
-var _ shim.StateQueryIteratorInterface = (*rangeIterator)(nil)
+// batch returns the next results and whether there are more.
+func (q *query[T]) batch() ([]*T, bool, error) {
+	var out []*T
+	if q.ahead != nil {
+		out, q.ahead = append(out, q.ahead), nil
+	}
+	for q.total < maxResults {
+		v, err := q.next()
+		if err != nil {
+			return nil, false, err
+		}
+		if v == nil {
+			return out, false, nil
+		}
+		q.total++
+		if len(out) == batchSize {
+			q.ahead = v
+			return out, true, nil
+		}
+		out = append(out, v)
+	}
+	return out, false, nil
+}
+
+func (q *query[T]) close() error { return q.it.Close() }
+
+// results is the chaincode's side: it walks over a batch and fetches the next one
+// with the last element of it. What it has got it hands on whatever happens to the
+// query, as the shim does.
+type results[T any] struct {
+	sim *simulation
+
+	mu    sync.Mutex
+	query *query[T] // nil when there are no further batches
+	ready []*T
+	more  bool
+}
+
+var (
+	_ shim.StateQueryIteratorInterface   = (*results[queryresult.KV])(nil)
+	_ shim.HistoryQueryIteratorInterface = (*results[queryresult.KeyModification])(nil)
+)
+
+// open starts a query and fetches its first batch. The caller has entered the
+// simulation.
+func open[T any](s *simulation, q *query[T]) (*results[T], error) {
+	s.open[q] = true
+	out := &results[T]{sim: s, query: q}
+	return out, out.fetch()
+}
+
+func (r *results[T]) fetch() error {
+	if r.query == nil {
+		return errClosed
+	}
+	ready, more, err := r.query.batch()
+	if err != nil {
+		return errors.Join(err, r.end())
+	}
+	r.ready, r.more = ready, more
+	if !more {
+		return r.end()
+	}
+	return nil
+}
+
+func (r *results[T]) end() error {
+	q := r.query
+	if q == nil || !r.sim.open[q] {
+		return nil
+	}
+	r.query = nil
+	delete(r.sim.open, q)
+	return q.close()
+}
+
+// HasNext implements the shim's iterators.
+func (r *results[T]) HasNext() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ready) > 0 || r.more
+}
+
+// Next implements the shim's iterators.
+func (r *results[T]) Next() (*T, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ready) == 0 {
+		return nil, errNoMore
+	}
+	v := r.ready[0]
+	r.ready = r.ready[1:]
+	if len(r.ready) > 0 || !r.more {
+		return v, nil
+	}
+	return during(r.sim, func() (*T, error) {
+		if err := r.fetch(); err != nil {
+			return nil, err
+		}
+		return v, nil
+	})
+}
+
+// Close implements the shim's iterators.
+func (r *results[T]) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, err := during(r.sim, func() (any, error) { return nil, r.end() })
+	return err
+}
 
 func rangeBounds(prefix []byte, start, end string) *pebble.IterOptions {
 	o := &pebble.IterOptions{
@@ -80,99 +192,33 @@ func rangeBounds(prefix []byte, start, end string) *pebble.IterOptions {
 	return o
 }
 
-func (s *simulation) openRange(prefix []byte, start, end string, r *rangeRecorder) (*rangeIterator, error) {
-	if s.over {
-		return nil, errOver
-	}
+// rangeQuery begins to walk over the keys of a space in order; what it looks at is
+// noted in r, unless that is nil.
+func (s *simulation) rangeQuery(prefix []byte, start, end string, r *rangeRecorder) (*query[queryresult.KV], error) {
 	it, err := s.state.NewIter(rangeBounds(prefix, start, end))
 	if err != nil {
 		return nil, err
 	}
-	out := &rangeIterator{sim: s, it: it, strip: len(prefix), recorder: r}
-	s.open[out] = true
-	return out, nil
-}
-
-func (i *rangeIterator) HasNext() bool {
-	i.look()
-	return i.ahead != nil || i.err != nil && !i.closed
-}
-
-func (i *rangeIterator) Next() (*queryresult.KV, error) {
-	i.look()
-	if i.err != nil {
-		return nil, i.err
-	}
-	if i.ahead == nil {
-		return nil, errNoMore
-	}
-	kv := i.ahead
-	i.ahead = nil
-	return kv, nil
-}
-
-// look fetches the next element unless it is there already.
-func (i *rangeIterator) look() {
-	if i.ahead != nil || i.err != nil {
-		return
-	}
-	ok := false
-	if i.started {
-		ok = i.it.Next()
-	} else {
-		ok, i.started = i.it.First(), true
-	}
-	if !ok {
-		i.err = i.it.Error()
-		if i.recorder != nil && i.err == nil {
-			i.recorder.exhausted = true
+	step := it.First
+	q := &query[queryresult.KV]{it: it}
+	q.next = func() (*queryresult.KV, error) {
+		ok := step()
+		step = it.Next
+		if !ok {
+			if r != nil && it.Error() == nil {
+				r.exhausted = true
+			}
+			return nil, it.Error()
 		}
-		return
+		v, value, err := parseVersion(it.Value())
+		if err != nil {
+			return nil, err
+		}
+		key := string(it.Key()[len(prefix):])
+		if r != nil {
+			r.saw(key, v)
+		}
+		return &queryresult.KV{Namespace: chaincodeName, Key: key, Value: append([]byte{}, value...)}, nil
 	}
-	v, value, err := parseVersion(i.it.Value())
-	if err != nil {
-		i.err = err
-		return
-	}
-	key := string(i.it.Key()[i.strip:])
-	if i.recorder != nil {
-		i.recorder.saw(key, v)
-	}
-	i.ahead = &queryresult.KV{Namespace: chaincodeName, Key: key, Value: append([]byte{}, value...)}
-}
-
-func (i *rangeIterator) Close() error { return i.close() }
-
-func (i *rangeIterator) close() error {
-	if i.closed {
-		return nil
-	}
-	i.closed, i.ahead, i.err = true, nil, errClosed
-	delete(i.sim.open, i)
-	return i.it.Close()
-}
-
-// pageIterator walks over a page that has been read already.
-type pageIterator struct {
-	rest   []*queryresult.KV
-	closed bool
-}
-
-func (i *pageIterator) HasNext() bool { return len(i.rest) > 0 }
-
-func (i *pageIterator) Next() (*queryresult.KV, error) {
-	if i.closed {
-		return nil, errClosed
-	}
-	if len(i.rest) == 0 {
-		return nil, errNoMore
-	}
-	kv := i.rest[0]
-	i.rest = i.rest[1:]
-	return kv, nil
-}
-
-func (i *pageIterator) Close() error {
-	i.closed, i.rest = true, nil
-	return nil
+	return q, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -28,6 +29,9 @@ const (
 // simulation records what one run of the chaincode reads and wants to write.
 // Reads come from a snapshot, never from the simulation's own writes.
 type simulation struct {
+	// mu is held by the one call that is under way.
+	mu sync.Mutex
+
 	channel string
 	call    *proposal
 	signed  *peer.SignedProposal
@@ -38,7 +42,8 @@ type simulation struct {
 	writes      map[string]write
 	collections map[string]*collection
 	event       *event
-	open        map[closer]bool // iterators that the chaincode has not closed
+	open        map[closer]bool         // queries that are not closed
+	batch       map[batchKey]batchWrite // nil: writes are not gathered
 
 	size           int
 	wrote          bool
@@ -66,7 +71,10 @@ type privateWrite struct {
 	privateValue
 }
 
-var errOver = errors.New("the transaction is over: the stub must not be used after Invoke returned")
+var (
+	errOver = errors.New("the transaction is over: the stub must not be used after Invoke returned")
+	errBusy = errors.New("another call of this transaction is under way: use the stub in one goroutine at a time")
+)
 
 func newSimulation(channel string, p *proposal, s *signedCall, snap *pebble.Snapshot) *simulation {
 	return &simulation{
@@ -81,12 +89,38 @@ func newSimulation(channel string, p *proposal, s *signedCall, snap *pebble.Snap
 
 // finish ends the run and closes what the chaincode left open.
 func (s *simulation) finish() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.over = true
 	var errs []error
-	for it := range s.open {
-		errs = append(errs, it.close())
+	for q := range s.open {
+		errs = append(errs, q.close())
 	}
+	clear(s.open)
 	return errors.Join(errs...)
+}
+
+// during runs a call of the stub. There is one at a time: Fabric's shim refuses a
+// second one of the same transaction, and the store would not bear it.
+func during[T any](s *simulation, call func() (T, error)) (T, error) {
+	var none T
+	if !s.mu.TryLock() {
+		return none, errBusy
+	}
+	defer s.mu.Unlock()
+	if s.over {
+		return none, errOver
+	}
+	return call()
+}
+
+// checkKey refuses what is no key. The empty key is one: it can be read and
+// deleted, and is never there.
+func checkKey(key string) error {
+	if key == "" {
+		return nil
+	}
+	return checkName("key", key)
 }
 
 func checkName(what, name string) error {
@@ -101,27 +135,16 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// beforeRead refuses uses that no ledger could serve.
-func (s *simulation) beforeRead(key string) error {
-	if s.over {
-		return errOver
-	}
-	return checkName("key", key)
-}
-
 // beforeWrite counts a write and refuses the ones that Fabric refuses: what
 // follows from a paginated or a private range query cannot be validated.
 func (s *simulation) beforeWrite(key string, value []byte) error {
-	if s.over {
-		return errOver
-	}
 	if s.paginated {
-		return errors.New("paginated queries are supported in read-only transactions only")
+		return errPaginated
 	}
 	if s.privateQueried {
-		return errors.New("range queries on private data are supported in read-only transactions only")
+		return errPrivateQuery
 	}
-	if err := checkName("key", key); err != nil {
+	if err := checkKey(key); err != nil {
 		return err
 	}
 	s.size += len(key) + len(value)
@@ -133,9 +156,6 @@ func (s *simulation) beforeWrite(key string, value []byte) error {
 }
 
 func (s *simulation) collection(name string) (*collection, error) {
-	if s.over {
-		return nil, errOver
-	}
 	if err := checkName("collection", name); err != nil {
 		return nil, err
 	}
@@ -156,9 +176,7 @@ func (s *simulation) set() (rwset, []privateWrite) {
 	}
 	slices.SortFunc(set.Reads, func(a, b read) int { return cmp.Compare(a.Key, b.Key) })
 	for _, r := range s.ranges {
-		if got, ok := r.result(); ok {
-			set.Ranges = append(set.Ranges, got)
-		}
+		set.Ranges = append(set.Ranges, r.result())
 	}
 	for _, w := range s.writes {
 		set.Writes = append(set.Writes, w)

@@ -64,14 +64,14 @@ func (s stub) InvokeChaincode(string, [][]byte, string) *peer.Response {
 }
 
 func (s stub) SetEvent(name string, payload []byte) error {
-	if s.over {
-		return errOver
-	}
-	if err := checkName("event name", name); err != nil {
-		return err
-	}
-	s.event = &event{Name: name, Payload: payload}
-	return nil
+	_, err := during(s.simulation, func() (any, error) {
+		if err := checkName("event name", name); err != nil {
+			return nil, err
+		}
+		s.event = &event{Name: name, Payload: payload}
+		return nil, nil
+	})
+	return err
 }
 
 func (s stub) CreateCompositeKey(objectType string, attributes []string) (string, error) {
@@ -92,12 +92,6 @@ func (s stub) SplitCompositeKey(key string) (string, []string, error) {
 	}
 	return parts[0], parts[1:], nil
 }
-
-// Batches exist to save round trips to a peer; here there are none.
-
-func (s stub) StartWriteBatch() {}
-
-func (s stub) FinishWriteBatch() error { return nil }
 
 var errEndorsement = errors.New("the embedded ledger has one endorser and no key-level endorsement policies")
 

@@ -10,6 +10,14 @@ import (
 )
 
 func (s stub) GetPrivateData(name, key string) ([]byte, error) {
+	return during(s.simulation, func() ([]byte, error) { return s.readPrivate(name, key) })
+}
+
+func (s stub) GetMultiplePrivateData(name string, keys ...string) ([][]byte, error) {
+	return eachOf(s.simulation, keys, func(key string) ([]byte, error) { return s.readPrivate(name, key) })
+}
+
+func (s *simulation) readPrivate(name, key string) ([]byte, error) {
 	hashedVersion, _, err := s.readHash(name, key)
 	if err != nil || hashedVersion == nil {
 		return nil, err
@@ -24,30 +32,20 @@ func (s stub) GetPrivateData(name, key string) ([]byte, error) {
 	return value, nil
 }
 
-func (s stub) GetMultiplePrivateData(name string, keys ...string) ([][]byte, error) {
-	var out [][]byte
-	for _, key := range keys {
-		value, err := s.GetPrivateData(name, key)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, value)
-	}
-	return out, nil
-}
-
 func (s stub) GetPrivateDataHash(name, key string) ([]byte, error) {
-	_, hash, err := s.readHash(name, key)
-	return hash, err
+	return during(s.simulation, func() ([]byte, error) {
+		_, hash, err := s.readHash(name, key)
+		return hash, err
+	})
 }
 
 // readHash reads, and records as read, the public hash of a private value.
-func (s stub) readHash(name, key string) (*version, []byte, error) {
+func (s *simulation) readHash(name, key string) (*version, []byte, error) {
 	c, err := s.collection(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.beforeRead(key); err != nil {
+	if err := checkKey(key); err != nil {
 		return nil, nil, err
 	}
 	keyHash := record.ID(sha256.Sum256([]byte(key)))
@@ -61,21 +59,28 @@ func (s stub) readHash(name, key string) (*version, []byte, error) {
 
 // PutPrivateData of an empty value is a deletion, as in Fabric.
 func (s stub) PutPrivateData(name, key string, value []byte) error {
-	if len(value) == 0 {
-		return s.DelPrivateData(name, key)
+	if key == "" {
+		return errEmptyKey
 	}
-	return s.writePrivate(name, key, privateIntent{value: append([]byte{}, value...)})
+	return s.writePrivate(name, key, batchWrite{value: value})
 }
 
 func (s stub) DelPrivateData(name, key string) error {
-	return s.writePrivate(name, key, privateIntent{delete: true})
+	return s.writePrivate(name, key, batchWrite{})
 }
 
 func (s stub) PurgePrivateData(name, key string) error {
-	return s.writePrivate(name, key, privateIntent{delete: true, purge: true})
+	return s.writePrivate(name, key, batchWrite{purge: true})
 }
 
-func (s stub) writePrivate(name, key string, w privateIntent) error {
+func (s stub) writePrivate(name, key string, w batchWrite) error {
+	if name == "" {
+		return errNoCollection
+	}
+	return s.later(batchKey{name, key}, w)
+}
+
+func (s *simulation) writeHashed(name, key string, w batchWrite) error {
 	c, err := s.collection(name)
 	if err != nil {
 		return err
@@ -83,7 +88,7 @@ func (s stub) writePrivate(name, key string, w privateIntent) error {
 	if err := s.beforeWrite(key, w.value); err != nil {
 		return err
 	}
-	c.writes[key] = w
+	c.writes[key] = privateIntent{value: append([]byte{}, w.value...), delete: len(w.value) == 0, purge: w.purge}
 	return nil
 }
 
@@ -106,12 +111,18 @@ func (s stub) GetPrivateDataByPartialCompositeKey(name, objectType string, attri
 // privateRange opens a range over private state. It is not validated, so the
 // transaction may write nothing.
 func (s stub) privateRange(name, start, end string) (shim.StateQueryIteratorInterface, error) {
-	if _, err := s.collection(name); err != nil {
-		return nil, err
-	}
-	if s.wrote {
-		return nil, fmt.Errorf("range queries on private data are supported in read-only transactions only")
-	}
-	s.privateQueried = true
-	return s.openRange(privatePrefix(name), start, end, nil)
+	return during(s.simulation, func() (shim.StateQueryIteratorInterface, error) {
+		if _, err := s.collection(name); err != nil {
+			return nil, err
+		}
+		if s.wrote {
+			return nil, errPrivateQuery
+		}
+		s.privateQueried = true
+		q, err := s.rangeQuery(privatePrefix(name), start, end, nil)
+		if err != nil {
+			return nil, err
+		}
+		return open(s.simulation, q)
+	})
 }

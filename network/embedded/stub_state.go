@@ -1,15 +1,21 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+	"github.com/hyperledger/fabric-protos-go-apiv2/ledger/queryresult"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 )
 
 func (s stub) GetState(key string) ([]byte, error) {
-	if err := s.beforeRead(key); err != nil {
+	return during(s.simulation, func() ([]byte, error) { return s.read(key) })
+}
+
+func (s *simulation) read(key string) ([]byte, error) {
+	if err := checkKey(key); err != nil {
 		return nil, err
 	}
 	v, value, err := getVersioned(s.state, stateKey(key))
@@ -21,19 +27,35 @@ func (s stub) GetState(key string) ([]byte, error) {
 }
 
 func (s stub) GetMultipleStates(keys ...string) ([][]byte, error) {
-	var out [][]byte
-	for _, key := range keys {
-		value, err := s.GetState(key)
-		if err != nil {
-			return nil, err
+	return eachOf(s.simulation, keys, s.read)
+}
+
+// eachOf reads several keys in one call.
+func eachOf(s *simulation, keys []string, read func(string) ([]byte, error)) ([][]byte, error) {
+	return during(s, func() ([][]byte, error) {
+		var out [][]byte
+		for _, key := range keys {
+			value, err := read(key)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, value)
 		}
-		out = append(out, value)
-	}
-	return out, nil
+		return out, nil
+	})
 }
 
 // PutState of an empty value is a deletion, as in Fabric.
 func (s stub) PutState(key string, value []byte) error {
+	if key == "" {
+		return errEmptyKey
+	}
+	return s.later(batchKey{"", key}, batchWrite{value: value})
+}
+
+func (s stub) DelState(key string) error { return s.later(batchKey{"", key}, batchWrite{}) }
+
+func (s *simulation) write(key string, value []byte) error {
 	if err := s.beforeWrite(key, value); err != nil {
 		return err
 	}
@@ -44,8 +66,6 @@ func (s stub) PutState(key string, value []byte) error {
 	s.writes[key] = write{Key: key, Value: append([]byte{}, value...)}
 	return nil
 }
-
-func (s stub) DelState(key string) error { return s.PutState(key, nil) }
 
 // Fabric's bounds of the composite key namespace: composite keys begin with
 // U+0000, an open start of a range of simple keys is U+0001 and a prefix is
@@ -110,53 +130,67 @@ func simpleRange(start, end string) (string, error) {
 
 // stateRange opens a recorded range over public state.
 func (s stub) stateRange(start, end string) (shim.StateQueryIteratorInterface, error) {
-	recorder := newRangeRecorder(start, end)
-	it, err := s.openRange([]byte{spaceState}, start, end, recorder)
-	if err != nil {
-		return nil, err
-	}
-	s.ranges = append(s.ranges, recorder)
-	return it, nil
+	return during(s.simulation, func() (shim.StateQueryIteratorInterface, error) {
+		q, err := s.recorded(start, end)
+		if err != nil {
+			return nil, err
+		}
+		return open(s.simulation, q)
+	})
 }
 
-// maxPage is Fabric's total query limit.
-const maxPage = 100_000
+func (s *simulation) recorded(start, end string) (*query[queryresult.KV], error) {
+	recorder := newRangeRecorder(start, end)
+	q, err := s.rangeQuery([]byte{spaceState}, start, end, recorder)
+	if err == nil {
+		s.ranges = append(s.ranges, recorder)
+	}
+	return q, err
+}
 
-// page reads one page of public state. The transaction may write nothing.
+// page reads one page of public state. The transaction may write nothing, and is
+// validated like any that read a range. Without a size and a bookmark it is not a
+// page at all, but an ordinary range with empty metadata.
 func (s stub) page(start, end string, size int32, bookmark string) (shim.StateQueryIteratorInterface, *peer.QueryResponseMetadata, error) {
-	if s.wrote {
-		return nil, nil, fmt.Errorf("paginated queries are supported in read-only transactions only")
-	}
-	if size < 0 || size > maxPage {
-		return nil, nil, fmt.Errorf("a page has at most %d keys, not %d", maxPage, size)
-	}
-	if size == 0 {
-		size = maxPage
+	if size == 0 && bookmark == "" {
+		it, err := s.stateRange(start, end)
+		return it, &peer.QueryResponseMetadata{}, err
 	}
 	if bookmark != "" {
-		if bookmark < start || end != "" && bookmark >= end {
-			return nil, nil, fmt.Errorf("the bookmark is not of this query")
-		}
 		start = bookmark
 	}
-	s.paginated = true
-	it, err := s.openRange([]byte{spaceState}, start, end, nil)
-	if err != nil {
-		return nil, nil, err
+	if size <= 0 || size > maxResults {
+		size = maxResults
 	}
-	out := &pageIterator{}
 	meta := &peer.QueryResponseMetadata{}
-	for it.HasNext() {
-		kv, err := it.Next()
+	it, err := during(s.simulation, func() (shim.StateQueryIteratorInterface, error) {
+		if s.wrote {
+			return nil, errPaginated
+		}
+		s.paginated = true
+		q, err := s.recorded(start, end)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		if len(out.rest) == int(size) {
-			meta.Bookmark = kv.Key
-			break
+		ready, err := readPage(q, int(size), meta)
+		return &results[queryresult.KV]{sim: s.simulation, ready: ready}, err
+	})
+	return it, meta, err
+}
+
+// readPage reads so many results of a query, the key after them, and closes it.
+func readPage(q *query[queryresult.KV], size int, meta *peer.QueryResponseMetadata) ([]*queryresult.KV, error) {
+	var out []*queryresult.KV
+	for len(out) < size {
+		kv, err := q.next()
+		if err != nil || kv == nil {
+			return out, errors.Join(err, q.close())
 		}
-		out.rest = append(out.rest, kv)
+		out = append(out, kv)
+		meta.FetchedRecordsCount++
 	}
-	meta.FetchedRecordsCount = int32(len(out.rest))
-	return out, meta, it.Close()
+	if q.it.Next() { // the bookmark is not read in the sense of validation
+		meta.Bookmark = string(q.it.Key()[1:])
+	}
+	return out, errors.Join(q.it.Error(), q.close())
 }

@@ -6,8 +6,8 @@ import (
 	"iter"
 	"log/slog"
 	"runtime/debug"
-	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
@@ -62,6 +62,11 @@ func (c *Client) sign(call network.Call) (*signedCall, error) {
 	}
 	return s, nil
 }
+
+// maxTransaction bounds what a transaction puts on the chain, in bytes: what the
+// orderers of a Fabric network take (10 MB), without the endorsements that are in
+// it there.
+const maxTransaction = 10<<20 - 8<<10
 
 // submission is a simulated transaction on its way into a block.
 type submission struct {
@@ -119,10 +124,13 @@ func (l *Ledger) prepare(ctx context.Context, s *signedCall) (*submission, error
 	sub.set, sub.private = sim.set()
 	sub.data, err = marshal(transaction{
 		Proposal: s.Recorded, Signature: s.RecordedSignature, Set: sub.set, Event: sim.event,
-		Response: response{Status: resp.Status, Message: strings.ToValidUTF8(resp.Message, "?"), Payload: resp.Payload},
+		Response: response{Status: resp.Status, Message: resp.Message, Payload: resp.Payload},
 	})
 	if err != nil {
 		return nil, fault.New(fault.Internal, "encode transaction: %w", err)
+	}
+	if len(sub.data) > maxTransaction {
+		return nil, fault.New(fault.TooLarge, "the transaction has %d bytes on the chain, at most %d are possible; split it", len(sub.data), maxTransaction)
 	}
 	sub.digest = record.SumID(sub.data)
 	select {
@@ -173,7 +181,7 @@ func (l *Ledger) simulate(ctx context.Context, p *proposal, s *signedCall) (*sim
 	}
 	snap := l.db.NewSnapshot()
 	sim := newSimulation(l.Channel(), p, s, snap)
-	resp, err := invoke(l.cfg.Chaincode, sim)
+	resp, err := run(l.cfg.Chaincode, sim)
 	if ferr := sim.finish(); err == nil && ferr != nil {
 		err = fault.New(fault.Internal, "close iterators: %w", ferr)
 	}
@@ -183,16 +191,32 @@ func (l *Ledger) simulate(ctx context.Context, p *proposal, s *signedCall) (*sim
 	if err != nil {
 		return nil, nil, err
 	}
-	if resp.GetStatus() >= shim.ERRORTHRESHOLD {
-		return nil, nil, fault.Parse(resp.GetMessage())
+	return sim, resp, nil
+}
+
+// run calls the chaincode as the shim and a peer do: the writes that it gathered
+// are handed in whatever it answered, and only an answer of success, which is a
+// status from 200 to 399, counts.
+func run(cc shim.Chaincode, sim *simulation) (*peer.Response, error) {
+	resp, err := invoke(cc, sim)
+	switch {
+	case err != nil:
+		return nil, err
+	case resp == nil:
+		return nil, fault.New(fault.Internal, "the chaincode gave no response")
+	case !utf8.ValidString(resp.Message):
+		return nil, fault.New(fault.Internal, "the chaincode's message is not UTF-8 text")
 	}
-	if resp == nil {
-		return nil, nil, fault.New(fault.Internal, "the chaincode gave no response")
+	if err := (stub{sim}).FinishWriteBatch(); err != nil {
+		return nil, fault.Parse(err.Error())
+	}
+	if resp.Status < shim.OK || resp.Status >= shim.ERRORTHRESHOLD {
+		return nil, fault.Parse(resp.Message)
 	}
 	if len(resp.Payload)+len(resp.Message) > MaxResponse {
-		return nil, nil, fault.New(fault.TooLarge, "the response has more than %d bytes; ask for less", MaxResponse)
+		return nil, fault.New(fault.TooLarge, "the response has more than %d bytes; ask for less", MaxResponse)
 	}
-	return sim, resp, nil
+	return resp, nil
 }
 
 // invoke calls the chaincode and turns a panic into an error.

@@ -35,29 +35,15 @@ func newBlockView(stored pebble.Reader) *blockView {
 	return &blockView{stored, map[string]*version{}, map[string]*version{}, map[string]string{}, map[record.ID]bool{}}
 }
 
-func (b *blockView) publicVersion(key string) (*version, error) {
-	if v, ok := b.public[key]; ok {
-		return v, nil
-	}
-	return getVersion(b.stored, stateKey(key))
-}
-
-func (b *blockView) hashedVersion(key []byte) (*version, error) {
-	if v, ok := b.hashed[string(key)]; ok {
-		return v, nil
-	}
-	return getVersion(b.stored, key)
-}
-
 // validate decides a transaction: valid only if everything that it read reads
 // the same now.
 func (b *blockView) validate(set *rwset) (code, error) {
 	for _, r := range set.Reads {
-		now, err := b.publicVersion(r.Key)
+		same, err := sameRead(b.stored, b.public, r.Key, stateKey(r.Key), r.Version)
 		if err != nil {
 			return 0, err
 		}
-		if !sameVersion(now, r.Version) {
+		if !same {
 			return codeMVCC, nil
 		}
 	}
@@ -72,16 +58,27 @@ func (b *blockView) validate(set *rwset) (code, error) {
 	}
 	for _, c := range set.Collections {
 		for _, r := range c.Reads {
-			now, err := b.hashedVersion(hashedKey(c.Name, r.KeyHash))
+			at := hashedKey(c.Name, r.KeyHash)
+			same, err := sameRead(b.stored, b.hashed, string(at), at, r.Version)
 			if err != nil {
 				return 0, err
 			}
-			if !sameVersion(now, r.Version) {
+			if !same {
 				return codeMVCC, nil
 			}
 		}
 	}
 	return codeValid, nil
+}
+
+// sameRead says whether a key still has the version that was read. One that the
+// block has touched has not, even if it was absent and is absent again.
+func sameRead(stored pebble.Reader, changed map[string]*version, key string, at []byte, read *version) (bool, error) {
+	if _, touched := changed[key]; touched {
+		return false, nil
+	}
+	now, err := getVersion(stored, at)
+	return err == nil && sameVersion(now, read), err
 }
 
 // sameRange runs a range query again.
@@ -99,7 +96,7 @@ func (b *blockView) sameRange(r rangeRead) (bool, error) {
 		return false, err
 	}
 	again.exhausted = true
-	got, _ := again.result()
+	got := again.result()
 	return got.Count == r.Count && got.Digest == r.Digest, nil
 }
 

@@ -2,6 +2,8 @@ package fabric
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 
@@ -11,15 +13,16 @@ import (
 
 // harness is a network of two organisations with the suite's chaincode.
 type harness struct {
+	t       *testing.T
 	options Options
 	network *Network
 
 	mu      sync.Mutex
-	clients []*Client
+	clients map[string]*Client // one of each organisation, as long as the network
 }
 
 func newHarness(t *testing.T) *harness {
-	h := &harness{options: Options{
+	h := &harness{t: t, clients: map[string]*Client{}, options: Options{
 		Dir: t.TempDir(), Orgs: []string{conformance.OrgA, conformance.OrgB},
 		Collections: secrets, Attached: true,
 	}}
@@ -29,22 +32,28 @@ func newHarness(t *testing.T) *harness {
 
 func (h *harness) Client(t *testing.T, msp string) network.Client {
 	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.clients[msp]; c != nil {
+		return caughtUp{c, h}
+	}
 	p, err := LoadProfile(h.options.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := connect(t, p, issue(t, h.options.Dir, msp, "client"))
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.clients = append(h.clients, c)
+	c := connect(h.t, p, issue(t, h.options.Dir, msp, "client"))
+	h.clients[msp] = c
 	return caughtUp{c, h}
 }
+
+// Runs: both organisations endorse.
+func (h *harness) Runs() int { return len(h.options.Orgs) }
 
 func (h *harness) Restart(t *testing.T) {
 	t.Helper()
 	h.mu.Lock()
 	old := h.clients
-	h.clients = nil
+	h.clients = map[string]*Client{}
 	h.mu.Unlock()
 	for _, c := range old {
 		if err := c.Close(); err != nil {
@@ -68,7 +77,7 @@ func (c caughtUp) Submit(ctx context.Context, call network.Call) (network.Result
 		return res, err
 	}
 	c.h.mu.Lock()
-	others := append([]*Client(nil), c.h.clients...)
+	others := slices.Collect(maps.Values(c.h.clients))
 	c.h.mu.Unlock()
 	for _, o := range others {
 		if err := o.Await(ctx, res.Block); err != nil {
