@@ -84,6 +84,9 @@ func (f *follower) run(ctx context.Context) error {
 // round tries the peers in turn until one has handed on some blocks.
 func (f *follower) round(ctx context.Context) error {
 	before := f.next
+	if err := f.client.certified(); err != nil {
+		return err
+	}
 	for _, e := range f.client.byPreference() {
 		limited, cancel := ctx, context.CancelFunc(func() {})
 		if e != f.client.peers[0] {
@@ -117,7 +120,7 @@ func (f *follower) follow(ctx context.Context, e *endpoint) error {
 		return err
 	}
 	for {
-		r, err := receive(s)
+		r, err := c.receive(s)
 		if err != nil {
 			return err
 		}

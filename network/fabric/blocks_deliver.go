@@ -46,8 +46,12 @@ func (c *Client) seek(from, until uint64) (*common.Envelope, error) {
 	position := func(n uint64) *orderer.SeekPosition {
 		return &orderer.SeekPosition{Type: &orderer.SeekPosition_Specified{Specified: &orderer.SeekSpecified{Number: n}}}
 	}
+	start := position(from)
+	if from == newest {
+		start = &orderer.SeekPosition{Type: &orderer.SeekPosition_Newest{Newest: &orderer.SeekNewest{}}}
+	}
 	info, err := proto.Marshal(&orderer.SeekInfo{
-		Start: position(from), Stop: position(until),
+		Start: start, Stop: position(until),
 		Behavior: orderer.SeekInfo_BLOCK_UNTIL_READY,
 	})
 	if err != nil {
@@ -83,7 +87,7 @@ func (c *Client) seek(from, until uint64) (*common.Envelope, error) {
 }
 
 // receive returns the next message of a stream that is not its end.
-func receive(s delivery) (*peer.DeliverResponse, error) {
+func (c *Client) receive(s delivery) (*peer.DeliverResponse, error) {
 	r, err := s.Recv()
 	if err != nil {
 		return nil, readAnswer(err).elsewhere()
@@ -94,6 +98,9 @@ func receive(s delivery) (*peer.DeliverResponse, error) {
 	}
 	switch end.Status {
 	case common.Status_FORBIDDEN:
+		if err := c.certified(); err != nil {
+			return nil, err // it ended while the stream was open
+		}
 		return nil, fault.New(fault.Forbidden, "the channel's policy does not allow this identity to read blocks")
 	default:
 		return nil, &elsewhere{err: &deliverError{end.Status}}
@@ -132,7 +139,7 @@ func (c *Client) filteredIDs(ctx context.Context, e *endpoint, block uint64) ([]
 	if err != nil {
 		return nil, err
 	}
-	r, err := receive(s)
+	r, err := c.receive(s)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +159,7 @@ func (c *Client) fullIDs(ctx context.Context, e *endpoint, block uint64) ([]stri
 	if err != nil {
 		return nil, err
 	}
-	r, err := receive(s)
+	r, err := c.receive(s)
 	if err != nil {
 		return nil, err
 	}
@@ -167,5 +174,9 @@ func (c *Client) fullIDs(ctx context.Context, e *endpoint, block uint64) ([]stri
 	return ids, nil
 }
 
-// everything is the last block to ask for by those who follow.
-const everything = math.MaxUint64
+// Where a stream begins that shows what comes from now on, and where one ends that
+// follows.
+const (
+	newest     = math.MaxUint64
+	everything = math.MaxUint64
+)

@@ -141,3 +141,23 @@ func (r reader) privateValues(private *rwset.TxPvtReadWriteSet) map[string]map[r
 	}
 	return out
 }
+
+// private says whether a transaction writes private data, of any chaincode.
+func (inv *invocation) private() (bool, error) {
+	set := &rwset.TxReadWriteSet{}
+	if err := proto.Unmarshal(inv.action.GetResults(), set); err != nil {
+		return false, err
+	}
+	for _, ns := range set.GetNsRwset() {
+		for _, c := range ns.GetCollectionHashedRwset() {
+			hashed := &kvrwset.HashedRWSet{}
+			if err := proto.Unmarshal(c.GetHashedRwset(), hashed); err != nil {
+				return false, err
+			}
+			if len(hashed.GetHashedWrites()) > 0 {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}

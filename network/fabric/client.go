@@ -36,11 +36,13 @@ const (
 // endorsed it is for that peer to check. A transaction is signed only if it is
 // the one that was asked for, whichever peer prepared it.
 type Client struct {
-	id     network.Identity
-	reader reader
-	peers  []*endpoint // in order of preference
-	places *places
-	log    *slog.Logger
+	id       network.Identity
+	reader   reader
+	peers    []*endpoint // in order of preference
+	places   *places
+	log      *slog.Logger
+	reminder reminder
+	trouble  trouble
 
 	// seen is how many blocks the client has been told of.
 	seen  atomic.Uint64
@@ -72,6 +74,9 @@ func (c *Client) Close() error {
 // begin starts a call: the context that it returns ends with the given one,
 // after limit, and with the client.
 func (c *Client) begin(ctx context.Context, limit time.Duration) (context.Context, func(), error) {
+	if err := c.certified(); err != nil {
+		return nil, nil, err
+	}
 	if !c.calls.begin() {
 		return nil, nil, fault.New(fault.Unavailable, "%w", errClosed)
 	}

@@ -18,11 +18,13 @@ import (
 const (
 	chaincodeMark = "chaincode response " // begins what the chaincode said, after the status and ", "
 	evaluateMark  = "evaluate call to endorser returned error: "
-	firstRefused  = "failed to endorse transaction"         // by the gateway's own organisation
-	mismatchMark  = "ProposalResponsePayloads do not match" // endorsers saw different states
+	failedMark    = "error in simulation: transaction returned with failure: " // begins what the shim said in the chaincode's place
+	firstRefused  = "failed to endorse transaction"                            // by the gateway's own organisation
+	mismatchMark  = "ProposalResponsePayloads do not match"                    // endorsers saw different states
 	accessMark    = "access denied"
 	duplicateMark = "duplicate transaction found"
 	datedMark     = "incorrect timestamp"      // against the peer's own clock
+	expiredMark   = "client identity expired"  // by the peer's clock
 	othersFailed  = "failed to collect enough" // endorsements, beyond the first one
 	noOrderer     = "no orderer"
 	notJoined     = "channel does not exist" // an orderer that lost its disk; others have it
@@ -66,13 +68,7 @@ func readAnswer(err error) answer {
 	return a
 }
 
-func clip(s string) string {
-	s = strings.ToValidUTF8(s, "?")
-	if len(s) > maxDetail {
-		return strings.ToValidUTF8(s[:maxDetail], "") + " ..."
-	}
-	return s
-}
+func clip(s string) string { return fault.Clip(s, maxDetail) }
 
 // String returns all that was said.
 func (a answer) String() string {
@@ -115,18 +111,33 @@ func (a answer) saying(mark string) (string, bool) {
 	return "", false
 }
 
-// chaincodeFault returns what the chaincode said, if it was the chaincode.
+// chaincodeFault returns what the chaincode said, if it was the chaincode, or that
+// it ran and could not say anything. Either way it is so at every peer.
 func (a answer) chaincodeFault() *fault.Error {
 	for _, s := range a.texts() {
 		if said, ok := byChaincode(s); ok {
 			return fault.Parse(said)
 		}
+		if said, ok := strings.CutPrefix(strings.TrimPrefix(s, evaluateMark), failedMark); ok {
+			return fault.New(fault.Internal, "the chaincode's answer cannot be passed on, at any peer: %s", said)
+		}
+	}
+	return nil
+}
+
+// expired says that a peer holds this client's certificate for ended.
+func (a answer) expired() error {
+	if _, ok := a.saying(expiredMark); ok {
+		return fault.New(fault.Unavailable, "%w by a peer's clock: renew it, or set the clock that is wrong: %s", ErrCertificate, a)
 	}
 	return nil
 }
 
 // refusal returns why the peer will not serve this call whoever is asked, or nil.
 func (a answer) refusal() error {
+	if err := a.expired(); err != nil {
+		return err
+	}
 	if _, ok := a.saying(accessMark); ok || a.code == codes.PermissionDenied {
 		return fault.New(fault.Forbidden, "the channel's policy does not allow it: %s", a)
 	}
@@ -146,11 +157,17 @@ func (a answer) refusal() error {
 }
 
 func (a answer) elsewhere() error {
-	innocent := func(mark string) bool { return strings.Contains(a.message, mark) }
-	return &elsewhere{
-		err:      fault.New(fault.Unavailable, "%s", a),
-		innocent: innocent(othersFailed) || innocent(noOrderer) || innocent(notJoined),
+	return &elsewhere{err: fault.New(fault.Unavailable, "%s", a), innocent: a.innocent()}
+}
+
+// innocent says whether it is not the peer that fails, but what it depends on.
+func (a answer) innocent() bool {
+	for _, mark := range []string{othersFailed, noOrderer, notJoined} {
+		if strings.Contains(a.message, mark) {
+			return true
+		}
 	}
+	return false
 }
 
 // evaluationError turns the error of an evaluation into a fault or an elsewhere.
@@ -198,6 +215,9 @@ func orderingRefusal(err error) error {
 	s, ok := a.saying(ordererMark)
 	if !ok || a.code != codes.Aborted {
 		return a.refusal()
+	}
+	if err := a.expired(); err != nil {
+		return err
 	}
 	if strings.Contains(s, notJoined) {
 		return nil

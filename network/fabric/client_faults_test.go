@@ -158,3 +158,45 @@ func TestAttackFabricsOwnWordsInAStrangersDocumentSayNothing(t *testing.T) {
 		}
 	}
 }
+
+// An answer that the shim gives in the chaincode's place is the same at every peer:
+// nobody is asked again.
+func TestWhatTheShimSaysIsFinal(t *testing.T) {
+	const words = failedMark + "failed to marshal response: string field contains invalid UTF-8"
+	for name, err := range map[string]error{
+		"endorsement": endorsementError(said(t, codes.Aborted, firstSays, words)),
+		"evaluation":  evaluationError(said(t, codes.Aborted, evalSays+words)),
+	} {
+		var other *elsewhere
+		if errors.As(err, &other) || fault.Of(err) != fault.Internal || !strings.Contains(err.Error(), "invalid UTF-8") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var d *disagreement
+	if err := endorsementError(said(t, codes.Aborted, othersSay, words)); !errors.As(err, &d) {
+		t.Errorf("where the first peer came to a result: %v", err)
+	}
+}
+
+// Only what certainly got nowhere may be handed in again without a look.
+func TestWhatGotNowhereIsKnown(t *testing.T) {
+	const dialling = "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused\""
+	for _, c := range []struct {
+		err     error
+		nowhere bool
+	}{
+		{said(t, codes.Unavailable, dialling), true},
+		{said(t, codes.Unavailable, "no orderer nodes available"), true},
+		{said(t, codes.Unavailable, nobodyOrders), true},
+		{said(t, codes.Unavailable, nobodyOrders, dialling, dialling), true},
+		{said(t, codes.Unavailable, nobodyOrders, dialling, "EOF"), false},
+		{said(t, codes.Unavailable, "error reading from server: EOF"), false},
+		{said(t, codes.DeadlineExceeded, "submit timeout expired while broadcasting to ordering service"), false},
+		{context.DeadlineExceeded, false},
+	} {
+		var e *elsewhere
+		if err := readAnswer(c.err).unordered(); !errors.As(err, &e) || e.undelivered != c.nowhere {
+			t.Errorf("%v: got nowhere: %v", c.err, !c.nowhere)
+		}
+	}
+}

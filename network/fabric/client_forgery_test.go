@@ -2,7 +2,6 @@ package fabric
 
 import (
 	"errors"
-	"slices"
 	"testing"
 	"time"
 
@@ -47,7 +46,7 @@ func (f forgeries) Foreign(t *testing.T) network.Client {
 // SDK's clock: the date is in the header that the client signs.
 func (f forgeries) SubmitAt(t *testing.T, msp string, call network.Call, at time.Time) error {
 	t.Helper()
-	c := f.clients[slices.IndexFunc(f.clients, func(c *Client) bool { return c.id.MSP == msp })]
+	c := f.clients[msp]
 	ctx, done, err := c.begin(t.Context(), submitLimit)
 	if err != nil {
 		t.Fatal(err)

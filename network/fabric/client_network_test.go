@@ -2,7 +2,6 @@ package fabric
 
 import (
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/vitalveil/vitalveil/network"
@@ -12,7 +11,7 @@ import (
 // issue makes a client identity that the network in dir accepts.
 func issue(t testing.TB, dir, msp, name string) network.Identity {
 	t.Helper()
-	ca, err := network.LoadCA(filepath.Join(dir, "crypto", msp, "ca"))
+	ca, err := network.LoadCA(newMaterial(dir).authority(msp, membersCA))
 	if err != nil {
 		t.Fatal(err)
 	}

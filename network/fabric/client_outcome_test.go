@@ -2,6 +2,7 @@ package fabric
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,6 +25,8 @@ func TestClientOnFabric(t *testing.T) {
 	t.Run("large values pass and arrive whole", func(t *testing.T) { largeValue(t, c) })
 	t.Run("reads come after the client's own writes at any peer", func(t *testing.T) { readsAnywhere(t, p, c) })
 	t.Run("a peer that hangs is passed over", func(t *testing.T) { hangingPeer(t, n, c) })
+	t.Run("a certificate that ends is named, on streams too", func(t *testing.T) { endingCertificate(t, n, p, c) })
+	t.Run("since when nothing is ordered is known", func(t *testing.T) { nothingOrdered(t, n, c) })
 }
 
 // unknownOutcome ends calls at many moments, so that some end after the transaction
@@ -91,6 +94,65 @@ func readsAnywhere(t *testing.T, p Profile, c *Client) {
 			t.Fatal(err)
 		}
 		expect(t, elsewhere, "k", key)
+	}
+}
+
+// endingCertificate follows blocks with a certificate that ends meanwhile.
+func endingCertificate(t *testing.T, n *Network, p Profile, c *Client) {
+	ca, err := network.LoadCA(n.material.authority(ownOrg, membersCA))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const life = 3 * time.Second
+	begun := time.Now()
+	short := connect(t, p, lasting(t, ca, c.id, life), quiet)
+	height, err := short.Height(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		var last error
+		for _, last = range short.Blocks(t.Context(), height-1) {
+		}
+		ended <- last
+	}()
+	time.Sleep(time.Until(begun.Add(life + 500*time.Millisecond)))
+	put(t, c, "after the end", "1") // a peer looks at the certificate with each block
+	if err := <-ended; !errors.Is(err, ErrCertificate) {
+		t.Errorf("the stream ended with %v", err)
+	}
+	asked := time.Now()
+	if _, err := short.Evaluate(t.Context(), network.Call{Function: "get", Args: []string{"warm"}}); !errors.Is(err, ErrCertificate) {
+		t.Errorf("a read: %v", err)
+	}
+	if took := time.Since(asked); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// nothingOrdered ends the only orderer.
+func nothingOrdered(t *testing.T, n *Network, c *Client) {
+	if since, why := c.Stalled(); !since.IsZero() {
+		t.Fatalf("stalled since %v: %v", since, why)
+	}
+	n.kill(t, n.topology.Nodes[0].Name, true)
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*stallTime)
+	defer cancel()
+	if _, err := c.Submit(ctx, network.Call{Function: "put", Args: []string{"k", "v"}}); fault.Of(err) != fault.Unavailable || !strings.Contains(err.Error(), "orderer") {
+		t.Errorf("submit: %v", err)
+	}
+	if since, why := c.Stalled(); since.Before(begun.Add(-time.Second)) || why == nil {
+		t.Errorf("stalled since %v (%v), it began at %v", since, why, begun)
+	}
+	expect(t, c, "warm", "up") // what can be read can be read
+	if err := n.startNodes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, c, "k", "w")
+	if since, why := c.Stalled(); !since.IsZero() {
+		t.Errorf("still stalled since %v: %v", since, why)
 	}
 }
 

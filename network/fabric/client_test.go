@@ -138,7 +138,7 @@ func TestAttackAPeerHasAnotherTransactionSigned(t *testing.T) {
 		return b
 	}
 	asked, other := proposal("permit"), proposal("deny")
-	if err := c.checkPrepared(asked, w.prepare(asked, nil)); err != nil {
+	if private, err := c.checkPrepared(asked, w.prepare(asked, nil)); err != nil || private {
 		t.Fatalf("an honest peer's: %v", err)
 	}
 	for name, forged := range map[string][]byte{
@@ -147,7 +147,7 @@ func TestAttackAPeerHasAnotherTransactionSigned(t *testing.T) {
 		"nothing":                             nil,
 		"garbage":                             []byte("garbage"),
 	} {
-		if err := c.checkPrepared(asked, forged); err == nil {
+		if _, err := c.checkPrepared(asked, forged); err == nil {
 			t.Errorf("%s would have been signed", name)
 		}
 	}

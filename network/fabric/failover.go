@@ -29,6 +29,8 @@ const (
 type elsewhere struct {
 	err      error
 	innocent bool
+	// undelivered says that what was handed in did not get anywhere.
+	undelivered bool
 }
 
 func (e *elsewhere) Error() string { return e.err.Error() }
@@ -109,7 +111,11 @@ func (c *Client) attempt(ctx context.Context, each time.Duration, e *endpoint, d
 	return err
 }
 
-// unreachable is the error of a call whose time ended before a peer served it.
+// unreachable is the error of a call that ended before a peer served it.
 func unreachable(ctx context.Context, last error) error {
-	return fault.New(fault.Unavailable, "no peer answered in time (%w); the last one said: %w", context.Cause(ctx), last)
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) {
+		return fault.New(fault.Unavailable, "the call was ended from outside (%w), which says nothing about the peers; the last one said: %w", cause, last)
+	}
+	return fault.New(fault.Unavailable, "no peer answered in time (%w); the last one said: %w", cause, last)
 }

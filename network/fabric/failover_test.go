@@ -34,9 +34,17 @@ type load struct {
 	errs []error
 	last time.Time
 	gap  time.Duration // longest time without an acknowledgement
+	most time.Duration // longest time that one transaction took
 }
 
 func startLoad(c network.Client, writers int) *load {
+	return startLoadOf(c, writers, func(key string) network.Call {
+		return network.Call{Function: "put", Args: []string{key, key}}
+	})
+}
+
+// startLoadOf submits the calls that it is given for keys.
+func startLoadOf(c network.Client, writers int, call func(key string) network.Call) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{stop: cancel, last: time.Now()}
 	for w := range writers {
@@ -44,16 +52,17 @@ func startLoad(c network.Client, writers int) *load {
 			for i := 0; ctx.Err() == nil; i++ {
 				key := fmt.Sprintf("w%02d/%05d", w, i)
 				one, cancel := context.WithTimeout(context.Background(), time.Minute)
-				res, err := c.Submit(one, network.Call{Function: "put", Args: []string{key, key}})
+				begun := time.Now()
+				res, err := c.Submit(one, call(key))
 				cancel()
-				l.note(acknowledged{key, res}, err)
+				l.note(acknowledged{key, res}, time.Since(begun), err)
 			}
 		})
 	}
 	return l
 }
 
-func (l *load) note(a acknowledged, err error) {
+func (l *load) note(a acknowledged, took time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
@@ -62,6 +71,7 @@ func (l *load) note(a acknowledged, err error) {
 	}
 	now := time.Now()
 	l.gap, l.last = max(l.gap, now.Sub(l.last)), now
+	l.most = max(l.most, took)
 	l.done = append(l.done, a)
 }
 
@@ -79,7 +89,8 @@ func (l *load) end(t *testing.T) []acknowledged {
 	for _, err := range l.errs {
 		t.Error(err)
 	}
-	t.Logf("%d transactions acknowledged, %v the longest without one", len(l.done), l.gap.Round(time.Millisecond))
+	t.Logf("%d transactions acknowledged, %v the longest without one, %v for the slowest", len(l.done),
+		l.gap.Round(time.Millisecond), l.most.Round(time.Millisecond))
 	return l.done
 }
 

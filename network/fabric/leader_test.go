@@ -1,9 +1,15 @@
 package fabric
 
 import (
+	"context"
 	"os"
 	"testing"
 	"time"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/conformance"
 )
 
 // leader names the Raft orderer that leads, once one does.
@@ -24,9 +30,11 @@ func leader(t *testing.T, n *Network) ordererNode {
 }
 
 // The orderer that leads is killed under load, again and again: another one
-// takes over, the dead one comes back by itself, nothing acknowledged is lost.
+// takes over, the dead one comes back by itself, nothing acknowledged is lost. What
+// had been accepted and got lost is handed in again when the chain shows it; what has
+// private data seldom twice, as that would stop the peers for seconds.
 func TestRaftLeaderIsKilledUnderLoad(t *testing.T) {
-	n := launchNetwork(t, Options{Attached: true, Orderers: "raft3"})
+	n := launchNetwork(t, Options{Attached: true, Orderers: "raft3", Collections: secrets})
 	p, err := n.Profile()
 	if err != nil {
 		t.Fatal(err)
@@ -34,6 +42,12 @@ func TestRaftLeaderIsKilledUnderLoad(t *testing.T) {
 	c := connect(t, p, issue(t, n.Dir(), ownOrg, "client"))
 	follower := startFollower(t, c)
 	l := startLoad(c, 8)
+	hidden := startLoadOf(c, 4, func(key string) network.Call {
+		return network.Call{
+			Function: "putPrivate", Args: []string{conformance.Collection, key},
+			Transient: map[string][]byte{"value": []byte(key)},
+		}
+	})
 	kills := 1
 	if os.Getenv("VITALVEIL_SOAK") != "" {
 		kills = 10
@@ -48,7 +62,48 @@ func TestRaftLeaderIsKilledUnderLoad(t *testing.T) {
 		whole(t, n)
 		level(t, n, victim)
 	}
+	private := hidden.end(t)
 	done := l.end(t)
 	checkAcknowledged(t, c, done)
 	follower.has(t, done)
+	follower.has(t, private)
+	if l.most >= privateTime || hidden.most >= 2*privateTime {
+		t.Errorf("transactions that got lost took %v and %v with private data, as if the chain had not shown it", l.most, hidden.most)
+	}
+	plain, secret := copies(t, c)
+	t.Logf("second copies on the chain: %d without private data, %d with", plain, secret)
+	if secret > kills {
+		t.Errorf("%d transactions with private data were handed in twice, in %d failures", secret, kills)
+	}
+}
+
+// copies counts the transactions that are on the chain again, without and with
+// private data.
+func copies(t *testing.T, c *Client) (int, int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	height, err := c.Height(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, private := 0, 0
+	for b, err := range c.Blocks(ctx, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tx := range b.Txs {
+			switch {
+			case tx.Code != peer.TxValidationCode_DUPLICATE_TXID.String():
+			case tx.Function == "putPrivate":
+				private++
+			default:
+				plain++
+			}
+		}
+		if b.Number+1 >= height {
+			break
+		}
+	}
+	return plain, private
 }
