@@ -102,19 +102,45 @@ func printStatus(ctx context.Context, n *Network, asJSON bool) error {
 		return e.Encode(s)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PROCESS\tPID\tMIB\t")
+	fmt.Fprintln(w, "PROCESS\tPID\tMIB\tIDENTITY UNTIL\tTLS UNTIL\t")
 	for _, p := range s.Processes {
 		pid := "down"
 		if p.PID != 0 {
 			pid = fmt.Sprint(p.PID)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", p.Name, pid, p.Memory>>20, p.Detail)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", p.Name, pid, p.Memory>>20,
+			s.until(p.Name, identityCertificate), s.until(p.Name, tlsCertificate), p.Detail)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	for _, c := range s.Ending(time.Now()) {
+		fmt.Println(c.warning())
+	}
 	_, err = fmt.Printf("%s, chaincode sequence %d, %d MiB in all, in %s\n", s.Orderers, s.Sequence, s.Memory()>>20, s.Dir)
 	return err
+}
+
+// until is when the first certificate of a kind ends that a process shows.
+func (s Status) until(process, kind string) string {
+	var first time.Time
+	for _, c := range s.Certificates {
+		if c.Of == process && c.Kind == kind && !c.Ends.IsZero() && (first.IsZero() || c.Ends.Before(first)) {
+			first = c.Ends
+		}
+	}
+	if first.IsZero() {
+		return "-"
+	}
+	return first.Format(time.DateOnly)
+}
+
+func (c Certificate) warning() string {
+	what := fmt.Sprintf("WARNING: the %s certificate of %s ends on %s", c.Kind, c.Of, c.Ends.Format(time.DateOnly))
+	if c.Kept != "" {
+		return what + " and is not renewed here: " + c.Kept
+	}
+	return what + "; the keeper renews it, or the next \"vitalveil network up\""
 }
 
 type upgradeCommand struct{ dirFlag }

@@ -16,7 +16,8 @@ import (
 // for each organisation: one issues members, the other TLS certificates, under
 // another organisation name so that neither can stand in for the other.
 //
-//	crypto/ORG/ca, tlsca            the authorities (keys: keep them offline in earnest)
+//	authorities/ORG/ca, tlsca       the authorities, whose keys no node ever reads: keep
+//	                                them offline in earnest
 //	crypto/ORG/admin, client        identities, for network.LoadIdentity, and as msp/
 //	crypto/ORG/fabric-ca            with fabric-ca, which issues client then: its TLS
 //	                                identity and the registrar's secret
@@ -35,7 +36,24 @@ const (
 const tlsSuffix = "-TLS"
 
 // material finds crypto material below a network's directory.
-type material struct{ dir string }
+type material struct {
+	dir         string
+	authorities string
+}
+
+// An organisation's two authorities.
+const (
+	membersCA = "ca"
+	tlsCA     = "tlsca"
+)
+
+func newMaterial(dir string) material {
+	return material{filepath.Join(dir, "crypto"), filepath.Join(dir, "authorities")}
+}
+
+func (m material) authority(msp, which string) string {
+	return filepath.Join(m.authorities, msp, which)
+}
 
 func (m material) org(msp string) string { return filepath.Join(m.dir, msp) }
 
@@ -63,16 +81,19 @@ const (
 )
 
 // makeCrypto makes all of a network's material, or none of it: it becomes
-// visible in dir when it is complete.
-func makeCrypto(dir string, t topology) error {
-	if _, err := os.Stat(dir); err == nil {
+// visible when it is complete, the authorities first.
+func makeCrypto(made material, t topology) error {
+	if _, err := os.Stat(made.dir); err == nil {
 		return nil
 	}
-	unfinished := dir + ".new"
+	if err := makeAuthorities(made.authorities, t); err != nil {
+		return err
+	}
+	unfinished := made.dir + ".new"
 	if err := os.RemoveAll(unfinished); err != nil {
 		return err
 	}
-	m := material{unfinished}
+	m := material{unfinished, made.authorities}
 	var names []string
 	for _, n := range t.Nodes {
 		names = append(names, n.Name)
@@ -89,26 +110,52 @@ func makeCrypto(dir string, t topology) error {
 			return err
 		}
 	}
+	return os.Rename(unfinished, made.dir)
+}
+
+// makeAuthorities makes the authorities of all organisations, or none.
+func makeAuthorities(dir string, t topology) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	unfinished := dir + ".new"
+	if err := os.RemoveAll(unfinished); err != nil {
+		return err
+	}
+	msps := []string{ordererMSP}
+	for _, o := range t.Orgs {
+		msps = append(msps, o.MSP)
+	}
+	m := material{authorities: unfinished}
+	for _, msp := range msps {
+		for which, name := range map[string]string{membersCA: msp, tlsCA: msp + tlsSuffix} {
+			ca, err := network.NewCA(name)
+			if err != nil {
+				return err
+			}
+			if err := ca.Save(m.authority(msp, which)); err != nil {
+				return err
+			}
+		}
+	}
 	return os.Rename(unfinished, dir)
 }
 
 // authorities are an organisation's two.
 type authorities struct{ members, tls *network.CA }
 
+func (m material) loadAuthorities(msp string) (authorities, error) {
+	members, err := network.LoadCA(m.authority(msp, membersCA))
+	if err != nil {
+		return authorities{}, err
+	}
+	tls, err := network.LoadCA(m.authority(msp, tlsCA))
+	return authorities{members, tls}, err
+}
+
 func (m material) makeOrg(msp, role string, nodes, users []string) error {
-	members, err := network.NewCA(msp)
+	a, err := m.loadAuthorities(msp)
 	if err != nil {
-		return err
-	}
-	tls, err := network.NewCA(msp + tlsSuffix)
-	if err != nil {
-		return err
-	}
-	a := authorities{members, tls}
-	if err := members.Save(filepath.Join(m.org(msp), "ca")); err != nil {
-		return err
-	}
-	if err := tls.Save(filepath.Join(m.org(msp), "tlsca")); err != nil {
 		return err
 	}
 	if err := a.writeMSP(filepath.Join(m.org(msp), "msp"), nil); err != nil {
@@ -125,7 +172,7 @@ func (m material) makeOrg(msp, role string, nodes, users []string) error {
 		}
 	}
 	for _, side := range []string{"chaincode", "dialer"} {
-		id, err := tls.Issue(side+"."+msp, "")
+		id, err := a.tls.Issue(side+"."+msp, "")
 		if err != nil {
 			return err
 		}

@@ -97,7 +97,7 @@ func prepare(o Options) (*Network, error) {
 
 func newNetwork(dir string, attached bool) *Network {
 	return &Network{
-		dir: dir, material: material{filepath.Join(dir, "crypto")},
+		dir: dir, material: newMaterial(dir),
 		processes: newProcesses(dir, attached), log: io.Discard,
 	}
 }
@@ -208,10 +208,13 @@ func (n *Network) files(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := makeCrypto(n.material.dir, n.topology); err != nil {
+	if err := makeCrypto(n.material, n.topology); err != nil {
 		return err
 	}
 	if err := n.material.check(n.topology); err != nil {
+		return err
+	}
+	if err := n.renewDue(); err != nil {
 		return err
 	}
 	core, err := coreConfig(n.binaries)

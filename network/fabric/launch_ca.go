@@ -75,7 +75,7 @@ func (n *Network) writeCAConfig(o peerNode) (string, error) {
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return "", err
 	}
-	authority := n.material.node(o.MSP, "ca")
+	authority := n.material.authority(o.MSP, membersCA)
 	type object = map[string]any
 	data, err := json.MarshalIndent(object{
 		"address": "127.0.0.1", "port": o.CA, "loglevel": "warning",
@@ -116,7 +116,7 @@ func (m material) caIdentity(msp string) (string, string, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return "", "", err
 	}
-	authority, err := network.LoadCA(m.node(msp, "tlsca"))
+	authority, err := network.LoadCA(m.authority(msp, tlsCA))
 	if err != nil {
 		return "", "", err
 	}
@@ -162,15 +162,11 @@ func (n *Network) enrol(ctx context.Context, o peerNode) error {
 	if err := n.material.checkClient(o.MSP, id); err != nil {
 		return err
 	}
-	members, err := network.LoadCA(n.material.node(o.MSP, "ca"))
+	a, err := n.material.loadAuthorities(o.MSP)
 	if err != nil {
 		return err
 	}
-	tls, err := network.LoadCA(n.material.node(o.MSP, "tlsca"))
-	if err != nil {
-		return err
-	}
-	if err := (authorities{members, tls}).writeMSP(filepath.Join(unfinished, "msp"), &id); err != nil {
+	if err := a.writeMSP(filepath.Join(unfinished, "msp"), &id); err != nil {
 		return err
 	}
 	n.say("%s has enrolled its client with fabric-ca", o.MSP)

@@ -3,6 +3,7 @@ package fabric
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -19,19 +20,34 @@ const (
 	keepEvery = 500 * time.Millisecond
 	keepFirst = time.Second
 	keepMost  = time.Minute
+
+	certificatesEvery = 10 * time.Second
 )
 
 // Keep starts again what dies of a network, until ctx ends. What it does is what
-// Up does, so it also rebuilds a node whose disk is gone. Only the one that was
-// started last should run; others are harmless, as they take turns.
+// Up does, so it also rebuilds a node whose disk is gone. It renews certificates that
+// end soon, and starts again what shows the old ones, one process after the other.
+// Only the one that was started last should run; others are harmless, as they take
+// turns.
 func Keep(ctx context.Context, o Options) error {
-	wait := keepFirst
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	wait, looked := keepFirst, time.Time{}
 	for {
 		n, err := Open(o.Dir)
 		if err != nil {
 			return err
 		}
+		n.log = o.Log
 		whole, err := n.whole()
+		if err == nil && whole && time.Since(looked) >= certificatesEvery {
+			var ended string
+			ended, err = n.renewOne(ctx)
+			if whole = ended == ""; whole {
+				looked = time.Now() // nothing is left to do, or it failed
+			}
+		}
 		if err == nil && !whole {
 			_, err = Up(ctx, o)
 		}
@@ -40,7 +56,6 @@ func Keep(ctx context.Context, o Options) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			n.log = o.Log
 			n.say("%v; trying again in %v", err, wait)
 			next, wait = wait, min(2*wait, keepMost)
 		default:

@@ -100,7 +100,7 @@ func whole(t *testing.T, n *Network) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not whole again: %+v, %v", s, err)
+			t.Fatalf("not whole again: %+v, %v; the keeper says:\n%s", s.Processes, err, n.processes.tail(keeperProcess))
 		}
 	}
 }

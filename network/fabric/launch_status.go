@@ -20,6 +20,8 @@ type Status struct {
 	Orderers  string          `json:"orderers"` // raft1, raft3 or bft4
 	Sequence  int             `json:"sequence"` // of the chaincode, as last wanted
 	Processes []ProcessStatus `json:"processes"`
+	// Certificates are all that the network shows, each with its end.
+	Certificates []Certificate `json:"certificates"`
 }
 
 // ProcessStatus is one process of a network.
@@ -38,6 +40,17 @@ func (s Status) Running() bool {
 		}
 	}
 	return true
+}
+
+// Ending lists the certificates whose end is near enough for a warning.
+func (s Status) Ending(now time.Time) []Certificate {
+	var ending []Certificate
+	for _, c := range s.Certificates {
+		if !c.Ends.IsZero() && c.Due(now) {
+			ending = append(ending, c)
+		}
+	}
+	return ending
 }
 
 // Memory is the resident memory of all processes in bytes. Pages that several
@@ -90,7 +103,9 @@ func (n *Network) Status(ctx context.Context) (Status, error) {
 	if _, err := os.Stat(n.processes.pidPath(keeperProcess)); err == nil {
 		errs = append(errs, add(keeperProcess, func(context.Context) string { return "starts again what dies" }))
 	}
-	return s, errors.Join(errs...)
+	var err error
+	s.Certificates, err = n.certificates()
+	return s, errors.Join(append(errs, err)...)
 }
 
 // runningNames lists the processes that run, in order of name.

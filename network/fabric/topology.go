@@ -30,7 +30,7 @@ const topologyFile = "network.json"
 const maxTopology = 1 << 20
 
 // topologyVersion is the schema of the record; others are refused.
-const topologyVersion = 1
+const topologyVersion = 2
 
 // topology is what a network is: who takes part and on which ports. Ports are
 // in the channel's configuration and in certificates' scope, so a network keeps

@@ -123,7 +123,7 @@ func TestProfileIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.topology = topology
-	if err := makeCrypto(n.material.dir, topology); err != nil {
+	if err := makeCrypto(n.material, topology); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.material.check(topology); err != nil {

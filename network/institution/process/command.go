@@ -222,6 +222,9 @@ func (c statusCommand) Run(ctx context.Context) error {
 	if s.Problem != "" {
 		fmt.Printf("ledger: %s\n", s.Problem)
 	}
+	if s.Stalled != 0 {
+		fmt.Printf("nothing that is submitted has been ordered since %s: %s\n", time.Unix(s.Stalled, 0).UTC().Format(time.RFC3339), s.Stall)
+	}
 	for _, c := range s.Certificates {
 		fmt.Printf("certificate %s: until %s%s\n", c.Of, time.Unix(c.Until, 0).UTC().Format(time.DateOnly), suffix(c.Problem))
 	}

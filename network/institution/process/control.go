@@ -27,21 +27,29 @@ const (
 	maxControl     = 64 << 10 // bytes of a request
 	maxControlBack = 8 << 20  // bytes of an answer
 	headerTime     = 10 * time.Second
+	tickTime       = 30 * time.Second // to post a clock, which is a second on a ledger that works
 )
 
 // Status is what an institution says about itself.
 type Status struct {
-	Member  string       `json:"member"`
-	Network string       `json:"network"`
-	Time    int64        `json:"ledger_time"` // Unix seconds; 0 before there is one
-	Height  uint64       `json:"ledger_height"`
-	Read    uint64       `json:"blocks_read"`
-	Problem string       `json:"problem,omitempty"` // with the ledger
-	Ready   bool         `json:"ready"`             // the whole ledger was read, and it is this network's
+	Member  string `json:"member"`
+	Network string `json:"network"`
+	Time    int64  `json:"ledger_time"` // Unix seconds; 0 before there is one
+	Height  uint64 `json:"ledger_height"`
+	Read    uint64 `json:"blocks_read"`
+	Problem string `json:"problem,omitempty"` // with the ledger
+	// Stalled is since when nothing that the institution submits is ordered, in Unix
+	// seconds, and Stall what was said last; 0 while all is well.
+	Stalled int64        `json:"stalled,omitempty"`
+	Stall   string       `json:"stall,omitempty"`
+	Ready   bool         `json:"ready"` // the whole ledger was read, and it is this network's
 	Counts  index.Counts `json:"counts"`
 	// Certificates says until when those in use serve, and warns from 60 days on.
 	Certificates []Certificate `json:"certificates"`
 }
+
+// staller is a ledger that may be read while it orders nothing.
+type staller interface{ Stalled() (time.Time, error) }
 
 // fetchRequest names a query of the past.
 type fetchRequest struct {
@@ -73,6 +81,8 @@ func (p *Process) control(ctx context.Context, l net.Listener) error {
 		return struct{}{}, p.CreateStudy(ctx, *s)
 	}))
 	mux.HandleFunc("POST /tick", handle(func(ctx context.Context, t *record.Tick) (struct{}, error) {
+		ctx, cancel := context.WithTimeout(ctx, tickTime)
+		defer cancel()
 		return struct{}{}, p.Tick(ctx, t.Time)
 	}))
 	mux.HandleFunc("POST /status", handle(func(ctx context.Context, _ *struct{}) (Status, error) { return p.status(ctx), nil }))
@@ -92,6 +102,11 @@ func (p *Process) status(ctx context.Context) Status {
 	var err error
 	if s.Height, err = p.ledger.Height(ctx); err != nil {
 		s.Problem = err.Error()
+	}
+	if l, ok := p.ledger.(staller); ok {
+		if since, why := l.Stalled(); !since.IsZero() {
+			s.Stalled, s.Stall = since.Unix(), why.Error()
+		}
 	}
 	_, founded := p.Index().Genesis()
 	s.Ready = err == nil && founded && s.Read >= s.Height
@@ -143,6 +158,9 @@ func Call(ctx context.Context, dir, what string, request, result any) error {
 		return err
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil && ctx.Err() != nil {
+		return fault.New(fault.Unavailable, "the call was ended (%w) before the institution in %s had answered; what it was asked to do it may still do", ctx.Err(), dir)
+	}
 	if err != nil {
 		return fault.New(fault.Unavailable, "no institution answers in %s (start it with \"vitalveil institution run --dir %s\"): %w", dir, dir, err)
 	}
