@@ -21,7 +21,9 @@ const maxMessage = 4 << 10
 // read a key that is not; it would let the caller wait, and the shim would end the
 // process. The same holds for a panic: whoever can cause one would stop the
 // contracts at every endorser.
-type Contracts struct{ contracts *contractapi.ContractChaincode }
+type Contracts struct {
+	contracts *contractapi.ContractChaincode
+}
 
 var _ shim.Chaincode = (*Contracts)(nil)
 

@@ -79,7 +79,7 @@ func TestConflictRules(t *testing.T) {
 		{"start of a range: before what was seen", walk("a", "z", 1), putting("a", "1"), codePhantom},
 		{"start of a range: what was seen", walk("a", "z", 1), putting("b", "2"), codePhantom},
 		{"start of a short range: behind what was looked at", walk("a", "z", 1), putting("c", "1"), codePhantom},
-				{"a range nobody looked at", walk("a", "z", 0), putting("b", "2"), codePhantom},
+		{"a range nobody looked at", walk("a", "z", 0), putting("b", "2"), codePhantom},
 	} {
 		t.Run(c.name, func(t *testing.T) { conflictRule(t, c.read, c.write, c.want) })
 	}
