@@ -211,11 +211,11 @@ func (d *Device) retire(why string) error {
 	})
 }
 
-// fail makes a failed write final: memory and store may differ from here on, and
-// only opening the store again tells what is on disk.
+// fail makes a failed step of the store final: memory and store may differ from here
+// on, and only opening the store again tells what is on disk.
 func (d *Device) fail(err error) error {
 	if err != nil && d.failed == nil {
-		d.failed = fmt.Errorf("bridge store could not be written; open it again: %w", err)
+		d.failed = fmt.Errorf("the bridge's store failed; open it again: %w", err)
 	}
 	return err
 }

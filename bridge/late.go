@@ -59,10 +59,7 @@ func (d *Device) lateKey(n int64) []byte { return d.vault.key(kindLate, ordered(
 func (d *Device) late(n int64) (lateRecord, error) {
 	var l lateRecord
 	found, err := d.vault.load(d.lateKey(n), &l)
-	if err != nil || !found {
-		return l, errors.Join(fmt.Errorf("%w: no row for sealed correction number %d", ErrDamaged, n), err)
-	}
-	return l, nil
+	return l, expect(found, err, "no row for sealed correction number %d", n)
 }
 
 // takesLate tells whether there may be another correction of an hour: now is the
@@ -224,8 +221,9 @@ func (w *sealing) correction(hour int64, counted countedRecord) error {
 	// One message per window, ever: the hour's record says which is the next, and
 	// the store has no sequence number for it either.
 	key := d.vault.key(kindWindow, append(ordered(hour), win.Correction)...)
-	if old, err := d.vault.get(key); err != nil || old != nil {
-		return errors.Join(fmt.Errorf("%w: correction %d has a row already", ErrDamaged, win.Correction), err)
+	old, err := d.vault.get(key)
+	if err := expect(old == nil, err, "correction %d has a row already", win.Correction); err != nil {
+		return err
 	}
 	h, err := d.newHour(&w.state, counted.sealed())
 	if err != nil {

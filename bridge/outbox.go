@@ -236,8 +236,8 @@ func (d *Device) sign(b *pebble.Batch, u uploadRecord) error {
 	for day := u.DaysFrom; day < u.DaysUntil; day++ {
 		var rec dayRecord
 		found, err := d.vault.load(d.vault.key(kindOpening, ordered(day)...), &rec)
-		if err != nil || !found {
-			return errors.Join(fmt.Errorf("%w: no root for committed day %d", ErrDamaged, day), err)
+		if err := expect(found, err, "no root for committed day %d", day); err != nil {
+			return err
 		}
 		if err := d.signOne(b, record.Pointer{Device: d.id, Kind: record.KindDay, Index: day, Commitment: rec.Root}); err != nil {
 			return err
@@ -264,8 +264,8 @@ func (d *Device) blob(u uploadRecord) ([]byte, []record.BlobRow, error) {
 	rows := make([]record.BlobRow, 0, count)
 	for hour := u.RowsFrom; hour < u.RowsUntil; hour++ {
 		row, err := d.vault.get(d.vault.key(kindRow, ordered(hour)...))
-		if err != nil || row == nil {
-			return nil, nil, errors.Join(fmt.Errorf("%w: no row for sealed hour %d", ErrDamaged, hour), err)
+		if err := expect(row != nil, err, "no row for sealed hour %d", hour); err != nil {
+			return nil, nil, err
 		}
 		rows = append(rows, record.BlobRow{Hour: hour, Row: row})
 	}
@@ -348,10 +348,7 @@ func (d *Device) upload(ctx context.Context, u numbered, r *Report) error {
 func (d *Device) pointer(kind string, index int64, correction uint8) (pointerRecord, error) {
 	var p pointerRecord
 	found, err := d.vault.load(d.pointerKey(kind, index, correction), &p)
-	if err != nil || !found {
-		return p, errors.Join(fmt.Errorf("%w: no pointer for %s %d, correction %d", ErrDamaged, kind, index, correction), err)
-	}
-	return p, nil
+	return p, expect(found, err, "no pointer for %s %d, correction %d", kind, index, correction)
 }
 
 // pointers lists the pointers of an upload whose outcome is open: rows, then

@@ -217,10 +217,11 @@ func (w *sealing) loadDay(day int64) error {
 	if err != nil || value == nil {
 		return err
 	}
-	if err := w.day.UnmarshalBinary(value); err != nil || w.day.Number != day {
+	err = w.day.UnmarshalBinary(value)
+	if err != nil {
 		return fmt.Errorf("%w: day %d: %v", ErrDamaged, day, err)
 	}
-	return nil
+	return expect(w.day.Number == day, nil, "day %d is stored as day %d", w.day.Number, day)
 }
 
 // storeDay keeps the sealed part of the day for its commitment.
@@ -260,8 +261,9 @@ func (w *sealing) commitDay() error {
 	}
 	v := w.device.vault
 	key := v.key(kindOpening, ordered(w.day.Number)...)
-	if old, err := v.get(key); err != nil || old != nil {
-		return errors.Join(fmt.Errorf("%w: day %d is committed already", ErrDamaged, w.day.Number), err)
+	old, err := v.get(key)
+	if err := expect(old == nil, err, "day %d is committed already", w.day.Number); err != nil {
+		return err
 	}
 	w.state.DaysUntil = w.day.Number + 1
 	return errors.Join(
@@ -276,8 +278,9 @@ func (w *sealing) hour(hour int64) error {
 	rowKey := d.vault.key(kindRow, ordered(hour)...)
 	// One message per window, ever: the mark says that the hour is open, and the
 	// store has no row for it either.
-	if old, err := d.vault.get(rowKey); err != nil || old != nil {
-		return errors.Join(fmt.Errorf("%w: hour %d has a row already", ErrDamaged, hour), err)
+	old, err := d.vault.get(rowKey)
+	if err := expect(old == nil, err, "hour %d has a row already", hour); err != nil {
+		return err
 	}
 	h, err := d.newHour(&w.state, nil)
 	if err != nil {

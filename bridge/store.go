@@ -33,10 +33,24 @@ const (
 	kindAnswer  byte = 'q' // answerRecord, by request
 )
 
-// ErrDamaged is wrapped when a stored value does not decrypt or parse: the disk
-// is failing, the key file is another store's, or somebody wrote to the store.
-// Nothing of the value is used; do not seal with this store again.
-var ErrDamaged = vault.ErrDamaged
+var (
+	// ErrDamaged is wrapped when a stored value does not decrypt or parse, is missing,
+	// or is there and must not be: the key file is another store's, or somebody wrote
+	// to the store. Nothing of the value is used; do not seal with this store again.
+	ErrDamaged = vault.ErrDamaged
+	// ErrUnreadable is wrapped when the store could not be read. Nothing is known to be
+	// wrong with what it holds: see to the disk and open the hub again.
+	ErrUnreadable = vault.ErrUnreadable
+)
+
+// expect is for what the store has to hold: what is wrong when it was looked for, with
+// this error or none.
+func expect(found bool, err error, format string, args ...any) error {
+	if err != nil || found {
+		return err
+	}
+	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
+}
 
 // deviceVault reads and writes the values of one device.
 type deviceVault struct {

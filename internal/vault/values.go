@@ -40,7 +40,7 @@ func (v *Vault) Get(name []byte) ([]byte, bool, error) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, false, unreadable(err)
 	}
 	defer closer.Close()
 	value, err := v.open(name, sealed)
@@ -54,24 +54,26 @@ func (v *Vault) Has(name []byte) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, unreadable(err)
 	}
 	return true, closer.Close()
 }
+
+func unreadable(err error) error { return fmt.Errorf("%w: %w", ErrUnreadable, err) }
 
 // Each yields the names and values from one name on and before another, in order.
 func (v *Vault) Each(from, before []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		it, err := v.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: before})
 		if err != nil {
-			yield(Entry{}, err)
+			yield(Entry{}, unreadable(err))
 			return
 		}
 		defer it.Close()
 		for ok := it.First(); ok; ok = it.Next() {
 			sealed, err := it.ValueAndErr()
 			if err != nil {
-				yield(Entry{}, err)
+				yield(Entry{}, unreadable(err))
 				return
 			}
 			value, err := v.open(it.Key(), sealed)
@@ -80,7 +82,7 @@ func (v *Vault) Each(from, before []byte) iter.Seq2[Entry, error] {
 			}
 		}
 		if err := it.Error(); err != nil {
-			yield(Entry{}, err)
+			yield(Entry{}, unreadable(err))
 		}
 	}
 }

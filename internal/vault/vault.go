@@ -32,10 +32,16 @@ const (
 	MaxValue = 4 << 20
 )
 
-// ErrDamaged is wrapped when a value does not decrypt or the key file is no key:
-// the disk is failing, the key is another vault's, or somebody wrote to it.
-// Nothing of the value is used; restore the vault or give it up.
-var ErrDamaged = errors.New("store is damaged")
+var (
+	// ErrDamaged is wrapped when a value was read and does not decrypt, or the key
+	// file is no key: the key is another vault's, or somebody wrote to it. Nothing of
+	// the value is used; restore the vault or give it up.
+	ErrDamaged = errors.New("store is damaged")
+	// ErrUnreadable is wrapped when a value could not be read: the disk is failing or
+	// full, or is gone. It says nothing about what is stored; mend the disk and open
+	// the vault again.
+	ErrUnreadable = errors.New("store cannot be read: see to its disk")
+)
 
 // Vault is a database and the key that seals its values. It is safe for
 // concurrent use.
