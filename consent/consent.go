@@ -41,19 +41,18 @@ type Document struct {
 	DataUntil  int64     `json:"data_until"`
 	NotBefore  int64     `json:"not_before"` // Unix seconds [NotBefore, Expires)
 	Expires    int64     `json:"expires"`
-	CapMicro   uint64    `json:"cap_micro"` // most privacy loss to this grantee, micro-zCDP
-	Predicates []Terms   `json:"predicates"`
-}
-
-// Terms is what a patient allows to be proven: a template on a metric within
-// bounds, at most Times times under this consent (all its versions together).
-// Lo and Hi are codes of the metric, for TemplateTrend biased by TrendBias.
-type Terms struct {
-	Template string `json:"template"`
-	Metric   string `json:"metric"`
-	Lo       uint32 `json:"lo"` // smallest lower bound that may be asked
-	Hi       uint32 `json:"hi"` // largest upper bound that may be asked
-	Times    uint32 `json:"times"`
+	// CapMicro is the most privacy loss to this grantee, micro-zCDP. With 0 no
+	// statistic may be asked, whatever it costs.
+	CapMicro uint64 `json:"cap_micro"`
+	// BeyondShare lets the grantee use up more than its equal share of the network's
+	// cap for each patient, at the expense of other institutions.
+	BeyondShare bool `json:"beyond_share"`
+	// Exact permits statistics without privacy noise too.
+	Exact      bool    `json:"exact"`
+	Predicates []Terms `json:"predicates"`
+	// Claims is how many claims may be asked under this consent, all its versions
+	// and all that is listed in Predicates together.
+	Claims uint32 `json:"claims"`
 }
 
 // Signed is a document with the patient's signature. Without an assertion the

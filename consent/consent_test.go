@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -22,13 +21,32 @@ func permit() Document {
 		ID: record.SumID([]byte("consent")), Version: 1, Patient: record.SumID([]byte("patient")), Grantee: "HospitalA",
 		Purpose: "HRESCH", Status: StatusActive, Effect: EffectPermit, Operations: []string{OpAggregate, OpPredicate},
 		Metrics: []string{"heart_rate", "spo2"}, DataFrom: 100, DataUntil: 200, NotBefore: 1000, Expires: 2000, CapMicro: 50,
-		Predicates: []Terms{{Template: TemplateRange, Metric: "heart_rate", Lo: 31, Hi: 71, Times: 2}},
+		Predicates: []Terms{{Metric: "heart_rate", Days: 1, Limits: limits()}}, Claims: 2,
 	}
+}
+
+// limits allow claims that single readings are within 60..100 /min, or a part of
+// that 10 /min wide at least, over 6 hours or more.
+func limits() *Limits {
+	return &Limits{
+		Hours: 6, Range: &Interval{Lo: 31, Hi: 71, Width: 10},
+		K: Span{60, 1200}, MinCount: Span{60, 1440}, OutMax: Span{30, 1440}, DayK: Span{1, 1},
+	}
+}
+
+// bounds are a claim within limits.
+func bounds(change ...func(*record.Bounds)) record.Bounds {
+	b := verifier.Unbounded()
+	b.Lo, b.Hi, b.K, b.MinCount = 40, 60, 60, 60
+	for _, f := range change {
+		f(&b)
+	}
+	return b
 }
 
 func deny() Document {
 	d := permit()
-	d.ID, d.Effect, d.Predicates = record.SumID([]byte("denial")), EffectDeny, nil
+	d.ID, d.Effect, d.Predicates, d.Claims = record.SumID([]byte("denial")), EffectDeny, nil, 0
 	return d
 }
 
@@ -38,7 +56,7 @@ func aggregate() Request {
 
 func predicate() Request {
 	r := aggregate()
-	r.Operation, r.Claim = OpPredicate, &Claim{Template: TemplateRange, Lo: 40, Hi: 60}
+	r.Operation, r.Claim, r.Until = OpPredicate, &Claim{Bounds: bounds()}, r.From+24
 	return r
 }
 
@@ -85,14 +103,19 @@ func TestDecideSaysYesOrWhyNot(t *testing.T) {
 		"a denial withdrawn":      {[]Document{permit(), changed(deny(), func(d *Document) { d.Status = StatusRevoked })}, aggregate(), ""},
 		"two patients":            {[]Document{permit(), changed(permit(), func(d *Document) { d.Patient[0]++ })}, aggregate(), "several patients"},
 		"no claim":                {[]Document{permit()}, with(predicate(), func(r *Request) { r.Claim = nil }), "claim"},
-		"a part of the days":      {[]Document{permit()}, with(predicate(), func(r *Request) { r.From = 99 }), "only a part"},
-		"another template":        {[]Document{permit()}, with(predicate(), func(r *Request) { r.Claim = &Claim{Template: TemplateMean, Lo: 40, Hi: 60} }), "template"},
-		"terms of another metric": {[]Document{permit()}, with(predicate(), func(r *Request) { r.Metric = "spo2" }), "template"},
-		"a bound too low":         {[]Document{permit()}, with(predicate(), func(r *Request) { r.Claim = &Claim{Template: TemplateRange, Lo: 30, Hi: 60} }), "within [31, 71]"},
-		"a bound too high":        {[]Document{permit()}, with(predicate(), func(r *Request) { r.Claim = &Claim{Template: TemplateRange, Lo: 40, Hi: 72} }), "within [31, 71]"},
-		"reversed bounds":         {[]Document{permit()}, with(predicate(), func(r *Request) { r.Claim = &Claim{Template: TemplateRange, Lo: 60, Hi: 40} }), "reversed"},
+		"a part of the days":      {[]Document{permit()}, with(predicate(), func(r *Request) { r.From, r.Until = 96, 120 }), "only a part"},
+		"terms of another metric": {[]Document{permit()}, with(predicate(), func(r *Request) { r.Metric = "spo2" }), "lists no claims"},
+		"terms of other days":     {[]Document{permit()}, with(predicate(), func(r *Request) { r.Until += 24 }), "lists no claims"},
+		"hours, not days":         {[]Document{permit()}, with(predicate(), func(r *Request) { r.Until += 3 }), "whole days"},
 		"asked once":              {[]Document{permit()}, with(predicate(), used(1)), ""},
-		"asked twice":             {[]Document{permit()}, with(predicate(), used(2)), "2 times"},
+		"asked twice":             {[]Document{permit()}, with(predicate(), used(2)), "2 claims in all"},
+		"exact":                   {[]Document{permit()}, with(aggregate(), exactly), "privacy noise only"},
+		"exact, where permitted":  {[]Document{changed(permit(), func(d *Document) { d.Exact = true })}, with(aggregate(), exactly), ""},
+		"noisy, where exact is":   {[]Document{changed(permit(), func(d *Document) { d.Exact = true })}, aggregate(), ""},
+		"exact, denied":           {[]Document{changed(permit(), func(d *Document) { d.Exact = true }), deny()}, with(aggregate(), exactly), "denies"},
+		"a cap of nothing":        {[]Document{changed(permit(), capless)}, aggregate(), "cap of 0"},
+		"exact under no cap":      {[]Document{changed(permit(), capless)}, with(aggregate(), exactly), "cap of 0"},
+		"a claim under no cap":    {[]Document{changed(permit(), capless)}, predicate(), ""},
 	} {
 		d := Decide(c.docs, c.r)
 		if d.Permit != (c.want == "") {
@@ -105,10 +128,12 @@ func TestDecideSaysYesOrWhyNot(t *testing.T) {
 }
 
 func used(n uint32) func(*Request) {
-	return func(r *Request) {
-		r.Claim = &Claim{Template: TemplateRange, Lo: 40, Hi: 60, Used: map[record.ID]uint32{permit().ID: n}}
-	}
+	return func(r *Request) { r.Claim.Used = map[record.ID]uint32{permit().ID: n} }
 }
+
+func exactly(r *Request) { r.Exact = true }
+
+func capless(d *Document) { d.CapMicro, d.Exact = 0, true }
 
 func TestDecisionNamesTheHoursThatAreCovered(t *testing.T) {
 	d := Decide([]Document{permit()}, with(aggregate(), func(r *Request) { r.From, r.Until = 50, 150 }))
@@ -140,7 +165,11 @@ func TestOnlyTheLatestVersionCounts(t *testing.T) {
 func TestOfSeveralPermissionsTheWidestDecides(t *testing.T) {
 	small := changed(permit(), func(d *Document) { d.ID[0], d.DataFrom = 1, 140 })
 	poor := changed(permit(), func(d *Document) { d.ID[0], d.CapMicro = 2, 1 })
-	if d := Decide([]Document{small, poor, permit()}, aggregate()); d.Document != permit().ID {
+	if d := Decide([]Document{small, poor, permit()}, aggregate()); d.Document != permit().ID || d.BeyondShare {
+		t.Errorf("decides by %s", d.Document.Short())
+	}
+	beyond := changed(poor, func(d *Document) { d.ID[0], d.BeyondShare = 3, true })
+	if d := Decide([]Document{small, poor, permit(), beyond}, aggregate()); d.Document != beyond.ID || !d.BeyondShare {
 		t.Errorf("decides by %s", d.Document.Short())
 	}
 }
@@ -184,14 +213,32 @@ func TestValidateBoundsEveryField(t *testing.T) {
 		"terms out of place":    func(d *Document) { d.Operations = []string{OpAggregate} },
 		"too many terms":        func(d *Document) { d.Predicates = make([]Terms, MaxTerms+1) },
 		"terms twice":           func(d *Document) { d.Predicates = append(d.Predicates, d.Predicates[0]) },
-		"terms, other metric":   func(d *Document) { d.Predicates = []Terms{{"range", "glucose", 1, 2, 1}} },
-		"terms, no template":    func(d *Document) { d.Predicates = []Terms{{"", "spo2", 1, 2, 1}} },
-		"terms from code 0":     func(d *Document) { d.Predicates = []Terms{{"range", "spo2", 0, 2, 1}} },
-		"terms beyond codes":    func(d *Document) { d.Predicates = []Terms{{"mean", "spo2", 1, 502, 1}} },
-		"terms reversed":        func(d *Document) { d.Predicates = []Terms{{"range", "spo2", 3, 2, 1}} },
-		"a trend without bias":  func(d *Document) { d.Predicates = []Terms{{"trend", "spo2", 1, 2, 1}} },
-		"terms for no time":     func(d *Document) { d.Predicates = []Terms{{"range", "spo2", 1, 2, 0}} },
-		"terms for ever":        func(d *Document) { d.Predicates = []Terms{{"range", "spo2", 1, 2, MaxTimes + 1}} },
+		"terms, other metric":   terms(func(t *Terms) { t.Metric = "glucose" }),
+		"terms for no day":      terms(func(t *Terms) { t.Days = 0 }),
+		"terms for many days":   terms(func(t *Terms) { t.Days = 8 }),
+		"terms for nothing":     terms(func(t *Terms) { t.Limits = nil }),
+		"terms for both":        terms(func(t *Terms) { b := bounds(); t.Claim = &b }),
+		"a claim of nothing":    terms(func(t *Terms) { t.Limits, t.Claim = nil, &record.Bounds{} }),
+		"no hour":               limiting(func(l *Limits) { l.Hours = 0 }),
+		"25 hours":              limiting(func(l *Limits) { l.Hours = 25 }),
+		"no data needed":        limiting(func(l *Limits) { l.K.Least, l.MinCount.Least = 0, 0 }),
+		"nothing to claim":      limiting(func(l *Limits) { l.Range = nil }),
+		"a range from code 0":   limiting(func(l *Limits) { l.Range = &Interval{0, 2, 0} }),
+		"a range beyond codes":  limiting(func(l *Limits) { l.Range = &Interval{1, 202, 0} }),
+		"a range reversed":      limiting(func(l *Limits) { l.Range = &Interval{3, 2, 0} }),
+		"a range too wide":      limiting(func(l *Limits) { l.Range = &Interval{1, 10, 10} }),
+		"a mean beyond codes":   limiting(func(l *Limits) { l.Mean = &Interval{1, 202, 0} }),
+		"a trend without bias":  limiting(func(l *Limits) { l.Trend = &Interval{1, 2, 0} }),
+		"an empty span":         limiting(func(l *Limits) { l.K = Span{2, 1} }),
+		"too many minutes":      limiting(func(l *Limits) { l.OutMax.Most = 1441 }),
+		"no day of them":        limiting(func(l *Limits) { l.DayK.Least = 0 }),
+		"more days than asked":  limiting(func(l *Limits) { l.DayK.Most = 2 }),
+		"terms for no time":     func(d *Document) { d.Claims = 0 },
+		"terms for ever":        func(d *Document) { d.Claims = MaxClaims + 1 },
+		"times without terms":   func(d *Document) { d.Predicates = nil },
+		"exact, but denied":     func(d *Document) { d.Effect, d.Predicates, d.Claims, d.Exact = EffectDeny, nil, 0, true },
+		"exact claims":          func(d *Document) { d.Operations, d.Exact = []string{OpPredicate}, true },
+		"a share of claims":     func(d *Document) { d.Operations, d.BeyondShare = []string{OpPredicate}, true },
 	} {
 		d := permit()
 		change(&d)
@@ -199,6 +246,22 @@ func TestValidateBoundsEveryField(t *testing.T) {
 			t.Errorf("%s is accepted", name)
 		}
 	}
+}
+
+func terms(change func(*Terms)) func(*Document) {
+	return func(d *Document) {
+		t := d.Predicates[0]
+		change(&t)
+		d.Predicates = []Terms{t}
+	}
+}
+
+func limiting(change func(*Limits)) func(*Document) {
+	return terms(func(t *Terms) {
+		l := limits()
+		change(l)
+		t.Limits = l
+	})
 }
 
 func TestVersionsFormAChain(t *testing.T) {
@@ -250,11 +313,22 @@ func TestNarrowerLooksAtEveryDimension(t *testing.T) {
 		"a second before":   func(d *Document) { d.NotBefore-- },
 		"a second after":    func(d *Document) { d.Expires++ },
 		"a larger cap":      func(d *Document) { d.CapMicro++ },
-		"a lower bound":     func(d *Document) { d.Predicates = []Terms{{TemplateRange, "heart_rate", 30, 71, 2}} },
-		"a higher bound":    func(d *Document) { d.Predicates = []Terms{{TemplateRange, "heart_rate", 31, 72, 2}} },
-		"more often":        func(d *Document) { d.Predicates = []Terms{{TemplateRange, "heart_rate", 31, 71, 3}} },
-		"another template":  func(d *Document) { d.Predicates = []Terms{{TemplateMean, "heart_rate", 31, 71, 2}} },
-		"terms for another": func(d *Document) { d.Predicates = append(d.Predicates, Terms{TemplateRange, "spo2", 1, 2, 1}) },
+		"a lower bound":     limiting(func(l *Limits) { l.Range.Lo-- }),
+		"a higher bound":    limiting(func(l *Limits) { l.Range.Hi++ }),
+		"a smaller width":   limiting(func(l *Limits) { l.Range.Width-- }),
+		"fewer hours":       limiting(func(l *Limits) { l.Hours-- }),
+		"less of k":         limiting(func(l *Limits) { l.K.Least-- }),
+		"more of k":         limiting(func(l *Limits) { l.K.Most++ }),
+		"less measured":     limiting(func(l *Limits) { l.MinCount.Least-- }),
+		"less outside":      limiting(func(l *Limits) { l.OutMax.Least-- }),
+		"a half":            limiting(func(l *Limits) { l.MinHalf.Most++ }),
+		"a mean":            limiting(func(l *Limits) { l.Mean = &Interval{1, 201, 0} }),
+		"a trend":           limiting(func(l *Limits) { l.Trend = &Interval{verifier.TrendBias, verifier.TrendBias, 0} }),
+		"more days":         terms(func(t *Terms) { t.Days++ }),
+		"more often":        func(d *Document) { d.Claims++ },
+		"terms for another": func(d *Document) { d.Predicates = append(d.Predicates, Terms{"spo2", 1, nil, limits()}) },
+		"exact answers":     func(d *Document) { d.Exact = true },
+		"beyond the share":  func(d *Document) { d.BeyondShare = true },
 		"revoked":           func(d *Document) { d.Status = StatusRevoked },
 		"denied":            func(d *Document) { d.Effect = EffectDeny },
 	} {
@@ -321,55 +395,6 @@ func TestOnlyThePatientsKeysSign(t *testing.T) {
 	s := signed(t, grant, first)
 	if s.Verify("another", nil, patient(in)) == nil {
 		t.Error("a signature counts on another network")
-	}
-}
-
-func TestAClaimIsWhatItsTemplateIncludesAndNothingElse(t *testing.T) {
-	m, _ := wearable.ByKey("heart_rate")
-	most := uint32(m.MaxCode())
-	free := verifier.Unbounded()
-	free.Lo, free.Hi, free.K = 1, most, 1
-	bounded := map[string]func(*record.Bounds){
-		TemplateRange: func(b *record.Bounds) { b.Lo, b.Hi = 31, 71 },
-		TemplateMean:  func(b *record.Bounds) { b.MeanLo, b.MeanHi = 31, 71 },
-		TemplateTrend: func(b *record.Bounds) { b.TrendLo, b.TrendHi = TrendBias-5, TrendBias+5 },
-	}
-	smuggled := map[string]func(*record.Bounds){
-		TemplateRange + " from":  func(b *record.Bounds) { b.Lo = 2 },
-		TemplateRange + " up to": func(b *record.Bounds) { b.Hi = most - 1 },
-		TemplateMean + " from":   func(b *record.Bounds) { b.MeanLo = 2 },
-		TemplateMean + " up to":  func(b *record.Bounds) { b.MeanHi = most - 1 },
-		TemplateTrend + " from":  func(b *record.Bounds) { b.TrendLo = TrendBias - most + 2 },
-		TemplateTrend + " up to": func(b *record.Bounds) { b.TrendHi = TrendBias + most - 2 },
-	}
-	for template, bound := range bounded {
-		b := free
-		bound(&b)
-		c, err := ClaimOf(template, m, b)
-		if err != nil || c.Template != template || c.Hi-c.Lo > 40 {
-			t.Errorf("%s: %+v, %v", template, c, err)
-		}
-		for other, smuggle := range smuggled {
-			both := b
-			smuggle(&both)
-			if _, err := ClaimOf(template, m, both); err == nil && !strings.HasPrefix(other, template) {
-				t.Errorf("a %s carries a %s", template, other)
-			}
-		}
-		c, err = ClaimOf(template, m, free)
-		lo, hi, _ := templateSpan(template, m)
-		if err != nil || c.Lo != lo || c.Hi != hi {
-			t.Errorf("%s without bounds: %+v, %v", template, c, err)
-		}
-	}
-	if _, err := ClaimOf("anything", m, free); err == nil {
-		t.Error("an unknown template is a claim")
-	}
-}
-
-func TestTrendBiasIsTheCircuits(t *testing.T) {
-	if TrendBias != verifier.TrendBias {
-		t.Errorf("trends are biased by %d here and %d in proofs", TrendBias, verifier.TrendBias)
 	}
 }
 

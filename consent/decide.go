@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
 // Request is one operation on one patient's data that somebody wants.
@@ -18,38 +20,38 @@ type Request struct {
 	From      int64 // data hours [From, Until)
 	Until     int64
 	At        int64  // ledger time, Unix seconds
+	Exact     bool   // without privacy noise; for OpAggregate
 	Claim     *Claim // what is to be proven; for OpPredicate only, which needs it
 }
 
-// Claim is what a predicate asks of a patient.
+// Claim is what is to be proven about the days of a request.
 type Claim struct {
-	Template string
-	Lo       uint32 // bounds, as in Terms
-	Hi       uint32
-	// Used counts, by consent, how often this template was asked of this metric
-	// already.
+	Bounds record.Bounds
+	// Used counts, by consent, the claims that were asked under it already.
 	Used map[record.ID]uint32
 }
 
 // Decision answers a Request. Where it permits, Document and Version name the
 // consent that does, [From, Until) are the hours that it covers (all that were
 // asked, for an aggregate those of the request that lie in the
-// consent's data period) and CapMicro its cap.
+// consent's data period), CapMicro its cap and BeyondShare what it says of that.
 type Decision struct {
-	Permit   bool
-	Reasons  []string // why, for people; when refused one for each document
-	Document record.ID
-	Version  uint32
-	From     int64
-	Until    int64
-	CapMicro uint64
+	Permit      bool
+	Reasons     []string // why, for people; when refused one for each document
+	Document    record.ID
+	Version     uint32
+	From        int64
+	Until       int64
+	CapMicro    uint64
+	BeyondShare bool
 }
 
 // Decide answers a request from one patient's documents, in any order, older
 // versions among them or not. Only the latest version of each ID counts. A
 // denial that touches any part of the request refuses all of it. Of several
-// documents that permit, the one decides that covers the most hours, then the
-// one with the largest cap, then the one with the smallest ID.
+// documents that permit, the one decides that covers the most hours, then one that
+// lets the grantee beyond its share, then the one with the largest cap, then the one
+// with the smallest ID.
 func Decide(docs []Document, r Request) Decision {
 	if err := checkRequest(docs, r); err != nil {
 		return refuse(err.Error())
@@ -153,8 +155,10 @@ func objection(d *Document, r Request) string {
 		return "does not name the metric " + clip(r.Metric)
 	case d.DataUntil <= r.From || d.DataFrom >= r.Until || !deny && d.DataFrom >= d.DataUntil:
 		return "is for another data period"
-	case deny || r.Operation == OpAggregate:
+	case deny:
 		return ""
+	case r.Operation == OpAggregate:
+		return aggregateObjection(d, r)
 	case d.DataFrom > r.From || d.DataUntil < r.Until:
 		return "covers only a part of the data period"
 	case r.Operation != OpPredicate:
@@ -163,28 +167,52 @@ func objection(d *Document, r Request) string {
 	return claimObjection(d, r)
 }
 
+func aggregateObjection(d *Document, r Request) string {
+	switch {
+	case d.CapMicro == 0:
+		return "has a cap of 0, which keeps the patient out of every statistic"
+	case r.Exact && !d.Exact:
+		return "allows answers with privacy noise only"
+	}
+	return ""
+}
+
+// hoursPerDay is how many of a request's hours make a day of a claim.
+const hoursPerDay = 24
+
 func claimObjection(d *Document, r Request) string {
+	m, ok := wearable.ByKey(r.Metric)
+	days := (r.Until - r.From) / hoursPerDay
+	if !ok || r.From%hoursPerDay != 0 || r.Until%hoursPerDay != 0 || days > verifier.MaxDays {
+		return "cannot allow a claim that is not about whole days, a few at most"
+	}
+	if err := CheckClaim(m, int(days), r.Claim.Bounds); err != nil {
+		return "cannot allow it: " + err.Error()
+	}
+	if r.Claim.Used[d.ID] >= d.Claims {
+		return fmt.Sprintf("allows %d claims in all, which were asked", d.Claims)
+	}
+	var reasons []string
 	for _, t := range d.Predicates {
-		if t.Template != r.Claim.Template || t.Metric != r.Metric {
+		if t.Metric != r.Metric || int64(t.Days) != days {
 			continue
 		}
-		switch {
-		case r.Claim.Lo > r.Claim.Hi:
-			return "cannot allow a claim whose bounds are reversed"
-		case r.Claim.Lo < t.Lo || r.Claim.Hi > t.Hi:
-			return fmt.Sprintf("allows bounds within [%d, %d] only", t.Lo, t.Hi)
-		case r.Claim.Used[d.ID] >= t.Times:
-			return fmt.Sprintf("allows this to be asked %d times, which it was", t.Times)
+		why := t.objection(m, r.Claim.Bounds)
+		if why == "" {
+			return ""
 		}
-		return ""
+		reasons = append(reasons, why)
 	}
-	return "does not name the template " + clip(r.Claim.Template)
+	if len(reasons) == 0 {
+		return fmt.Sprintf("lists no claims about %s over %d days", m.Key, days)
+	}
+	return "does not allow this claim: " + strings.Join(reasons, ", or ")
 }
 
 func cover(d *Document, r Request) Decision {
 	return Decision{
 		Permit: true, Reasons: []string{name(d) + " permits it"},
-		Document: d.ID, Version: d.Version, CapMicro: d.CapMicro,
+		Document: d.ID, Version: d.Version, CapMicro: d.CapMicro, BeyondShare: d.BeyondShare,
 		From: max(d.DataFrom, r.From), Until: min(d.DataUntil, r.Until),
 	}
 }
@@ -193,39 +221,11 @@ func better(a, b Decision) bool {
 	if x, y := a.Until-a.From, b.Until-b.From; x != y {
 		return x > y
 	}
+	if a.BeyondShare != b.BeyondShare {
+		return a.BeyondShare
+	}
 	if a.CapMicro != b.CapMicro {
 		return a.CapMicro > b.CapMicro
 	}
 	return a.Document.Compare(b.Document) < 0
-}
-
-// ClaimOf reads the bounds of a predicate as a claim under a template. Every
-// other part of the predicate must be switched off, that is have bounds that
-// exclude nothing: a template that the patient allowed must not carry a question
-// that the patient did not. A bound beyond what is possible counts as the
-// outermost possible one.
-func ClaimOf(template string, m wearable.Metric, b record.Bounds) (Claim, error) {
-	parts := []struct {
-		template string
-		lo, hi   uint32
-	}{
-		{TemplateRange, b.Lo, b.Hi},
-		{TemplateMean, b.MeanLo, b.MeanHi},
-		{TemplateTrend, b.TrendLo, b.TrendHi},
-	}
-	claim := Claim{}
-	for _, p := range parts {
-		lo, hi, _ := templateSpan(p.template, m)
-		if p.template == template {
-			claim = Claim{Template: template, Lo: max(p.lo, lo), Hi: min(p.hi, hi)}
-			continue
-		}
-		if p.lo > lo || p.hi < hi {
-			return Claim{}, fmt.Errorf("the %s is bounded, which the template %q does not include", p.template, clip(template))
-		}
-	}
-	if claim.Template == "" {
-		return Claim{}, fmt.Errorf("template %q is unknown", clip(template))
-	}
-	return claim, nil
 }

@@ -23,6 +23,9 @@ const (
 	sysOperation     = "urn:vitalveil:operation"
 	extVersion       = "urn:vitalveil:fhir:consent-version"
 	extCap           = "urn:vitalveil:fhir:privacy-cap"
+	extShare         = "urn:vitalveil:fhir:beyond-share"
+	extExact         = "urn:vitalveil:fhir:exact-answers"
+	extClaims        = "urn:vitalveil:fhir:claims"
 	extPredicate     = "urn:vitalveil:fhir:predicate"
 )
 
@@ -79,8 +82,11 @@ type fhirExtension struct {
 	ValueCode        string          `json:"valueCode,omitempty"`
 	ValueDecimal     json.Number     `json:"valueDecimal,omitempty"`
 	ValuePositiveInt uint32          `json:"valuePositiveInt,omitempty"`
+	ValueUnsignedInt *uint32         `json:"valueUnsignedInt,omitempty"`
+	ValueBoolean     *bool           `json:"valueBoolean,omitempty"`
 	ValueCoding      *fhirCoding     `json:"valueCoding,omitempty"`
 	ValueRange       *fhirRange      `json:"valueRange,omitempty"`
+	ValueQuantity    *fhirQuantity   `json:"valueQuantity,omitempty"`
 }
 
 type fhirConcept struct {
@@ -112,9 +118,10 @@ type fhirPeriod struct {
 	End   string `json:"end"`
 }
 
+// fhirRange is a range whose ends may be missing.
 type fhirRange struct {
-	Low  fhirQuantity `json:"low"`
-	High fhirQuantity `json:"high"`
+	Low  *fhirQuantity `json:"low,omitempty"`
+	High *fhirQuantity `json:"high,omitempty"`
 }
 
 type fhirQuantity struct {
@@ -176,8 +183,11 @@ func concept(system, code string) fhirConcept {
 
 func fhirRule(d Document) (fhirProvision, error) {
 	p := fhirProvision{
-		ModifierExtension: []fhirExtension{{URL: extCap, ValueDecimal: rho(d.CapMicro)}},
-		Type:              d.Effect,
+		ModifierExtension: []fhirExtension{
+			{URL: extCap, ValueDecimal: rho(d.CapMicro)}, {URL: extShare, ValueBoolean: &d.BeyondShare},
+			{URL: extExact, ValueBoolean: &d.Exact}, {URL: extClaims, ValueUnsignedInt: &d.Claims},
+		},
+		Type: d.Effect,
 		Actor: []fhirActor{{
 			Role:      concept(sysParticipation, roleRecipient),
 			Reference: fhirReference{Type: "Organization", Identifier: fhirIdentifier{sysMSP, d.Grantee}},
@@ -220,27 +230,6 @@ func rho(micro uint64) json.Number {
 	return json.Number(fmt.Sprintf("%d.%06d", micro/1_000_000, micro%1_000_000))
 }
 
-func fhirTerms(t Terms) fhirExtension {
-	m, _ := wearable.ByKey(t.Metric)
-	quantity := func(bound uint32) fhirQuantity {
-		return fhirQuantity{Value: json.Number(boundValue(t.Template, m, bound)), System: sysUCUM, Code: m.UCUM}
-	}
-	return fhirExtension{URL: extPredicate, Extension: []fhirExtension{
-		{URL: "template", ValueCode: t.Template},
-		{URL: "metric", ValueCoding: &fhirCoding{sysLOINC, m.LOINC}},
-		{URL: "bounds", ValueRange: &fhirRange{Low: quantity(t.Lo), High: quantity(t.Hi)}},
-		{URL: "times", ValuePositiveInt: t.Times},
-	}}
-}
-
-// boundValue is a bound in the metric's unit; a trend's is a difference.
-func boundValue(template string, m wearable.Metric, bound uint32) string {
-	if template == TemplateTrend {
-		return m.Value(int64(bound) - TrendBias).String()
-	}
-	return m.Value(m.Units(uint16(bound))).String()
-}
-
 // narrative says the provision in words. Every word comes from a closed list or,
 // like an MSP ID, has no character that XHTML would read otherwise.
 func narrative(d Document, p fhirProvision) string {
@@ -265,12 +254,17 @@ func narrative(d Document, p fhirProvision) string {
 	fmt.Fprintf(&b, "%s %s use %s (%s) of %s to %s for %s, from %s to %s.", d.Grantee, verb, strings.Join(names, ", "),
 		strings.Join(d.Operations, ", "), p.DataPeriod.Start, p.DataPeriod.End, purpose.Name, p.Period.Start, p.Period.End)
 	if d.Effect == EffectPermit {
-		fmt.Fprintf(&b, " Privacy loss of at most rho = %s.", rho(d.CapMicro))
+		fmt.Fprintf(&b, " Privacy loss of at most rho = %s", rho(d.CapMicro))
+		if d.BeyondShare {
+			b.WriteString(", also beyond an equal share of the network's cap")
+		}
+		b.WriteString(".")
 	}
-	for _, t := range d.Predicates {
-		m, _ := wearable.ByKey(t.Metric)
-		fmt.Fprintf(&b, " Claims that the %s of %s is within %s and %s %s, %d at most.", t.Template, m.Name,
-			boundValue(t.Template, m, t.Lo), boundValue(t.Template, m, t.Hi), m.UCUM, t.Times)
+	if d.Exact {
+		b.WriteString(" Statistics without privacy noise too, which protect nothing.")
+	}
+	for _, text := range d.Texts() {
+		b.WriteString(" " + text)
 	}
 	return b.String() + "</p></div>"
 }

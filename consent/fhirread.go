@@ -118,13 +118,16 @@ func (r *reading) version(list *element, d *Document) {
 }
 
 // parts returns the extensions inside an extension, each there once.
-func (r *reading) parts(e *element, names ...string) object {
+func (r *reading) parts(e *element, names ...string) object { return r.someParts(e, names, nil) }
+
+// someParts is parts where some of them may be missing.
+func (r *reading) someParts(e *element, needed, optional []string) object {
 	inner := r.object(e, "url", "extension")
 	o := object{of: r.need(inner, "extension"), at: map[string]*element{}}
 	for _, p := range r.items(o.of) {
 		switch name := r.url(p); {
 		case name == "": // noted
-		case !slices.Contains(names, name) || o.at[name] != nil:
+		case !slices.Contains(needed, name) && !slices.Contains(optional, name) || o.at[name] != nil:
 			r.fail(p.path(), "is %q, which is unknown here or there twice", clip(name))
 		default:
 			o.at[name] = p
@@ -200,23 +203,30 @@ func (r *reading) metric(e *element, loinc string) wearable.Metric {
 	return wearable.Metric{}
 }
 
-// modifiers reads what narrows a provision beyond FHIR's own elements.
+// modifiers reads what narrows a provision beyond FHIR's own elements. Each has to
+// be there but predicates, of which there may be none or several.
 func (r *reading) modifiers(list *element, d *Document) {
-	capped := false
+	once := map[string]*element{}
 	for _, e := range r.items(list) {
 		switch url := r.url(e); {
 		case url == extPredicate:
 			d.Predicates = append(d.Predicates, r.terms(e))
-		case url == extCap && !capped:
-			capped = true
-			d.CapMicro = r.micro(r.need(r.object(e, "url", "valueDecimal"), "valueDecimal"))
+		case slices.Contains([]string{extCap, extShare, extExact, extClaims}, url) && once[url] == nil:
+			once[url] = e
 		default:
 			r.fail(e.path(), "is %q, which is unknown here or there twice", clip(url))
 		}
 	}
-	if list != nil && !capped {
-		r.fail(list.path(), "has no %s", extCap)
+	value := func(url, kind string) *element {
+		if once[url] == nil && list != nil {
+			r.fail(list.path(), "has no %s", url)
+		}
+		return r.need(r.object(once[url], "url", kind), kind)
 	}
+	d.CapMicro = r.micro(value(extCap, "valueDecimal"))
+	d.BeyondShare = r.boolean(value(extShare, "valueBoolean"))
+	d.Exact = r.boolean(value(extExact, "valueBoolean"))
+	d.Claims = r.unsigned(value(extClaims, "valueUnsignedInt"))
 }
 
 // exact reads a number as a whole multiple of step.
@@ -245,41 +255,4 @@ func (r *reading) micro(e *element) uint64 {
 		return 0
 	}
 	return uint64(n)
-}
-
-func (r *reading) terms(e *element) Terms {
-	parts := r.parts(e, "template", "metric", "bounds", "times")
-	t := Terms{Template: r.text(r.value(parts, "template", "valueCode"))}
-	m := r.metric(r.coding(r.value(parts, "metric", "valueCoding"), sysLOINC))
-	t.Metric = m.Key
-	bounds := r.object(r.value(parts, "bounds", "valueRange"), "low", "high")
-	t.Lo = r.bound(r.need(bounds, "low"), t.Template, m)
-	t.Hi = r.bound(r.need(bounds, "high"), t.Template, m)
-	t.Times = r.positive(r.value(parts, "times", "valuePositiveInt"))
-	return t
-}
-
-// bound reads one bound of a claim. Validate checks that it is within the
-// template's.
-func (r *reading) bound(e *element, template string, m wearable.Metric) uint32 {
-	o := r.object(e, "value", "unit", "system", "code")
-	r.fixed(r.need(o, "system"), sysUCUM)
-	value := r.need(o, "value")
-	if m.Key == "" || value == nil {
-		return 0 // noted
-	}
-	r.fixed(r.need(o, "code"), m.UCUM)
-	units := r.exact(value, m.Resolution.Rat())
-	if template != TemplateTrend {
-		code, ok := m.Code(units)
-		if !ok {
-			r.fail(value.path(), "is out of the metric's range")
-		}
-		return uint32(code)
-	}
-	if units <= -TrendBias || units >= TrendBias {
-		r.fail(value.path(), "is out of the metric's range")
-		return 0
-	}
-	return uint32(units + TrendBias)
 }

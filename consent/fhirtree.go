@@ -43,7 +43,7 @@ type element struct {
 	name   string // of a member
 	index  int    // of an item
 	kind   byte   // { [ " 0 (number), t (boolean) or n (null)
-	text   string // of texts and numbers
+	text   string // of texts, numbers and booleans
 	list   []*element
 }
 
@@ -84,7 +84,7 @@ func (e *element) read(d *json.Decoder) error {
 	case json.Number:
 		e.kind, e.text = '0', v.String()
 	case bool:
-		e.kind = 't'
+		e.kind, e.text = 't', strconv.FormatBool(v)
 	default:
 		e.kind = 'n'
 	}
@@ -207,15 +207,35 @@ func (r *reading) id(e *element) record.ID {
 
 // positive reads a positiveInt of FHIR, which has 31 bits.
 func (r *reading) positive(e *element) uint32 {
+	before := len(r.problems)
+	n := r.unsigned(e)
+	if e != nil && n == 0 && len(r.problems) == before {
+		r.fail(e.path(), "is not positive")
+	}
+	return n
+}
+
+// unsigned reads an unsignedInt of FHIR, which has 31 bits.
+func (r *reading) unsigned(e *element) uint32 {
 	if e == nil {
 		return 0
 	}
 	n, err := strconv.ParseUint(e.text, 10, 31)
-	if e.kind != '0' || err != nil || n == 0 {
-		r.fail(e.path(), "is not a positive whole number")
+	if e.kind != '0' || err != nil {
+		r.fail(e.path(), "is not a whole number")
 		return 0
 	}
 	return uint32(n)
+}
+
+func (r *reading) boolean(e *element) bool {
+	if e == nil {
+		return false
+	}
+	if e.kind != 't' {
+		r.fail(e.path(), "is not true or false")
+	}
+	return e.text == "true"
 }
 
 // coding returns the code of a Coding from this system. Its display is for

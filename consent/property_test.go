@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
 )
 
 // The generators draw from few values, so that documents and requests meet.
@@ -41,21 +42,42 @@ func anyDocument(t *rapid.T) Document {
 		Operations: subset(t, "operations", OpAggregate, OpPredicate, OpShare), Metrics: subset(t, "metrics", "heart_rate", "spo2"),
 		CapMicro: rapid.Uint64Range(0, 3).Draw(t, "cap"),
 	}
-	d.DataFrom, d.DataUntil = span(t, "data")
+	d.DataFrom, d.DataUntil = days(t, "data")
 	d.NotBefore, d.Expires = span(t, "validity")
 	if d.Version > 1 {
 		d.Previous = record.SumID([]byte("previous"))
 	} else {
 		d.Status = StatusActive
 	}
+	if d.Effect == EffectPermit && slices.Contains(d.Operations, OpAggregate) {
+		d.Exact, d.BeyondShare = rapid.Bool().Draw(t, "exact"), rapid.Bool().Draw(t, "beyond share")
+	}
 	if d.Effect == EffectPermit && slices.Contains(d.Operations, OpPredicate) {
-		lo := rapid.Uint32Range(1, 5).Draw(t, "lo")
-		d.Predicates = []Terms{{
-			Template: TemplateRange, Metric: d.Metrics[0], Lo: lo, Hi: lo + rapid.Uint32Range(0, 5).Draw(t, "width"),
-			Times: rapid.Uint32Range(1, 2).Draw(t, "times"),
-		}}
+		m, _ := wearable.ByKey(d.Metrics[0])
+		terms := Terms{Metric: m.Key, Days: 1}
+		if b := fewBounds(t, "terms"); rapid.Bool().Draw(t, "listed") {
+			terms.Claim = &b
+		} else {
+			terms.Limits = around(t, m, 1, b)
+		}
+		d.Predicates, d.Claims = []Terms{terms}, rapid.Uint32Range(1, 2).Draw(t, "claims")
 	}
 	return d
+}
+
+// days is span in hours of whole days.
+func days(t *rapid.T, label string) (int64, int64) {
+	from, until := span(t, label)
+	return 24 * from, 24 * until
+}
+
+// fewBounds draws one of a few claims.
+func fewBounds(t *rapid.T, label string) record.Bounds {
+	return bounds(func(b *record.Bounds) {
+		b.Lo = rapid.Uint32Range(2, 4).Draw(t, label+" lo")
+		b.Hi = b.Lo + rapid.Uint32Range(0, 2).Draw(t, label+" width")
+		b.K = pick(t, label+" k", uint32(60), 61)
+	})
 }
 
 func anyDocuments(t *rapid.T) []Document {
@@ -91,15 +113,19 @@ func anyRequest(t *rapid.T, docs ...Document) Request {
 		r.Metric = pick(t, "metric", "spo2", "heart_rate")
 	}
 	if anew("new data") {
-		r.From, r.Until = span(t, "asked data")
+		r.From, r.Until = days(t, "asked data")
 	}
 	if anew("new time") {
 		r.At = rapid.Int64Range(0, 16).Draw(t, "at")
 	}
+	r.Exact = anew("exactly")
 	if r.Operation == OpPredicate {
-		lo := rapid.Uint32Range(1, 6).Draw(t, "asked lo")
+		r.Until = r.From + 24
 		used := map[record.ID]uint32{record.SumID([]byte("a")): rapid.Uint32Range(0, 2).Draw(t, "used")}
-		r.Claim = &Claim{Template: TemplateRange, Lo: lo, Hi: lo + rapid.Uint32Range(0, 5).Draw(t, "asked width"), Used: used}
+		r.Claim = &Claim{Bounds: fewBounds(t, "asked"), Used: used}
+		if len(near.Predicates) > 0 && near.Predicates[0].Claim != nil && !anew("new claim") {
+			r.Claim.Bounds = *near.Predicates[0].Claim
+		}
 	}
 	return r
 }
@@ -131,7 +157,8 @@ func TestADenialIsNeverLost(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		docs := anyDocuments(t)
 		r, d := anyRequest(t, docs...), anyDocument(t)
-		d.ID, d.Effect, d.Status, d.Predicates = record.SumID([]byte("denial")), EffectDeny, StatusActive, nil
+		d.ID, d.Effect, d.Status, d.Predicates, d.Claims = record.SumID([]byte("denial")), EffectDeny, StatusActive, nil, 0
+		d.Exact, d.BeyondShare = false, false
 		d.Grantee, d.Purpose, d.Operations, d.Metrics = r.Grantee, r.Purpose, []string{r.Operation}, []string{r.Metric}
 		d.DataFrom, d.DataUntil = r.Until-1, r.Until // one hour is enough
 		d.NotBefore, d.Expires = r.At, r.At+1
@@ -168,12 +195,20 @@ func TestNarrowerNeverWidens(t *testing.T) {
 // narrowed takes something away in each dimension, or nothing.
 func narrowed(t *rapid.T, d Document) Document {
 	d.DataFrom += rapid.Int64Range(0, 2).Draw(t, "less data")
+	d.Exact, d.BeyondShare = d.Exact && rapid.Bool().Draw(t, "still exact"), d.BeyondShare && rapid.Bool().Draw(t, "still beyond")
+	d.Claims -= min(d.Claims, rapid.Uint32Range(0, 1).Draw(t, "fewer claims"))
 	d.Expires -= rapid.Int64Range(0, 2).Draw(t, "less time")
 	d.CapMicro /= rapid.Uint64Range(1, 2).Draw(t, "less cap")
 	d.Metrics = d.Metrics[:rapid.IntRange(1, len(d.Metrics)).Draw(t, "fewer metrics")]
 	d.Predicates = append([]Terms(nil), d.Predicates...)
 	for i := range d.Predicates {
-		d.Predicates[i].Hi -= min(d.Predicates[i].Hi, rapid.Uint32Range(0, 1).Draw(t, "less width"))
+		if l := d.Predicates[i].Limits; l != nil {
+			less := *l
+			less.Hours += rapid.Uint32Range(0, 1).Draw(t, "more hours")
+			less.K.Least += rapid.Uint32Range(0, 1).Draw(t, "more of k")
+			less.Range = &Interval{Lo: l.Range.Lo, Hi: l.Range.Hi, Width: l.Range.Width + rapid.Uint32Range(0, 1).Draw(t, "more width")}
+			d.Predicates[i].Limits = &less
+		}
 	}
 	return d
 }
@@ -238,7 +273,7 @@ func TestAskingForLessIsNeverRefusedWhereMoreIsNot(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		docs := anyDocuments(t)
 		r := anyRequest(t, docs...)
-		if d := Decide(docs, r); d.Permit {
+		if d := Decide(docs, r); d.Permit && r.Operation != OpPredicate { // of other days another claim is made
 			r.From = rapid.Int64Range(d.From, d.Until-1).Draw(t, "from")
 			r.Until = rapid.Int64Range(r.From+1, d.Until).Draw(t, "until")
 			if less := Decide(docs, r); !less.Permit || less.From != r.From || less.Until != r.Until {

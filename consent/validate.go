@@ -13,9 +13,9 @@ import (
 // Bounds of a document's fields.
 const (
 	MaxVersion = 1_000_000
-	MaxTerms   = 32
-	// MaxTimes bounds how often a claim may be asked under one consent.
-	MaxTimes = 1_000
+	MaxTerms   = 16
+	// MaxClaims bounds how many claims may be asked under one consent.
+	MaxClaims = 1_000
 	// MaxCapMicro is rho = 1,000, beyond any use.
 	MaxCapMicro = 1_000_000_000
 	// MaxHour and MaxTime bound hours and seconds, in both directions.
@@ -53,6 +53,9 @@ func Validate(d Document) error {
 	}
 	if d.CapMicro > MaxCapMicro {
 		return fmt.Errorf("cap_micro is %d, at most %d is possible", d.CapMicro, uint64(MaxCapMicro))
+	}
+	if (d.Exact || d.BeyondShare) && (d.Effect != EffectPermit || !slices.Contains(d.Operations, OpAggregate)) {
+		return errors.New("exact and beyond_share belong to a permission that names the operation aggregate")
 	}
 	return validateTerms(d)
 }
@@ -114,6 +117,9 @@ func validateTimes(d Document) error {
 
 func validateTerms(d Document) error {
 	if len(d.Predicates) == 0 {
+		if d.Claims != 0 {
+			return errors.New("claims is how many of the predicates listed may be asked, and none is")
+		}
 		return nil
 	}
 	if d.Effect != EffectPermit || !slices.Contains(d.Operations, OpPredicate) {
@@ -122,48 +128,20 @@ func validateTerms(d Document) error {
 	if len(d.Predicates) > MaxTerms {
 		return fmt.Errorf("%d predicates are listed, at most %d are possible", len(d.Predicates), MaxTerms)
 	}
+	if d.Claims < 1 || d.Claims > MaxClaims {
+		return fmt.Errorf("claims is %d, it can be 1 to %d", d.Claims, MaxClaims)
+	}
 	for i, t := range d.Predicates {
 		if err := t.validate(d.Metrics); err != nil {
 			return fmt.Errorf("predicate %d: %w", i, err)
 		}
 		for _, other := range d.Predicates[:i] {
-			if other.Template == t.Template && other.Metric == t.Metric {
-				return fmt.Errorf("predicate %d: template and metric are listed already", i)
+			if t.equal(other) {
+				return fmt.Errorf("predicate %d is listed already", i)
 			}
 		}
 	}
 	return nil
-}
-
-func (t Terms) validate(metrics []string) error {
-	m, ok := wearable.ByKey(t.Metric)
-	if !ok || !slices.Contains(metrics, t.Metric) {
-		return fmt.Errorf("metric %q is not one of this consent", clip(t.Metric))
-	}
-	lo, hi, ok := templateSpan(t.Template, m)
-	if !ok {
-		return fmt.Errorf("template %q is unknown", clip(t.Template))
-	}
-	if t.Lo < lo || t.Lo > t.Hi || t.Hi > hi {
-		return fmt.Errorf("bounds [%d, %d] are not within [%d, %d]", t.Lo, t.Hi, lo, hi)
-	}
-	if t.Times < 1 || t.Times > MaxTimes {
-		return fmt.Errorf("times is %d, it can be 1 to %d", t.Times, MaxTimes)
-	}
-	return nil
-}
-
-// templateSpan returns the widest bounds that a template has for a metric; a
-// claim with them says nothing.
-func templateSpan(template string, m wearable.Metric) (uint32, uint32, bool) {
-	most := uint32(m.MaxCode())
-	switch template {
-	case TemplateRange, TemplateMean:
-		return 1, most, true
-	case TemplateTrend:
-		return TrendBias - (most - 1), TrendBias + (most - 1), true
-	}
-	return 0, 0, false
 }
 
 // Follows checks that next may be recorded after previous, which is nil for a
@@ -201,21 +179,8 @@ func Narrower(a, b Document) bool {
 	return same && within(b.Operations, a.Operations) && within(b.Metrics, a.Metrics) &&
 		b.DataFrom >= a.DataFrom && b.DataUntil <= a.DataUntil &&
 		b.NotBefore >= a.NotBefore && b.Expires <= a.Expires &&
-		b.CapMicro <= a.CapMicro && termsWithin(b.Predicates, a.Predicates)
-}
-
-func termsWithin(inner, outer []Terms) bool {
-	for _, t := range inner {
-		found := false
-		for _, o := range outer {
-			found = found || o.Template == t.Template && o.Metric == t.Metric &&
-				t.Lo >= o.Lo && t.Hi <= o.Hi && t.Times <= o.Times
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
+		b.CapMicro <= a.CapMicro && (a.BeyondShare || !b.BeyondShare) && (a.Exact || !b.Exact) &&
+		b.Claims <= a.Claims && termsWithin(b.Predicates, a.Predicates)
 }
 
 func within(inner, outer []string) bool {

@@ -45,18 +45,3 @@ func deniedBy(asked, denied string) bool {
 
 // operations that a consent may name.
 var operations = []string{OpAggregate, OpPredicate, OpShare}
-
-// Templates of predicates: which part of the predicate circuit a claim uses.
-const (
-	// TemplateRange: enough readings lie between Lo and Hi.
-	TemplateRange = "range"
-	// TemplateMean: the mean lies between Lo and Hi.
-	TemplateMean = "mean"
-	// TemplateTrend: the second half's mean minus the first half's lies between
-	// Lo and Hi, both biased by TrendBias.
-	TemplateTrend = "trend"
-)
-
-// TrendBias is added to the bounds of a trend, in codes, so that they are not
-// negative.
-const TrendBias = 1 << 17

@@ -85,7 +85,7 @@ const (
 	DomainVoucher      = "patient-voucher/v1"
 	DomainDevice       = "device-enrolment/v1"
 	DomainDeviceID     = "device-id/v1"
-	DomainConsent      = "consent/v1"
+	DomainConsent      = "consent/v2"
 	DomainPointer      = "pointer/v1"
 	DomainAvailable    = "available/v1"
 	DomainCohortMember = "cohort-member/v1"

@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -15,7 +16,25 @@ import (
 // coverage asked, for a class of so many days. The statement should have passed
 // Check; of one that has not, the text is meaningless.
 func (s Statement) Text(days int, m wearable.Metric) string {
-	parts := []string{s.dayText(days, m)}
+	when := fmt.Sprintf("of the %d days from %s to %s", days, date(s.FirstDay), date(s.FirstDay+int64(days)-1))
+	if days == 1 {
+		when = "of " + date(s.FirstDay)
+	}
+	return s.text(days, m, when)
+}
+
+// ClaimText says bounds in words as Text does, about any so many days in a row.
+func ClaimText(b record.Bounds, days int, m wearable.Metric) string {
+	when := fmt.Sprintf("of %d days in a row", days)
+	if days == 1 {
+		when = "of a day"
+	}
+	return Statement{Bounds: b}.text(days, m, when)
+}
+
+// text says the bounds in words; when names the days, as in "of a day".
+func (s Statement) text(days int, m wearable.Metric, when string) string {
+	parts := []string{s.dayText(days, m, when)}
 	if MeanBounded(s.Bounds) {
 		parts = append(parts, s.meanText(m))
 	}
@@ -28,18 +47,17 @@ func (s Statement) Text(days int, m wearable.Metric) string {
 	return strings.Join(parts, "; ")
 }
 
-func (s Statement) dayText(days int, m wearable.Metric) string {
-	when := fmt.Sprintf("%s (UTC, %s)", date(s.FirstDay), hoursText(s.HourMask))
+func (s Statement) dayText(days int, m wearable.Metric, when string) string {
+	when = fmt.Sprintf("%s (UTC, %s)", when, hoursText(s.HourMask))
 	if days == 1 {
-		return s.claimText(m, " of "+when)
+		return s.claimText(m, " "+when)
 	}
-	return fmt.Sprintf("on at least %d of the %d days from %s to %s (UTC, %s), %s", s.DayK, days,
-		date(s.FirstDay), date(s.FirstDay+int64(days)-1), hoursText(s.HourMask), s.claimText(m, ""))
+	return fmt.Sprintf("on at least %d %s, %s", s.DayK, when, s.claimText(m, ""))
 }
 
 // claimText is what holds on a day; when follows the first number of minutes.
 func (s Statement) claimText(m wearable.Metric, when string) string {
-	name, inside := nameInText(m), codeRange(m, s.Lo, s.Hi)
+	name, inside := NameInText(m), codeRange(m, s.Lo, s.Hi)
 	most := uint32(minutesPerHour * bits.OnesCount32(s.HourMask))
 	var b strings.Builder
 	switch {
@@ -86,8 +104,8 @@ func codeRange(m wearable.Metric, lo, hi uint32) string {
 	return code(m, lo) + ".." + code(m, hi) + " " + m.UCUM
 }
 
-// nameInText is the metric's name inside a sentence.
-func nameInText(m wearable.Metric) string {
+// NameInText is the metric's name inside a sentence.
+func NameInText(m wearable.Metric) string {
 	first, size := utf8.DecodeRuneInString(m.Name)
 	return string(unicode.ToLower(first)) + m.Name[size:]
 }
