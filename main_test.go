@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	"he":                  {"he/privacy", "he/opening", "internal/record"},
 	"zk/verifier":         {"wearable", "internal/record"},
 	"zk":                  {"wearable", "zk/verifier", "internal/record"},
-	"consent":             {"wearable", "internal/record"},
+	"consent":             {"wearable", "zk/verifier", "internal/record"},
 	"chaincode":           {"consent", "zk/verifier", "he/privacy", "he/opening", "wearable", "internal/record", "internal/fault"},
 	"network":             {"internal/state", "internal/record", "internal/fault"},
 	"network/embedded":    {"network", "internal/record", "internal/fault"},

@@ -12,7 +12,6 @@ import (
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
@@ -30,8 +29,6 @@ const (
 type answerRecord struct {
 	Outcome    string
 	Consent    record.ID
-	Template   string
-	Metric     string
 	AnswerFrom int64
 	Expires    int64
 	Proof      []byte
@@ -148,8 +145,7 @@ func (d *Device) decide(ctx context.Context, q record.PredicateState, now int64)
 		return answerRecord{}, false, d.damage(err)
 	}
 	rec := answerRecord{
-		Outcome: answerFalse, Consent: q.Consent, Template: q.Ask.Template, Metric: q.Ask.Metric,
-		AnswerFrom: q.AnswerFrom, Expires: q.Expires,
+		Outcome: answerFalse, Consent: q.Consent, AnswerFrom: q.AnswerFrom, Expires: q.Expires,
 	}
 	holds, err := zk.Holds(statement, openings)
 	if err != nil {
@@ -251,16 +247,11 @@ func (d *Device) forbids(q record.PredicateState, now int64) error {
 	if named == nil || named.Version != q.Version {
 		return errors.New("the consent named is not the one left with this device")
 	}
-	m, _ := wearable.ByKey(q.Ask.Metric)
-	claim, err := consent.ClaimOf(q.Ask.Template, m, q.Ask.Bounds)
+	used, err := d.used(q.Consent)
 	if err != nil {
 		return err
 	}
-	used, err := d.used(q)
-	if err != nil {
-		return err
-	}
-	claim.Used = map[record.ID]uint32{q.Consent: used}
+	claim := consent.Claim{Bounds: q.Ask.Bounds, Used: map[record.ID]uint32{q.Consent: used}}
 	if d.hub.cfg.Genesis.Clock != record.ClockSimulated {
 		now = max(now, d.hub.cfg.Clock().Unix()) // ledger time is the gateway's word
 	}
@@ -296,9 +287,8 @@ func (d *Device) consents(name record.ID) ([]consent.Document, *consent.Document
 	return docs, named, nil
 }
 
-// used counts the requests answered, with a proof or with silence, under the
-// same consent, template and metric.
-func (d *Device) used(q record.PredicateState) (uint32, error) {
+// used counts the requests answered, with a proof or with silence, under a consent.
+func (d *Device) used(name record.ID) (uint32, error) {
 	var n uint32
 	for e, err := range d.vault.each(kindAnswer, nil) {
 		if err != nil {
@@ -308,7 +298,7 @@ func (d *Device) used(q record.PredicateState) (uint32, error) {
 		if err := decode(e.Value, &rec); err != nil {
 			return 0, err
 		}
-		if rec.Consent == q.Consent && rec.Template == q.Ask.Template && rec.Metric == q.Ask.Metric {
+		if rec.Consent == name {
 			n++
 		}
 	}

@@ -68,7 +68,7 @@ func newAsking(t *testing.T) *asking {
 		Status: consent.StatusActive, Effect: consent.EffectPermit, Operations: []string{consent.OpPredicate},
 		Metrics: []string{"heart_rate"}, DataFrom: epochStart / 3600, DataUntil: epochStart/3600 + 1000,
 		NotBefore: epochStart, Expires: epochStart + 100*86400,
-		Predicates: []consent.Terms{{Template: consent.TemplateRange, Metric: "heart_rate", Lo: heartRateCode(50), Hi: heartRateCode(90), Times: 2}},
+		Predicates: []consent.Terms{{Metric: "heart_rate", Days: 1, Limits: consent.Readings(heartRateCode(50), heartRateCode(90))}}, Claims: 2,
 	}
 	if err := a.device.SetConsent(a.terms); err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func (a *asking) request(t *testing.T, id string, lo, hi uint32) record.Predicat
 	q := record.PredicateState{
 		ID: id, Asker: "HospitalA", Device: a.device.ID(), Consent: a.terms.ID, Version: 1, Roots: []record.ID{rec.Root},
 		Ask: record.AskPredicate{
-			Patient: testPatient, Purpose: "HRESCH", Template: consent.TemplateRange, Class: "day", Metric: "heart_rate",
+			Patient: testPatient, Purpose: "HRESCH", Class: "day", Metric: "heart_rate",
 			FirstDay: epochDay, Bounds: bounds, Nonce: record.SumID([]byte(id)),
 		},
 		Asked: epochStart + 86400, AnswerFrom: epochStart + 86400 + 60, Expires: epochStart + 86400 + 3600, Status: record.PredicateAsked,
@@ -239,8 +239,6 @@ func foreignRequests() map[string]func(*record.PredicateState) bool {
 			q.Ask.Bounds.TrendLo, q.Ask.Bounds.MinHalf = verifier.TrendBias, 1
 			return true
 		},
-		"another template":     func(q *record.PredicateState) bool { q.Ask.Template = consent.TemplateMean; return true },
-		"no template":          func(q *record.PredicateState) bool { q.Ask.Template = ""; return true },
 		"another purpose":      func(q *record.PredicateState) bool { q.Ask.Purpose = "TREAT"; return true },
 		"another institution":  func(q *record.PredicateState) bool { q.Asker = "HospitalB"; return true },
 		"a consent not left":   func(q *record.PredicateState) bool { q.Consent[0] ^= 1; return true },
@@ -269,7 +267,7 @@ func TestAttackForeignRequest(t *testing.T) {
 		}
 	}
 	deny := a.terms
-	deny.ID, deny.Effect, deny.Predicates = record.SumID([]byte("deny")), consent.EffectDeny, nil
+	deny.ID, deny.Effect, deny.Predicates, deny.Claims = record.SumID([]byte("deny")), consent.EffectDeny, nil, 0
 	if err := a.device.SetConsent(deny); err != nil {
 		t.Fatal(err)
 	}

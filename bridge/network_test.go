@@ -263,7 +263,7 @@ func TestPredicateIsAttestedOverTheRealNetwork(t *testing.T) {
 		ID: record.RandomID(), Version: 1, Patient: p.id, Grantee: msps[0], Purpose: "HRESCH", Status: consent.StatusActive,
 		Effect: consent.EffectPermit, Operations: []string{consent.OpPredicate}, Metrics: []string{"heart_rate"},
 		DataFrom: start / 3600, DataUntil: start/3600 + 100, NotBefore: start, Expires: start + 100*86400,
-		Predicates: []consent.Terms{{Template: consent.TemplateRange, Metric: "heart_rate", Lo: code(50), Hi: code(90), Times: 5}},
+		Predicates: []consent.Terms{{Metric: "heart_rate", Days: 1, Limits: consent.Readings(code(50), code(90))}}, Claims: 5,
 	}
 	client := api.NewClient(c.url, c.genesis.Network, nil)
 	defer client.Close()
@@ -278,7 +278,7 @@ func TestPredicateIsAttestedOverTheRealNetwork(t *testing.T) {
 		b := verifier.Unbounded()
 		b.Lo, b.Hi, b.K, b.MinCount = code(lo), code(hi), 600, 600
 		res := c.submit(0, "Predicate:Request", record.AskPredicate{
-			Patient: p.id, Purpose: "HRESCH", Template: consent.TemplateRange, Class: "day", Metric: "heart_rate",
+			Patient: p.id, Purpose: "HRESCH", Class: "day", Metric: "heart_rate",
 			FirstDay: day0, Bounds: b, Nonce: record.RandomID(),
 		})
 		var s record.PredicateState

@@ -23,7 +23,7 @@ func TestAttackGatewayAltersConsent(t *testing.T) {
 		"a later expiry":    func(s *consent.Signed) { s.Document.Expires++ },
 		"an earlier period": func(s *consent.Signed) { s.Document.DataFrom-- },
 		"wider terms": func(s *consent.Signed) {
-			s.Document.Predicates = []consent.Terms{{Template: "range", Metric: "heart_rate", Lo: 1, Hi: 201, Times: 2}}
+			s.Document.Predicates = []consent.Terms{{Metric: "heart_rate", Days: 1, Limits: consent.Readings(1, 201)}}
 		},
 		"another purpose": func(s *consent.Signed) { s.Document.Purpose = "TREAT" },
 		"a key of its own": func(s *consent.Signed) {
@@ -85,7 +85,7 @@ func TestAttackRegrantRightAfterRevocation(t *testing.T) {
 	w.must(gatewayMSP, "Consent:Put", p.sign(narrower), nil)
 	p.consents(hospitalB)
 	deny := p.document(hospitalA)
-	deny.Effect, deny.Predicates = consent.EffectDeny, nil
+	deny.Effect, deny.Predicates, deny.Claims = consent.EffectDeny, nil, 0
 	w.must(gatewayMSP, "Consent:Put", p.sign(deny), nil)
 
 	w.tick(start + 86400)

@@ -72,11 +72,7 @@ func (c *call) prove(p *record.PredicateState, proof []byte, now int64) error {
 	if err != nil {
 		return err
 	}
-	claim, err := consent.ClaimOf(p.Ask.Template, m, p.Ask.Bounds)
-	if err != nil {
-		return fault.New(fault.Invalid, "%w", err)
-	}
-	r := consentRequest(p.Ask, v.Class().Days, p.Asker, now, claim)
+	r := consentRequest(p.Ask, v.Class().Days, p.Asker, now, consent.Claim{Bounds: p.Ask.Bounds})
 	docs, err := c.documents(p.Ask.Patient, p.Asker)
 	if err != nil {
 		return err

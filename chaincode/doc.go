@@ -81,7 +81,7 @@
 //	cohort      query, attempt, member      record.CohortState  Query:PostCohort
 //	predicate   transaction                 record.PredicateState  Predicate:Request, Attest, Expire
 //	pending     device, predicate           record.ID           Request; deleted by Attest and Expire: the patient
-//	asked       consent, template, metric, predicate  record.ID  Request: one key for each time asked: the patient
+//	asked       consent                     uint32              Request: how many claims were asked under it
 //	erasure     patient                     record.ErasureState  Registry:Erase
 //	erased      patient, epoch, member      record.SignedErasureReport  Registry:ReportErasure
 //

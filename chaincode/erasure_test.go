@@ -91,7 +91,7 @@ func TestTheChainDoesNotSayWhatAConsentSays(t *testing.T) {
 	p := w.enrolled()
 	d := p.document(hospitalB)
 	d.Purpose, d.CapMicro, d.Expires, d.Metrics = "PUBHLTH", 987_654, start+86400*61+12345, []string{"spo2"}
-	d.Predicates = nil
+	d.Predicates, d.Claims = nil, 0
 	signed := p.sign(d)
 	before := w.ledger.Height()
 	res := w.must(gatewayMSP, "Consent:Put", signed, nil)

@@ -67,14 +67,14 @@ func attributes(k Kind) int {
 	case KindGenesis, KindLayout, KindRoster:
 		return 0
 	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindDesignation,
-		KindPieceKey, KindConsent, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch:
+		KindPieceKey, KindConsent, KindAsked, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch:
 		return 1
 	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindConsentDetails,
 		KindDeviceVote, KindEpochVote, KindEpochEnd:
 		return 2
 	case KindCohort, KindErased:
 		return 3
-	case KindPointer, KindAsked, KindDeviceFlag:
+	case KindPointer, KindDeviceFlag:
 		return 4
 	}
 	return -1
@@ -277,7 +277,5 @@ func PredicateKey(id string) string { return key(KindPredicate, id) }
 // PendingKey is the key that lists an open predicate request for a device.
 func PendingKey(device record.ID, id string) string { return key(KindPending, device.String(), id) }
 
-// AskedKey is the key that counts one request under a consent's terms.
-func AskedKey(consent record.ID, template, metric, id string) string {
-	return key(KindAsked, consent.String(), template, metric, id)
-}
+// AskedKey is the key of the number of claims asked under a consent.
+func AskedKey(consent record.ID) string { return key(KindAsked, consent.String()) }

@@ -126,7 +126,7 @@ func TestRevokingEverything(t *testing.T) {
 	p, bystander := w.enrolled(), w.enrolled()
 	a, b := p.consents(hospitalA), p.consents(hospitalB)
 	denial := p.document(hospitalA)
-	denial.Effect, denial.Predicates, denial.Purpose = consent.EffectDeny, nil, "TREAT"
+	denial.Effect, denial.Predicates, denial.Claims, denial.Purpose = consent.EffectDeny, nil, 0, "TREAT"
 	w.must(gatewayMSP, "Consent:Put", p.sign(denial), nil)
 	w.tick(start + 100)
 	w.must(gatewayMSP, changeKeys, w.signKeys(p.change(true, p.key), p.key), nil)

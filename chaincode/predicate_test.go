@@ -24,7 +24,7 @@ func bounds() record.Bounds {
 
 func (p *person) question() record.AskPredicate {
 	return record.AskPredicate{
-		Patient: p.id, Purpose: "HRESCH", Template: consent.TemplateRange, Class: "day", Metric: "heart_rate",
+		Patient: p.id, Purpose: "HRESCH", Class: "day", Metric: "heart_rate",
 		FirstDay: startDay, Bounds: bounds(), Nonce: record.RandomID(),
 	}
 }
@@ -93,12 +93,9 @@ func TestAttackAskBeyondTheTerms(t *testing.T) {
 	}{
 		{fault.Forbidden, "bounds", func(a *record.AskPredicate) { a.Bounds.Lo = 30 }},
 		{fault.Forbidden, "bounds", func(a *record.AskPredicate) { a.Bounds.Hi = 72 }},
-		{fault.Invalid, "mean", func(a *record.AskPredicate) { a.Bounds.MeanLo = 50 }},
-		{fault.Invalid, "trend", func(a *record.AskPredicate) { a.Bounds.TrendLo, a.Bounds.MinHalf = 1<<17, 1 }},
-		{fault.Forbidden, "template", func(a *record.AskPredicate) {
-			a.Template, a.Bounds.Lo, a.Bounds.Hi, a.Bounds.MeanHi = consent.TemplateMean, 1, 201, 60
-		}},
-		{fault.Invalid, "template", func(a *record.AskPredicate) { a.Template = "anything" }},
+		{fault.Forbidden, "mean", func(a *record.AskPredicate) { a.Bounds.MeanLo = 50 }},
+		{fault.Forbidden, "min_half", func(a *record.AskPredicate) { a.Bounds.TrendLo, a.Bounds.MinHalf = 1<<17, 1 }},
+		{fault.Invalid, "says nothing", func(a *record.AskPredicate) { a.Bounds.Lo, a.Bounds.Hi = 1, 201 }},
 		{fault.Forbidden, "purpose", func(a *record.AskPredicate) { a.Purpose = "TREAT" }},
 		{fault.Invalid, "purpose", func(a *record.AskPredicate) { a.Purpose = "MARKETING" }},
 		{fault.Forbidden, "metric", func(a *record.AskPredicate) { a.Metric, a.Bounds.Lo, a.Bounds.Hi = "spo2", 31, 71 }},
@@ -152,7 +149,7 @@ func TestAttackAskMoreOftenThanAllowed(t *testing.T) {
 	w.read(hospitalA, "Consent:OfPatient", p.id.String(), &states)
 	renewed := p.next(states[0].Signed.Document, func(d *consent.Document) { d.CapMicro++ })
 	w.must(gatewayMSP, "Consent:Put", p.sign(renewed), nil)
-	w.refuses(fault.Forbidden, "2 times", hospitalA, "Predicate:Request", p.question())
+	w.refuses(fault.Forbidden, "2 claims in all", hospitalA, "Predicate:Request", p.question())
 }
 
 func TestAttackPredicateOverDaysOfAnotherDevice(t *testing.T) {
@@ -175,7 +172,7 @@ func TestAttackPredicateAfterDenial(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
 	deny := p.document(hospitalA)
-	deny.Effect, deny.Predicates, deny.Operations = consent.EffectDeny, nil, []string{consent.OpPredicate}
+	deny.Effect, deny.Predicates, deny.Claims, deny.Operations = consent.EffectDeny, nil, 0, []string{consent.OpPredicate}
 	w.must(gatewayMSP, "Consent:Put", p.sign(deny), nil)
 	w.refuses(fault.Forbidden, "denies", hospitalA, "Predicate:Request", p.question())
 }
@@ -278,4 +275,40 @@ func TestAttackAttestAfterRevocation(t *testing.T) {
 	p.revoke(s.Signed.Document)
 	w.tick(q.AnswerFrom)
 	w.refuses(fault.Forbidden, "revoked", gatewayMSP, "Predicate:Attest", record.Attest{Request: q.ID, Proof: proof})
+}
+
+// A consent for claims about whole days is not one for claims about an hour, a
+// minute or whether a sensor was worn.
+func TestAttackClaimsBesideWhatWasAllowed(t *testing.T) {
+	w := newWorld(t)
+	p := w.committed()
+	for name, c := range map[string]struct {
+		code   fault.Code
+		words  string
+		change func(*record.Bounds)
+	}{
+		"one hour of the night":     {fault.Forbidden, "1 hours of the day", func(b *record.Bounds) { b.HourMask, b.K, b.MinCount = 1<<3, 1, 1 }},
+		"that hour's highest value": {fault.Forbidden, "1 hours of the day", func(b *record.Bounds) { b.HourMask, b.Hi, b.K, b.OutMax, b.MinCount = 1<<3, 50, 0, 0, 1 }},
+		"the day's highest value":   {fault.Forbidden, "k is 0", func(b *record.Bounds) { b.Hi, b.K, b.OutMax, b.MinCount = 50, 0, 0, 1 }},
+		"whether it was worn":       {fault.Invalid, "says nothing", func(b *record.Bounds) { b.HourMask, b.K, b.MinCount = 1<<4, 0, 60 }},
+	} {
+		a := p.question()
+		c.change(&a.Bounds)
+		if _, err := w.submit(hospitalA, "Predicate:Request", a, nil); fault.Of(err) != c.code || !strings.Contains(err.Error(), c.words) {
+			t.Errorf("%s: %v, want %s with %q", name, err, c.code, c.words)
+		}
+	}
+}
+
+func TestAConsentCanListItsClaims(t *testing.T) {
+	w := newWorld(t)
+	p := w.committed()
+	d := p.document(hospitalB)
+	listed := bounds()
+	d.Predicates = []consent.Terms{{Metric: "heart_rate", Days: 1, Claim: &listed}}
+	w.must(gatewayMSP, "Consent:Put", p.sign(d), nil)
+	other := p.question()
+	other.Bounds.K++
+	w.refuses(fault.Forbidden, "not the claim listed", hospitalB, "Predicate:Request", other)
+	w.must(hospitalB, "Predicate:Request", p.question(), nil)
 }

@@ -81,7 +81,7 @@ func request(c *call, a record.AskPredicate) (*record.PredicateState, error) {
 	if err := c.put(PendingKey(device, p.ID), a.Patient); err != nil {
 		return nil, err
 	}
-	if err := c.put(AskedKey(p.Consent, a.Template, a.Metric, p.ID), a.Patient); err != nil {
+	if err := c.countAsked(p.Consent); err != nil {
 		return nil, err
 	}
 	return p, c.put(PredicateKey(p.ID), p)
@@ -112,7 +112,7 @@ func (c *call) question(a record.AskPredicate) (*question, error) {
 	if q.class, err = verifier.ClassByName(a.Class); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	if err := verifier.CheckBounds(a.Bounds, q.class.Days, q.metric); err != nil {
+	if err := consent.CheckClaim(q.metric, q.class.Days, a.Bounds); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	return q, nil
@@ -128,25 +128,23 @@ func (c *call) circuit(class string) (record.Circuit, error) {
 	return record.Circuit{}, fault.New(fault.Invalid, "this network has no circuit of class %q", clip(class))
 }
 
-// allow asks the patient's consent: the purpose, the template with these bounds,
-// and that it was not asked too often under that consent.
+// allow asks the patient's consent: the purpose, the claim, and that not too many
+// were asked under that consent.
 func (c *call) allow(q *question, now int64) (consent.Decision, error) {
-	claim, err := consent.ClaimOf(q.ask.Template, q.metric, q.ask.Bounds)
-	if err != nil {
-		return consent.Decision{}, fault.New(fault.Invalid, "%w", err)
-	}
 	docs, err := c.documents(q.ask.Patient, c.msp)
 	if err != nil {
 		return consent.Decision{}, err
 	}
-	claim.Used = make(map[record.ID]uint32)
+	claim := consent.Claim{Bounds: q.ask.Bounds, Used: make(map[record.ID]uint32)}
 	for _, d := range docs {
 		if d.Status != consent.StatusActive {
 			continue
 		}
-		if claim.Used[d.ID], err = c.askedTimes(d.ID, q.ask); err != nil {
+		var n uint32
+		if _, err := c.get(AskedKey(d.ID), &n); err != nil {
 			return consent.Decision{}, err
 		}
+		claim.Used[d.ID] = n
 	}
 	return c.permission(docs, record.ID{}, consentRequest(q.ask, q.class.Days, c.msp, now, claim))
 }
@@ -158,16 +156,14 @@ func consentRequest(a record.AskPredicate, days int, grantee string, now int64, 
 	}
 }
 
-// askedTimes counts the requests under a consent for a template and metric. Each
-// has a key of its own, so that requests for different patients never conflict,
-// and the range is checked again at commit, so that two for the same do.
-func (c *call) askedTimes(id record.ID, a record.AskPredicate) (uint32, error) {
+// countAsked counts a claim asked under a consent. Requests under one consent
+// conflict, those under others never do.
+func (c *call) countAsked(id record.ID) error {
 	var n uint32
-	err := c.scan(KindAsked, []string{id.String(), a.Template, a.Metric}, consent.MaxTimes, func(string, []byte) error {
-		n++
-		return nil
-	})
-	return n, err
+	if _, err := c.get(AskedKey(id), &n); err != nil {
+		return err
+	}
+	return c.put(AskedKey(id), n+1)
 }
 
 // committed finds the one device that was designated on every day asked and the

@@ -372,7 +372,7 @@ func (p *person) document(grantee string) consent.Document {
 		Operations: []string{consent.OpAggregate, consent.OpPredicate}, Metrics: []string{"heart_rate"},
 		DataFrom: startHour, DataUntil: startHour + 24*30, NotBefore: start, Expires: start + 86400*60,
 		CapMicro:   1_000_000,
-		Predicates: []consent.Terms{{Template: consent.TemplateRange, Metric: "heart_rate", Lo: 31, Hi: 71, Times: 2}},
+		Predicates: []consent.Terms{{Metric: "heart_rate", Days: 1, Limits: consent.Readings(31, 71)}}, Claims: 2,
 	}
 }
 

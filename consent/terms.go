@@ -315,7 +315,11 @@ func (s Span) text() string {
 }
 
 func (i Interval) text(m wearable.Metric, trend bool) string {
-	return fmt.Sprintf("%s and %s %s, bounds at least %s %s apart", boundValue(m, i.Lo, trend), boundValue(m, i.Hi, trend), m.UCUM, m.Value(int64(i.Width)), m.UCUM)
+	text := fmt.Sprintf("%s and %s %s", boundValue(m, i.Lo, trend), boundValue(m, i.Hi, trend), m.UCUM)
+	if i.Width == 0 {
+		return text
+	}
+	return fmt.Sprintf("%s, bounds at least %s %s apart", text, m.Value(int64(i.Width)), m.UCUM)
 }
 
 // boundValue is a bound in the metric's unit; a trend's is a difference.
@@ -324,4 +328,12 @@ func boundValue(m wearable.Metric, bound uint32, trend bool) string {
 		return m.Value(int64(bound) - verifier.TrendBias).String()
 	}
 	return m.Value(m.Units(uint16(bound))).String()
+}
+
+// Readings limits claims to how many readings of a whole day lie within a range
+// that is itself within the codes [lo, hi].
+func Readings(lo, hi uint32) *Limits {
+	all := Span{Most: wearable.MinutesPerDay}
+	some := Span{Least: 1, Most: wearable.MinutesPerDay}
+	return &Limits{Hours: 24, Range: &Interval{Lo: lo, Hi: hi}, K: some, MinCount: some, OutMax: all, DayK: Span{Least: 1, Most: 1}}
 }

@@ -100,7 +100,7 @@ func historyEntry(e index.Entry) *apiv1.HistoryEntry {
 		queryEntry(m, e.Query)
 	case e.Predicate != nil:
 		p := e.Predicate.State
-		m.Institution, m.Purpose, m.Subject = p.Asker, p.Ask.Purpose, p.Ask.Template
+		m.Institution, m.Purpose = p.Asker, p.Ask.Purpose
 		m.Metrics, m.Status, m.Included = []string{p.Ask.Metric}, p.Status, p.Status == record.PredicateAttested
 		m.From, m.Until = p.Ask.FirstDay*24, (p.Ask.FirstDay+int64(len(p.Roots)))*24
 		m.Text = fmt.Sprintf("%s asked for a proof: %s (%s)", p.Asker, p.Text, p.Status)
@@ -126,13 +126,20 @@ func consentEntry(m *apiv1.HistoryEntry, c *index.ConsentVersion) {
 		verb = "You denied access"
 	}
 	m.Text = fmt.Sprintf("%s to %s (version %d)", verb, d.Grantee, d.Version)
+	if d.Status != consent.StatusActive {
+		return
+	}
+	if d.Exact {
+		m.Text += ", statistics without privacy noise too, which protect nothing"
+	}
+	m.Claims = d.Texts()
 }
 
 func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {
 	s := q.State
 	m.Institution, m.Purpose, m.Subject, m.Status = s.Asker, s.Purpose, s.Ask.Study, s.Status
 	m.Metrics, m.From, m.Until, m.RhoMicro = q.Metrics, s.Ask.From, s.Ask.Until, s.Ask.Rho
-	m.Cohort, m.Hours, m.Included = uint32(max(s.Size, 0)), q.Hours, q.Included
+	m.Cohort, m.Hours, m.Included, m.Unprotected = uint32(max(s.Size, 0)), q.Hours, q.Included, q.Unprotected
 	if !s.Release.IsZero() {
 		m.Release = s.Release.String()
 	}
@@ -141,4 +148,7 @@ func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {
 		share = fmt.Sprintf("with %d hours of your data among %d patients", q.Hours, s.Size)
 	}
 	m.Text = fmt.Sprintf("%s asked for statistics of %s in study %s, %s (%s)", s.Asker, q.About, s.Ask.Study, share, s.Status)
+	if q.Unprotected {
+		m.Text += ", unprotected: without privacy noise"
+	}
 }

@@ -40,7 +40,7 @@ func (w *world) asked() (*device, record.PredicateState) {
 	w.done(w.as("", nil).EnrolDevice(ctx, d.enrol, d.seeds))
 	w.done(w.as("", nil).PutConsent(ctx, p.consent(func(c *consent.Document) {
 		c.Operations = []string{consent.OpAggregate, consent.OpPredicate}
-		c.Predicates = []consent.Terms{{Template: consent.TemplateRange, Metric: "heart_rate", Lo: 31, Hi: 71, Times: 2}}
+		c.Predicates, c.Claims = []consent.Terms{{Metric: "heart_rate", Days: 1, Limits: consent.Readings(31, 71)}}, 2
 	})))
 	w.advance(86400 + 3600)
 	root := record.RandomID()
@@ -54,7 +54,7 @@ func (w *world) asked() (*device, record.PredicateState) {
 	b := verifier.Unbounded()
 	b.Lo, b.Hi, b.K, b.MinCount = 31, 71, 60, 60
 	res := w.submit(hospitalA, "Predicate:Request", record.AskPredicate{
-		Patient: p.id, Purpose: "HRESCH", Template: consent.TemplateRange, Class: "day", Metric: "heart_rate",
+		Patient: p.id, Purpose: "HRESCH", Class: "day", Metric: "heart_rate",
 		FirstDay: startDay, Bounds: b, Nonce: record.RandomID(),
 	})
 	var q record.PredicateState

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -27,9 +26,6 @@ const (
 	rhoOther     = 230_000
 	rhoBeside    = 50_000 // pairs and strata, where rows have them
 )
-
-// template is the one predicate template that the demo asks.
-const template = consent.TemplateRange
 
 const studyID = "vitals-of-the-day"
 
@@ -153,7 +149,7 @@ func (w *world) claim(p *person, holds bool) *claim {
 	for _, key := range p.Metrics() {
 		m, _ := wearable.ByKey(key)
 		day, minutes, lo, hi := p.fullestDay(m)
-		if minutes == 0 {
+		if minutes == 0 || lo == 1 && hi == uint32(m.MaxCode()) { // of every value nothing can be claimed
 			continue
 		}
 		b := verifier.Unbounded()
@@ -162,13 +158,11 @@ func (w *world) claim(p *person, holds bool) *claim {
 		case holds:
 		case hi < top:
 			b.Lo, b.Hi = hi+1, top
-		case lo > 1:
+		default:
 			b.Lo, b.Hi = 1, lo-1
-		default: // every value occurs: ask for one more than there are
-			b.K++
 		}
 		return &claim{person: p, metric: m, ask: record.AskPredicate{
-			Patient: p.id, Purpose: purpose, Template: template, Class: "day", Metric: key, FirstDay: day, Bounds: b, Nonce: record.RandomID(),
+			Patient: p.id, Purpose: purpose, Class: "day", Metric: key, FirstDay: day, Bounds: b, Nonce: record.RandomID(),
 		}}
 	}
 	return nil

@@ -153,14 +153,17 @@ func (w *world) consentOf(p *person) consent.Document {
 		Operations: []string{consent.OpAggregate, consent.OpPredicate},
 		DataFrom:   w.firstHour, DataUntil: w.untilHour,
 		NotBefore: w.firstHour * 3600, Expires: w.untilHour*3600 + 365*86400,
-		CapMicro: patientCap,
+		// One institution asks here, so it may use up what is the other's too.
+		CapMicro: patientCap, BeyondShare: true, Exact: w.genesis.Exact,
+		Claims: 4,
 	}
 	for _, m := range wearable.Metrics() {
 		d.Metrics = append(d.Metrics, m.Key)
-		d.Predicates = append(d.Predicates, consent.Terms{Template: template, Metric: m.Key, Lo: 1, Hi: uint32(m.MaxCode()), Times: 4})
+		d.Predicates = append(d.Predicates, consent.Terms{Metric: m.Key, Days: 1, Limits: consent.Readings(1, uint32(m.MaxCode()))})
 	}
 	if p.Subject == w.refuser {
-		d.Effect, d.Predicates = consent.EffectDeny, nil
+		d.Effect, d.Predicates, d.Claims = consent.EffectDeny, nil, 0
+		d.Exact, d.BeyondShare = false, false
 	}
 	return d
 }

@@ -405,8 +405,7 @@ type Bounds struct {
 type AskPredicate struct {
 	Patient  ID     `json:"patient"`
 	Purpose  string `json:"purpose"`
-	Template string `json:"template"` // name the consent must allow, e.g. "range"
-	Class    string `json:"class"`    // circuit class, e.g. "day"
+	Class    string `json:"class"` // circuit class, e.g. "day"
 	Metric   string `json:"metric"`
 	FirstDay int64  `json:"first_day"`
 	Bounds   Bounds `json:"bounds"`

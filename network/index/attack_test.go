@@ -1,9 +1,11 @@
 package index
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -85,6 +87,73 @@ func TestAttackExactAbandonAndAskAgain(t *testing.T) {
 	for id, want := range map[string]int{first: 3, second: 0, other: 0} {
 		if got := size(t, ix, id); got != want {
 			t.Errorf("query %s has %d patients, want %d", id[:8], got, want)
+		}
+	}
+}
+
+// TestAttackExactPastTheCap: a patient who permits no privacy loss, or noisy answers
+// only, is in no exact query either.
+func TestAttackExactPastTheCap(t *testing.T) {
+	l := newLedger()
+	l.ready(4)
+	for i, change := range []func(*consent.Document){
+		func(d *consent.Document) { d.CapMicro = 0 },
+		func(d *consent.Document) { d.Exact = false },
+	} {
+		d := l.consents[2*i] // for the first institution
+		d.Version++
+		change(&d)
+		l.consent(d)
+	}
+	exact := l.ask(members[0], hour0, hour0+24, 0)
+	noisy := l.ask(members[0], hour0, hour0+24, 100)
+	l.cut()
+	ix := apply(t, l.blocks)
+	for id, want := range map[string]int{exact: 2, noisy: 3} {
+		if got := size(t, ix, id); got != want {
+			t.Errorf("a query has %d patients, want %d", got, want)
+		}
+	}
+	for i, patient := range l.patients {
+		seen := map[bool]int{}
+		entries, err := ix.History(patient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Query != nil {
+				seen[e.Query.Unprotected]++
+			}
+		}
+		if seen[true] != i/2 || seen[false] != min(i, 1) {
+			t.Errorf("the history of patient %d has %d unprotected queries and %d others", i, seen[true], seen[false])
+		}
+	}
+}
+
+// TestAttackOneInstitutionUsesUpTheOthersCap: what one institution's questions cost
+// a patient leaves the other its part, whatever the consent for the first allows,
+// unless that says otherwise.
+func TestAttackOneInstitutionUsesUpTheOthersCap(t *testing.T) {
+	for _, beyond := range []bool{false, true} {
+		l := newLedger()
+		l.ready(3)
+		for _, d := range slices.Clone(l.consents) {
+			d.Version, d.BeyondShare = d.Version+1, beyond && d.Grantee == members[0]
+			l.consent(d)
+		}
+		var queries []string
+		for range 3 { // the network's cap is 1,000, and three institutions share it
+			queries = append(queries, l.ask(members[0], hour0, hour0+24, 250))
+		}
+		other := l.ask(members[1], hour0, hour0+24, 300)
+		l.cut()
+		ix := apply(t, l.blocks)
+		want := map[bool][]int{false: {3, 0, 0, 3}, true: {3, 3, 3, 0}}[beyond]
+		for i, id := range append(queries, other) {
+			if got := size(t, ix, id); got != want[i] {
+				t.Errorf("beyond its share %v: query %d has %d patients, want %d", beyond, i, got, want[i])
+			}
 		}
 	}
 }

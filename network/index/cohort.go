@@ -56,9 +56,21 @@ func sortMembers(m []record.CohortMember) {
 	sort.Slice(m, func(i, j int) bool { return m[i].Device.Compare(m[j].Device) < 0 })
 }
 
-// spent reports whether a cap keeps the patient out.
+// spent reports whether a cap keeps the patient out: the network's over all askers,
+// or the asker's own part of it.
 func (ix *Index) spent(p *patient, q question, allowed consent.Decision) bool {
-	return !within(p.spent, q.rho, ix.genesis.CapMicro) || !within(p.spentBy[q.asker], q.rho, allowed.CapMicro)
+	return !within(p.spent, q.rho, ix.genesis.CapMicro) || !within(p.spentBy[q.asker], q.rho, ix.part(q, allowed))
+}
+
+// part is how much of the network's cap the asker may use up of a patient: what the
+// consent says and, unless it says otherwise, no more than an equal share of it
+// among the institutions of the query's epoch that may ask. So nobody's questions cost
+// the others theirs.
+func (ix *Index) part(q question, allowed consent.Decision) uint64 {
+	if allowed.BeyondShare {
+		return allowed.CapMicro
+	}
+	return min(allowed.CapMicro, ix.genesis.CapMicro/q.sharers)
 }
 
 // openedBefore reports whether the once-only rule keeps the patient out.
@@ -286,7 +298,7 @@ func (ix *Index) Eligible(epoch uint32, asker, purpose, metric string, from, unt
 	}
 	members, size, ok := ix.derive(question{
 		asker: asker, purpose: purpose, metrics: ix.metricsOf(metric), from: from, until: until,
-		rho: rho, exact: exact, now: ix.now, epoch: epoch,
+		rho: rho, exact: exact, now: ix.now, epoch: epoch, sharers: ix.sharers(epoch),
 	}, latest)
 	if !ok || len(ix.waiting) > 0 {
 		return Cohort{}, fault.New(fault.Unavailable, "details of consents have not arrived here yet")

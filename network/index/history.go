@@ -67,6 +67,8 @@ type QueryEntry struct {
 	// the patient had withdrawn before the cohort of the attempt that the query
 	// reached.
 	Included bool `json:"included"`
+	// Unprotected is true of an answer without privacy noise.
+	Unprotected bool `json:"unprotected"`
 }
 
 // PredicateEntry is a predicate asked about the patient.
@@ -133,7 +135,7 @@ func (p Position) compare(o Position) int {
 
 func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
 	asked, _ := ix.schema.Question(q.state.Ask.Metric)
-	e := &QueryEntry{State: q.state, Metrics: asked.Metrics, About: asked.Text()}
+	e := &QueryEntry{State: q.state, Metrics: asked.Metrics, About: asked.Text(), Unprotected: q.state.Exact}
 	reached, _, err := ix.members(q, q.state.Attempt)
 	for _, m := range q.members {
 		if ix.devices[m.Device].state.Device.Patient != patientID {

@@ -321,7 +321,7 @@ func (l *ledger) permit(patient record.ID, grantee string, from, until int64) co
 	return consent.Document{
 		ID: l.id(), Version: 1, Patient: patient, Grantee: grantee, Purpose: purpose, Status: consent.StatusActive,
 		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{metric}, DataFrom: from, DataUntil: until,
-		NotBefore: 0, Expires: 1 << 38, CapMicro: 1000,
+		NotBefore: 0, Expires: 1 << 38, CapMicro: 1000, BeyondShare: true, Exact: true,
 	}
 }
 
@@ -607,13 +607,14 @@ func (l *ledger) randomConsent(t *rapid.T, pick func(string, int) int, hour func
 	}
 	d := l.permit(patient, members[pick("grantee", 2)], from-24, from+1+int64(pick("hours", 100)))
 	d.CapMicro = uint64(500 * pick("cap", 3))
+	d.Exact, d.BeyondShare = pick("exact", 4) > 0, pick("beyond", 2) == 0
 	d.Metrics = [][]string{{metric}, {metric, other}, {other}}[pick("metrics", 3)]
 	d.Expires = day0*86400 + int64(pick("expires", 8000))
 	if pick("late", 4) == 0 {
 		d.NotBefore = min(day0*86400+int64(pick("begins", 4000)), d.Expires-1)
 	}
 	if pick("effect", 6) == 0 {
-		d.Effect = consent.EffectDeny
+		d.Effect, d.Exact, d.BeyondShare = consent.EffectDeny, false, false
 	}
 	if l.mayPermit(d) {
 		l.consent(d)

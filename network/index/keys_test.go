@@ -42,7 +42,7 @@ func TestWhatIsPermittedAfterRevokingEverythingCounts(t *testing.T) {
 	l := newLedger()
 	l.ready(1)
 	denial := l.permit(l.patients[0], members[1], hour0, hour0+100)
-	denial.Effect = consent.EffectDeny
+	denial.Effect, denial.Exact, denial.BeyondShare = consent.EffectDeny, false, false
 	l.consent(denial)
 	l.changeKeys(l.patients[0], true)
 	for _, m := range members {

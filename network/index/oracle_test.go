@@ -255,11 +255,25 @@ func (o oracle) cohort(id string) covered {
 			continue
 		}
 		devices := o.hours(p.ID, q, d, at)
-		if len(devices) > 0 && !o.exceeds(p.ID, devices, q, d.CapMicro, at) {
+		limit := d.CapMicro
+		if !d.BeyondShare {
+			limit = min(limit, 1000/o.sharers(devices, at))
+		}
+		if len(devices) > 0 && !o.exceeds(p.ID, devices, q, limit, at) {
 			out[p.ID] = devices
 		}
 	}
 	return out
+}
+
+// sharers counts the members of the devices' epoch: there is no registrar.
+func (o oracle) sharers(devices map[record.ID][]int64, at Position) uint64 {
+	n := 1
+	for d := range devices { // all are of one epoch
+		_, epoch := o.device(d, at)
+		n = len(epoch.Members)
+	}
+	return uint64(n)
 }
 
 // metricsIn are the metrics that a question's key names.
@@ -270,13 +284,14 @@ func metricsIn(key string) []string {
 
 // decide permits what is permitted for every metric.
 func (o oracle) decide(patient record.ID, q record.QueryState, from, until int64, at Position, now int64) consent.Decision {
-	out := consent.Decision{Permit: true, From: from, Until: until, CapMicro: math.MaxUint64}
+	out := consent.Decision{Permit: true, From: from, Until: until, CapMicro: math.MaxUint64, BeyondShare: true}
 	for _, m := range metricsIn(q.Ask.Metric) {
 		d := consent.Decide(o.documents(patient, at), consent.Request{
-			Grantee: q.Asker, Purpose: q.Purpose, Operation: consent.OpAggregate, Metric: m, From: from, Until: until, At: now,
+			Grantee: q.Asker, Purpose: q.Purpose, Operation: consent.OpAggregate, Metric: m, From: from, Until: until, At: now, Exact: q.Exact,
 		})
 		out.Permit = out.Permit && d.Permit
 		out.From, out.Until, out.CapMicro = max(out.From, d.From), min(out.Until, d.Until), min(out.CapMicro, d.CapMicro)
+		out.BeyondShare = out.BeyondShare && d.BeyondShare
 	}
 	return out
 }

@@ -153,13 +153,13 @@ func TestAttackDenialsLifted(t *testing.T) {
 	l := newLedger()
 	l.ready(3)
 	denial := l.permit(l.patients[0], members[0], hour0, hour0+100)
-	denial.Effect = consent.EffectDeny
+	denial.Effect, denial.Exact, denial.BeyondShare = consent.EffectDeny, false, false
 	l.consent(denial)
 	lifted := denial
 	lifted.Version, lifted.Previous, lifted.Status = 2, denial.Digest("test"), consent.StatusRevoked
 	l.record(l.sign(lifted, "a stranger"))
 	made := l.permit(l.patients[1], members[0], hour0, hour0+100)
-	made.Effect = consent.EffectDeny
+	made.Effect, made.Exact, made.BeyondShare = consent.EffectDeny, false, false
 	l.record(l.sign(made, "a stranger"))
 	query := l.ask(members[0], hour0, hour0+24, 100)
 	if got := size(t, l.forged(t, 2, "not one"), query); got != 1 {

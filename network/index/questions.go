@@ -19,13 +19,27 @@ type question struct {
 	exact       bool
 	now         int64
 	epoch       uint32
+	sharers     uint64 // institutions of the epoch that may ask
 }
 
 func (ix *Index) questionOf(s record.QueryState) question {
 	return question{
 		asker: s.Asker, purpose: s.Purpose, metrics: ix.metricsOf(s.Ask.Metric), from: s.Ask.From, until: s.Ask.Until,
-		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked, epoch: s.Ask.Epoch,
+		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked, epoch: s.Ask.Epoch, sharers: ix.sharers(s.Ask.Epoch),
 	}
+}
+
+// sharers is how many institutions share the network's cap for the patients whose
+// devices are of an epoch: its members but the registrar, which may never ask. It
+// does not change while the epoch lives.
+func (ix *Index) sharers(epoch uint32) uint64 {
+	n := uint64(0)
+	for _, m := range ix.epochs[epoch].Epoch.Members {
+		if m.MSP != ix.genesis.Registrar {
+			n++
+		}
+	}
+	return max(1, n)
 }
 
 // metricsOf returns the metrics that a question of the network's row schema is
@@ -43,7 +57,7 @@ func decide(docs []consent.Document, q question, span [2]int64, at int64) consen
 	for i, metric := range q.metrics {
 		d := consent.Decide(docs, consent.Request{
 			Grantee: q.asker, Purpose: q.purpose, Operation: consent.OpAggregate, Metric: metric,
-			From: span[0], Until: span[1], At: at,
+			From: span[0], Until: span[1], At: at, Exact: q.exact,
 		})
 		if !d.Permit {
 			return d
@@ -53,7 +67,7 @@ func decide(docs []consent.Document, q question, span [2]int64, at int64) consen
 			continue
 		}
 		all.From, all.Until = max(all.From, d.From), min(all.Until, d.Until)
-		all.CapMicro = min(all.CapMicro, d.CapMicro)
+		all.CapMicro, all.BeyondShare = min(all.CapMicro, d.CapMicro), all.BeyondShare && d.BeyondShare
 	}
 	return all
 }

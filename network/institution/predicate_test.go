@@ -101,8 +101,8 @@ func predicateWorld(t *testing.T) (*world, yesKeys) {
 	w.enrol(1)
 	p := w.patients[0]
 	d := p.consent
-	d.ID, d.Operations = record.RandomID(), []string{consent.OpPredicate}
-	d.Predicates = []consent.Terms{{Template: consent.TemplateRange, Metric: metricKey, Lo: 1, Hi: 200, Times: 5}}
+	d.ID, d.Operations, d.Exact, d.BeyondShare = record.RandomID(), []string{consent.OpPredicate}, false, false
+	d.Predicates, d.Claims = []consent.Terms{{Metric: metricKey, Days: 1, Limits: consent.Readings(1, 200)}}, 5
 	w.putConsent(p, d)
 	w.tick((firstHour + 24) * 3600)
 	ptr := record.Pointer{Device: p.device, Kind: record.KindDay, Index: firstHour / 24, Commitment: record.ID{31: 1}}
@@ -118,7 +118,7 @@ func claim(w *world) record.AskPredicate {
 	m, _ := wearable.ByKey(metricKey)
 	top := uint32(m.MaxCode())
 	return record.AskPredicate{
-		Patient: w.patients[0].id, Purpose: "HRESCH", Template: consent.TemplateRange, Class: "day", Metric: metricKey,
+		Patient: w.patients[0].id, Purpose: "HRESCH", Class: "day", Metric: metricKey,
 		FirstDay: firstHour / 24, Bounds: record.Bounds{
 			HourMask: 1<<24 - 1, Lo: 20, Hi: 120, K: 100, OutMax: 1440, MinCount: 100, DayK: 1,
 			MeanLo: 0, MeanHi: top, TrendLo: 0, TrendHi: 1<<18 - 1,

@@ -291,7 +291,7 @@ func (w *world) enrol(n int) {
 			d := consent.Document{
 				ID: record.RandomID(), Version: 1, Patient: p.id, Grantee: msps[hospital], Purpose: "HRESCH", Status: consent.StatusActive,
 				Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: w.metrics, DataFrom: firstHour,
-				DataUntil: firstHour + 1000, NotBefore: 0, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, Predicates: []consent.Terms{},
+				DataUntil: firstHour + 1000, NotBefore: 0, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, BeyondShare: true, Exact: true, Predicates: []consent.Terms{},
 			}
 			w.putConsent(p, d)
 			if hospital == hospitalA {

@@ -1898,7 +1898,6 @@ type AskPredicate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Patient       string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
 	Purpose       string                 `protobuf:"bytes,2,opt,name=purpose,proto3" json:"purpose,omitempty"`
-	Template      string                 `protobuf:"bytes,3,opt,name=template,proto3" json:"template,omitempty"`
 	Class         string                 `protobuf:"bytes,4,opt,name=class,proto3" json:"class,omitempty"`
 	Metric        string                 `protobuf:"bytes,5,opt,name=metric,proto3" json:"metric,omitempty"`
 	FirstDay      int64                  `protobuf:"varint,6,opt,name=first_day,json=firstDay,proto3" json:"first_day,omitempty"`
@@ -1948,13 +1947,6 @@ func (x *AskPredicate) GetPatient() string {
 func (x *AskPredicate) GetPurpose() string {
 	if x != nil {
 		return x.Purpose
-	}
-	return ""
-}
-
-func (x *AskPredicate) GetTemplate() string {
-	if x != nil {
-		return x.Template
 	}
 	return ""
 }
@@ -2212,14 +2204,14 @@ func (x *Attest) GetProof() []byte {
 	return nil
 }
 
-// Terms is what a patient allows to be proven.
+// Terms is what a patient allows to be claimed about a metric over so many days:
+// one claim as it is written, or any within limits. One of the two is there.
 type Terms struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Template      string                 `protobuf:"bytes,1,opt,name=template,proto3" json:"template,omitempty"`
-	Metric        string                 `protobuf:"bytes,2,opt,name=metric,proto3" json:"metric,omitempty"`
-	Lo            uint32                 `protobuf:"varint,3,opt,name=lo,proto3" json:"lo,omitempty"`
-	Hi            uint32                 `protobuf:"varint,4,opt,name=hi,proto3" json:"hi,omitempty"`
-	Times         uint32                 `protobuf:"varint,5,opt,name=times,proto3" json:"times,omitempty"`
+	Metric        string                 `protobuf:"bytes,1,opt,name=metric,proto3" json:"metric,omitempty"`
+	Days          uint32                 `protobuf:"varint,2,opt,name=days,proto3" json:"days,omitempty"`
+	Claim         *Bounds                `protobuf:"bytes,3,opt,name=claim,proto3" json:"claim,omitempty"`
+	Limits        *Limits                `protobuf:"bytes,4,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2254,13 +2246,6 @@ func (*Terms) Descriptor() ([]byte, []int) {
 	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{27}
 }
 
-func (x *Terms) GetTemplate() string {
-	if x != nil {
-		return x.Template
-	}
-	return ""
-}
-
 func (x *Terms) GetMetric() string {
 	if x != nil {
 		return x.Metric
@@ -2268,53 +2253,284 @@ func (x *Terms) GetMetric() string {
 	return ""
 }
 
-func (x *Terms) GetLo() uint32 {
+func (x *Terms) GetDays() uint32 {
+	if x != nil {
+		return x.Days
+	}
+	return 0
+}
+
+func (x *Terms) GetClaim() *Bounds {
+	if x != nil {
+		return x.Claim
+	}
+	return nil
+}
+
+func (x *Terms) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Limits bound every parameter of a claim. What is missing may not be claimed.
+type Limits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Least number of hours of the day.
+	Hours         uint32    `protobuf:"varint,1,opt,name=hours,proto3" json:"hours,omitempty"`
+	Range         *Interval `protobuf:"bytes,2,opt,name=range,proto3" json:"range,omitempty"`
+	Mean          *Interval `protobuf:"bytes,3,opt,name=mean,proto3" json:"mean,omitempty"`
+	Trend         *Interval `protobuf:"bytes,4,opt,name=trend,proto3" json:"trend,omitempty"`
+	K             *Span     `protobuf:"bytes,5,opt,name=k,proto3" json:"k,omitempty"`
+	MinCount      *Span     `protobuf:"bytes,6,opt,name=min_count,json=minCount,proto3" json:"min_count,omitempty"`
+	OutMax        *Span     `protobuf:"bytes,7,opt,name=out_max,json=outMax,proto3" json:"out_max,omitempty"`
+	DayK          *Span     `protobuf:"bytes,8,opt,name=day_k,json=dayK,proto3" json:"day_k,omitempty"`
+	MinHalf       *Span     `protobuf:"bytes,9,opt,name=min_half,json=minHalf,proto3" json:"min_half,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Limits) GetHours() uint32 {
+	if x != nil {
+		return x.Hours
+	}
+	return 0
+}
+
+func (x *Limits) GetRange() *Interval {
+	if x != nil {
+		return x.Range
+	}
+	return nil
+}
+
+func (x *Limits) GetMean() *Interval {
+	if x != nil {
+		return x.Mean
+	}
+	return nil
+}
+
+func (x *Limits) GetTrend() *Interval {
+	if x != nil {
+		return x.Trend
+	}
+	return nil
+}
+
+func (x *Limits) GetK() *Span {
+	if x != nil {
+		return x.K
+	}
+	return nil
+}
+
+func (x *Limits) GetMinCount() *Span {
+	if x != nil {
+		return x.MinCount
+	}
+	return nil
+}
+
+func (x *Limits) GetOutMax() *Span {
+	if x != nil {
+		return x.OutMax
+	}
+	return nil
+}
+
+func (x *Limits) GetDayK() *Span {
+	if x != nil {
+		return x.DayK
+	}
+	return nil
+}
+
+func (x *Limits) GetMinHalf() *Span {
+	if x != nil {
+		return x.MinHalf
+	}
+	return nil
+}
+
+// Interval limits a pair of bounds, in codes of the metric: both lie within it, and
+// at least so far apart.
+type Interval struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lo            uint32                 `protobuf:"varint,1,opt,name=lo,proto3" json:"lo,omitempty"`
+	Hi            uint32                 `protobuf:"varint,2,opt,name=hi,proto3" json:"hi,omitempty"`
+	Width         uint32                 `protobuf:"varint,3,opt,name=width,proto3" json:"width,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Interval) Reset() {
+	*x = Interval{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Interval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Interval) ProtoMessage() {}
+
+func (x *Interval) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Interval.ProtoReflect.Descriptor instead.
+func (*Interval) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Interval) GetLo() uint32 {
 	if x != nil {
 		return x.Lo
 	}
 	return 0
 }
 
-func (x *Terms) GetHi() uint32 {
+func (x *Interval) GetHi() uint32 {
 	if x != nil {
 		return x.Hi
 	}
 	return 0
 }
 
-func (x *Terms) GetTimes() uint32 {
+func (x *Interval) GetWidth() uint32 {
 	if x != nil {
-		return x.Times
+		return x.Width
+	}
+	return 0
+}
+
+// Span limits a number.
+type Span struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Least         uint32                 `protobuf:"varint,1,opt,name=least,proto3" json:"least,omitempty"`
+	Most          uint32                 `protobuf:"varint,2,opt,name=most,proto3" json:"most,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Span) Reset() {
+	*x = Span{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Span) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Span) ProtoMessage() {}
+
+func (x *Span) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Span.ProtoReflect.Descriptor instead.
+func (*Span) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Span) GetLeast() uint32 {
+	if x != nil {
+		return x.Least
+	}
+	return 0
+}
+
+func (x *Span) GetMost() uint32 {
+	if x != nil {
+		return x.Most
 	}
 	return 0
 }
 
 // Consent is one version of one consent document.
 type Consent struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Version       uint32                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	Previous      string                 `protobuf:"bytes,3,opt,name=previous,proto3" json:"previous,omitempty"`
-	Patient       string                 `protobuf:"bytes,4,opt,name=patient,proto3" json:"patient,omitempty"`
-	Grantee       string                 `protobuf:"bytes,5,opt,name=grantee,proto3" json:"grantee,omitempty"`
-	Purpose       string                 `protobuf:"bytes,6,opt,name=purpose,proto3" json:"purpose,omitempty"`
-	Status        string                 `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
-	Effect        string                 `protobuf:"bytes,8,opt,name=effect,proto3" json:"effect,omitempty"`
-	Operations    []string               `protobuf:"bytes,9,rep,name=operations,proto3" json:"operations,omitempty"`
-	Metrics       []string               `protobuf:"bytes,10,rep,name=metrics,proto3" json:"metrics,omitempty"`
-	DataFrom      int64                  `protobuf:"varint,11,opt,name=data_from,json=dataFrom,proto3" json:"data_from,omitempty"`
-	DataUntil     int64                  `protobuf:"varint,12,opt,name=data_until,json=dataUntil,proto3" json:"data_until,omitempty"`
-	NotBefore     int64                  `protobuf:"varint,13,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
-	Expires       int64                  `protobuf:"varint,14,opt,name=expires,proto3" json:"expires,omitempty"`
-	CapMicro      uint64                 `protobuf:"varint,15,opt,name=cap_micro,json=capMicro,proto3" json:"cap_micro,omitempty"`
-	Predicates    []*Terms               `protobuf:"bytes,16,rep,name=predicates,proto3" json:"predicates,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Id         string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Version    uint32                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Previous   string                 `protobuf:"bytes,3,opt,name=previous,proto3" json:"previous,omitempty"`
+	Patient    string                 `protobuf:"bytes,4,opt,name=patient,proto3" json:"patient,omitempty"`
+	Grantee    string                 `protobuf:"bytes,5,opt,name=grantee,proto3" json:"grantee,omitempty"`
+	Purpose    string                 `protobuf:"bytes,6,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	Status     string                 `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	Effect     string                 `protobuf:"bytes,8,opt,name=effect,proto3" json:"effect,omitempty"`
+	Operations []string               `protobuf:"bytes,9,rep,name=operations,proto3" json:"operations,omitempty"`
+	Metrics    []string               `protobuf:"bytes,10,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	DataFrom   int64                  `protobuf:"varint,11,opt,name=data_from,json=dataFrom,proto3" json:"data_from,omitempty"`
+	DataUntil  int64                  `protobuf:"varint,12,opt,name=data_until,json=dataUntil,proto3" json:"data_until,omitempty"`
+	NotBefore  int64                  `protobuf:"varint,13,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	Expires    int64                  `protobuf:"varint,14,opt,name=expires,proto3" json:"expires,omitempty"`
+	CapMicro   uint64                 `protobuf:"varint,15,opt,name=cap_micro,json=capMicro,proto3" json:"cap_micro,omitempty"`
+	Predicates []*Terms               `protobuf:"bytes,16,rep,name=predicates,proto3" json:"predicates,omitempty"`
+	// The grantee may use up more than its equal share of the network's cap.
+	BeyondShare bool `protobuf:"varint,17,opt,name=beyond_share,json=beyondShare,proto3" json:"beyond_share,omitempty"`
+	// Statistics without privacy noise are permitted too.
+	Exact bool `protobuf:"varint,18,opt,name=exact,proto3" json:"exact,omitempty"`
+	// How many claims may be asked in all.
+	Claims        uint32 `protobuf:"varint,19,opt,name=claims,proto3" json:"claims,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Consent) Reset() {
 	*x = Consent{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2542,7 @@ func (x *Consent) String() string {
 func (*Consent) ProtoMessage() {}
 
 func (x *Consent) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2555,7 @@ func (x *Consent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consent.ProtoReflect.Descriptor instead.
 func (*Consent) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{28}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Consent) GetId() string {
@@ -2454,6 +2670,27 @@ func (x *Consent) GetPredicates() []*Terms {
 	return nil
 }
 
+func (x *Consent) GetBeyondShare() bool {
+	if x != nil {
+		return x.BeyondShare
+	}
+	return false
+}
+
+func (x *Consent) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+func (x *Consent) GetClaims() uint32 {
+	if x != nil {
+		return x.Claims
+	}
+	return 0
+}
+
 // SignedConsent is a document with the patient's signature: ES256 (r || s) over
 // its digest or, with an assertion, a WebAuthn authenticator's with the digest as
 // its challenge.
@@ -2469,7 +2706,7 @@ type SignedConsent struct {
 
 func (x *SignedConsent) Reset() {
 	*x = SignedConsent{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2718,7 @@ func (x *SignedConsent) String() string {
 func (*SignedConsent) ProtoMessage() {}
 
 func (x *SignedConsent) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2731,7 @@ func (x *SignedConsent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedConsent.ProtoReflect.Descriptor instead.
 func (*SignedConsent) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{29}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SignedConsent) GetDocument() *Consent {
@@ -2537,7 +2774,7 @@ type Assertion struct {
 
 func (x *Assertion) Reset() {
 	*x = Assertion{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2549,7 +2786,7 @@ func (x *Assertion) String() string {
 func (*Assertion) ProtoMessage() {}
 
 func (x *Assertion) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2562,7 +2799,7 @@ func (x *Assertion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assertion.ProtoReflect.Descriptor instead.
 func (*Assertion) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{30}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Assertion) GetAuthenticatorData() []byte {
@@ -2589,7 +2826,7 @@ type Erasure struct {
 
 func (x *Erasure) Reset() {
 	*x = Erasure{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2601,7 +2838,7 @@ func (x *Erasure) String() string {
 func (*Erasure) ProtoMessage() {}
 
 func (x *Erasure) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2614,7 +2851,7 @@ func (x *Erasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
 func (*Erasure) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{31}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Erasure) GetPatient() string {
@@ -2639,7 +2876,7 @@ type SignedErasure struct {
 
 func (x *SignedErasure) Reset() {
 	*x = SignedErasure{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[32]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2651,7 +2888,7 @@ func (x *SignedErasure) String() string {
 func (*SignedErasure) ProtoMessage() {}
 
 func (x *SignedErasure) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[32]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2664,7 +2901,7 @@ func (x *SignedErasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedErasure.ProtoReflect.Descriptor instead.
 func (*SignedErasure) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{32}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SignedErasure) GetErasure() *Erasure {
@@ -2711,7 +2948,7 @@ type ErasureState struct {
 
 func (x *ErasureState) Reset() {
 	*x = ErasureState{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[33]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2960,7 @@ func (x *ErasureState) String() string {
 func (*ErasureState) ProtoMessage() {}
 
 func (x *ErasureState) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[33]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2973,7 @@ func (x *ErasureState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasureState.ProtoReflect.Descriptor instead.
 func (*ErasureState) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{33}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ErasureState) GetSigned() *SignedErasure {
@@ -2785,7 +3022,7 @@ type ErasureReport struct {
 
 func (x *ErasureReport) Reset() {
 	*x = ErasureReport{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[34]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2797,7 +3034,7 @@ func (x *ErasureReport) String() string {
 func (*ErasureReport) ProtoMessage() {}
 
 func (x *ErasureReport) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[34]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2810,7 +3047,7 @@ func (x *ErasureReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasureReport.ProtoReflect.Descriptor instead.
 func (*ErasureReport) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{34}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ErasureReport) GetPatient() string {
@@ -2866,7 +3103,7 @@ type SignedErasureReport struct {
 
 func (x *SignedErasureReport) Reset() {
 	*x = SignedErasureReport{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[35]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2878,7 +3115,7 @@ func (x *SignedErasureReport) String() string {
 func (*SignedErasureReport) ProtoMessage() {}
 
 func (x *SignedErasureReport) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[35]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2891,7 +3128,7 @@ func (x *SignedErasureReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedErasureReport.ProtoReflect.Descriptor instead.
 func (*SignedErasureReport) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{35}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SignedErasureReport) GetReport() *ErasureReport {
@@ -3077,16 +3314,15 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\btrend_lo\x18\n" +
 	" \x01(\rR\atrendLo\x12\x19\n" +
 	"\btrend_hi\x18\v \x01(\rR\atrendHi\x12\x19\n" +
-	"\bmin_half\x18\f \x01(\rR\aminHalf\"\xed\x01\n" +
+	"\bmin_half\x18\f \x01(\rR\aminHalf\"\xd7\x01\n" +
 	"\fAskPredicate\x12\x18\n" +
 	"\apatient\x18\x01 \x01(\tR\apatient\x12\x18\n" +
-	"\apurpose\x18\x02 \x01(\tR\apurpose\x12\x1a\n" +
-	"\btemplate\x18\x03 \x01(\tR\btemplate\x12\x14\n" +
+	"\apurpose\x18\x02 \x01(\tR\apurpose\x12\x14\n" +
 	"\x05class\x18\x04 \x01(\tR\x05class\x12\x16\n" +
 	"\x06metric\x18\x05 \x01(\tR\x06metric\x12\x1b\n" +
 	"\tfirst_day\x18\x06 \x01(\x03R\bfirstDay\x12,\n" +
 	"\x06bounds\x18\a \x01(\v2\x14.vitalveil.v1.BoundsR\x06bounds\x12\x14\n" +
-	"\x05nonce\x18\b \x01(\tR\x05nonce\"\xb1\x03\n" +
+	"\x05nonce\x18\b \x01(\tR\x05nonceJ\x04\b\x03\x10\x04\"\xb1\x03\n" +
 	"\x0ePredicateState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x03ask\x18\x02 \x01(\v2\x1a.vitalveil.v1.AskPredicateR\x03ask\x12\x14\n" +
@@ -3110,13 +3346,29 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x06Attest\x129\n" +
 	"\arequest\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._:-]{1,128}$R\arequest\x12 \n" +
 	"\x05proof\x18\x02 \x01(\fB\n" +
-	"\xbaH\az\x05\x10\x01\x18\x80 R\x05proof\"\x83\x01\n" +
-	"\x05Terms\x12#\n" +
-	"\btemplate\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\btemplate\x12\x1f\n" +
-	"\x06metric\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06metric\x12\x0e\n" +
-	"\x02lo\x18\x03 \x01(\rR\x02lo\x12\x0e\n" +
-	"\x02hi\x18\x04 \x01(\rR\x02hi\x12\x14\n" +
-	"\x05times\x18\x05 \x01(\rR\x05times\"\xad\x05\n" +
+	"\xbaH\az\x05\x10\x01\x18\x80 R\x05proof\"\x96\x01\n" +
+	"\x05Terms\x12\x1f\n" +
+	"\x06metric\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06metric\x12\x12\n" +
+	"\x04days\x18\x02 \x01(\rR\x04days\x12*\n" +
+	"\x05claim\x18\x03 \x01(\v2\x14.vitalveil.v1.BoundsR\x05claim\x12,\n" +
+	"\x06limits\x18\x04 \x01(\v2\x14.vitalveil.v1.LimitsR\x06limits\"\xfe\x02\n" +
+	"\x06Limits\x12\x14\n" +
+	"\x05hours\x18\x01 \x01(\rR\x05hours\x12,\n" +
+	"\x05range\x18\x02 \x01(\v2\x16.vitalveil.v1.IntervalR\x05range\x12*\n" +
+	"\x04mean\x18\x03 \x01(\v2\x16.vitalveil.v1.IntervalR\x04mean\x12,\n" +
+	"\x05trend\x18\x04 \x01(\v2\x16.vitalveil.v1.IntervalR\x05trend\x12 \n" +
+	"\x01k\x18\x05 \x01(\v2\x12.vitalveil.v1.SpanR\x01k\x12/\n" +
+	"\tmin_count\x18\x06 \x01(\v2\x12.vitalveil.v1.SpanR\bminCount\x12+\n" +
+	"\aout_max\x18\a \x01(\v2\x12.vitalveil.v1.SpanR\x06outMax\x12'\n" +
+	"\x05day_k\x18\b \x01(\v2\x12.vitalveil.v1.SpanR\x04dayK\x12-\n" +
+	"\bmin_half\x18\t \x01(\v2\x12.vitalveil.v1.SpanR\aminHalf\"@\n" +
+	"\bInterval\x12\x0e\n" +
+	"\x02lo\x18\x01 \x01(\rR\x02lo\x12\x0e\n" +
+	"\x02hi\x18\x02 \x01(\rR\x02hi\x12\x14\n" +
+	"\x05width\x18\x03 \x01(\rR\x05width\"0\n" +
+	"\x04Span\x12\x14\n" +
+	"\x05least\x18\x01 \x01(\rR\x05least\x12\x12\n" +
+	"\x04most\x18\x02 \x01(\rR\x04most\"\xfe\x05\n" +
 	"\aConsent\x12%\n" +
 	"\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x02id\x12!\n" +
 	"\aversion\x18\x02 \x01(\rB\a\xbaH\x04*\x02(\x01R\aversion\x121\n" +
@@ -3139,8 +3391,11 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\aexpires\x18\x0e \x01(\x03R\aexpires\x12\x1b\n" +
 	"\tcap_micro\x18\x0f \x01(\x04R\bcapMicro\x12=\n" +
 	"\n" +
-	"predicates\x18\x10 \x03(\v2\x13.vitalveil.v1.TermsB\b\xbaH\x05\x92\x01\x02\x10@R\n" +
-	"predicates\"\x88\x03\n" +
+	"predicates\x18\x10 \x03(\v2\x13.vitalveil.v1.TermsB\b\xbaH\x05\x92\x01\x02\x10\x10R\n" +
+	"predicates\x12!\n" +
+	"\fbeyond_share\x18\x11 \x01(\bR\vbeyondShare\x12\x14\n" +
+	"\x05exact\x18\x12 \x01(\bR\x05exact\x12\x16\n" +
+	"\x06claims\x18\x13 \x01(\rR\x06claims\"\x88\x03\n" +
 	"\rSignedConsent\x129\n" +
 	"\bdocument\x18\x01 \x01(\v2\x15.vitalveil.v1.ConsentB\x06\xbaH\x03\xc8\x01\x01R\bdocument\x12\x19\n" +
 	"\x03key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12'\n" +
@@ -3188,7 +3443,7 @@ func file_vitalveil_v1_documents_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_documents_proto_rawDescData
 }
 
-var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_vitalveil_v1_documents_proto_goTypes = []any{
 	(*Genesis)(nil),             // 0: vitalveil.v1.Genesis
 	(*RelyingParty)(nil),        // 1: vitalveil.v1.RelyingParty
@@ -3218,14 +3473,17 @@ var file_vitalveil_v1_documents_proto_goTypes = []any{
 	(*PredicateState)(nil),      // 25: vitalveil.v1.PredicateState
 	(*Attest)(nil),              // 26: vitalveil.v1.Attest
 	(*Terms)(nil),               // 27: vitalveil.v1.Terms
-	(*Consent)(nil),             // 28: vitalveil.v1.Consent
-	(*SignedConsent)(nil),       // 29: vitalveil.v1.SignedConsent
-	(*Assertion)(nil),           // 30: vitalveil.v1.Assertion
-	(*Erasure)(nil),             // 31: vitalveil.v1.Erasure
-	(*SignedErasure)(nil),       // 32: vitalveil.v1.SignedErasure
-	(*ErasureState)(nil),        // 33: vitalveil.v1.ErasureState
-	(*ErasureReport)(nil),       // 34: vitalveil.v1.ErasureReport
-	(*SignedErasureReport)(nil), // 35: vitalveil.v1.SignedErasureReport
+	(*Limits)(nil),              // 28: vitalveil.v1.Limits
+	(*Interval)(nil),            // 29: vitalveil.v1.Interval
+	(*Span)(nil),                // 30: vitalveil.v1.Span
+	(*Consent)(nil),             // 31: vitalveil.v1.Consent
+	(*SignedConsent)(nil),       // 32: vitalveil.v1.SignedConsent
+	(*Assertion)(nil),           // 33: vitalveil.v1.Assertion
+	(*Erasure)(nil),             // 34: vitalveil.v1.Erasure
+	(*SignedErasure)(nil),       // 35: vitalveil.v1.SignedErasure
+	(*ErasureState)(nil),        // 36: vitalveil.v1.ErasureState
+	(*ErasureReport)(nil),       // 37: vitalveil.v1.ErasureReport
+	(*SignedErasureReport)(nil), // 38: vitalveil.v1.SignedErasureReport
 }
 var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	2,  // 0: vitalveil.v1.Genesis.members:type_name -> vitalveil.v1.Member
@@ -3235,7 +3493,7 @@ var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	5,  // 4: vitalveil.v1.EnrolPatient.voucher:type_name -> vitalveil.v1.Voucher
 	7,  // 5: vitalveil.v1.EnrolPatient.vouchers:type_name -> vitalveil.v1.VoucherSignature
 	8,  // 6: vitalveil.v1.SignedKeys.change:type_name -> vitalveil.v1.PatientKeys
-	30, // 7: vitalveil.v1.SignedKeys.assertion:type_name -> vitalveil.v1.Assertion
+	33, // 7: vitalveil.v1.SignedKeys.assertion:type_name -> vitalveil.v1.Assertion
 	4,  // 8: vitalveil.v1.Patient.inception:type_name -> vitalveil.v1.Inception
 	8,  // 9: vitalveil.v1.Patient.keys:type_name -> vitalveil.v1.PatientKeys
 	11, // 10: vitalveil.v1.EnrolDevice.device:type_name -> vitalveil.v1.Device
@@ -3249,18 +3507,28 @@ var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	21, // 18: vitalveil.v1.Receipt.posts:type_name -> vitalveil.v1.SignedAvailable
 	23, // 19: vitalveil.v1.AskPredicate.bounds:type_name -> vitalveil.v1.Bounds
 	24, // 20: vitalveil.v1.PredicateState.ask:type_name -> vitalveil.v1.AskPredicate
-	27, // 21: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
-	28, // 22: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
-	30, // 23: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
-	31, // 24: vitalveil.v1.SignedErasure.erasure:type_name -> vitalveil.v1.Erasure
-	30, // 25: vitalveil.v1.SignedErasure.assertion:type_name -> vitalveil.v1.Assertion
-	32, // 26: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
-	34, // 27: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	23, // 21: vitalveil.v1.Terms.claim:type_name -> vitalveil.v1.Bounds
+	28, // 22: vitalveil.v1.Terms.limits:type_name -> vitalveil.v1.Limits
+	29, // 23: vitalveil.v1.Limits.range:type_name -> vitalveil.v1.Interval
+	29, // 24: vitalveil.v1.Limits.mean:type_name -> vitalveil.v1.Interval
+	29, // 25: vitalveil.v1.Limits.trend:type_name -> vitalveil.v1.Interval
+	30, // 26: vitalveil.v1.Limits.k:type_name -> vitalveil.v1.Span
+	30, // 27: vitalveil.v1.Limits.min_count:type_name -> vitalveil.v1.Span
+	30, // 28: vitalveil.v1.Limits.out_max:type_name -> vitalveil.v1.Span
+	30, // 29: vitalveil.v1.Limits.day_k:type_name -> vitalveil.v1.Span
+	30, // 30: vitalveil.v1.Limits.min_half:type_name -> vitalveil.v1.Span
+	27, // 31: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
+	31, // 32: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
+	33, // 33: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
+	34, // 34: vitalveil.v1.SignedErasure.erasure:type_name -> vitalveil.v1.Erasure
+	33, // 35: vitalveil.v1.SignedErasure.assertion:type_name -> vitalveil.v1.Assertion
+	35, // 36: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
+	37, // 37: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_documents_proto_init() }
@@ -3275,7 +3543,7 @@ func file_vitalveil_v1_documents_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_documents_proto_rawDesc), len(file_vitalveil_v1_documents_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

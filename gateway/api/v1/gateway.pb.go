@@ -461,7 +461,7 @@ type HistoryEntry struct {
 	// MSP of the institution that asked, or to which consent was given.
 	Institution string `protobuf:"bytes,4,opt,name=institution,proto3" json:"institution,omitempty"`
 	Purpose     string `protobuf:"bytes,5,opt,name=purpose,proto3" json:"purpose,omitempty"`
-	// Study of a query, template of a predicate, identifier of a consent.
+	// Study of a query, identifier of a consent.
 	Subject string   `protobuf:"bytes,6,opt,name=subject,proto3" json:"subject,omitempty"`
 	Metrics []string `protobuf:"bytes,7,rep,name=metrics,proto3" json:"metrics,omitempty"`
 	// Hours [from, until) of data that it is about.
@@ -480,7 +480,11 @@ type HistoryEntry struct {
 	// Digest of the release, empty before there is one.
 	Release string `protobuf:"bytes,15,opt,name=release,proto3" json:"release,omitempty"`
 	// The event in words.
-	Text          string `protobuf:"bytes,16,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,16,opt,name=text,proto3" json:"text,omitempty"`
+	// True of an answer without privacy noise: nothing protects what it says.
+	Unprotected bool `protobuf:"varint,17,opt,name=unprotected,proto3" json:"unprotected,omitempty"`
+	// What may be claimed under a consent and how often, in words.
+	Claims        []string `protobuf:"bytes,18,rep,name=claims,proto3" json:"claims,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -625,6 +629,20 @@ func (x *HistoryEntry) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *HistoryEntry) GetUnprotected() bool {
+	if x != nil {
+		return x.Unprotected
+	}
+	return false
+}
+
+func (x *HistoryEntry) GetClaims() []string {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
 }
 
 type PutConsentRequest struct {
@@ -2073,7 +2091,7 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\x11GetHistoryRequest\x12/\n" +
 	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"J\n" +
 	"\x12GetHistoryResponse\x124\n" +
-	"\aentries\x18\x01 \x03(\v2\x1a.vitalveil.v1.HistoryEntryR\aentries\"\x8d\x03\n" +
+	"\aentries\x18\x01 \x03(\v2\x1a.vitalveil.v1.HistoryEntryR\aentries\"\xc7\x03\n" +
 	"\fHistoryEntry\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -2091,7 +2109,9 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\x05hours\x18\r \x01(\x03R\x05hours\x12\x1a\n" +
 	"\bincluded\x18\x0e \x01(\bR\bincluded\x12\x18\n" +
 	"\arelease\x18\x0f \x01(\tR\arelease\x12\x12\n" +
-	"\x04text\x18\x10 \x01(\tR\x04text\"R\n" +
+	"\x04text\x18\x10 \x01(\tR\x04text\x12 \n" +
+	"\vunprotected\x18\x11 \x01(\bR\vunprotected\x12\x16\n" +
+	"\x06claims\x18\x12 \x03(\tR\x06claims\"R\n" +
 	"\x11PutConsentRequest\x12=\n" +
 	"\aconsent\x18\x01 \x01(\v2\x1b.vitalveil.v1.SignedConsentB\x06\xbaH\x03\xc8\x01\x01R\aconsent\"M\n" +
 	"\fEraseRequest\x12=\n" +

@@ -346,7 +346,7 @@ func (w *world) consent(p *person, hospital int) error {
 	d := consent.Document{
 		ID: record.RandomID(), Version: 1, Patient: p.id, Grantee: msps[hospital], Purpose: "HRESCH", Status: consent.StatusActive,
 		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{metricKey}, DataFrom: firstHour,
-		DataUntil: firstHour + 1000, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, Predicates: []consent.Terms{},
+		DataUntil: firstHour + 1000, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, BeyondShare: true, Exact: true, Predicates: []consent.Terms{},
 	}
 	details := consent.Details{Salt: record.RandomID(), Signed: consent.Signed{
 		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, d.Digest(netName))),
