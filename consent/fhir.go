@@ -184,8 +184,10 @@ func concept(system, code string) fhirConcept {
 func fhirRule(d Document) (fhirProvision, error) {
 	p := fhirProvision{
 		ModifierExtension: []fhirExtension{
-			{URL: extCap, ValueDecimal: rho(d.CapMicro)}, {URL: extShare, ValueBoolean: &d.BeyondShare},
-			{URL: extExact, ValueBoolean: &d.Exact}, {URL: extClaims, ValueUnsignedInt: &d.Claims},
+			{URL: extCap, ValueDecimal: rho(d.CapMicro)},
+			{URL: extShare, ValueBoolean: &d.BeyondShare},
+			{URL: extExact, ValueBoolean: &d.Exact},
+			{URL: extClaims, ValueUnsignedInt: &d.Claims},
 		},
 		Type: d.Effect,
 		Actor: []fhirActor{{
