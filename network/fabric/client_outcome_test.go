@@ -143,6 +143,9 @@ func nothingOrdered(t *testing.T, n *Network, c *Client) {
 	if _, err := c.Submit(ctx, network.Call{Function: "put", Args: []string{"k", "v"}}); fault.Of(err) != fault.Unavailable || !strings.Contains(err.Error(), "orderer") {
 		t.Errorf("submit: %v", err)
 	}
+	if s, err := n.Status(t.Context()); err != nil || s.Ordering == "" || s.LastBlock.IsZero() || s.LastBlock.After(begun) {
+		t.Errorf("status says %q, last block of %v, %v", s.Ordering, s.LastBlock, err)
+	}
 	if since, why := c.Stalled(); since.Before(begun.Add(-time.Second)) || why == nil {
 		t.Errorf("stalled since %v (%v), it began at %v", since, why, begun)
 	}
@@ -151,6 +154,9 @@ func nothingOrdered(t *testing.T, n *Network, c *Client) {
 		t.Fatal(err)
 	}
 	put(t, c, "k", "w")
+	if s, err := n.Status(t.Context()); err != nil || s.Ordering != "" || s.LastBlock.Before(begun) {
+		t.Errorf("status says %q, last block of %v, %v", s.Ordering, s.LastBlock, err)
+	}
 	if since, why := c.Stalled(); !since.IsZero() {
 		t.Errorf("still stalled since %v: %v", since, why)
 	}

@@ -114,6 +114,12 @@ func printStatus(ctx context.Context, n *Network, asJSON bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if !s.LastBlock.IsZero() {
+		fmt.Printf("the last block is of %s\n", s.LastBlock.Format(time.DateTime))
+	}
+	if s.Ordering != "" {
+		fmt.Printf("NOTHING IS ORDERED since then: %s\n", s.Ordering)
+	}
 	for _, c := range s.Ending(time.Now()) {
 		fmt.Println(c.warning())
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
@@ -20,6 +21,10 @@ type Status struct {
 	Orderers  string          `json:"orderers"` // raft1, raft3 or bft4
 	Sequence  int             `json:"sequence"` // of the chaincode, as last wanted
 	Processes []ProcessStatus `json:"processes"`
+	// LastBlock is when a peer wrote its newest block; zero before the first.
+	LastBlock time.Time `json:"last_block"`
+	// Ordering is why nothing can be ordered now; empty if something can.
+	Ordering string `json:"ordering,omitempty"`
 	// Certificates are all that the network shows, each with its end.
 	Certificates []Certificate `json:"certificates"`
 }
@@ -103,9 +108,53 @@ func (n *Network) Status(ctx context.Context) (Status, error) {
 	if _, err := os.Stat(n.processes.pidPath(keeperProcess)); err == nil {
 		errs = append(errs, add(keeperProcess, func(context.Context) string { return "starts again what dies" }))
 	}
+	s.LastBlock, s.Ordering = n.lastBlock(), n.ordering(ctx)
 	var err error
 	s.Certificates, err = n.certificates()
 	return s, errors.Join(append(errs, err)...)
+}
+
+// lastBlock is when the newest block was written that any peer has.
+func (n *Network) lastBlock() time.Time {
+	var last time.Time
+	for _, o := range n.topology.Orgs {
+		files, err := filepath.Glob(filepath.Join(n.dir, "data", o.MSP, "ledgersData", "chains", "chains", channelName, "blockfile_*"))
+		if err != nil {
+			continue // the pattern is malformed, which a directory's name can do
+		}
+		for _, f := range files {
+			if info, err := os.Stat(f); err == nil && info.ModTime().After(last) {
+				last = info.ModTime()
+			}
+		}
+	}
+	return last
+}
+
+// ordering says why nothing can be ordered, or nothing.
+func (n *Network) ordering(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	active, leads := 0, false
+	for _, o := range n.topology.Nodes {
+		if c, err := n.ordererChannel(ctx, o); err == nil && c.Status == "active" {
+			active++
+		}
+		m, err := channelMetrics(ctx, o.Operations, leaderMetric)
+		leads = leads || err == nil && m[leaderMetric] == 1
+	}
+	// More than half for Raft, more than two thirds for SmartBFT.
+	need := len(n.topology.Nodes)/2 + 1
+	if strings.HasPrefix(n.topology.Orderers, "bft") {
+		need, leads = (2*len(n.topology.Nodes)+2)/3, true
+	}
+	switch {
+	case active < need:
+		return fmt.Sprintf("%d of %d orderers take part, %d are needed", active, len(n.topology.Nodes), need)
+	case !leads:
+		return "no orderer leads"
+	}
+	return ""
 }
 
 // runningNames lists the processes that run, in order of name.

@@ -109,7 +109,11 @@ func reusedAssertion(w *world) {
 	}
 	w.refused([]record.ID{p.id, other.id}, altered(signed, changes)...)
 	w.must(w.association, putConsent, signed)
-	w.refused([]record.ID{p.id, other.id}, altered(signed, changes)...)
+	// Whose the consent is shows now without looking at a signature.
+	taken := signed
+	changes["another patient's"](&taken)
+	delete(changes, "another patient's")
+	w.refused([]record.ID{p.id, other.id}, append(altered(signed, changes), forgery{"another patient's", fault.Conflict, putConsent, taken})...)
 	keys := consent.SignedKeys{
 		Change: record.PatientKeys{
 			Patient: p.id, Version: 1, ConsentKeys: [][]byte{public(other.key)}, RecoveryHash: p.enrol.Inception.RecoveryHash,

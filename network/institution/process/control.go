@@ -103,14 +103,23 @@ func (p *Process) status(ctx context.Context) Status {
 	if s.Height, err = p.ledger.Height(ctx); err != nil {
 		s.Problem = err.Error()
 	}
-	if l, ok := p.ledger.(staller); ok {
-		if since, why := l.Stalled(); !since.IsZero() {
-			s.Stalled, s.Stall = since.Unix(), why.Error()
-		}
-	}
+	s.Stalled, s.Stall = stall(p.ledger)
 	_, founded := p.Index().Genesis()
 	s.Ready = err == nil && founded && s.Read >= s.Height
 	return s
+}
+
+// stall is since when a ledger orders nothing, and why.
+func stall(l ledger) (int64, string) {
+	s, ok := l.(staller)
+	if !ok {
+		return 0, "" // an embedded ledger orders, or is not reached at all
+	}
+	since, why := s.Stalled()
+	if since.IsZero() || why == nil {
+		return 0, ""
+	}
+	return since.Unix(), why.Error()
 }
 
 func handle[Req, Resp any](f func(context.Context, *Req) (Resp, error)) http.HandlerFunc {
