@@ -45,7 +45,8 @@
 // policies. Any collection name is accepted and every member may read every
 // collection that the chaincode lets it read. A transaction whose id is already
 // on the chain is refused and leaves no trace. Transactions for which the
-// chaincode panics are refused with an error.
+// chaincode panics are refused with an error. docs/design/fabric.md has all of them, with
+// reasons; what is not listed there is the same, and package conformance holds it to that.
 //
 // Promise: a directory that this version wrote can be read by later ones; one
 // with a newer schema is refused, not guessed at.
