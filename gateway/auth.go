@@ -42,42 +42,44 @@ func (g *Gateway) identify(r *http.Request, c route) (caller, error) {
 	if !slices.Contains(c.parties, s.Party.Kind) {
 		return who, fault.New(fault.Forbidden, "a %s may not ask this", s.Party.Kind)
 	}
-	if err := g.verify(r.Context(), s, who.address); err != nil {
+	known, err := g.verify(r.Context(), s, who.address)
+	if err != nil {
 		return who, unsigned(err)
 	}
-	who.party = s.Party
+	who.party, who.owner = s.Party, known.owner
 	return who, nil
 }
 
-// verify checks a request's signature under the keys that the ledger has for its party.
-func (g *Gateway) verify(ctx context.Context, s api.RequestSignature, address string) error {
+// verify checks a request's signature under the keys that the ledger has for its party,
+// and returns what it knows of the party.
+func (g *Gateway) verify(ctx context.Context, s api.RequestSignature, address string) (signer, error) {
 	skew := g.now().Sub(s.Created)
 	if skew > maxSkew || skew < -maxSkew {
-		return fault.New(fault.BadSignature, "the request was signed at another time: set the clock, it may be at most %s off", maxSkew)
+		return signer{}, fault.New(fault.BadSignature, "the request was signed at another time: set the clock, it may be at most %s off", maxSkew)
 	}
-	keys, err := g.keysOf(ctx, s.Party, address)
+	known, err := g.known(ctx, s.Party, address)
 	if err != nil && fault.Of(err) == fault.NotFound {
-		return fault.New(fault.BadSignature, "the ledger knows no %s %s", s.Party.Kind, s.Party.Name)
+		return signer{}, fault.New(fault.BadSignature, "the ledger knows no %s %s", s.Party.Kind, s.Party.Name)
 	}
 	if err != nil {
-		return err
+		return signer{}, err
 	}
-	for _, key := range keys {
+	for _, key := range known.keys {
 		if s.Verify(key) == nil {
-			return nil
+			return known, nil
 		}
 	}
-	return fault.New(fault.BadSignature, "the signature is not %s's over this request on network %s", s.Party, g.genesis.Network)
+	return signer{}, fault.New(fault.BadSignature, "the signature is not %s's over this request on network %s", s.Party, g.genesis.Network)
 }
 
-// keysOf is g.keys.of at the pace of the address that asks: what is not remembered
+// known is g.keys.of at the pace of the address that asks: what is not remembered
 // costs a query of the ledger.
-func (g *Gateway) keysOf(ctx context.Context, p api.Party, address string) ([][]byte, error) {
-	if p.Kind != api.PartyMember && g.keys.remembered(p.String()) == nil {
+func (g *Gateway) known(ctx context.Context, p api.Party, address string) (signer, error) {
+	if _, known := g.keys.remembered(p.String()); !known && p.Kind != api.PartyMember {
 		wait, cancel := context.WithTimeout(ctx, maxWaitTurn)
 		defer cancel()
 		if err := g.bounds.asks.of(address).Wait(wait); err != nil {
-			return nil, crowded("too many parties in a short time that this gateway has to look up")
+			return signer{}, crowded("too many parties in a short time that this gateway has to look up")
 		}
 	}
 	return g.keys.of(ctx, p)
@@ -115,66 +117,69 @@ func (g *Gateway) roster() record.Roster {
 // keyCache looks up parties' keys on the ledger.
 type keyCache struct {
 	members func(msp string) [][]byte
-	lookup  func(ctx context.Context, kind string, id record.ID) ([][]byte, error)
+	lookup  func(ctx context.Context, kind string, id record.ID) (signer, error)
 	now     func() time.Time
 	asked   chan struct{}
 
 	mu    sync.Mutex
-	known map[string]knownKeys
+	known map[string]rememberedSigner
 }
 
-type knownKeys struct {
-	keys  [][]byte
+// signer is what the ledger says of who signs requests.
+type signer struct {
+	keys  [][]byte // one of which signed
+	owner string   // the party that answers for it: of a device its patient
+}
+
+type rememberedSigner struct {
+	signer
 	until time.Time
 }
 
-func newKeyCache(members func(string) [][]byte, now func() time.Time, lookup func(context.Context, string, record.ID) ([][]byte, error)) *keyCache {
+func newKeyCache(members func(string) [][]byte, now func() time.Time, lookup func(context.Context, string, record.ID) (signer, error)) *keyCache {
 	return &keyCache{
 		members: members, lookup: lookup, now: now,
-		asked: make(chan struct{}, maxAsked), known: map[string]knownKeys{},
+		asked: make(chan struct{}, maxAsked), known: map[string]rememberedSigner{},
 	}
 }
 
-// of returns the keys with which a party may sign; fault.NotFound when the
+// of returns the keys with which a party may sign, and who answers for it; fault.NotFound when the
 // ledger does not know it.
-func (c *keyCache) of(ctx context.Context, p api.Party) ([][]byte, error) {
+func (c *keyCache) of(ctx context.Context, p api.Party) (signer, error) {
 	if p.Kind == api.PartyMember {
 		keys := c.members(p.Name)
 		if keys == nil {
-			return nil, fault.New(fault.NotFound, "no member %s", p.Name)
+			return signer{}, fault.New(fault.NotFound, "no member %s", p.Name)
 		}
-		return keys, nil
+		return signer{keys, p.String()}, nil
 	}
 	party := p.String()
-	if keys := c.remembered(party); keys != nil {
-		return keys, nil
+	if s, known := c.remembered(party); known {
+		return s, nil
 	}
 	select {
 	case c.asked <- struct{}{}:
 		defer func() { <-c.asked }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return signer{}, ctx.Err()
 	}
 	id, err := record.ParseID(p.Name)
 	if err != nil {
-		return nil, fault.New(fault.NotFound, "no %s", party)
+		return signer{}, fault.New(fault.NotFound, "no %s", party)
 	}
-	keys, err := c.lookup(ctx, p.Kind, id)
+	s, err := c.lookup(ctx, p.Kind, id)
 	if err != nil {
-		return nil, err
+		return signer{}, err
 	}
-	c.remember(party, keys)
-	return keys, nil
+	c.remember(party, s)
+	return s, nil
 }
 
-func (c *keyCache) remembered(party string) [][]byte {
+func (c *keyCache) remembered(party string) (signer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k, ok := c.known[party]
-	if !ok || c.now().After(k.until) {
-		return nil
-	}
-	return k.keys
+	return k.signer, ok && !c.now().After(k.until)
 }
 
 // forget makes the next request of a party ask the ledger.
@@ -186,7 +191,7 @@ func (c *keyCache) forget(party string) {
 
 // remember drops what is stale when the cache is full, or else whatever the map
 // yields first: any choice bounds it, and a wrong one costs a query.
-func (c *keyCache) remember(party string, keys [][]byte) {
+func (c *keyCache) remember(party string, s signer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
@@ -203,13 +208,13 @@ func (c *keyCache) remember(party string, keys [][]byte) {
 		}
 		delete(c.known, p)
 	}
-	c.known[party] = knownKeys{keys: keys, until: now.Add(keyLife)}
+	c.known[party] = rememberedSigner{s, now.Add(keyLife)}
 }
 
 // requireParty is how a service insists on who signed.
 func requireParty(c caller, kind string, name string) error {
 	if c.party.Kind != kind || c.party.Name != name {
-		return fault.New(fault.Forbidden, "only %s %s may ask this, signed was as %s", kind, name, c.name())
+		return fault.New(fault.Forbidden, "only %s %s may ask this, signed was as %s", kind, name, c.party)
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
 
-// What one caller may ask of the gateway. A caller is the party that signed, or the
-// address that a request without a signature comes from.
+// What one caller may ask of the gateway. A caller is the member or patient that signed,
+// also by a device, or the address that a request without a signature comes from.
 const (
 	placesEach  = 64              // requests of a caller at once
 	uploadsEach = 2               // large bodies of a party at once

@@ -16,15 +16,17 @@ import (
 // caller is what the front found out about a request, for the services.
 type caller struct {
 	party   api.Party // zero when nobody signed, or nobody has to
+	owner   string    // who answers for the party: of a device its patient
 	address string    // that the request came from
 	key     string    // Idempotency-Key
 	accepts bool      // the route answers 202
 }
 
-// name is by whom a caller's places and pace are counted.
+// name is by whom a caller's places and pace are counted: a person with many devices
+// has the places of one.
 func (c caller) name() string {
-	if c.party.Kind != "" {
-		return c.party.String()
+	if c.owner != "" {
+		return c.owner
 	}
 	return c.address
 }

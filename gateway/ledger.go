@@ -34,13 +34,13 @@ func (g *Gateway) evaluate(ctx context.Context, function string, arg, result any
 }
 
 // partyKeys is the key cache's lookup.
-func (g *Gateway) partyKeys(ctx context.Context, kind string, id record.ID) ([][]byte, error) {
+func (g *Gateway) partyKeys(ctx context.Context, kind string, id record.ID) (signer, error) {
 	if kind == api.PartyDevice {
 		d, err := g.device(ctx, id)
-		return [][]byte{d.Device.Key}, err
+		return signer{[][]byte{d.Device.Key}, api.PatientParty(d.Device.Patient)}, err
 	}
 	p, err := g.patient(ctx, id)
-	return p.ConsentKeys(), err
+	return signer{p.ConsentKeys(), api.PatientParty(id)}, err
 }
 
 func (g *Gateway) device(ctx context.Context, id record.ID) (record.DeviceState, error) {
