@@ -253,6 +253,8 @@ func calls(w *world) map[string]any {
 		"Query:PostCohort":          record.PostCohort{},
 		"Query:Abandon":             record.Abandon{},
 		"Query:PostRelease":         record.PostRelease{},
+		"Query:ConfirmShares":       record.SignedShares{},
+		"Query:Fail":                record.FailQuery{},
 		"Predicate:Request":         record.AskPredicate{},
 		"Predicate:Attest":          record.Attest{},
 		"Predicate:Expire":          record.Expire{},
@@ -292,7 +294,7 @@ func TestAttackGatewayActsAsMember(t *testing.T) {
 func TestAttackRegistrarAsks(t *testing.T) {
 	w := newWorld(t)
 	all := calls(w)
-	for _, function := range []string{"Study:Create", "Query:Ask", "Query:PostRelease", "Predicate:Request"} {
+	for _, function := range []string{"Study:Create", "Query:Ask", "Query:PostRelease", "Query:Fail", "Predicate:Request"} {
 		w.refuses(fault.Forbidden, "may never ask", association, function, all[function])
 	}
 	p := w.enrolled()
@@ -508,7 +510,7 @@ func TestAttackReleaseAfterAbandon(t *testing.T) {
 	w.must(hospitalA, "Query:PostCohort", post, nil)
 	w.must(hospitalB, "Query:PostCohort", post, nil)
 	stop := record.Abandon{Query: q.ID, Reason: "a patient revoked"}
-	w.must(association, "Query:Abandon", stop, &q)
+	w.must(hospitalA, "Query:Abandon", stop, &q)
 	if q.Status != record.QueryAbandoned {
 		t.Fatalf("abandoned: %+v", q)
 	}

@@ -15,7 +15,7 @@
 //	Consent    Put Get OfPatient
 //	Pointer    Anchor Available Get GetBatch
 //	Study      Create Get
-//	Query      Ask PostCohort Abandon PostRelease Get
+//	Query      Ask PostCohort Abandon Fail PostRelease ConfirmShares Get
 //	Predicate  Request Attest Expire Get Pending
 //
 // Arguments and results are the documents of internal/record and of consent,
@@ -77,7 +77,9 @@
 //	batch       root                        record.Batch        the same
 //	available   batch, member               record.SignedAvailable  Pointer:Available; bits are only ever added
 //	study       owner, study                record.StudyState   Study:Create, Query:Ask (the one contended key)
-//	query       transaction                 record.QueryState   Query:Ask, PostCohort, Abandon, PostRelease
+//	query       transaction                 record.QueryState   Query:Ask, PostCohort, Abandon, Fail, PostRelease, ConfirmShares
+//	asks        member                      record.AskCount     Query:Ask: how many in the latest day
+//	abandon     query, member               record.AbandonVote  Query:Abandon: a vote of a member that did not ask
 //	cohort      query, attempt, member      record.CohortState  Query:PostCohort
 //	predicate   transaction                 record.PredicateState  Predicate:Request, Attest, Expire
 //	pending     device, predicate           record.ID           Request; deleted by Attest and Expire: the patient

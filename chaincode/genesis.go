@@ -86,6 +86,8 @@ func CheckGenesis(g record.Genesis) error {
 		return errors.New("schema is not the digest of a row schema that this version knows")
 	case g.CapMicro < 1 || g.CapMicro > consent.MaxCapMicro:
 		return fmt.Errorf("cap_micro is 1 to %d", uint64(consent.MaxCapMicro))
+	case g.DailyAsks < 0 || g.DailyAsks > maxDailyAsks:
+		return fmt.Errorf("daily_asks is at most %d; without it %d are allowed", maxDailyAsks, record.DefaultDailyAsks)
 	case g.PredicateSlot < 1 || g.PredicateSlot > daySeconds:
 		return errors.New("predicate_slot is 1 second to a day")
 	case g.PredicateLife <= 2*g.PredicateSlot || g.PredicateLife > maxLife:

@@ -46,6 +46,8 @@ const (
 	KindEpochEnd    Kind = "epochend"
 	KindErasure     Kind = "erasure"
 	KindErased      Kind = "erased"
+	KindAsks        Kind = "asks"
+	KindAbandon     Kind = "abandon"
 	// KindConsentDetails is a kind of private state, in Collection.
 	KindConsentDetails Kind = "consentdetails"
 )
@@ -57,6 +59,7 @@ func Kinds() []Kind {
 		KindPieceKey, KindConsent, KindConsentOf, KindPointer, KindBatch, KindAvailable, KindStudy, KindQuery,
 		KindCohort, KindPredicate, KindPending, KindAsked, KindErasure, KindErased, KindConsentDetails,
 		KindDeviceVote, KindDeviceFlag, KindRoster, KindEpoch, KindEpochVote, KindEpochEnd,
+		KindAsks, KindAbandon,
 	}
 }
 
@@ -67,10 +70,10 @@ func attributes(k Kind) int {
 	case KindGenesis, KindLayout, KindRoster:
 		return 0
 	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindDesignation,
-		KindPieceKey, KindConsent, KindAsked, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch:
+		KindPieceKey, KindConsent, KindAsked, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch, KindAsks:
 		return 1
 	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindConsentDetails,
-		KindDeviceVote, KindEpochVote, KindEpochEnd:
+		KindDeviceVote, KindEpochVote, KindEpochEnd, KindAbandon:
 		return 2
 	case KindCohort, KindErased:
 		return 3
@@ -265,6 +268,12 @@ func StudyKey(owner, id string) string { return key(KindStudy, owner, id) }
 
 // QueryKey is the key of a query, by the transaction that asked it.
 func QueryKey(id string) string { return key(KindQuery, id) }
+
+// AsksKey is the key of how many queries a member has asked in its latest day.
+func AsksKey(msp string) string { return key(KindAsks, msp) }
+
+// AbandonKey is the key of a member's vote to end a query.
+func AbandonKey(query, msp string) string { return key(KindAbandon, query, msp) }
 
 // CohortKey is the key of a member's cohort post.
 func CohortKey(query string, attempt int, msp string) string {

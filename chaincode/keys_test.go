@@ -53,6 +53,8 @@ func TestKeysAreReadBack(t *testing.T) {
 		{chaincode.StudyKey("A", "s"), chaincode.KindStudy, []string{"A", "s"}},
 		{chaincode.QueryKey("q"), chaincode.KindQuery, []string{"q"}},
 		{chaincode.CohortKey("q", 1, "A"), chaincode.KindCohort, []string{"q", "1", "A"}},
+		{chaincode.AsksKey("A"), chaincode.KindAsks, []string{"A"}},
+		{chaincode.AbandonKey("q", "A"), chaincode.KindAbandon, []string{"q", "A"}},
 		{chaincode.PredicateKey("p"), chaincode.KindPredicate, []string{"p"}},
 		{chaincode.PendingKey(a, "p"), chaincode.KindPending, []string{a.String(), "p"}},
 		{chaincode.AskedKey(a), chaincode.KindAsked, []string{a.String()}},

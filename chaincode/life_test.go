@@ -41,7 +41,7 @@ func TestAWholeLifeFromEnrolmentToRelease(t *testing.T) {
 			t.Fatalf("after %d posts the query is %s", i+1, q.Status)
 		}
 	}
-	release := record.PostRelease{Query: q.ID, Hash: record.RandomID()}
+	release := w.release(q, hospitalA, hospitalB)
 	w.must(hospitalA, "Query:PostRelease", release, &q)
 	if got := w.getQuery(q.ID); got.Status != record.QueryReleased || got.Release != release.Hash || got.Root != root || got.Size != 12 {
 		t.Fatalf("released: %+v", got)

@@ -53,6 +53,9 @@ func ask(c *call, a record.Ask) (*record.QueryState, error) {
 	if err := checkAsk(a, study.Study, now); err != nil {
 		return nil, err
 	}
+	if err := c.countAsk(now); err != nil {
+		return nil, err
+	}
 	if err := c.debit(epoch, a, study); err != nil {
 		return nil, err
 	}
@@ -75,6 +78,9 @@ func checkAsk(a record.Ask, s record.Study, now int64) error {
 	}
 	if a.From < s.From || a.Until > s.Until {
 		return fault.New(fault.Invalid, "hours [%d, %d) are not within the study's [%d, %d)", a.From, a.Until, s.From, s.Until)
+	}
+	if s.Exact && (a.From%privacy.ExactUnit != 0 || a.Until%privacy.ExactUnit != 0) {
+		return fault.New(fault.Invalid, "an exact query covers whole days: from and until are multiples of %d hours (UTC), not %d and %d", privacy.ExactUnit, a.From, a.Until)
 	}
 	if end := a.Until * hourSeconds; end > now+MaxAhead {
 		return fault.New(fault.TooEarly, "the last hour ends at %d, ledger time is %d", end, now)
@@ -104,8 +110,9 @@ func (c *call) debit(epoch *record.Epoch, a record.Ask, study *record.StudyState
 	return c.put(StudyKey(study.Owner, study.Study.ID), study)
 }
 
-// Abandon ends a query without a release (record.Abandon, record.QueryState).
-// Any member of its epoch may: it then gives no share.
+// Abandon ends a query without a release (record.Abandon, record.QueryState): at
+// once if its asker calls, and otherwise by the votes of as many members of its epoch
+// as the threshold. A member that has voted gives no share.
 func (*Query) Abandon(tx transaction, arg string) (string, error) {
 	return serve(tx, member, timed, arg, smallArgument, abandon)
 }
@@ -118,23 +125,72 @@ func abandon(c *call, a record.Abandon) (*record.QueryState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.seatIn(q.Ask.Epoch); err != nil {
+	epoch, err := c.seatIn(q.Ask.Epoch)
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	switch q.Status {
-	case record.QueryAbandoned:
+	case q.Status == record.QueryAbandoned:
 		return q, nil
-	case record.QueryAsked, record.QueryAgreed:
-		q.Status, q.Reason = record.QueryAbandoned, a.Reason
-		return q, c.put(QueryKey(q.ID), q)
+	case q.Status != record.QueryAsked && q.Status != record.QueryAgreed:
+		return nil, fault.New(fault.Conflict, "the query is %s", q.Status)
 	}
-	return nil, fault.New(fault.Conflict, "the query is %s", q.Status)
+	if c.msp != q.Asker {
+		votes, err := c.voteAbandon(epoch, a)
+		if err != nil || votes < epoch.Threshold {
+			return q, err
+		}
+	}
+	q.Status, q.Reason = record.QueryAbandoned, a.Reason
+	return q, c.put(QueryKey(q.ID), q)
 }
 
-// PostRelease records the digest of what the asker opened (record.PostRelease,
-// record.QueryState).
+// voteAbandon records the caller's vote and returns how many there are with it.
+func (c *call) voteAbandon(epoch *record.Epoch, a record.Abandon) (int, error) {
+	votes := 1
+	for _, m := range epoch.Members {
+		var vote record.AbandonVote
+		there, err := c.get(AbandonKey(a.Query, m.MSP), &vote)
+		if err != nil {
+			return 0, err
+		}
+		if there && m.MSP != c.msp {
+			votes++
+		}
+	}
+	return votes, c.put(AbandonKey(a.Query, c.msp), record.AbandonVote{Vote: a, Member: c.msp})
+}
+
+// Fail records that a query cannot be opened although its shares agree
+// (record.FailQuery, record.QueryState). Nothing more of what it asked is given; its
+// debit stays. Members now look for the devices whose rows are none.
+func (*Query) Fail(tx transaction, arg string) (string, error) {
+	return serve(tx, asker, timed, arg, smallArgument, failQuery)
+}
+
+func failQuery(c *call, f record.FailQuery) (*record.QueryState, error) {
+	q, err := c.query(f.Query)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case q.Asker != c.msp:
+		return nil, fault.New(fault.Forbidden, "the query is %s's", q.Asker)
+	case q.Status == record.QueryFailed:
+		return q, nil
+	case q.Status != record.QueryAgreed:
+		return nil, fault.New(fault.Conflict, "the query is %s", q.Status)
+	}
+	if err := c.checkLife(q); err != nil {
+		return nil, err
+	}
+	q.Status, q.Reason = record.QueryFailed, "the shares agree and do not open the rows"
+	return q, c.put(QueryKey(q.ID), q)
+}
+
+// PostRelease records the digest of what the asker opened, and which shares opened it
+// (record.PostRelease, record.QueryState).
 func (*Query) PostRelease(tx transaction, arg string) (string, error) {
-	return serve(tx, asker, timed, arg, smallArgument, postRelease)
+	return serve(tx, asker, timed, arg, largeArgument, postRelease)
 }
 
 func postRelease(c *call, p record.PostRelease) (*record.QueryState, error) {
@@ -154,6 +210,13 @@ func postRelease(c *call, p record.PostRelease) (*record.QueryState, error) {
 		return nil, fault.New(fault.Conflict, "the query is %s", q.Status)
 	}
 	if err := c.checkLife(q); err != nil {
+		return nil, err
+	}
+	epoch, err := c.living(q.Ask.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	if err := OpenRelease(c.genesis.Network, epoch, q, p.Shares); err != nil {
 		return nil, err
 	}
 	q.Status, q.Release = record.QueryReleased, p.Hash

@@ -34,8 +34,8 @@ func TestARepeatedCallReturnsWhatIsRecorded(t *testing.T) {
 	})
 	q := w.query()
 	w.repeats(hospitalA, "Query:PostCohort", record.PostCohort{Query: q.ID, Root: record.SumID(nil), Size: 11})
-	w.must(hospitalB, "Query:PostCohort", record.PostCohort{Query: q.ID, Root: record.SumID(nil), Size: 11}, nil)
-	w.repeats(hospitalA, "Query:PostRelease", record.PostRelease{Query: q.ID, Hash: record.SumID(nil)})
+	w.must(hospitalB, "Query:PostCohort", record.PostCohort{Query: q.ID, Root: record.SumID(nil), Size: 11}, &q)
+	w.repeats(hospitalA, "Query:PostRelease", w.release(q, hospitalA, hospitalB))
 }
 
 func (w *world) repeats(msp, function string, arg any) {
@@ -222,6 +222,7 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 	w.study()
 	q := w.query()
 	w.must(hospitalA, "Query:PostCohort", record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 11}, nil)
+	w.must(hospitalB, "Query:Abandon", record.Abandon{Query: q.ID, Reason: "x"}, nil)
 	w.must(hospitalA, "Predicate:Request", p.question(), nil)
 	w.must(gatewayMSP, changeKeys, p.recovery(record.NewRecoveryCode(), true, p.key), nil)
 	w.must(hospitalA, "Registry:VoteQuarantine", vote(p.devices[0], false), nil)

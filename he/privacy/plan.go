@@ -10,6 +10,12 @@ import (
 const (
 	// MaxHours bounds the windows of one query: a leap year.
 	MaxHours = 366 * 24
+	// ExactUnit is what the hours of an exact query are a multiple of: whole UTC days.
+	// Otherwise an hour in which one patient has readings could be asked alone.
+	ExactUnit = 24
+	// ExactHours is how many hours of rows a patient needs to count in an exact query,
+	// so that nobody counts who has just begun or ended.
+	ExactHours = 12
 	// MaxRhoMicro bounds the privacy loss of one query: rho = 100 protects
 	// nobody, so more is a mistake.
 	MaxRhoMicro = 100_000_000

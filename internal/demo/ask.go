@@ -36,12 +36,27 @@ type answer struct {
 	rho uint64 // micro-zCDP
 }
 
+// preliminary reports whether the members have not all said yet that the answer stands.
+func (a answer) preliminary() bool { return a.Standing == record.StandingPreliminary }
+
 // answers is what it learned in all, by key of the question.
 type answers struct {
 	metrics map[string]answer
 	pairs   map[string]answer
 	groups  map[string]answer
 	refused map[string]Refusal
+}
+
+// stand takes from the ledger how the answers stand by now: a member that was slow has
+// confirmed them meanwhile.
+func (w *world) stand(got *answers) {
+	for _, all := range []map[string]answer{got.metrics, got.pairs, got.groups} {
+		for _, a := range all {
+			if q, err := w.index.Query(a.QueryID); err == nil && q.Standing != "" {
+				a.Standing = q.Standing
+			}
+		}
+	}
 }
 
 // rhoOf is the privacy loss that a question is asked with.
@@ -93,8 +108,8 @@ func (w *world) askOne(ctx context.Context, q privacy.Question, exact bool, got 
 	var few *institution.Refusal
 	switch {
 	case errors.As(err, &few):
-		got.refused[q.Key] = Refusal{Subjects: few.Size, Minimum: few.Minimum}
-		w.progress.line("%s: refused, %d patients are fewer than %d", q.Key, few.Size, few.Minimum)
+		got.refused[q.Key] = Refusal{Subjects: few.Size, Minimum: few.Minimum, Readings: few.Readings}
+		w.progress.line("%s: refused: %v", q.Key, few)
 		return nil
 	case err != nil:
 		return fmt.Errorf("asking for %s: %w", q.Key, err)
@@ -320,7 +335,7 @@ func metricReport(a answer) MetricReport {
 	out := MetricReport{
 		Unit: m.UCUM, Resolution: m.Resolution.String(), Cohort: a.Cohort,
 		N: number(rel.N), Sum: number(rel.Sum), SumSq: number(rel.SumSq),
-		Query: a.QueryID, Millis: a.Timing.Total.Milliseconds(),
+		Query: a.QueryID, Preliminary: a.preliminary(), Millis: a.Timing.Total.Milliseconds(),
 	}
 	for _, e := range rel.Edges {
 		out.Histogram.Edges = append(out.Histogram.Edges, e)

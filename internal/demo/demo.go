@@ -247,6 +247,7 @@ func (w *world) run(ctx context.Context, o Options, src *Source, l net.Listener,
 	if err := w.askPredicates(ctx, claims); err != nil {
 		return nil, err
 	}
+	w.stand(got)
 	r := w.report(src, o.Exact, got, claims)
 	r.Cost.PeakRSSMB = peakRSS()
 	r.Cost.TotalMillis = time.Since(w.progress.start).Milliseconds()

@@ -51,7 +51,9 @@ type PairReport struct {
 	Cohort int     `json:"cohort"`
 	Rho    float64 `json:"rho,omitempty"`
 	Query  string  `json:"query"`
-	Millis int64   `json:"query_ms"`
+	// Preliminary is as in MetricReport.
+	Preliminary bool  `json:"preliminary,omitempty"`
+	Millis      int64 `json:"query_ms"`
 }
 
 // GroupsReport is a released metric by stratum.
@@ -60,7 +62,9 @@ type GroupsReport struct {
 	Cohort int     `json:"cohort"`
 	Rho    float64 `json:"rho"`
 	Query  string  `json:"query"`
-	Millis int64   `json:"query_ms"`
+	// Preliminary is as in MetricReport.
+	Preliminary bool  `json:"preliminary,omitempty"`
+	Millis      int64 `json:"query_ms"`
 }
 
 func (r *Report) addPairs(got *answers) {
@@ -68,13 +72,13 @@ func (r *Report) addPairs(got *answers) {
 		if r.Pairs == nil {
 			r.Pairs = map[string]PairReport{}
 		}
-		r.Pairs[key] = PairReport{*a.Pair, a.Cohort, float64(a.rho) / 1e6, a.QueryID, a.Timing.Total.Milliseconds()}
+		r.Pairs[key] = PairReport{*a.Pair, a.Cohort, float64(a.rho) / 1e6, a.QueryID, a.preliminary(), a.Timing.Total.Milliseconds()}
 	}
 	for key, a := range got.groups {
 		if r.Groups == nil {
 			r.Groups = map[string]GroupsReport{}
 		}
-		r.Groups[key] = GroupsReport{*a.Strata, a.Cohort, float64(a.rho) / 1e6, a.QueryID, a.Timing.Total.Milliseconds()}
+		r.Groups[key] = GroupsReport{*a.Strata, a.Cohort, float64(a.rho) / 1e6, a.QueryID, a.preliminary(), a.Timing.Total.Milliseconds()}
 	}
 }
 
@@ -89,7 +93,7 @@ func pairTables(schema *privacy.Schema, got *answers) ([]web.Table, uint64) {
 			p := a.Pair
 			rho += a.rho
 			pairs.Rows = append(pairs.Rows, []string{
-				strings.Join(q.Metrics, ", "), fmt.Sprint(a.Cohort), privacy.Round(float64(p.Sums.N), p.SDs.N),
+				strings.Join(q.Metrics, ", "), patientsText(a), privacy.Round(float64(p.Sums.N), p.SDs.N),
 				p.Correlation.Text(), p.Slope.Text(), p.Intercept.Text(),
 			})
 		}

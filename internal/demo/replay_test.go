@@ -55,8 +55,8 @@ func TestReplayReadsPlainAndCompressedFilesOfOneSubject(t *testing.T) {
 		t.Errorf("times %v, want whole seconds rounded down and sorted", times)
 	}
 	first, last := p.Hours()
-	if first != epoch/3600-1 || last != epoch/3600 {
-		t.Errorf("hours %d..%d", first, last)
+	if first != epoch/3600-24 || last != epoch/3600+23 {
+		t.Errorf("hours %d..%d, want the two whole days", first, last)
 	}
 }
 

@@ -26,6 +26,8 @@ type Report struct {
 type Refusal struct {
 	Subjects int `json:"subjects"`
 	Minimum  int `json:"minimum"`
+	// Readings: there are subjects enough, and fewer readings than the minimum.
+	Readings bool `json:"readings,omitempty"`
 }
 
 // MetricReport is a released statistic. N, Sum and SumSq are over minute values
@@ -47,7 +49,9 @@ type MetricReport struct {
 	TooNoisy   []string        `json:"too_noisy,omitempty"`
 	Rho        float64         `json:"rho,omitempty"`
 	Query      string          `json:"query"`
-	Millis     int64           `json:"query_ms"`
+	// Preliminary: some share of the answer has the word of too few members.
+	Preliminary bool  `json:"preliminary,omitempty"`
+	Millis      int64 `json:"query_ms"`
 }
 
 // HistogramReport has 17 edges and 16 counts; Counts[i] counts Edges[i] <= x <

@@ -43,9 +43,12 @@ func (s *Subject) Metrics() []string {
 	return keys
 }
 
-// Hours returns the Unix hours of the subject's first and last sample.
+// Hours returns the first and the last Unix hour of the days (UTC) from that of the
+// subject's first sample to that of its last. Whole days are sealed: exact answers
+// need these, and ask about them.
 func (s *Subject) Hours() (int64, int64) {
-	return wearable.HourOf(s.Samples[0].Unix), wearable.HourOf(s.Samples[len(s.Samples)-1].Unix)
+	first, last := wearable.DayOf(s.Samples[0].Unix), wearable.DayOf(s.Samples[len(s.Samples)-1].Unix)
+	return first * 24, last*24 + 23
 }
 
 // Source is what the demo's wearables will measure.
@@ -56,7 +59,7 @@ type Source struct {
 	Ignored  []string // metrics in the source that no table entry stands for
 }
 
-// Span returns the first and last Unix hour over all subjects with samples.
+// Span returns the first and last of these hours over all subjects with samples.
 func (s *Source) Span() (int64, int64) {
 	first, last, any := int64(0), int64(0), false
 	for _, p := range s.Subjects {

@@ -101,7 +101,7 @@ func (w *world) ledgerSaw() web.Section {
 // states lists counts by status in a fixed order.
 func states(m map[string]int) string {
 	var parts []string
-	for _, s := range []string{record.QueryReleased, record.QueryRefused, record.QueryAbandoned, record.QueryAgreed, record.QueryAsked, record.PredicateAttested, record.PredicateExpired} {
+	for _, s := range []string{record.QueryReleased, record.QueryRefused, record.QueryAbandoned, record.QueryFailed, record.QueryAgreed, record.QueryAsked, record.PredicateAttested, record.PredicateExpired} {
 		if m[s] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", m[s], s))
 		}
@@ -135,19 +135,21 @@ func (w *world) institutionsHold() web.Section {
 
 // hospitalLearned is the asker's answers: a line per metric, histograms below.
 func (w *world) hospitalLearned(r *Report, got *answers) web.Section {
-	s := web.Section{Title: "The asking hospital (" + w.asker.name + ")"}
+	s := web.Section{Title: "The asking hospital (" + w.asker.name + ")", Paragraphs: []string{
+		"\"Patients\" are those who allow it and whose rows of these hours are there. Rows do not show whether they are empty, so fewer people may have had a reading.",
+	}}
 	t := web.Table{Caption: "Statistics", Columns: []string{"metric", "patients", "readings", "mean", "standard deviation", "unit", "time"}}
 	rho := uint64(0)
 	for _, m := range wearable.Metrics() {
 		a, ok := got.metrics[m.Key]
 		if few, refused := got.refused[m.Key]; refused {
-			t.Rows = append(t.Rows, []string{m.Key, fmt.Sprintf("%d: refused, fewer than %d", few.Subjects, few.Minimum), "", "", "", m.UCUM, ""})
+			t.Rows = append(t.Rows, []string{m.Key, few.text(), "", "", "", m.UCUM, ""})
 		}
 		if !ok {
 			continue
 		}
 		rho += a.rho
-		t.Rows = append(t.Rows, []string{m.Key, fmt.Sprint(a.Cohort), readingsText(a), meanText(a), spreadText(a), m.UCUM, a.Timing.Total.Round(time.Millisecond).String()})
+		t.Rows = append(t.Rows, []string{m.Key, patientsText(a), readingsText(a), meanText(a), spreadText(a), m.UCUM, a.Timing.Total.Round(time.Millisecond).String()})
 		s.Code = append(s.Code, histogram(m, a))
 	}
 	more, beside := pairTables(w.params.Schema(), got)
@@ -158,6 +160,22 @@ func (w *world) hospitalLearned(r *Report, got *answers) web.Section {
 			float64(rho)/1e6, privacy.Epsilon(rho, 1e-6)))
 	}
 	return s
+}
+
+// text says why a question was not answered.
+func (r Refusal) text() string {
+	if r.Readings {
+		return fmt.Sprintf("%d: refused, fewer than %d readings", r.Subjects, r.Minimum)
+	}
+	return fmt.Sprintf("%d: refused, fewer than %d", r.Subjects, r.Minimum)
+}
+
+// patientsText marks answers for some of whose shares one member's word alone stands.
+func patientsText(a answer) string {
+	if a.preliminary() {
+		return fmt.Sprintf("%d (preliminary)", a.Cohort)
+	}
+	return fmt.Sprint(a.Cohort)
 }
 
 func readingsText(a answer) string {

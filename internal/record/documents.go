@@ -37,6 +37,9 @@ type Genesis struct {
 	// Vouchers is how many members must vouch for a patient, each with a signature
 	// of its own, where there is no registrar; otherwise 0.
 	Vouchers int `json:"vouchers,omitempty"`
+	// DailyAsks is how many queries a member may ask in a day (UTC, ledger time),
+	// exact ones included; 0 stands for DefaultDailyAsks.
+	DailyAsks int `json:"daily_asks,omitempty"`
 }
 
 // RelyingParty is who a WebAuthn authenticator signs for, and the origins from which it
@@ -323,6 +326,7 @@ const (
 	QueryRefused   = "refused" // they agree that it is below the minimum
 	QueryAbandoned = "abandoned"
 	QueryReleased  = "released"
+	QueryFailed    = "failed" // the asker says that its shares agree and do not open the rows
 )
 
 // QueryState is the ledger's record of a query.
@@ -337,10 +341,14 @@ type QueryState struct {
 	Expires   int64  `json:"expires"`
 	Status    string `json:"status"`
 	Attempt   int    `json:"attempt"`
-	Root      ID     `json:"root"` // agreed cohort root of Attempt
-	Size      int    `json:"size"` // patients
-	Release   ID     `json:"release"`
+	Root      ID     `json:"root"`    // agreed cohort root of Attempt
+	Size      int    `json:"size"`    // patients
+	Release   ID     `json:"release"` // digest of what was learned, salted
 	Reason    string `json:"reason,omitempty"`
+	// Shares are those that opened a release, by piece, and Standing is what its
+	// members say of them.
+	Shares   []ReleasedShare `json:"shares,omitempty"`
+	Standing string          `json:"standing,omitempty"`
 }
 
 // PostCohort is the argument of Query:PostCohort. A member posts once per
@@ -361,16 +369,11 @@ type CohortState struct {
 	Member string     `json:"member"`
 }
 
-// Abandon is the argument of Query:Abandon.
+// Abandon is the argument of Query:Abandon: the asker ends its query, or
+// another member votes for that.
 type Abandon struct {
 	Query  string `json:"query"`
 	Reason string `json:"reason"`
-}
-
-// PostRelease is the argument of Query:PostRelease.
-type PostRelease struct {
-	Query string `json:"query"`
-	Hash  ID     `json:"hash"` // digest of the release in DomainRelease
 }
 
 // CohortMember is one leaf of a cohort: a device and the hours of its rows that

@@ -89,8 +89,8 @@ const (
 	DomainPointer      = "pointer/v1"
 	DomainAvailable    = "available/v1"
 	DomainCohortMember = "cohort-member/v1"
-	DomainShare        = "share/v1"
-	DomainRelease      = "release/v1"
+	DomainShare        = "share/v2"
+	DomainRelease      = "release/v2"
 )
 
 var canonical = func() cbor.EncMode {

@@ -76,6 +76,7 @@ var appliers = map[chaincode.Kind]func(*Index, write) error{
 	chaincode.KindStudy:      (*Index).putStudy,
 	chaincode.KindQuery:      (*Index).putQuery,
 	chaincode.KindCohort:     (*Index).putCohort,
+	chaincode.KindAbandon:    (*Index).putAbandonVote,
 	chaincode.KindPredicate:  (*Index).putPredicate,
 	chaincode.KindDeviceVote: (*Index).putDeviceVote,
 	chaincode.KindDeviceFlag: (*Index).putDeviceFlag,

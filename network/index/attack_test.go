@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -81,7 +82,7 @@ func TestAttackExactAbandonAndAskAgain(t *testing.T) {
 	first := l.ask(members[0], hour0, hour0+24, 0)
 	l.abandon(first)
 	second := l.ask(members[0], hour0, hour0+24, 0)
-	other := l.ask(members[1], hour0+12, hour0+13, 0)
+	other := l.ask(members[1], hour0, hour0+48, 0)
 	l.cut()
 	ix := apply(t, l.blocks)
 	for id, want := range map[string]int{first: 3, second: 0, other: 0} {
@@ -154,6 +155,33 @@ func TestAttackOneInstitutionUsesUpTheOthersCap(t *testing.T) {
 			if got := size(t, ix, id); got != want[i] {
 				t.Errorf("beyond its share %v: query %d has %d patients, want %d", beyond, i, got, want[i])
 			}
+		}
+	}
+}
+
+// TestAttackExactCohortOfThoseWhoHaveHardlyBegun: in an exact query nobody counts with a
+// few hours of rows, whether there are no more, or the consent allows no more. With
+// privacy noise everybody does.
+func TestAttackExactCohortOfThoseWhoHaveHardlyBegun(t *testing.T) {
+	l := newLedger()
+	l.ready(1) // with 48 hours
+	for _, c := range []struct{ rows, allowed int64 }{{1, 100}, {privacy.ExactHours - 1, 100}, {privacy.ExactHours, 100}, {48, 2}} {
+		l.patient()
+		p := l.patients[len(l.patients)-1]
+		d := l.device(p, day0, metric)
+		for _, m := range members {
+			l.ack(d.ID, m)
+		}
+		l.rows(d.ID, hour0, hour0+c.rows)
+		l.consent(l.permit(p, members[0], hour0, hour0+c.allowed))
+	}
+	noisy := l.ask(members[0], hour0, hour0+24, 100)
+	exact := l.ask(members[0], hour0, hour0+24, 0)
+	l.cut()
+	ix := apply(t, l.blocks)
+	for id, want := range map[string]int{noisy: 5, exact: 2} {
+		if got := size(t, ix, id); got != want {
+			t.Errorf("query %s has %d patients, want %d", id[:8], got, want)
 		}
 	}
 }

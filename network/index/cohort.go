@@ -43,7 +43,7 @@ func (ix *Index) derive(q question, until Position) ([]record.CohortMember, int,
 			continue
 		}
 		got := ix.candidateRows(p, q, [2]int64{allowed.From, allowed.Until})
-		if len(got) > 0 && !p.openedBefore(q, got) {
+		if q.enough(got) && !p.openedBefore(q, got) {
 			members = append(members, got...)
 			size++
 		}

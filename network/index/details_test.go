@@ -100,7 +100,7 @@ func TestARebuildAfterAnErasureIsConservative(t *testing.T) {
 			l.tick(m, l.now+3600)
 		}
 		l.cut()
-		l.ask(members[0], hour0, hour0+36, 0)
+		l.ask(members[0], hour0, hour0+48, 0)
 		l.ask(members[1], hour0, hour0+36, 300)
 		l.cut()
 		whole, rebuilt := New(), New()
@@ -186,7 +186,7 @@ func TestAttackMissingDetailsMakeNoCohort(t *testing.T) {
 		return d
 	}())
 	early := l.ask(members[0], hour0, hour0+24, 0)
-	apart := l.ask(members[0], hour0+90, hour0+95, 0) // nobody has rows there
+	apart := l.ask(members[0], hour0+96, hour0+120, 0) // nobody has rows there
 	l.cut()
 	full := l.blocks
 	blocks := withheld(full, func(d consent.Document) bool { return d.Version == 2 })

@@ -555,7 +555,11 @@ func (l *ledger) random(t *rapid.T) {
 			from = day0 * 24
 		}
 		key := []string{metric, metric, other, pairKey, metric + "@stratum"}[pick("key", 5)]
-		l.askFor(uint32(pick("epoch", int(l.roster.Current)+1)), members[pick("asker", 2)], key, from, from+1+int64(pick("hours", 48)), []uint64{0, 0, 300, 600}[pick("rho", 4)])
+		until, rho := from+1+int64(pick("hours", 48)), []uint64{0, 0, 300, 600}[pick("rho", 4)]
+		if rho == 0 { // whole days
+			from, until = from/24*24, (until+23)/24*24
+		}
+		l.askFor(uint32(pick("epoch", int(l.roster.Current)+1)), members[pick("asker", 2)], key, from, until, rho)
 	case 11:
 		l.tick(members[pick("member", 3)], day0*86400+int64(pick("seconds", 4000))*int64(1+29*(pick("days", 4)/3)))
 	case 12:

@@ -60,8 +60,8 @@ func TestAttackExactHoursOpenOnce(t *testing.T) {
 	l := newLedger()
 	l.ready(3)
 	first := l.ask(members[0], hour0, hour0+24, 0)
-	overlap := l.ask(members[1], hour0+23, hour0+30, 0) // another asker does not help
-	apart := l.ask(members[0], hour0+24, hour0+30, 0)
+	overlap := l.ask(members[1], hour0, hour0+48, 0) // another asker does not help
+	apart := l.ask(members[0], hour0+24, hour0+48, 0)
 	noisy := l.ask(members[0], hour0, hour0+24, 100)
 	l.cut()
 	ix := apply(t, l.blocks)
@@ -184,11 +184,11 @@ func TestAttackDifferencingByACorrection(t *testing.T) {
 	devices := l.ready(3)
 	before := l.ask(members[0], hour0, hour0+24, 0)
 	l.late(devices[0].ID, hour0+5, 1)
-	after := []string{l.ask(members[0], hour0, hour0+24, 0), l.ask(members[1], hour0+5, hour0+6, 0)}
+	after := []string{l.ask(members[0], hour0, hour0+24, 0), l.ask(members[1], hour0, hour0+48, 0)}
 	l.late(devices[1].ID, hour0+24, 1)
-	together := l.ask(members[0], hour0+24, hour0+30, 0)
+	together := l.ask(members[0], hour0+24, hour0+48, 0)
 	l.late(devices[1].ID, hour0+24, 2)
-	again := l.ask(members[0], hour0+24, hour0+30, 0)
+	again := l.ask(members[0], hour0+24, hour0+48, 0)
 	l.cut()
 	ix := apply(t, l.blocks)
 	for query, want := range map[string]int{before: 3, after[0]: 0, after[1]: 0, together: 3, again: 0} {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -259,7 +260,12 @@ func (o oracle) cohort(id string) covered {
 		if !d.BeyondShare {
 			limit = min(limit, 1000/o.sharers(devices, at))
 		}
-		if len(devices) > 0 && !o.exceeds(p.ID, devices, q, limit, at) {
+		rows := 0
+		for _, hours := range devices {
+			rows += len(hours)
+		}
+		few := rows == 0 || q.Exact && rows < privacy.ExactHours
+		if !few && !o.exceeds(p.ID, devices, q, limit, at) {
 			out[p.ID] = devices
 		}
 	}

@@ -1,9 +1,11 @@
 package index
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -36,7 +38,7 @@ func (ix *Index) putStudy(w write) error {
 func (ix *Index) putQuery(w write) error {
 	id := w.parts[0]
 	if q := ix.queries[id]; q != nil {
-		return q.update(w)
+		return ix.update(q, w)
 	}
 	s, err := ix.askedBy(w, id)
 	if err != nil {
@@ -88,6 +90,8 @@ func inStudy(a record.Ask, s record.StudyState) error {
 	switch {
 	case !slices.Contains(s.Study.Metrics, a.Metric) || a.From < s.Study.From || a.Until > s.Study.Until || a.From >= a.Until:
 		return refuse("the question is not one of study %q", s.Study.ID)
+	case s.Study.Exact && (a.From%privacy.ExactUnit != 0 || a.Until%privacy.ExactUnit != 0):
+		return refuse("an exact query covers whole days")
 	case s.Study.Exact && a.Rho != 0 || !s.Study.Exact && a.Rho == 0:
 		return refuse("noise goes with studies that are not exact")
 	case !s.Study.Exact && !within(s.Spent, a.Rho, s.Study.Budget):
@@ -97,8 +101,9 @@ func inStudy(a record.Ask, s record.StudyState) error {
 }
 
 // update takes what has become of a query. What has ended stays so, and attempts
-// count up.
-func (q *query) update(w write) error {
+// count up. That it was released or failed is its asker's to say, and how a release
+// stands its members', with their signatures.
+func (ix *Index) update(q *query, w write) error {
 	s, err := decode[record.QueryState](w)
 	if err != nil {
 		return err
@@ -110,8 +115,37 @@ func (q *query) update(w write) error {
 	first := q.state
 	s.ID, s.Ask, s.Asker, s.Purpose = first.ID, first.Ask, first.Asker, first.Purpose
 	s.Exact, s.MinCohort, s.Asked, s.Expires = first.Exact, first.MinCohort, first.Asked, first.Expires
+	if err := ix.checkEnd(first, &s, w); err != nil {
+		return err
+	}
 	q.state = s
 	return nil
+}
+
+// checkEnd checks what a transaction says of the end of a query, and what a release
+// rests on.
+func (ix *Index) checkEnd(before record.QueryState, s *record.QueryState, w write) error {
+	s.Release, s.Shares, s.Standing = before.Release, before.Copy().Shares, before.Standing
+	epoch := ix.epochs[before.Ask.Epoch].Epoch
+	switch {
+	case s.Status == record.QueryFailed && before.Status != record.QueryFailed:
+		return w.by(before.Asker)
+	case s.Status != record.QueryReleased:
+		return nil
+	case before.Status != record.QueryReleased:
+		p, err := argument[record.PostRelease](w, "Query:PostRelease")
+		if err != nil {
+			return err
+		}
+		s.Release = p.Hash
+		return errors.Join(w.by(before.Asker), doubt(chaincode.OpenRelease(ix.genesis.Network, &epoch, s, p.Shares)))
+	}
+	c, err := argument[record.SignedShares](w, "Query:ConfirmShares")
+	if err != nil {
+		return err
+	}
+	_, err = chaincode.ConfirmRelease(ix.genesis.Network, &epoch, s, c)
+	return doubt(err)
 }
 
 // putCohort takes a member's post about a cohort.
@@ -131,6 +165,24 @@ func (ix *Index) putCohort(w write) error {
 		q.posts[s.Post.Attempt] = map[string]record.PostCohort{}
 	}
 	q.posts[s.Post.Attempt][s.Member] = s.Post
+	return nil
+}
+
+func (ix *Index) putAbandonVote(w write) error {
+	v, err := decode[record.AbandonVote](w)
+	if err != nil {
+		return err
+	}
+	q := ix.queries[v.Vote.Query]
+	if q == nil {
+		return refuse("there is no query %q", v.Vote.Query)
+	}
+	if err := ix.seat(w, q.state.Ask.Epoch, v.Member); err != nil {
+		return err
+	}
+	if !slices.Contains(q.stops, v.Member) {
+		q.stops = append(q.stops, ix.name(v.Member))
+	}
 	return nil
 }
 
@@ -173,6 +225,42 @@ func (ix *Index) Open() []string {
 	for _, id := range ix.queryOrder {
 		s := ix.queries[id].state
 		if (s.Status == record.QueryAsked || s.Status == record.QueryAgreed) && ix.now < s.Expires {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// Stops returns the members, beside its asker, that want an open query abandoned: they
+// give no share of it.
+func (ix *Index) Stops(queryID string) []string {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	if q := ix.queries[queryID]; q != nil {
+		return slices.Clone(q.stops)
+	}
+	return nil
+}
+
+// Unsettled returns the released queries of an epoch that a member can confirm or
+// dispute and has said nothing of, oldest first: it holds a share that is not final.
+func (ix *Index) Unsettled(epoch uint32, member string) []string {
+	return ix.ended(epoch, func(s record.QueryState) bool {
+		return s.Status == record.QueryReleased && s.Standing == record.StandingPreliminary && !s.Stated(member)
+	})
+}
+
+// Failed returns the queries of an epoch that failed, oldest first.
+func (ix *Index) Failed(epoch uint32) []string {
+	return ix.ended(epoch, func(s record.QueryState) bool { return s.Status == record.QueryFailed })
+}
+
+func (ix *Index) ended(epoch uint32, which func(record.QueryState) bool) []string {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	var out []string
+	for _, id := range ix.queryOrder {
+		if s := ix.queries[id].state; s.Ask.Epoch == epoch && which(s) {
 			out = append(out, id)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -20,6 +21,16 @@ type question struct {
 	now         int64
 	epoch       uint32
 	sharers     uint64 // institutions of the epoch that may ask
+}
+
+// enough reports whether a patient with these rows counts: with any, and in an exact
+// query with privacy.ExactHours hours of them. What is in the rows nobody knows.
+func (q question) enough(rows []record.CohortMember) bool {
+	hours := int64(0)
+	for _, m := range rows {
+		hours += m.Hours()
+	}
+	return hours > 0 && (!q.exact || hours >= privacy.ExactHours)
 }
 
 func (ix *Index) questionOf(s record.QueryState) question {

@@ -109,8 +109,8 @@ func TestAttackExactPairAfterItsMetric(t *testing.T) {
 			l.patientFor([]string{metric, other, "resp_rate"}, metric, other, "resp_rate")
 		}
 		first := l.askFor(0, members[0], keys[0], hour0, hour0+24, 0)
-		overlap := l.askFor(0, members[0], keys[1], hour0+23, hour0+30, 0)
-		apart := l.askFor(0, members[0], keys[1], hour0+24, hour0+30, 0)
+		overlap := l.askFor(0, members[0], keys[1], hour0, hour0+48, 0)
+		apart := l.askFor(0, members[0], keys[1], hour0+24, hour0+48, 0)
 		l.cut()
 		ix := apply(t, l.blocks)
 		for query, want := range map[string]int{first: 3, overlap: 0, apart: 3} {

@@ -183,6 +183,7 @@ func (ix *Index) codeQuery(c *codec, q *query) {
 	if c.r != nil && q.posts == nil {
 		q.posts = map[int]map[string]record.PostCohort{}
 	}
+	list(c, &q.stops, func(m *string) { ix.codeName(c, m) })
 }
 
 func codeMembers(c *codec, m *[]record.CohortMember) {

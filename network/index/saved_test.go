@@ -131,7 +131,7 @@ func TestADamagedIndexIsRefused(t *testing.T) {
 		refused("a part", good[:i])
 	}
 	refused("more than all", append(bytes.Clone(good), 0))
-	refused("another version", append([]byte("vitalveil index 1"), good[len(savedMagic):]...))
+	refused("another version", append([]byte("vitalveil index 0"), good[len(savedMagic):]...))
 	refused("no bytes", nil)
 }
 

@@ -77,7 +77,7 @@ func (ix *Index) resolve(q *query) bool {
 			continue
 		}
 		permitted = append(permitted, v.rows...)
-		if len(v.rows) > 0 && !ix.spent(c.patient, ask, v.allowed) && !c.patient.openedBefore(ask, v.rows) {
+		if ask.enough(v.rows) && !ix.spent(c.patient, ask, v.allowed) && !c.patient.openedBefore(ask, v.rows) {
 			members = append(members, v.rows...)
 			size++
 		}

@@ -171,6 +171,7 @@ type query struct {
 	candidates []candidate
 
 	posts map[int]map[string]record.PostCohort // attempt, member
+	stops []string                             // members that want it abandoned
 
 	sealing sync.Mutex
 	sealed  map[int]Cohort // by attempt; an attempt's cohort never changes

@@ -2,6 +2,7 @@ package institution
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -181,8 +182,11 @@ func (in *Institution) fresh(q record.QueryState) error {
 	if now := in.index.Time(); now >= q.Expires {
 		return fault.New(fault.Expired, "query %s expired at %d, ledger time is %d", q.ID, q.Expires, now)
 	}
-	if least := max(q.MinCohort, in.cfg.Genesis.MinCohort); q.Size < least {
+	if least := in.minimum(q); q.Size < least {
 		return fault.New(fault.TooFew, "%d patients, the minimum is %d", q.Size, least)
+	}
+	if slices.Contains(in.index.Stops(q.ID), in.self.MSP) {
+		return fault.New(fault.Conflict, "%s has voted that query %s be abandoned", in.self.MSP, q.ID)
 	}
 	before, err := in.answered(q.ID)
 	if err != nil {

@@ -25,6 +25,7 @@ type Answer struct {
 	Cohort  int       `json:"cohort"` // patients
 	Rows    int64     `json:"rows"`   // device hours and corrections
 	Exact   bool      `json:"exact"`
+	Rho     uint64    `json:"rho_micro,omitempty"` // micro-zCDP
 	// Release is a metric's; Pair and Strata are set instead if the question was
 	// about a pair or by stratum, and then Values are the sums that were opened.
 	Release privacy.Release        `json:"release"`
@@ -32,6 +33,13 @@ type Answer struct {
 	Strata  *privacy.StrataRelease `json:"strata,omitempty"`
 	Values  []int64                `json:"values,omitempty"`
 	Hash    record.ID              `json:"hash"` // as posted on the ledger
+	// Salt is in what Hash covers, so that nobody finds a small answer by trying.
+	Salt record.ID `json:"salt"`
+	// Standing is what the members say of the shares (record.StandingFinal, ...).
+	// While it is preliminary, Unconfirmed are the shares that one of those who gave
+	// them could have made up.
+	Standing    string        `json:"standing"`
+	Unconfirmed []Unconfirmed `json:"unconfirmed,omitempty"`
 	// Missing names the members that gave no share; the others sufficed.
 	Missing []string `json:"missing,omitempty"`
 	Timing  Timing   `json:"timing"`
@@ -54,8 +62,10 @@ type Bytes struct {
 	Shares int64 `json:"shares"`
 }
 
-// ReleaseDocument is what a release's hash covers: integers only.
+// ReleaseDocument is what a release's hash covers: integers only, and
+// a salt that the asker alone has.
 type ReleaseDocument struct {
+	Salt    record.ID
 	Query   string
 	Attempt int
 	Root    record.ID
@@ -81,7 +91,7 @@ func (d ReleaseDocument) Digest(network string) record.ID {
 func (a *Answer) Document() ReleaseDocument {
 	r := a.Release
 	d := ReleaseDocument{
-		Query: a.QueryID, Attempt: a.Attempt, Root: a.Root, Size: a.Cohort, Rows: a.Rows, Metric: a.Metric, Exact: a.Exact,
+		Salt: a.Salt, Query: a.QueryID, Attempt: a.Attempt, Root: a.Root, Size: a.Cohort, Rows: a.Rows, Metric: a.Metric, Exact: a.Exact,
 	}
 	if a.Pair != nil || a.Strata != nil {
 		d.Values = a.Values
@@ -91,15 +101,20 @@ func (a *Answer) Document() ReleaseDocument {
 	return d
 }
 
-// Refusal is the cause of fault.TooFew: the cohort is below the minimum.
+// Refusal is the cause of fault.TooFew: the cohort is below the minimum, or, with
+// Readings, an exact answer has fewer readings than that, so fewer people have any.
 type Refusal struct {
-	Query   string
-	Metric  string
-	Size    int // patients
-	Minimum int
+	Query    string
+	Metric   string
+	Size     int // patients
+	Minimum  int
+	Readings bool
 }
 
 func (r *Refusal) Error() string {
+	if r.Readings {
+		return fmt.Sprintf("%s has fewer than %d readings in the cohort of %d patients, so fewer people than that have one: the answer is withheld", r.Metric, r.Minimum, r.Size)
+	}
 	return fmt.Sprintf("%s has %d eligible patients, the minimum is %d", r.Metric, r.Size, r.Minimum)
 }
 
@@ -186,9 +201,11 @@ func (in *Institution) awaitCohort(ctx context.Context, id string, least int) (r
 	}
 	switch q.Status {
 	case record.QueryRefused:
-		return q, fault.New(fault.TooFew, "%w", &Refusal{q.ID, q.Ask.Metric, q.Size, max(q.MinCohort, in.cfg.Genesis.MinCohort)})
+		return q, fault.New(fault.TooFew, "%w", &Refusal{Query: q.ID, Metric: q.Ask.Metric, Size: q.Size, Minimum: in.minimum(q)})
 	case record.QueryAbandoned:
 		return q, fault.New(fault.Conflict, "query %s was abandoned: %s", id, q.Reason)
+	case record.QueryFailed:
+		return q, failed(id)
 	}
 	if q.Asker != in.self.MSP {
 		return q, fault.New(fault.Forbidden, "query %s is %s's", id, q.Asker)
@@ -209,7 +226,7 @@ func (in *Institution) collect(ctx context.Context, q record.QueryState) (*Answe
 	if err != nil {
 		return nil, err
 	}
-	a := &Answer{QueryID: q.ID, Metric: q.Ask.Metric, Attempt: q.Attempt, Root: c.Root, Cohort: c.Size, Rows: c.Rows, Exact: q.Exact}
+	a := &Answer{QueryID: q.ID, Metric: q.Ask.Metric, Attempt: q.Attempt, Root: c.Root, Cohort: c.Size, Rows: c.Rows, Exact: q.Exact, Rho: q.Ask.Rho}
 	var sum *he.Sum
 	var got *gathered
 	start := time.Now()
@@ -236,53 +253,122 @@ func (in *Institution) collect(ctx context.Context, q record.QueryState) (*Answe
 	}
 	start = time.Now()
 	defer func() { a.Timing.Open = time.Since(start) }()
-	if err := in.release(a, sum, got, asked); err != nil {
+	if err := in.release(ctx, q, a, sum, got, asked); err != nil {
 		return nil, err
 	}
-	return a, in.postRelease(ctx, q, a)
+	return a, in.postRelease(ctx, q, a, got)
 }
 
 // release opens the sum.
-func (in *Institution) release(a *Answer, sum *he.Sum, got *gathered, asked question) error {
+func (in *Institution) release(ctx context.Context, q record.QueryState, a *Answer, sum *he.Sum, got *gathered, asked question) error {
 	opened, err := in.params.Open(sum, got.shares)
 	if err != nil {
-		return in.unopened(got, err)
+		return in.unopened(ctx, q, got, err)
 	}
-	schema := in.params.Schema()
-	r, err := schema.Result(asked.slot, opened, asked.plan, in.params.Sharing().Pieces())
+	r, err := in.params.Schema().Result(asked.slot, opened, asked.plan, in.params.Sharing().Pieces())
 	if err != nil {
-		return in.unopened(got, err)
+		return in.unopened(ctx, q, got, err)
 	}
 	if r.Metric != nil {
 		a.Release = *r.Metric
 	} else {
 		a.Pair, a.Strata, a.Values = r.Pair, r.Strata, r.Values
 	}
+	if err := in.manyEnough(ctx, q, a); err != nil {
+		return err
+	}
+	if a.Salt, err = in.salt(q.ID); err != nil {
+		return err
+	}
 	a.Hash = a.Document().Digest(in.cfg.Genesis.Network)
 	return nil
 }
 
-// unopened says which shares nobody else has confirmed.
-func (in *Institution) unopened(got *gathered, err error) error {
-	var alone []string
-	for piece := range in.params.Sharing().Pieces() {
-		if from := got.from[piece]; len(from) == 1 && from[0] != in.cfg.Member {
-			alone = append(alone, fmt.Sprintf("piece %d, of %s", piece, in.cfg.Genesis.Members[from[0]].MSP))
-		}
+// manyEnough withholds an exact answer with fewer readings than the minimum cohort has
+// people: fewer people than that had one. How many had one cannot be known otherwise,
+// since rows do not tell whether they are empty.
+func (in *Institution) manyEnough(ctx context.Context, q record.QueryState, a *Answer) error {
+	n := a.Release.N
+	if a.Pair != nil {
+		n = a.Pair.Sums.N
 	}
-	if len(alone) == 0 {
-		return fault.New(fault.Internal, "the shares agree but do not open the rows, so a device has sealed what is no row: %w", err)
+	if !a.Exact || n >= int64(in.minimum(q)) {
+		return nil
 	}
-	return fault.New(fault.Conflict, "the release does not open; shares that nobody confirmed: %s: %w", strings.Join(alone, "; "), err)
+	if err := in.stop(ctx, q, "fewer readings than the minimum cohort"); err != nil {
+		return err
+	}
+	return fault.New(fault.TooFew, "%w", &Refusal{Query: q.ID, Metric: q.Ask.Metric, Size: q.Size, Minimum: in.minimum(q), Readings: true})
 }
 
-func (in *Institution) postRelease(ctx context.Context, q record.QueryState, a *Answer) error {
+// minimum is the smallest cohort that a query opens.
+func (in *Institution) minimum(q record.QueryState) int {
+	return max(q.MinCohort, in.cfg.Genesis.MinCohort)
+}
+
+func saltName(query string) string { return "salt/" + query }
+
+// salt returns the salt of a query's release, made and stored before the release is
+// posted for the first time. Whoever lost it can open the answer again and not show
+// that it is the one posted.
+func (in *Institution) salt(query string) (record.ID, error) {
+	defer in.queries.lock(saltName(query))()
+	raw, found, err := in.vault.get(saltName(query))
+	if err != nil {
+		return record.ID{}, err
+	}
+	if !found {
+		fresh := record.RandomID()
+		return fresh, in.vault.put(entry{saltName(query), fresh[:]})
+	}
+	if len(raw) != len(record.ID{}) {
+		return record.ID{}, fault.New(fault.Internal, "the salt of query %s in the state has %d bytes", query, len(raw))
+	}
+	return record.ID(raw), nil
+}
+
+// unopened says which shares nobody else has confirmed. Where there are none, a device
+// is to blame: the query has failed, and the members look for it.
+func (in *Institution) unopened(ctx context.Context, q record.QueryState, got *gathered, err error) error {
+	var alone []string
+	for _, u := range in.unconfirmed(got) {
+		alone = append(alone, fmt.Sprintf("piece %d, of %s", u.Piece, strings.Join(u.From, " and ")))
+	}
+	if len(alone) > 0 {
+		return fault.New(fault.Conflict, "the release does not open; shares that nobody confirmed: %s: %w", strings.Join(alone, "; "), err)
+	}
+	if q.Status == record.QueryAgreed {
+		if err := in.perform(ctx, "Query:Fail", record.FailQuery{Query: q.ID}); err != nil {
+			return err
+		}
+	}
+	return failed(q.ID)
+}
+
+// failed tells what to do about a query whose shares agree and do not open the rows.
+func failed(id string) error {
+	return fault.New(fault.Conflict, "query %s failed: a device has sealed what is no row. The members look for it and put it out; ask again then, as a new query with a debit of its own", id)
+}
+
+// postRelease posts what was opened, or holds it against what was posted before, and
+// takes from the ledger how the answer stands.
+func (in *Institution) postRelease(ctx context.Context, q record.QueryState, a *Answer, got *gathered) error {
 	if q.Status == record.QueryReleased {
 		if q.Release != a.Hash {
 			return fault.New(fault.Conflict, "the release is not the one posted: %s instead of %s", a.Hash.Short(), q.Release.Short())
 		}
-		return nil
+		return in.settle(a, q)
 	}
-	_, err := in.submit(ctx, "Query:PostRelease", record.PostRelease{Query: q.ID, Hash: a.Hash}, nil)
-	return err
+	post := record.PostRelease{Query: q.ID, Hash: a.Hash}
+	for _, r := range got.replies {
+		signed, err := signedShares(r.answer)
+		if err != nil {
+			return err
+		}
+		post.Shares = append(post.Shares, signed)
+	}
+	if _, err := in.submit(ctx, "Query:PostRelease", post, &q); err != nil {
+		return err
+	}
+	return in.settle(a, q)
 }

@@ -274,15 +274,15 @@ func (w *world) corrupt(member int, change func(*apiv1.GetShareResponse, record.
 func (w *world) forge(member, piece int) func(*apiv1.GetShareResponse, record.QueryState) {
 	return func(r *apiv1.GetShareResponse, q record.QueryState) {
 		share := bytes.Repeat([]byte{1}, w.params.ShareBytes(6))
-		st := statement{Member: msps[member], Query: q.ID, Attempt: q.Attempt, Root: q.Root, Block: r.CheckedBlock}
+		st := record.ShareStatement{Member: msps[member], Query: q.ID, Attempt: q.Attempt, Root: q.Root, Block: r.CheckedBlock}
 		for _, s := range r.Shares {
 			if int(s.Piece) == piece {
 				s.Sealed = must(he.SealBox(w.boxes[hospitalA].Share.Public(), purposeShare, boxBinding(networkName, q, msps[member], piece), share))
 				s.Hash = record.SumID(share).String()
 			}
-			st.Pieces = append(st.Pieces, statedPiece{int(s.Piece), must(record.ParseID(s.Hash))})
+			st.Pieces = append(st.Pieces, record.StatedPiece{Piece: int(s.Piece), Hash: must(record.ParseID(s.Hash))})
 		}
-		r.Signature = must(record.Sign(w.signing[member], record.Digest(record.DomainShare, networkName, st)))
+		r.Signature = must(record.Sign(w.signing[member], st.Digest(networkName)))
 	}
 }
 
@@ -303,18 +303,18 @@ func TestAttackAlteredShareIsAttributed(t *testing.T) {
 		if err := proto.Unmarshal(c.Answer, r); err != nil {
 			t.Fatal(err)
 		}
-		st := statement{Member: c.Member, Query: d.Query, Attempt: d.Attempt, Root: must(record.ParseID(r.Root)), Block: r.CheckedBlock}
+		st := record.ShareStatement{Member: c.Member, Query: d.Query, Attempt: d.Attempt, Root: must(record.ParseID(r.Root)), Block: r.CheckedBlock}
 		signed := false
 		for _, s := range r.Shares {
 			hash := must(record.ParseID(s.Hash))
-			st.Pieces = append(st.Pieces, statedPiece{int(s.Piece), hash})
+			st.Pieces = append(st.Pieces, record.StatedPiece{Piece: int(s.Piece), Hash: hash})
 			signed = signed || int(s.Piece) == d.Piece && hash == record.SumID(c.Share)
 		}
 		member := 1
 		if c.Member == msps[association] {
 			member = association
 		}
-		if err := record.Verify(w.genesis.Members[member].SignKey, record.Digest(record.DomainShare, networkName, st), r.Signature); err != nil || !signed {
+		if err := record.Verify(w.genesis.Members[member].SignKey, st.Digest(networkName), r.Signature); err != nil || !signed {
 			t.Errorf("the evidence against %s does not hold: %v", c.Member, err)
 		}
 	}
@@ -416,7 +416,7 @@ func TestAttackRowNotMatchingPointer(t *testing.T) {
 func TestAttackRowThatMembersVouchedForWronglyIsRefused(t *testing.T) {
 	w := settledWorld(t, 11)
 	in := w.members[hospitalA]
-	c, err := in.index.Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, true)
+	c, err := in.index.Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+dayHours, 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -459,7 +459,7 @@ func TestAttackSecondCohortAfterAnAnswerIsRefusedEvenIfAgreed(t *testing.T) {
 func TestAttackRowThatIsNotCommittedNeverCounts(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(12)
-	w.tick((firstHour + rowHours) * 3600)
+	w.tick((firstHour + dayHours) * 3600)
 	var pointers []record.SignedPointer
 	for i, p := range w.patients {
 		pointers = append(pointers, w.upload(i, p)...)
@@ -469,7 +469,7 @@ func TestAttackRowThatIsNotCommittedNeverCounts(t *testing.T) {
 	bad.Signature = must(record.Sign(w.patients[0].devKey, bad.Pointer.Digest(networkName)))
 	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: pointers})
 	w.everywhere("rows available", func(in *Institution) bool { return in.Index().Counts().Available == len(pointers)-1 })
-	c, err := w.members[hospitalA].Index().Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, true)
+	c, err := w.members[hospitalA].Index().Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+dayHours, 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package institution
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -44,17 +45,36 @@ func (in *Institution) keepCohort(ctx context.Context, id string) error {
 		if len(gone) > 0 {
 			next++
 		}
-		reason, err := in.tooLate(id, next)
+		reason, err := in.tooLate(q, next)
 		if err != nil {
 			return err
 		}
 		if reason != "" {
-			return settled(in.perform(ctx, "Query:Abandon", record.Abandon{Query: id, Reason: reason}))
+			return settled(in.stop(ctx, q, reason))
 		}
 		if len(gone) == 0 {
 			return in.postCohort(ctx, id, attempt)
 		}
 	}
+}
+
+// stop abandons this member's own query, or votes that another's be abandoned.
+func (in *Institution) stop(ctx context.Context, q record.QueryState, reason string) error {
+	if q.Asker != in.self.MSP && slices.Contains(in.index.Stops(q.ID), in.self.MSP) {
+		return nil
+	}
+	return in.perform(ctx, "Query:Abandon", record.Abandon{Query: q.ID, Reason: reason})
+}
+
+// Abandon ends a query of this member's, or votes that another member's be ended; this
+// member then gives no more shares of it.
+func (in *Institution) Abandon(ctx context.Context, id, reason string) error {
+	defer in.queries.lock(id)()
+	q, err := in.index.Query(id)
+	if err != nil {
+		return err
+	}
+	return in.stop(ctx, q, reason)
 }
 
 // tooLate says why this member will not take part in an attempt: it has given a
@@ -65,12 +85,15 @@ func (in *Institution) keepCohort(ctx context.Context, id string) error {
 // have been restored from a copy made before a share left. Restoring implies a
 // restart, and nothing that is in the state could tell the two apart. What is lost
 // is a query in which a patient withdraws and a member restarts.
-func (in *Institution) tooLate(id string, attempt int) (string, error) {
-	if attempt == 0 {
+func (in *Institution) tooLate(q record.QueryState, attempt int) (string, error) {
+	id := q.ID
+	switch {
+	case attempt == 0:
 		return "", nil
-	}
-	if attempt >= index.MaxAttempts {
+	case attempt >= index.MaxAttempts:
 		return "patients withdrew again and again while the query was open", nil
+	case q.Asker == in.self.MSP && len(in.index.Stops(id)) > 0: // all others are needed
+		return "a patient withdrew and a member can take no part in another attempt", nil
 	}
 	in.mu.Lock()
 	inherited := in.inherited[id]

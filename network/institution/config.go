@@ -90,6 +90,7 @@ type Institution struct {
 	// inherited are the queries that were open when this process had read what was
 	// on the ledger at its start; nil before.
 	inherited map[string]bool
+	unsaid    map[string]bool // releases that this member cannot confirm
 }
 
 const defaultPatience = 30 * time.Second
@@ -116,7 +117,7 @@ func New(cfg Config) (*Institution, error) {
 	in := &Institution{
 		cfg: cfg, genesis: genesis, self: self, params: params,
 		context: he.Context{Network: genesis.Network, Epoch: cfg.Epoch.Number},
-		index:   index.New(), blocks: newSignal(), queries: newLocks(), standings: newStandings(), checked: newVerdicts(),
+		index:   index.New(), blocks: newSignal(), queries: newLocks(), standings: newStandings(), checked: newVerdicts(), unsaid: map[string]bool{},
 		log: cfg.Log.With("member", self.MSP),
 	}
 	if in.server, err = network.ServerTLS(cfg.Identity, cfg.Roots); err != nil {

@@ -108,3 +108,8 @@ func worthRetry(err error) bool {
 	}
 	return true
 }
+
+// VoteQuarantine votes that a device be put into quarantine, or come out of it.
+func (in *Institution) VoteQuarantine(ctx context.Context, v record.VoteQuarantine) error {
+	return in.perform(ctx, "Registry:VoteQuarantine", v)
+}

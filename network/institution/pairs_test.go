@@ -48,7 +48,7 @@ func (w *world) pairStudy(id string, exact bool, keys ...string) {
 }
 
 func about(study, key string, rho uint64) record.Ask {
-	return record.Ask{Study: study, Metric: key, From: firstHour, Until: firstHour + rowHours, Rho: rho}
+	return record.Ask{Study: study, Metric: key, From: firstHour, Until: firstHour + dayHours, Rho: rho}
 }
 
 // both goes through the minutes with two values of everybody who has rows.
@@ -185,6 +185,7 @@ func TestAttackShareForExactStrata(t *testing.T) {
 // it always did.
 func TestAMetricsReleaseHashDoesNotChange(t *testing.T) {
 	type before struct {
+		Salt          record.ID
 		Query         string
 		Attempt       int
 		Root          record.ID
@@ -195,8 +196,8 @@ func TestAMetricsReleaseHashDoesNotChange(t *testing.T) {
 		N, Sum, SumSq int64
 		Counts        []int64
 	}
-	a := Answer{QueryID: "q", Metric: metricKey, Cohort: 11, Rows: 33, Exact: true, Release: privacy.Release{N: 5, Sum: 400, SumSq: 32_100, Exact: true}}
-	want := before{Query: "q", Size: 11, Rows: 33, Metric: metricKey, Exact: true, N: 5, Sum: 400, SumSq: 32_100, Counts: a.Release.Counts[:]}
+	a := Answer{QueryID: "q", Salt: record.ID{7}, Metric: metricKey, Cohort: 11, Rows: 33, Exact: true, Release: privacy.Release{N: 5, Sum: 400, SumSq: 32_100, Exact: true}}
+	want := before{Salt: record.ID{7}, Query: "q", Size: 11, Rows: 33, Metric: metricKey, Exact: true, N: 5, Sum: 400, SumSq: 32_100, Counts: a.Release.Counts[:]}
 	if a.Document().Digest(networkName) != record.Digest(record.DomainRelease, networkName, want) {
 		t.Error("the hash of a metric's release is another one")
 	}

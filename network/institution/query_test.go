@@ -154,7 +154,7 @@ func TestExpiredQueryGetsNoShare(t *testing.T) {
 	w.measure()
 	w.study("exact", true)
 	id := w.agreedQuery("exact")
-	w.tick((firstHour+rowHours)*3600 + 901)
+	w.tick((firstHour+dayHours)*3600 + 901)
 	_, err := w.members[hospitalA].Fetch(t.Context(), id)
 	if err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("got %v, want an expiry", err)

@@ -167,7 +167,7 @@ func TestAttackDifferencingByOnePatient(t *testing.T) {
 	}
 	// One patient adds at most 60 readings an hour; the deviation of the difference
 	// is above that, so the target's sum cannot be told from nobody's.
-	if sd := math.Hypot(before.Release.NSD, after.Release.NSD); sd < 60*rowHours {
+	if sd := math.Hypot(before.Release.NSD, after.Release.NSD); sd < 60*dayHours {
 		t.Errorf("the difference's count has a deviation of %.0f, a patient has %d readings", sd, target.stats.N)
 	}
 	_, err = w.members[hospitalA].Ask(t.Context(), ask("exact", 0))

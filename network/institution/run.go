@@ -45,6 +45,7 @@ func (in *Institution) Run(ctx context.Context) error {
 		{"consent details", new(detailDuty).bind(in)},
 		{"erasures", in.keepErasures},
 		{"cohorts", in.keepCohorts},
+		{"confirmations", in.keepConfirmed},
 		{"predicates", in.expirePredicates},
 		{"key sums", in.keepKeySums},
 		{"epoch", in.keepEpoch},
@@ -232,9 +233,14 @@ func (in *Institution) perform(ctx context.Context, function string, doc any) er
 	if err != nil {
 		return err
 	}
-	read := func() (bool, error) { return in.index.Height() > res.Block, nil }
+	return in.reads(ctx, res.Block)
+}
+
+// reads waits until this member has read a block.
+func (in *Institution) reads(ctx context.Context, block uint64) error {
+	read := func() (bool, error) { return in.index.Height() > block, nil }
 	return in.await(ctx, read, func() error {
-		return fault.New(fault.Unavailable, "block %d does not arrive", res.Block)
+		return fault.New(fault.Unavailable, "block %d does not arrive", block)
 	})
 }
 
@@ -255,4 +261,12 @@ func (in *Institution) submit(ctx context.Context, function string, doc, result 
 		}
 	}
 	return res, nil
+}
+
+// Submit calls a contract as this member with one JSON document and returns what it
+// answers.
+func (in *Institution) Submit(ctx context.Context, function string, doc json.RawMessage) (json.RawMessage, error) {
+	var out json.RawMessage
+	_, err := in.submit(ctx, function, doc, &out)
+	return out, err
 }

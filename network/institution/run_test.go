@@ -62,7 +62,7 @@ func TestConfigIsCheckedAgainstTheGenesis(t *testing.T) {
 func TestBlobsThatComeLateStillCount(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(2)
-	w.tick((firstHour + rowHours) * 3600)
+	w.tick((firstHour + dayHours) * 3600)
 	early, late := w.upload(0, w.patients[0]), w.upload(2, w.patients[1])
 	held := late[0].Pointer.Blob
 	w.blobs.mu.Lock()

@@ -10,22 +10,6 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// statement is what a member signs about its shares. With the clear shares it
-// proves to anyone whose bytes they were.
-type statement struct {
-	Member  string
-	Query   string
-	Attempt int
-	Root    record.ID
-	Block   uint64
-	Pieces  []statedPiece // ascending
-}
-
-type statedPiece struct {
-	Piece int
-	Hash  record.ID // SHA-256 of the clear share
-}
-
 // purposeShare is the HPKE info under which shares are sealed.
 const purposeShare = "query share v1"
 
@@ -41,7 +25,6 @@ func (in *Institution) sign(q record.QueryState, block uint64, shares map[int][]
 		return nil, fault.New(fault.Forbidden, "%s is not a member", q.Asker)
 	}
 	network := in.cfg.Genesis.Network
-	st := statement{Member: in.self.MSP, Query: q.ID, Attempt: q.Attempt, Root: q.Root, Block: block}
 	r := &apiv1.GetShareResponse{
 		Member: in.self.MSP, Query: q.ID, Attempt: uint32(q.Attempt), Root: q.Root.String(), CheckedBlock: block,
 	}
@@ -50,13 +33,34 @@ func (in *Institution) sign(q record.QueryState, block uint64, shares map[int][]
 		if err != nil {
 			return nil, err
 		}
-		hash := record.SumID(shares[piece])
-		st.Pieces = append(st.Pieces, statedPiece{piece, hash})
-		r.Shares = append(r.Shares, &apiv1.PieceShare{Piece: uint32(piece), Sealed: box, Hash: hash.String()})
+		r.Shares = append(r.Shares, &apiv1.PieceShare{Piece: uint32(piece), Sealed: box, Hash: record.SumID(shares[piece]).String()})
 	}
-	var err error
-	r.Signature, err = record.Sign(in.cfg.SignKey, record.Digest(record.DomainShare, network, st))
+	signed, err := signedShares(r)
+	if err != nil {
+		return nil, err
+	}
+	r.Signature, err = record.Sign(in.cfg.SignKey, signed.Statement.Digest(network))
 	return r, err
+}
+
+// signedShares is what an answer says and its member signs, with the signature, in the
+// form in which the ledger takes it.
+func signedShares(r *apiv1.GetShareResponse) (record.SignedShares, error) {
+	s := record.SignedShares{Signature: r.GetSignature(), Statement: record.ShareStatement{
+		Member: r.GetMember(), Query: r.GetQuery(), Attempt: int(r.GetAttempt()), Block: r.GetCheckedBlock(),
+	}}
+	var err error
+	if s.Statement.Root, err = record.ParseID(r.GetRoot()); err != nil {
+		return s, fault.New(fault.Invalid, "root: %w", err)
+	}
+	for _, share := range r.GetShares() {
+		hash, err := record.ParseID(share.GetHash())
+		if err != nil {
+			return s, fault.New(fault.Invalid, "piece %d: %w", share.GetPiece(), err)
+		}
+		s.Statement.Pieces = append(s.Statement.Pieces, record.StatedPiece{Piece: int(share.GetPiece()), Hash: hash})
+	}
+	return s, nil
 }
 
 // maxBox bounds a sealed share in bytes.
@@ -66,47 +70,39 @@ const maxBox = 64 << 10
 // cohort, has exactly the member's pieces, each as signed.
 func (in *Institution) open(q record.QueryState, member int, r *apiv1.GetShareResponse) (map[int][]byte, error) {
 	m := in.cfg.Genesis.Members[member]
-	root, err := record.ParseID(r.GetRoot())
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "root: %w", err)
-	}
-	if r.GetMember() != m.MSP || r.GetQuery() != q.ID || int64(r.GetAttempt()) != int64(q.Attempt) || root != q.Root {
-		return nil, fault.New(fault.Invalid, "the answer is about another query, attempt or cohort")
-	}
 	held := in.params.Sharing().Held(member)
 	if len(r.GetShares()) != len(held) {
 		return nil, fault.New(fault.Invalid, "%d shares, %s holds %d pieces", len(r.GetShares()), m.MSP, len(held))
 	}
-	st := statement{Member: m.MSP, Query: q.ID, Attempt: q.Attempt, Root: root, Block: r.GetCheckedBlock()}
+	signed, err := signedShares(r)
+	if err != nil {
+		return nil, err
+	}
+	if st := signed.Statement; st.Member != m.MSP || st.Query != q.ID || st.Attempt != q.Attempt || st.Root != q.Root {
+		return nil, fault.New(fault.Invalid, "the answer is about another query, attempt or cohort")
+	}
 	shares := map[int][]byte{}
 	for i, s := range r.GetShares() {
-		clear, hash, err := in.openShare(q, m.MSP, held[i], s)
-		if err != nil {
+		if shares[held[i]], err = in.openShare(q, m.MSP, held[i], s, signed.Statement.Pieces[i].Hash); err != nil {
 			return nil, fault.New(fault.Invalid, "piece %d: %w", held[i], err)
 		}
-		st.Pieces = append(st.Pieces, statedPiece{held[i], hash})
-		shares[held[i]] = clear
 	}
-	if err := record.Verify(m.SignKey, record.Digest(record.DomainShare, in.cfg.Genesis.Network, st), r.GetSignature()); err != nil {
+	if err := record.Verify(m.SignKey, signed.Statement.Digest(in.cfg.Genesis.Network), signed.Signature); err != nil {
 		return nil, fault.New(fault.BadSignature, "%w", err)
 	}
 	return shares, nil
 }
 
-func (in *Institution) openShare(q record.QueryState, member string, piece int, s *apiv1.PieceShare) ([]byte, record.ID, error) {
-	hash, err := record.ParseID(s.GetHash())
-	if err != nil {
-		return nil, hash, err
-	}
+func (in *Institution) openShare(q record.QueryState, member string, piece int, s *apiv1.PieceShare, hash record.ID) ([]byte, error) {
 	if int64(s.GetPiece()) != int64(piece) || len(s.GetSealed()) > maxBox {
-		return nil, hash, fmt.Errorf("it is said to be piece %d with %d bytes", s.GetPiece(), len(s.GetSealed()))
+		return nil, fmt.Errorf("it is said to be piece %d with %d bytes", s.GetPiece(), len(s.GetSealed()))
 	}
 	clear, err := he.OpenBox(in.cfg.Keys.Share, purposeShare, boxBinding(in.cfg.Genesis.Network, q, member, piece), s.GetSealed())
 	if err != nil {
-		return nil, hash, err
+		return nil, err
 	}
 	if record.SumID(clear) != hash {
-		return nil, hash, fmt.Errorf("it is not the share that the member signed for")
+		return nil, fmt.Errorf("it is not the share that the member signed for")
 	}
-	return clear, hash, nil
+	return clear, nil
 }

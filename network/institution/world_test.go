@@ -38,7 +38,8 @@ const (
 	networkName = "test-net"
 	metricKey   = "heart_rate"
 	firstHour   = int64(20000 * 24)
-	rowHours    = 3
+	rowHours    = 13 // that are measured; one patient misses one of them
+	dayHours    = 24 // that are asked
 )
 
 var msps = []string{"HospitalA", "HospitalB", "PatientsAssociation"}
@@ -351,7 +352,7 @@ func (p *person) context() he.Context { return he.Context{Network: networkName, 
 // second patient, and waits until they count.
 func (w *world) measure() {
 	w.t.Helper()
-	w.tick((firstHour + w.hours) * 3600)
+	w.tick((firstHour + max(w.hours, dayHours)) * 3600)
 	var pointers []record.SignedPointer
 	for i, p := range w.patients {
 		pointers = append(pointers, w.upload(i, p)...)
@@ -425,7 +426,7 @@ func (w *world) study(id string, exact bool) {
 }
 
 func ask(study string, rho uint64) record.Ask {
-	return record.Ask{Study: study, Metric: metricKey, From: firstHour, Until: firstHour + rowHours, Rho: rho}
+	return record.Ask{Study: study, Metric: metricKey, From: firstHour, Until: firstHour + dayHours, Rho: rho}
 }
 
 // want compares an exact release with the readings.

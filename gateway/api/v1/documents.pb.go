@@ -43,7 +43,9 @@ type Genesis struct {
 	// Portals on which patients may sign with WebAuthn.
 	RelyingParties []*RelyingParty `protobuf:"bytes,15,rep,name=relying_parties,json=relyingParties,proto3" json:"relying_parties,omitempty"`
 	// Members that must vouch for a patient, where there is no registrar.
-	Vouchers      uint32 `protobuf:"varint,16,opt,name=vouchers,proto3" json:"vouchers,omitempty"`
+	Vouchers uint32 `protobuf:"varint,16,opt,name=vouchers,proto3" json:"vouchers,omitempty"`
+	// Queries that a member may ask in a day; 0 stands for 100.
+	DailyAsks     uint32 `protobuf:"varint,17,opt,name=daily_asks,json=dailyAsks,proto3" json:"daily_asks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -186,6 +188,13 @@ func (x *Genesis) GetRelyingParties() []*RelyingParty {
 func (x *Genesis) GetVouchers() uint32 {
 	if x != nil {
 		return x.Vouchers
+	}
+	return 0
+}
+
+func (x *Genesis) GetDailyAsks() uint32 {
+	if x != nil {
+		return x.DailyAsks
 	}
 	return 0
 }
@@ -3149,7 +3158,7 @@ var File_vitalveil_v1_documents_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\n" +
-	"\x1cvitalveil/v1/documents.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\"\xa7\x04\n" +
+	"\x1cvitalveil/v1/documents.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\"\xc6\x04\n" +
 	"\aGenesis\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\tR\x05clock\x12\x1c\n" +
@@ -3168,7 +3177,9 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x0epredicate_slot\x18\r \x01(\x03R\rpredicateSlot\x12%\n" +
 	"\x0epredicate_life\x18\x0e \x01(\x03R\rpredicateLife\x12C\n" +
 	"\x0frelying_parties\x18\x0f \x03(\v2\x1a.vitalveil.v1.RelyingPartyR\x0erelyingParties\x12\x1a\n" +
-	"\bvouchers\x18\x10 \x01(\rR\bvouchers\"8\n" +
+	"\bvouchers\x18\x10 \x01(\rR\bvouchers\x12\x1d\n" +
+	"\n" +
+	"daily_asks\x18\x11 \x01(\rR\tdailyAsks\"8\n" +
 	"\fRelyingParty\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aorigins\x18\x02 \x03(\tR\aorigins\"\xbd\x01\n" +

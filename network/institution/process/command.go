@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -25,6 +26,11 @@ type Command struct {
 	Run     runCommand         `cmd:"" help:"Run the institution: follow the ledger, hold seeds, vouch for rows, answer agreed queries."`
 	Study   studyCommand       `cmd:"" help:"Register a study of the running institution."`
 	Ask     askCommand         `cmd:"" help:"Ask a statistics query within a study and print the answer with its intervals."`
+	Fetch   fetchCommand       `cmd:"" help:"Get the answer to a query of the past again, or what became of it."`
+	Abandon abandonCommand     `cmd:"" help:"End a query of this institution's, or vote that another's be ended."`
+	Confirm confirmCommand     `cmd:"" help:"Confirm or dispute a released answer by this institution's own shares."`
+	Vote    quarantineCommand  `cmd:"" name:"quarantine" help:"Vote that a device be put into quarantine, or come out of it."`
+	Call    callCommand        `cmd:"" help:"Submit a document to a contract as this institution."`
 	Status  statusCommand      `cmd:"" help:"Show how far the running institution is."`
 	Cert    certificateCommand `cmd:"" name:"certificate" help:"Renew the certificates of the institution, and of a ledger that its organisation runs, without a stop."`
 	Tick    tickCommand        `cmd:"" help:"Post a time, in a network whose clock is simulated."`
@@ -171,13 +177,19 @@ func printAnswer(w io.Writer, a *institution.Answer, rho uint64, asJSON bool) er
 	if asJSON {
 		return json.NewEncoder(w).Encode(a)
 	}
-	fmt.Fprintf(w, "%s of %d patients, %d device hours, query %s\n", a.Metric, a.Cohort, a.Rows, a.QueryID)
+	fmt.Fprintf(w, "%s of %d patients who allow it and have rows (which do not tell whether they are empty), %d device hours, query %s\n", a.Metric, a.Cohort, a.Rows, a.QueryID)
 	if a.Release.Exact {
 		fmt.Fprintln(w, "exact: without privacy noise")
 	} else {
 		fmt.Fprintf(w, "with privacy noise: rho %g, epsilon %.2f at delta %g; +- is the 95 %% interval\n", float64(rho)/1e6, privacy.Epsilon(rho, delta), delta)
 	}
 	fmt.Fprint(w, a.Release.Text())
+	if a.Standing == record.StandingPreliminary {
+		fmt.Fprintln(w, "preliminary: a share that one of those who gave it could have made up; \"institution fetch\" tells when the others have confirmed it")
+		for _, u := range a.Unconfirmed {
+			fmt.Fprintf(w, "unconfirmed: piece %d, of %s\n", u.Piece, strings.Join(u.From, " and "))
+		}
+	}
 	for _, m := range a.Missing {
 		fmt.Fprintf(w, "no share by %s; the others sufficed\n", m)
 	}

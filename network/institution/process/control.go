@@ -77,6 +77,18 @@ func (p *Process) control(ctx context.Context, l net.Listener) error {
 	mux.HandleFunc("POST /fetch", handle(func(ctx context.Context, f *fetchRequest) (*institution.Answer, error) {
 		return p.Fetch(ctx, f.Query)
 	}))
+	mux.HandleFunc("POST /abandon", handle(func(ctx context.Context, a *record.Abandon) (struct{}, error) {
+		return struct{}{}, p.Abandon(ctx, a.Query, a.Reason)
+	}))
+	mux.HandleFunc("POST /confirm", handle(func(ctx context.Context, f *fetchRequest) (record.QueryState, error) {
+		return p.Confirm(ctx, f.Query)
+	}))
+	mux.HandleFunc("POST /quarantine", handle(func(ctx context.Context, v *record.VoteQuarantine) (struct{}, error) {
+		return struct{}{}, p.VoteQuarantine(ctx, *v)
+	}))
+	mux.HandleFunc("POST /call", handle(func(ctx context.Context, c *callRequest) (json.RawMessage, error) {
+		return p.Submit(ctx, c.Function, c.Document)
+	}))
 	mux.HandleFunc("POST /study", handle(func(ctx context.Context, s *record.Study) (struct{}, error) {
 		return struct{}{}, p.CreateStudy(ctx, *s)
 	}))

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -94,7 +95,7 @@ func TestKilledInstitutionsGiveNoSecondShareAndGoOn(t *testing.T) {
 	if os.Getenv("VITALVEIL_SOAK") != "" {
 		kills = 100
 	}
-	w := newWorld(t, 2)
+	w := newWorld(t, privacy.ExactHours)
 	w.startAll()
 	w.enrol(11)
 	w.measure()

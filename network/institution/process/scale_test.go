@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/institution"
 )
@@ -30,9 +31,9 @@ const (
 // TestTenThousandDevices asks about one metric of a day through three institution
 // processes: with everything kept, without columns, and without key sums. It is of
 // 10,000 devices with VITALVEIL_SOAK=1 (some five minutes, most of it sealing and
-// anchoring 240,000 rows) and of 500 otherwise.
+// anchoring 240,000 rows) and of 300 otherwise.
 func TestTenThousandDevices(t *testing.T) {
-	devices, hours := 500, int64(6)
+	devices, hours := 300, int64(privacy.ExactHours)
 	soak := os.Getenv("VITALVEIL_SOAK") != ""
 	if soak {
 		devices, hours = 10_000, 24

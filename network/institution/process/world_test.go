@@ -57,6 +57,8 @@ const (
 	netName   = "processes"
 	metricKey = "heart_rate"
 	firstHour = int64(20000 * 24)
+	// askedHours are what queries are about, of which devices measure some.
+	askedHours = 24
 )
 
 var msps = []string{"HospitalA", "HospitalB", "PatientsAssociation"}
@@ -384,7 +386,7 @@ func (w *world) enrolDevice(p *person) error {
 // measure seals and anchors every hour of everybody and waits until the rows count.
 func (w *world) measure() {
 	w.t.Helper()
-	w.tick((firstHour + w.hours) * 3600)
+	w.tick((firstHour + askedHours) * 3600)
 	perBatch := max(1, record.MaxBatch/int(w.hours))
 	batches := (len(w.people) + perBatch - 1) / perBatch
 	w.each(batches, func(b int) error {
@@ -456,7 +458,7 @@ func (w *world) study(member int, id string, exact bool) {
 }
 
 func (w *world) ask(study string, rho uint64) record.Ask {
-	return record.Ask{Study: study, Metric: metricKey, From: firstHour, Until: firstHour + w.hours, Rho: rho}
+	return record.Ask{Study: study, Metric: metricKey, From: firstHour, Until: firstHour + askedHours, Rho: rho}
 }
 
 // want compares an exact release with the readings.

@@ -1,0 +1,169 @@
+package institution
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// Unconfirmed is a piece of whose share too few holders are known to have the same
+// bytes: one that lied would have moved the answer.
+type Unconfirmed struct {
+	Piece int      `json:"piece"`
+	From  []string `json:"from"` // members that gave it
+}
+
+// enough is how many holders of a piece must have the same share for one of them to be
+// honest while fewer than the threshold collude; where so many do not hold it, all.
+func (in *Institution) enough(piece int) int {
+	return min(in.params.Sharing().Threshold, len(in.params.Sharing().Holders(piece)))
+}
+
+// unconfirmed lists the pieces whose shares nobody could compare. This member's own are
+// not among them.
+func (in *Institution) unconfirmed(got *gathered) []Unconfirmed {
+	var out []Unconfirmed
+	for piece := range in.params.Sharing().Pieces() {
+		from := got.from[piece]
+		if len(from) >= in.enough(piece) || slices.Contains(from, in.cfg.Member) {
+			continue
+		}
+		u := Unconfirmed{Piece: piece}
+		for _, m := range from {
+			u.From = append(u.From, in.cfg.Genesis.Members[m].MSP)
+		}
+		out = append(out, u)
+	}
+	return out
+}
+
+// settle takes what the ledger says of a release: who stands behind the shares by now.
+// An answer that a holder disputes is fault.Conflict.
+func (in *Institution) settle(a *Answer, q record.QueryState) error {
+	a.Standing, a.Unconfirmed = q.Standing, nil
+	for piece, s := range q.Shares {
+		if len(s.Against) > 0 {
+			return fault.New(fault.Conflict, "the answer to query %s is disputed: %v signed for one share of piece %d, %v for another; at least one of them is faulty", q.ID, s.By, piece, s.Against)
+		}
+		if len(s.By) < in.enough(piece) && !slices.Contains(s.By, q.Asker) {
+			a.Unconfirmed = append(a.Unconfirmed, Unconfirmed{piece, s.By})
+		}
+	}
+	return nil
+}
+
+// keepConfirmed says of every preliminary release what this member's own shares are.
+// A member that was away when it was asked thus confirms or disputes what another gave
+// in its absence.
+func (in *Institution) keepConfirmed(ctx context.Context) error {
+	var all error
+	for _, id := range in.index.Unsettled(in.context.Epoch, in.self.MSP) {
+		if in.unsayable(id) {
+			continue
+		}
+		_, err := in.Confirm(ctx, id)
+		var no *cannotConfirm
+		if errors.As(err, &no) {
+			in.log.Info("a release cannot be confirmed here", "query", id, "err", err)
+			in.leaveUnsaid(id, no.err)
+			continue
+		}
+		all = errors.Join(all, settled(err))
+	}
+	return all
+}
+
+// cannotConfirm is why a member has no share of its own to compare.
+type cannotConfirm struct{ err error }
+
+func (c *cannotConfirm) Error() string { return c.err.Error() }
+func (c *cannotConfirm) Unwrap() error { return c.err }
+
+// leaveUnsaid notes a release that this member cannot speak of: seeds for it are
+// erased, or its cohort is not the one that it derives. What may pass is tried again
+// after the next block.
+func (in *Institution) leaveUnsaid(id string, err error) {
+	if fault.Of(err) == fault.Unavailable {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.unsaid[id] = true
+}
+
+func (in *Institution) unsayable(id string) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.unsaid[id]
+}
+
+// Confirm posts the hashes of this member's own shares of a released query, those that
+// left or, if none did, those that it would have given; the shares themselves stay
+// here. It returns the query as it stands then.
+func (in *Institution) Confirm(ctx context.Context, id string) (record.QueryState, error) {
+	defer in.queries.lock(id)()
+	q, err := in.index.Query(id)
+	if err != nil {
+		return q, err
+	}
+	if err := in.mine(q); err != nil {
+		return q, err
+	}
+	if q.Status != record.QueryReleased {
+		return q, fault.New(fault.Conflict, "query %s is %s: only a release can be confirmed", id, q.Status)
+	}
+	signed, err := in.ownShares(ctx, q)
+	if err != nil {
+		return q, &cannotConfirm{err}
+	}
+	for _, p := range signed.Statement.Pieces {
+		if q.Shares[p.Piece].Hash != p.Hash {
+			in.log.Error("this member has another share than the one that opened a release", "query", id, "piece", p.Piece, "of", q.Shares[p.Piece].By)
+		}
+	}
+	res, err := in.submit(ctx, "Query:ConfirmShares", signed, &q)
+	if err != nil {
+		return q, err
+	}
+	return q, in.reads(ctx, res.Block)
+}
+
+// ownShares is this member's signed statement about a query's shares.
+func (in *Institution) ownShares(ctx context.Context, q record.QueryState) (record.SignedShares, error) {
+	raw, found, err := in.vault.get(answerName(q.ID, q.Attempt))
+	if err != nil {
+		return record.SignedShares{}, err
+	}
+	if found {
+		r := &apiv1.GetShareResponse{}
+		if err := proto.Unmarshal(raw, r); err != nil {
+			return record.SignedShares{}, err
+		}
+		return signedShares(r)
+	}
+	c, err := in.index.Cohort(q.ID, q.Attempt)
+	if err != nil {
+		return record.SignedShares{}, err
+	}
+	if c.Root != q.Root {
+		return record.SignedShares{}, fault.New(fault.Conflict, "%s derives another cohort for query %s than the one agreed", in.self.MSP, q.ID)
+	}
+	shares, err := in.shares(ctx, q, c)
+	if err != nil {
+		return record.SignedShares{}, err
+	}
+	s := record.SignedShares{Statement: record.ShareStatement{
+		Member: in.self.MSP, Query: q.ID, Attempt: q.Attempt, Root: q.Root, Block: in.index.Height() - 1,
+	}}
+	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
+		s.Statement.Pieces = append(s.Statement.Pieces, record.StatedPiece{Piece: piece, Hash: record.SumID(shares[piece])})
+	}
+	s.Signature, err = record.Sign(in.cfg.SignKey, s.Statement.Digest(in.cfg.Genesis.Network))
+	return s, err
+}
