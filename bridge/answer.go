@@ -21,7 +21,6 @@ const (
 	answerFalse   = "false"   // does not hold: silence for ever
 	answerPending = "pending" // proven, not sent yet
 	answerSent    = "sent"
-	answerLapsed  = "lapsed" // proven, but the ledger no longer takes it
 )
 
 // answerRecord remembers a request that was in order. It is as secret as the
@@ -76,7 +75,7 @@ func (h *Hub) Answer(ctx context.Context) (Answers, error) {
 func (d *Device) answer(ctx context.Context, now int64) (Answers, error) {
 	d.sync.Lock()
 	defer d.sync.Unlock()
-	defer d.client.Close()
+	defer d.closeClients()
 	var a Answers
 	d.mu.Lock()
 	enrolled, failed := d.rec.Enrolled, d.failed
@@ -84,7 +83,7 @@ func (d *Device) answer(ctx context.Context, now int64) (Answers, error) {
 	if !enrolled || failed != nil {
 		return a, failed
 	}
-	requests, err := retried(ctx, func() ([]record.PredicateState, error) { return d.client.Requests(ctx, d.id) })
+	requests, err := retried(ctx, func() ([]record.PredicateState, error) { return d.client().Requests(ctx, d.id) })
 	if err != nil {
 		return a, err
 	}
@@ -323,23 +322,24 @@ func (d *Device) handIn(ctx context.Context, request string, rec answerRecord, a
 	ctx, cancel := context.WithTimeout(ctx, operationTime)
 	defer cancel()
 	op, err := retried(ctx, func() (*api.Operation, error) {
-		return d.client.Prove(ctx, record.Attest{Request: request, Proof: rec.Proof})
+		return d.client().Prove(ctx, record.Attest{Request: request, Proof: rec.Proof})
 	})
 	if err == nil {
-		_, err = d.client.Wait(ctx, op)
+		_, err = d.client().Wait(ctx, op)
 	}
 	switch {
 	case err == nil:
 		rec.Outcome = answerSent
 		a.Proven = append(a.Proven, request)
-	case fault.Of(err) == fault.Expired || fault.Of(err) == fault.Conflict:
-		// Conflict: attested already, by this proof before a crash.
-		rec.Outcome = answerLapsed
-	case ctx.Err() == nil && fault.Codes[fault.Of(err)].Retry:
+	case fault.Of(err) == fault.Expired || fault.Of(err) == fault.Conflict, ctx.Err() == nil && fault.Codes[fault.Of(err)].Retry:
+		// Attested already, by this proof before a crash, or too late: then the request
+		// is not open any more. But that is a gateway's word, so the proof stays.
 		a.Pending = append(a.Pending, request)
+		d.elsewhere()
 		return nil
 	default:
 		a.Pending = append(a.Pending, request)
+		d.elsewhere()
 		return fmt.Errorf("hand in the proof: %w", err)
 	}
 	rec.Proof = nil

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -82,7 +83,8 @@ type Device struct {
 	id      record.ID
 	vault   *deviceVault
 	signer  *ecdsa.PrivateKey
-	client  *api.Client
+	clients []*api.Client     // of the gateways
+	gateway atomic.Uint32     // the one in use, modulo their number
 	metrics []wearable.Metric // enrolled, by slot
 	// document is what the ledger records; it never changes.
 	document record.Device
@@ -121,8 +123,24 @@ func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
 		d.metrics = append(d.metrics, m)
 	}
 	slices.SortFunc(d.metrics, func(a, b wearable.Metric) int { return a.Slot - b.Slot })
-	d.client = api.NewClient(h.cfg.GatewayURL, h.network, &api.Signer{Party: api.DeviceParty(id), Key: key})
+	for _, url := range append([]string{h.cfg.GatewayURL}, h.cfg.OtherGateways...) {
+		d.clients = append(d.clients, api.NewClient(url, h.network, &api.Signer{Party: api.DeviceParty(id), Key: key}))
+	}
 	return d, nil
+}
+
+// client is of the gateway in use.
+func (d *Device) client() *api.Client { return d.clients[int(d.gateway.Load())%len(d.clients)] }
+
+// elsewhere turns to the next gateway: the one in use has failed, or refused, and its
+// word alone is not enough.
+func (d *Device) elsewhere() { d.gateway.Add(1) }
+
+// closeClients closes the connections to all gateways.
+func (d *Device) closeClients() {
+	for _, c := range d.clients {
+		c.Close()
+	}
 }
 
 func (h *Hub) loadDevice(id record.ID) (*Device, error) {
@@ -232,7 +250,7 @@ func (d *Device) shutdown() error {
 	}
 	d.forgetKey()
 	d.failed = ErrClosed
-	d.client.Close()
+	d.closeClients()
 	return err
 }
 
@@ -247,9 +265,9 @@ func (d *Device) Enrol(ctx context.Context, patientSignature []byte) error {
 		return err
 	}
 	rec.Document.PatientSignature = patientSignature
-	op, err := retried(ctx, func() (*api.Operation, error) { return d.client.EnrolDevice(ctx, rec.Document, rec.SeedBlob) })
+	op, err := retried(ctx, func() (*api.Operation, error) { return d.client().EnrolDevice(ctx, rec.Document, rec.SeedBlob) })
 	if err == nil {
-		_, err = d.client.Wait(ctx, op)
+		_, err = d.client().Wait(ctx, op)
 	}
 	if err != nil && !d.onLedger(ctx, err) {
 		return fmt.Errorf("enrol device %s: %w", d.id.Short(), err)
@@ -270,7 +288,7 @@ func (d *Device) onLedger(ctx context.Context, err error) bool {
 	if fault.Of(err) != fault.Conflict {
 		return false
 	}
-	s, err := d.client.Device(ctx, d.id)
+	s, err := d.client().Device(ctx, d.id)
 	if err != nil {
 		return false
 	}
@@ -282,7 +300,7 @@ func (d *Device) onLedger(ctx context.Context, err error) bool {
 // then do its rows count. It rests on the gateway's word; rows may be sealed and
 // uploaded before.
 func (d *Device) Ready(ctx context.Context) (bool, error) {
-	s, err := d.client.Device(ctx, d.id)
+	s, err := d.client().Device(ctx, d.id)
 	return err == nil && s.Ready, err
 }
 

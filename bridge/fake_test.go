@@ -303,7 +303,9 @@ func (w *world) anchor(id record.ID, s record.SignedPointer, b *batch) *apiv1.An
 	case old != nil && old.signed.Pointer == p:
 		return &apiv1.AnchorItem{Outcome: record.Repeated}
 	case old != nil:
-		return refuse(fault.Conflict)
+		item := refuse(fault.Conflict)
+		item.Recorded = api.PointerMessage(old.signed)
+		return item
 	case p.Device != id || record.Verify(w.devices[id].Device.Key, p.Digest(w.genesis.Network), s.Signature) != nil:
 		return refuse(fault.BadSignature)
 	case (p.Index+1)*length > w.time+600:

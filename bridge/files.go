@@ -11,8 +11,9 @@ import (
 )
 
 // storeVersion is the version of the store's schema that this package writes.
-// Version 1 had no corrections; hours that it sealed take none.
-const storeVersion = 2
+// Version 1 had no corrections; hours that it sealed take none. Version 2 kept no
+// pointers that were refused to be offered again.
+const storeVersion = 3
 
 // ErrNewer says that the store was written by a newer version of this program.
 // Upgrade; an older program cannot know what the newer one has sealed.

@@ -56,6 +56,9 @@ type Config struct {
 	Prover Prover
 	// GatewayURL is the base URL of the gateway.
 	GatewayURL string
+	// OtherGateways are base URLs of further gateways of the network. Where one fails
+	// or refuses, the next is tried.
+	OtherGateways []string
 	// Clock is the time at which notifications are gridded; nil means time.Now.
 	Clock func() time.Time
 }

@@ -32,8 +32,9 @@ const (
 
 // uploadRecord is one upload of the outbox: the rows of hours [RowsFrom,
 // RowsUntil) and the corrections [LateFrom, LateUntil), by sequence number, in one
-// blob, and the roots of days [DaysFrom, DaysUntil). Its pointers are in their own records. It is deleted when every pointer is on the
-// ledger or refused for good.
+// blob, and the roots of days [DaysFrom, DaysUntil). Its pointers are in their own
+// records. It shrinks by what is all on the ledger, and is deleted when nothing is
+// left.
 type uploadRecord struct {
 	RowsFrom, RowsUntil int64
 	DaysFrom, DaysUntil int64
@@ -43,12 +44,38 @@ type uploadRecord struct {
 // pointerRecord is a signed pointer and what became of it.
 type pointerRecord struct {
 	Signed  record.SignedPointer
-	Outcome string // of record.AnchorItem; "" while it is not known
+	Outcome string // of record.AnchorItem, as a gateway told it; "" while it is not known
 	Code    string
 	Detail  string
+	// How often it was refused, and from which time of the hub's clock on it is offered
+	// again.
+	Refusals int
+	Again    int64
 }
 
-// Refusal is a pointer that the ledger will not take.
+// open reports whether the pointer is not on the ledger.
+func (p pointerRecord) open() bool { return p.Outcome == "" || p.Outcome == record.Refused }
+
+// A pointer that was refused is offered again, at first to each of the other gateways
+// and then after waits that double: that the ledger refused it is a gateway's word,
+// which nobody signed.
+const (
+	againFirst = 60        // seconds
+	againMost  = 24 * 3600 // seconds
+)
+
+// refused notes a refusal at a time, in a hub with so many gateways.
+func (p *pointerRecord) refused(item record.AnchorItem, now int64, gateways int) {
+	p.Outcome, p.Code, p.Detail = record.Refused, item.Code, clip(item.Detail)
+	p.Refusals++
+	p.Again = now
+	if waits := p.Refusals - gateways; waits >= 0 {
+		p.Again += min(int64(againFirst)<<min(waits, 20), againMost)
+	}
+}
+
+// Refusal is a pointer that the ledger does not take, by the word of a gateway. It is
+// kept and offered again, elsewhere too if the hub knows more gateways.
 type Refusal struct {
 	Device     record.ID
 	Kind       string
@@ -64,7 +91,7 @@ type Report struct {
 	Receipts int       // receipts verified and stored
 	Awaited  int       // pointers on the ledger whose receipt is still to come
 	Waiting  int       // pointers that the ledger does not take yet; Sync again later
-	Refused  []Refusal // by this Sync; Device.Refused lists all
+	Refused  []Refusal // by this Sync, to be offered again; Device.Refused lists all
 	Retired  []record.ID
 }
 
@@ -130,7 +157,7 @@ func forEach[R any](devices []*Device, work func(*Device) (R, error), add func(R
 func (d *Device) syncUntil(ctx context.Context, marked mark) (Report, error) {
 	d.sync.Lock()
 	defer d.sync.Unlock()
-	defer d.client.Close()
+	defer d.closeClients()
 	var r Report
 	d.mu.Lock()
 	err := d.usable()
@@ -139,6 +166,7 @@ func (d *Device) syncUntil(ctx context.Context, marked mark) (Report, error) {
 		return r, err
 	}
 	if err := d.compare(ctx); err != nil {
+		d.elsewhere()
 		return d.retiredIn(r), err
 	}
 	if err := d.pack(marked); err != nil {
@@ -157,6 +185,9 @@ func (d *Device) syncUntil(ctx context.Context, marked mark) (Report, error) {
 	}
 	if err := d.receipts(ctx, &r); err != nil {
 		errs = append(errs, err)
+	}
+	if len(errs)+len(r.Refused) > 0 {
+		d.elsewhere()
 	}
 	return d.retiredIn(r), errors.Join(errs...)
 }
@@ -247,11 +278,18 @@ func (d *Device) sign(b *pebble.Batch, u uploadRecord) error {
 }
 
 func (d *Device) signOne(b *pebble.Batch, p record.Pointer) error {
-	sig, err := record.Sign(d.signer, p.Digest(d.hub.network))
+	return d.signAnew(b, pointerRecord{Signed: record.SignedPointer{Pointer: p}})
+}
+
+// signAnew stores the record of a pointer with a fresh signature over it.
+func (d *Device) signAnew(b *pebble.Batch, p pointerRecord) error {
+	ptr := p.Signed.Pointer
+	sig, err := record.Sign(d.signer, ptr.Digest(d.hub.network))
 	if err != nil {
 		return err
 	}
-	return d.vault.store(b, d.pointerKey(p.Kind, p.Index, p.Correction), pointerRecord{Signed: record.SignedPointer{Pointer: p, Signature: sig}})
+	p.Signed.Signature = sig
+	return d.vault.store(b, d.pointerKey(ptr.Kind, ptr.Index, ptr.Correction), p)
 }
 
 // blob rebuilds the rows blob of an upload from the stored rows; it is nil when
@@ -310,12 +348,17 @@ func (d *Device) uploads() ([]numbered, error) {
 
 // upload sends one upload, waits for its operation and records the outcomes.
 func (d *Device) upload(ctx context.Context, u numbered, r *Report) error {
-	pointers, err := d.pointers(u.uploadRecord)
+	all, err := d.pointers(u.uploadRecord)
 	if err != nil {
 		return err
 	}
+	now := d.hub.cfg.Clock().Unix()
+	pointers := slices.DeleteFunc(slices.Clone(all), func(p pointerRecord) bool { return p.Again > now })
+	if len(pointers) == 0 && len(all) > 0 {
+		return nil // it is not time yet
+	}
 	if len(pointers) == 0 {
-		return d.settle(u, nil, nil, r)
+		return d.settle(u, nil, nil, all, r)
 	}
 	var blobs [][]byte
 	if pointers[0].Signed.Pointer.Kind == record.KindRow { // rows come first
@@ -331,9 +374,9 @@ func (d *Device) upload(ctx context.Context, u numbered, r *Report) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, operationTime)
 	defer cancel()
-	op, err := retried(ctx, func() (*api.Operation, error) { return d.client.Upload(ctx, d.id, blobs, signed) })
+	op, err := retried(ctx, func() (*api.Operation, error) { return d.client().Upload(ctx, d.id, blobs, signed) })
 	if err == nil {
-		op, err = d.client.Wait(ctx, op)
+		op, err = d.client().Wait(ctx, op)
 	}
 	if err != nil {
 		return fmt.Errorf("upload hours %d to %d: %w", u.RowsFrom, u.RowsUntil, err)
@@ -341,7 +384,7 @@ func (d *Device) upload(ctx context.Context, u numbered, r *Report) error {
 	if len(op.Items) != len(pointers) {
 		return fmt.Errorf("the gateway answered for %d pointers, %d were sent", len(op.Items), len(pointers))
 	}
-	return d.settle(u, pointers, op.Items, r)
+	return d.settle(u, pointers, op.Items, all, r)
 }
 
 // pointer loads the record of a pointer that was signed.
@@ -351,13 +394,13 @@ func (d *Device) pointer(kind string, index int64, correction uint8) (pointerRec
 	return p, expect(found, err, "no pointer for %s %d, correction %d", kind, index, correction)
 }
 
-// pointers lists the pointers of an upload whose outcome is open: rows, then
+// pointers lists the pointers of an upload that are not on the ledger: rows, then
 // corrections in the order in which they were sealed, then days.
 func (d *Device) pointers(u uploadRecord) ([]pointerRecord, error) {
 	var list []pointerRecord
 	collect := func(kind string, index int64, correction uint8) error {
 		p, err := d.pointer(kind, index, correction)
-		if err == nil && p.Outcome == "" {
+		if err == nil && p.open() {
 			list = append(list, p)
 		}
 		return err
@@ -384,64 +427,102 @@ func (d *Device) pointers(u uploadRecord) ([]pointerRecord, error) {
 	return list, nil
 }
 
-// settle records what became of the pointers of an upload, and takes the upload
-// out of the outbox unless some are to be sent again.
-func (d *Device) settle(u numbered, pointers []pointerRecord, items []api.Item, r *Report) error {
+// settle records what became of pointers of an upload, and takes out of the outbox
+// what is all on the ledger; open are those that were not, sent or not. A device
+// retires only where its own signature shows that a copy of its store is in use.
+func (d *Device) settle(u numbered, sent []pointerRecord, items []api.Item, open []pointerRecord, r *Report) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.usable(); err != nil {
 		return err
 	}
-	again, conflict := 0, false
+	left := map[record.Pointer]bool{}
+	for _, p := range open {
+		left[p.Signed.Pointer] = true
+	}
+	var refused []Refusal
+	anchored, again, copied := 0, 0, false
+	now := d.hub.cfg.Clock().Unix()
 	err := d.vault.Update(true, func(b *pebble.Batch) error {
-		for i, p := range pointers {
+		for i, p := range sent {
 			item := items[i].AnchorItem
-			code := fault.Code(item.Code)
+			ptr := p.Signed.Pointer
 			switch {
 			case item.Outcome == record.Anchored || item.Outcome == record.Repeated:
-				r.Anchored++
-			case fault.Codes[code].Retry || item.Outcome != record.Refused:
-				// Signed anew, or the gateway would take the next upload for this one
-				// and repeat its answer. What is signed stays the same.
-				again++
-				if err := d.signOne(b, p.Signed.Pointer); err != nil {
+				anchored++
+				delete(left, ptr)
+				p = pointerRecord{Signed: p.Signed, Outcome: item.Outcome}
+				if err := d.vault.store(b, d.pointerKey(ptr.Kind, ptr.Index, ptr.Correction), p); err != nil {
 					return err
 				}
 				continue
+			case fault.Codes[fault.Code(item.Code)].Retry || item.Outcome != record.Refused:
+				again++
 			default:
-				r.Refused = append(r.Refused, refusal(p, code, item.Detail))
-				conflict = conflict || code == fault.Conflict
+				p.refused(item, now, len(d.clients))
+				refused = append(refused, refusal(p))
+				copied = copied || d.provesCopy(ptr, items[i].Recorded)
 			}
-			p.Outcome, p.Code, p.Detail = item.Outcome, item.Code, clip(item.Detail)
-			ptr := p.Signed.Pointer
-			if err := d.vault.store(b, d.pointerKey(ptr.Kind, ptr.Index, ptr.Correction), p); err != nil {
+			// Signed anew, or the gateway would take the next upload for this one
+			// and repeat its answer. What is signed stays the same.
+			if err := d.signAnew(b, p); err != nil {
 				return err
 			}
 		}
-		if again > 0 {
-			return nil
-		}
-		return b.Delete(d.uploadKey(u.n), nil)
+		return d.shrink(b, u, left)
 	})
+	r.Anchored += anchored
 	r.Waiting += again
+	r.Refused = append(r.Refused, refused...)
 	if err != nil {
 		return d.fail(err)
 	}
-	if conflict {
+	if copied {
 		return d.retire("the ledger has another row or day of this device: a copy of its store is in use")
 	}
 	return nil
 }
 
-func refusal(p pointerRecord, code fault.Code, detail string) Refusal {
+// shrink takes out of an upload what has no pointer left, and the upload if nothing
+// has: rows are kept for no longer than an upload is about them.
+func (d *Device) shrink(b *pebble.Batch, u numbered, left map[record.Pointer]bool) error {
+	rows, days := false, false
+	for p := range left {
+		rows = rows || p.Kind == record.KindRow
+		days = days || p.Kind == record.KindDay
+	}
+	if !rows && !days {
+		return b.Delete(d.uploadKey(u.n), nil)
+	}
+	next := u.uploadRecord
+	if !rows {
+		next.RowsFrom, next.LateFrom = next.RowsUntil, next.LateUntil
+	}
+	if !days {
+		next.DaysFrom = next.DaysUntil
+	}
+	if next == u.uploadRecord {
+		return nil
+	}
+	return d.vault.store(b, d.uploadKey(u.n), next)
+}
+
+// provesCopy reports whether what a gateway shows in a pointer's place is another
+// pointer under this device's own signature: then it was signed twice.
+func (d *Device) provesCopy(p record.Pointer, shown *record.SignedPointer) bool {
+	return shown != nil && shown.Pointer != p && shown.Pointer.Kind == p.Kind &&
+		placeOf(shown.Pointer) == placeOf(p) && d.signedByUs(*shown)
+}
+
+func refusal(p pointerRecord) Refusal {
 	s := p.Signed.Pointer
-	return Refusal{Device: s.Device, Kind: s.Kind, Index: s.Index, Correction: s.Correction, Code: code, Detail: clip(detail)}
+	return Refusal{Device: s.Device, Kind: s.Kind, Index: s.Index, Correction: s.Correction, Code: fault.Code(p.Code), Detail: p.Detail}
 }
 
 // clip bounds a text of the gateway before it is stored.
 func clip(s string) string { return fault.Clip(s, 512) }
 
-// Refused lists the pointers of the device that the ledger refused for good.
+// Refused lists the pointers of the device that were refused and are not on the ledger.
 func (d *Device) Refused() ([]Refusal, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -458,7 +539,7 @@ func (d *Device) Refused() ([]Refusal, error) {
 			return nil, err
 		}
 		if p.Outcome == record.Refused {
-			list = append(list, refusal(p, fault.Code(p.Code), p.Detail))
+			list = append(list, refusal(p))
 		}
 	}
 	return list, nil

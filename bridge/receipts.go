@@ -153,7 +153,7 @@ func (d *Device) sent(p record.Pointer, packed int64) (bool, error) {
 // heard of the device may not find it; then there are none.
 func (d *Device) pages(ctx context.Context, kind string, from, until int64, take func([]record.Receipt) (bool, error)) error {
 	for from < until {
-		list, err := retried(ctx, func() ([]record.Receipt, error) { return d.client.Receipts(ctx, d.id, kind, from, until) })
+		list, err := retried(ctx, func() ([]record.Receipt, error) { return d.client().Receipts(ctx, d.id, kind, from, until) })
 		if err != nil && fault.Of(err) != fault.NotFound {
 			return err
 		}
@@ -228,7 +228,7 @@ func (d *Device) receiptsOf(ctx context.Context, kind string, r *Report) error {
 		return err
 	}
 	r.Awaited += len(a.pointers)
-	first := a.end
+	first := min(a.end, a.open)
 	for p := range a.pointers {
 		first = min(first, a.positions[p])
 	}
@@ -240,6 +240,7 @@ type awaiting struct {
 	pointers  map[place]record.SignedPointer
 	positions map[place]int64 // index, or sequence number of a correction
 	end       int64           // position before which every outcome is known
+	open      int64           // and before which nothing was refused
 	// from and until are the indices in which they lie, if there are any.
 	from, until int64
 }
@@ -259,7 +260,7 @@ func (d *Device) awaited(kind string) (awaiting, error) {
 	if !known {
 		from = first
 	}
-	a := awaiting{pointers: map[place]record.SignedPointer{}, positions: map[place]int64{}, end: end, from: maxHour, until: -maxHour}
+	a := awaiting{pointers: map[place]record.SignedPointer{}, positions: map[place]int64{}, end: end, open: end, from: maxHour, until: -maxHour}
 	for i := from; i < end; i++ {
 		p, err := d.packed(kind, i)
 		if err != nil {
@@ -275,7 +276,11 @@ func (d *Device) awaited(kind string) (awaiting, error) {
 		if err != nil {
 			return a, err
 		}
-		if p.Outcome == record.Refused || has {
+		if p.Outcome == record.Refused {
+			a.open = min(a.open, i) // it may be taken yet
+			continue
+		}
+		if has {
 			continue
 		}
 		at := placeOf(ptr)
@@ -384,13 +389,17 @@ func (d *Device) forgetRows(b *pebble.Batch, kind string, from int64, uploads []
 	switch kind {
 	case record.KindRow:
 		for _, u := range uploads {
-			from = min(from, u.RowsFrom)
+			if u.RowsFrom < u.RowsUntil {
+				from = min(from, u.RowsFrom)
+			}
 		}
 		begin := ordered(d.document.FirstHour)
 		return b.DeleteRange(d.vault.key(kindRow, begin...), d.vault.key(kindRow, ordered(from)...), nil)
 	case lateKind:
 		for _, u := range uploads {
-			from = min(from, u.LateFrom)
+			if u.LateFrom < u.LateUntil {
+				from = min(from, u.LateFrom)
+			}
 		}
 		return b.DeleteRange(d.lateKey(0), d.lateKey(from), nil)
 	}

@@ -36,6 +36,8 @@ type batcher struct {
 	// discard deletes blobs of a device that the ledger has refused up to a block. It
 	// reports false when the gateway ends before.
 	discard func(ctx context.Context, device record.ID, refused []record.ID, block uint64) bool
+	// recorded is what the ledger has in a pointer's place; nil if it cannot be asked.
+	recorded func(context.Context, record.Pointer) *apiv1.SignedPointer
 }
 
 // anchoring is one upload under way.
@@ -44,6 +46,7 @@ type anchoring struct {
 	mu      sync.Mutex
 	left    int
 	outcome *apiv1.Operation
+	proven  bool // the device was shown what the ledger has in a pointer's place
 }
 
 // waiting is one pointer of an upload.
@@ -190,8 +193,20 @@ func (b *batcher) deliver(ctx context.Context, batch []waiting, res network.Resu
 		if item.Outcome == record.Anchored {
 			item.Batch = r.Batch.String()
 		}
+		if item.Code == string(fault.Conflict) && !w.upload.shown() {
+			item.Recorded = b.recorded(ctx, w.signed.Pointer)
+		}
 		b.put(ctx, w, item, func(out *apiv1.Operation) { out.TxId, out.Block = res.TxID, res.Block })
 	}
+}
+
+// shown reports whether it was called before: one proof is enough.
+func (up *anchoring) shown() bool {
+	up.mu.Lock()
+	defer up.mu.Unlock()
+	before := up.proven
+	up.proven = true
+	return before
 }
 
 // refuse ends pointers whose transaction failed; their uploads fail with it and

@@ -115,7 +115,7 @@ func newGateway(cfg Config, now func() time.Time) (*Gateway, error) {
 	g.keys = newKeyCache(g.memberKeys, now, g.partyKeys)
 	g.ops, g.patience = newOperations(j, now, cfg.Log), cmp.Or(cfg.patience, defaultPatience)
 	g.anchors = newBatcher(cfg.Client, g.ops, cfg.Log, g.quit)
-	g.anchors.discard = g.discardRows
+	g.anchors.discard, g.anchors.recorded = g.discardRows, g.recorded
 	if g.rest, err = newREST(g); err != nil {
 		cancel()
 		return nil, errors.Join(err, j.close())

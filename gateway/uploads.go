@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -357,4 +358,16 @@ func (g *Gateway) discard(ctx context.Context, b index.Blob) {
 	if err := g.blobs.Delete(ctx, b.ID); err != nil {
 		g.log.Error("a refused blob could not be deleted", "blob", b.ID.Short(), "error", err)
 	}
+}
+
+// recorded is what the ledger has in a pointer's place, as it was signed; nil if the
+// ledger cannot be asked.
+func (g *Gateway) recorded(ctx context.Context, p record.Pointer) *apiv1.SignedPointer {
+	var r record.Receipt
+	ref := chaincode.PointerRef{Device: p.Device, Kind: p.Kind, Index: p.Index, Correction: p.Correction}
+	if err := g.evaluate(ctx, "Pointer:Get", ref, &r); err != nil {
+		g.log.Warn("a device was not shown what the ledger has in a pointer's place", "device", p.Device.Short(), "error", err)
+		return nil
+	}
+	return api.PointerMessage(r.Pointer)
 }

@@ -83,6 +83,12 @@ func TestRefusedBlobsGoUnlessAnythingAnchoredNamesThem(t *testing.T) {
 	if op.Items[0].Code != string(fault.Conflict) || !w.stored(record.SumID(kept)) {
 		t.Errorf("the blob of an anchored row: %+v, stored %v", op.Items, w.stored(record.SumID(kept)))
 	}
+	// The device is shown that it has signed two rows for one hour.
+	shown := op.Items[0].Recorded
+	if shown == nil || shown.Pointer != firstPointers[0].Pointer ||
+		record.Verify(d.enrol.Device.Key, shown.Pointer.Digest(w.genesis.Network), shown.Signature) != nil {
+		t.Errorf("the conflict is shown as %+v", shown)
+	}
 	junk, second := d.rows(startHour, startHour+2)
 	var both sync.WaitGroup
 	for i := range second {

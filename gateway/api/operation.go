@@ -29,6 +29,10 @@ type Item struct {
 	record.AnchorItem
 	Batch record.ID // root of the batch it was anchored in; zero otherwise
 	TxID  string
+	// Recorded is what the ledger has in the place of a pointer that was refused as a
+	// conflict, by the gateway's word until its signature is checked; nil where it was
+	// not told.
+	Recorded *record.SignedPointer
 }
 
 // OperationFrom reads an operation's message.
@@ -48,6 +52,12 @@ func OperationFrom(m *apiv1.Operation) (*Operation, error) {
 		if i.Batch != "" {
 			if item.Batch, err = record.ParseID(i.Batch); err != nil {
 				return nil, fault.New(fault.Internal, "the gateway's answer names a batch wrongly: %w", err)
+			}
+		}
+		if i.Recorded != nil {
+			item.Recorded = new(record.SignedPointer)
+			if err := FromMessage(i.Recorded, item.Recorded); err != nil {
+				return nil, fault.New(fault.Internal, "the gateway's answer shows a pointer that is none: %w", err)
 			}
 		}
 		op.Items = append(op.Items, item)

@@ -1985,8 +1985,11 @@ type AnchorItem struct {
 	Code   string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
 	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
 	// Root of the batch it was anchored in, and the transaction.
-	Batch         string `protobuf:"bytes,5,opt,name=batch,proto3" json:"batch,omitempty"`
-	TxId          string `protobuf:"bytes,6,opt,name=tx_id,json=txId,proto3" json:"tx_id,omitempty"`
+	Batch string `protobuf:"bytes,5,opt,name=batch,proto3" json:"batch,omitempty"`
+	TxId  string `protobuf:"bytes,6,opt,name=tx_id,json=txId,proto3" json:"tx_id,omitempty"`
+	// What the ledger has in the place of the first pointer that was refused with
+	// CONFLICT, under the device's own signature: proof that it has signed two.
+	Recorded      *SignedPointer `protobuf:"bytes,7,opt,name=recorded,proto3" json:"recorded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2061,6 +2064,13 @@ func (x *AnchorItem) GetTxId() string {
 		return x.TxId
 	}
 	return ""
+}
+
+func (x *AnchorItem) GetRecorded() *SignedPointer {
+	if x != nil {
+		return x.Recorded
+	}
+	return nil
 }
 
 var File_vitalveil_v1_gateway_proto protoreflect.FileDescriptor
@@ -2201,7 +2211,7 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\arequest\x18\t \x01(\tR\arequest\"5\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
-	"\x06detail\x18\x02 \x01(\tR\x06detail\"\x91\x01\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\"\xca\x01\n" +
 	"\n" +
 	"AnchorItem\x12\x18\n" +
 	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x12\n" +
@@ -2209,7 +2219,8 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x14\n" +
 	"\x05batch\x18\x05 \x01(\tR\x05batch\x12\x13\n" +
-	"\x05tx_id\x18\x06 \x01(\tR\x04txId2o\n" +
+	"\x05tx_id\x18\x06 \x01(\tR\x04txId\x127\n" +
+	"\brecorded\x18\a \x01(\v2\x1b.vitalveil.v1.SignedPointerR\brecorded2o\n" +
 	"\aNetwork\x12d\n" +
 	"\n" +
 	"GetNetwork\x12\x1f.vitalveil.v1.GetNetworkRequest\x1a .vitalveil.v1.GetNetworkResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/network2\x8f\x06\n" +
@@ -2386,51 +2397,52 @@ var file_vitalveil_v1_gateway_proto_depIdxs = []int32{
 	49, // 20: vitalveil.v1.ProveRequest.attest:type_name -> vitalveil.v1.Attest
 	33, // 21: vitalveil.v1.Operation.error:type_name -> vitalveil.v1.Failure
 	34, // 22: vitalveil.v1.Operation.items:type_name -> vitalveil.v1.AnchorItem
-	0,  // 23: vitalveil.v1.Network.GetNetwork:input_type -> vitalveil.v1.GetNetworkRequest
-	2,  // 24: vitalveil.v1.Patients.Enrol:input_type -> vitalveil.v1.EnrolPatientRequest
-	3,  // 25: vitalveil.v1.Patients.Get:input_type -> vitalveil.v1.GetPatientRequest
-	4,  // 26: vitalveil.v1.Patients.ChangeKeys:input_type -> vitalveil.v1.ChangeKeysRequest
-	5,  // 27: vitalveil.v1.Patients.ListConsents:input_type -> vitalveil.v1.ListConsentsRequest
-	7,  // 28: vitalveil.v1.Patients.GetHistory:input_type -> vitalveil.v1.GetHistoryRequest
-	10, // 29: vitalveil.v1.Consents.Put:input_type -> vitalveil.v1.PutConsentRequest
-	15, // 30: vitalveil.v1.Consents.Get:input_type -> vitalveil.v1.GetConsentRequest
-	11, // 31: vitalveil.v1.Erasures.Erase:input_type -> vitalveil.v1.EraseRequest
-	12, // 32: vitalveil.v1.Erasures.GetReceipt:input_type -> vitalveil.v1.GetErasureReceiptRequest
-	16, // 33: vitalveil.v1.Devices.Enrol:input_type -> vitalveil.v1.EnrolDeviceRequest
-	18, // 34: vitalveil.v1.Devices.Get:input_type -> vitalveil.v1.GetDeviceRequest
-	22, // 35: vitalveil.v1.Devices.Upload:input_type -> vitalveil.v1.UploadRequest
-	24, // 36: vitalveil.v1.Devices.ListReceipts:input_type -> vitalveil.v1.ListReceiptsRequest
-	26, // 37: vitalveil.v1.Devices.ListRequests:input_type -> vitalveil.v1.ListRequestsRequest
-	21, // 38: vitalveil.v1.Devices.Retire:input_type -> vitalveil.v1.RetireRequest
-	28, // 39: vitalveil.v1.Devices.Prove:input_type -> vitalveil.v1.ProveRequest
-	29, // 40: vitalveil.v1.Blobs.Get:input_type -> vitalveil.v1.GetBlobRequest
-	30, // 41: vitalveil.v1.Operations.Get:input_type -> vitalveil.v1.GetOperationRequest
-	31, // 42: vitalveil.v1.Operations.Watch:input_type -> vitalveil.v1.WatchOperationRequest
-	1,  // 43: vitalveil.v1.Network.GetNetwork:output_type -> vitalveil.v1.GetNetworkResponse
-	32, // 44: vitalveil.v1.Patients.Enrol:output_type -> vitalveil.v1.Operation
-	50, // 45: vitalveil.v1.Patients.Get:output_type -> vitalveil.v1.Patient
-	32, // 46: vitalveil.v1.Patients.ChangeKeys:output_type -> vitalveil.v1.Operation
-	6,  // 47: vitalveil.v1.Patients.ListConsents:output_type -> vitalveil.v1.ListConsentsResponse
-	8,  // 48: vitalveil.v1.Patients.GetHistory:output_type -> vitalveil.v1.GetHistoryResponse
-	32, // 49: vitalveil.v1.Consents.Put:output_type -> vitalveil.v1.Operation
-	39, // 50: vitalveil.v1.Consents.Get:output_type -> vitalveil.v1.SignedConsent
-	32, // 51: vitalveil.v1.Erasures.Erase:output_type -> vitalveil.v1.Operation
-	13, // 52: vitalveil.v1.Erasures.GetReceipt:output_type -> vitalveil.v1.ErasureReceipt
-	32, // 53: vitalveil.v1.Devices.Enrol:output_type -> vitalveil.v1.Operation
-	19, // 54: vitalveil.v1.Devices.Get:output_type -> vitalveil.v1.GetDeviceResponse
-	32, // 55: vitalveil.v1.Devices.Upload:output_type -> vitalveil.v1.Operation
-	25, // 56: vitalveil.v1.Devices.ListReceipts:output_type -> vitalveil.v1.ListReceiptsResponse
-	27, // 57: vitalveil.v1.Devices.ListRequests:output_type -> vitalveil.v1.ListRequestsResponse
-	32, // 58: vitalveil.v1.Devices.Retire:output_type -> vitalveil.v1.Operation
-	32, // 59: vitalveil.v1.Devices.Prove:output_type -> vitalveil.v1.Operation
-	51, // 60: vitalveil.v1.Blobs.Get:output_type -> google.api.HttpBody
-	32, // 61: vitalveil.v1.Operations.Get:output_type -> vitalveil.v1.Operation
-	32, // 62: vitalveil.v1.Operations.Watch:output_type -> vitalveil.v1.Operation
-	43, // [43:63] is the sub-list for method output_type
-	23, // [23:43] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	46, // 23: vitalveil.v1.AnchorItem.recorded:type_name -> vitalveil.v1.SignedPointer
+	0,  // 24: vitalveil.v1.Network.GetNetwork:input_type -> vitalveil.v1.GetNetworkRequest
+	2,  // 25: vitalveil.v1.Patients.Enrol:input_type -> vitalveil.v1.EnrolPatientRequest
+	3,  // 26: vitalveil.v1.Patients.Get:input_type -> vitalveil.v1.GetPatientRequest
+	4,  // 27: vitalveil.v1.Patients.ChangeKeys:input_type -> vitalveil.v1.ChangeKeysRequest
+	5,  // 28: vitalveil.v1.Patients.ListConsents:input_type -> vitalveil.v1.ListConsentsRequest
+	7,  // 29: vitalveil.v1.Patients.GetHistory:input_type -> vitalveil.v1.GetHistoryRequest
+	10, // 30: vitalveil.v1.Consents.Put:input_type -> vitalveil.v1.PutConsentRequest
+	15, // 31: vitalveil.v1.Consents.Get:input_type -> vitalveil.v1.GetConsentRequest
+	11, // 32: vitalveil.v1.Erasures.Erase:input_type -> vitalveil.v1.EraseRequest
+	12, // 33: vitalveil.v1.Erasures.GetReceipt:input_type -> vitalveil.v1.GetErasureReceiptRequest
+	16, // 34: vitalveil.v1.Devices.Enrol:input_type -> vitalveil.v1.EnrolDeviceRequest
+	18, // 35: vitalveil.v1.Devices.Get:input_type -> vitalveil.v1.GetDeviceRequest
+	22, // 36: vitalveil.v1.Devices.Upload:input_type -> vitalveil.v1.UploadRequest
+	24, // 37: vitalveil.v1.Devices.ListReceipts:input_type -> vitalveil.v1.ListReceiptsRequest
+	26, // 38: vitalveil.v1.Devices.ListRequests:input_type -> vitalveil.v1.ListRequestsRequest
+	21, // 39: vitalveil.v1.Devices.Retire:input_type -> vitalveil.v1.RetireRequest
+	28, // 40: vitalveil.v1.Devices.Prove:input_type -> vitalveil.v1.ProveRequest
+	29, // 41: vitalveil.v1.Blobs.Get:input_type -> vitalveil.v1.GetBlobRequest
+	30, // 42: vitalveil.v1.Operations.Get:input_type -> vitalveil.v1.GetOperationRequest
+	31, // 43: vitalveil.v1.Operations.Watch:input_type -> vitalveil.v1.WatchOperationRequest
+	1,  // 44: vitalveil.v1.Network.GetNetwork:output_type -> vitalveil.v1.GetNetworkResponse
+	32, // 45: vitalveil.v1.Patients.Enrol:output_type -> vitalveil.v1.Operation
+	50, // 46: vitalveil.v1.Patients.Get:output_type -> vitalveil.v1.Patient
+	32, // 47: vitalveil.v1.Patients.ChangeKeys:output_type -> vitalveil.v1.Operation
+	6,  // 48: vitalveil.v1.Patients.ListConsents:output_type -> vitalveil.v1.ListConsentsResponse
+	8,  // 49: vitalveil.v1.Patients.GetHistory:output_type -> vitalveil.v1.GetHistoryResponse
+	32, // 50: vitalveil.v1.Consents.Put:output_type -> vitalveil.v1.Operation
+	39, // 51: vitalveil.v1.Consents.Get:output_type -> vitalveil.v1.SignedConsent
+	32, // 52: vitalveil.v1.Erasures.Erase:output_type -> vitalveil.v1.Operation
+	13, // 53: vitalveil.v1.Erasures.GetReceipt:output_type -> vitalveil.v1.ErasureReceipt
+	32, // 54: vitalveil.v1.Devices.Enrol:output_type -> vitalveil.v1.Operation
+	19, // 55: vitalveil.v1.Devices.Get:output_type -> vitalveil.v1.GetDeviceResponse
+	32, // 56: vitalveil.v1.Devices.Upload:output_type -> vitalveil.v1.Operation
+	25, // 57: vitalveil.v1.Devices.ListReceipts:output_type -> vitalveil.v1.ListReceiptsResponse
+	27, // 58: vitalveil.v1.Devices.ListRequests:output_type -> vitalveil.v1.ListRequestsResponse
+	32, // 59: vitalveil.v1.Devices.Retire:output_type -> vitalveil.v1.Operation
+	32, // 60: vitalveil.v1.Devices.Prove:output_type -> vitalveil.v1.Operation
+	51, // 61: vitalveil.v1.Blobs.Get:output_type -> google.api.HttpBody
+	32, // 62: vitalveil.v1.Operations.Get:output_type -> vitalveil.v1.Operation
+	32, // 63: vitalveil.v1.Operations.Watch:output_type -> vitalveil.v1.Operation
+	44, // [44:64] is the sub-list for method output_type
+	24, // [24:44] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_gateway_proto_init() }
