@@ -58,7 +58,7 @@ var ErrNoProver = errors.New("a predicate holds, but there is no prover")
 // their slot. About all others it stays silent. Call it every now and then; it
 // may be interrupted at any point.
 func (h *Hub) Answer(ctx context.Context) (Answers, error) {
-	n, err := retried(ctx, func() (api.Network, error) { return h.open.Network(ctx) })
+	n, err := retried(ctx, func() (api.Network, error) { return h.open[0].Network(ctx) })
 	if err != nil {
 		return Answers{}, fmt.Errorf("ask for ledger time: %w", err)
 	}

@@ -123,7 +123,7 @@ func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
 		d.metrics = append(d.metrics, m)
 	}
 	slices.SortFunc(d.metrics, func(a, b wearable.Metric) int { return a.Slot - b.Slot })
-	for _, url := range append([]string{h.cfg.GatewayURL}, h.cfg.OtherGateways...) {
+	for _, url := range h.cfg.gateways() {
 		d.clients = append(d.clients, api.NewClient(url, h.network, &api.Signer{Party: api.DeviceParty(id), Key: key}))
 	}
 	return d, nil

@@ -72,7 +72,8 @@ type Hub struct {
 	store   *vault.Vault
 	schema  *privacy.Schema
 	pieces  int
-	open    *api.Client // without a signer
+	open    []*api.Client // of the gateways, without a signer
+	ledger  ledgerTime
 
 	mu      sync.Mutex
 	devices map[record.ID]*Device
@@ -108,10 +109,15 @@ func Open(cfg Config) (*Hub, error) {
 		h.store.Close()
 		return nil, err
 	}
-	h.open = api.NewClient(cfg.GatewayURL, h.network, nil)
+	for _, url := range cfg.gateways() {
+		h.open = append(h.open, api.NewClient(url, h.network, nil))
+	}
 	h.flusher = startFlusher(h.store.DB())
 	return h, nil
 }
+
+// gateways are the base URLs of all gateways, the first to use first.
+func (c *Config) gateways() []string { return append([]string{c.GatewayURL}, c.OtherGateways...) }
 
 // complete fills in defaults and checks that the parts belong together.
 func (c *Config) complete() error {
@@ -211,7 +217,9 @@ func (h *Hub) Close() error {
 	for _, d := range devices {
 		errs = append(errs, d.shutdown())
 	}
-	h.open.Close()
+	for _, c := range h.open {
+		c.Close()
+	}
 	errs = append(errs, h.store.Close())
 	return errors.Join(errs...)
 }

@@ -93,6 +93,9 @@ type Report struct {
 	Waiting  int       // pointers that the ledger does not take yet; Sync again later
 	Refused  []Refusal // by this Sync, to be offered again; Device.Refused lists all
 	Retired  []record.ID
+	// ClockAhead is by how much the hub's clock is ahead of ledger time, if it is more
+	// than both may differ: see ErrClockAhead.
+	ClockAhead time.Duration
 }
 
 func (r *Report) add(o Report) {
@@ -127,6 +130,10 @@ func (h *Hub) Sync(ctx context.Context) (Report, error) {
 	}
 	var total Report
 	err := forEach(devices, func(d *Device) (Report, error) { return d.syncUntil(ctx, marked[d.id]) }, total.add)
+	if h.wall() {
+		err = errors.Join(err, h.askTime(ctx, h.cfg.Clock().Unix()))
+	}
+	total.ClockAhead = h.ClockAhead()
 	return total, err
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -116,7 +115,7 @@ func (d *Device) place(readings []Reading) ([]sample, error) {
 // whose clock is simulated the data may run ahead of it.
 func (d *Device) latestMinute() int64 {
 	latest := (d.state.SealedUntil+maxAheadHours)*60 - 1
-	if d.hub.cfg.Genesis.Clock != record.ClockSimulated {
+	if d.hub.wall() {
 		latest = min(latest, wearable.MinuteOf(d.hub.cfg.Clock().Unix()+skewSeconds))
 	}
 	return latest

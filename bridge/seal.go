@@ -28,8 +28,11 @@ type dayRecord struct {
 // Advance seals every hour that is over at now (Unix seconds) and commits every
 // day that is over, empty ones too. It is durable on return; an error leaves
 // what was done before it, and Advance may be called again.
+//
+// On a network whose clock is the wall's an hour is over when ledger time says so too:
+// what goes beyond stays open (ErrClockAhead). A gateway is asked if need be.
 func (d *Device) Advance(ctx context.Context, now int64) error {
-	return d.advance(ctx, now, func(*deviceState) error { return nil })
+	return d.advance(ctx, now, func(*deviceState, int64) error { return nil })
 }
 
 // roundHours is how many hours Hub.Advance seals on all devices before it goes
@@ -40,6 +43,14 @@ const roundHours = 72
 // Advance is Device.Advance for every device that is not retired, on all
 // processors. The error joins those of all devices.
 func (h *Hub) Advance(ctx context.Context, now int64) error {
+	now, ahead := h.sealable(ctx, now)
+	if ahead != nil && !errors.Is(ahead, ErrClockAhead) {
+		return ahead
+	}
+	return errors.Join(h.advance(ctx, now), ahead)
+}
+
+func (h *Hub) advance(ctx context.Context, now int64) error {
 	for {
 		devices, until := h.behind(now)
 		errs := make([]error, len(devices))
@@ -82,7 +93,7 @@ func (h *Hub) behind(now int64) ([]*Device, int64) {
 // comes late for the hours before. The last day is
 // committed by a later Advance (or Finish) once it is over by now.
 func (d *Device) Finish(ctx context.Context, untilHour, now int64) error {
-	return d.advance(ctx, now, func(s *deviceState) error {
+	return d.advance(ctx, now, func(s *deviceState, now int64) error {
 		switch {
 		case s.Finished && s.FinishAt != untilHour:
 			return fmt.Errorf("bridge: device %s finished at hour %d already", d.id.Short(), s.FinishAt)
@@ -96,32 +107,38 @@ func (d *Device) Finish(ctx context.Context, untilHour, now int64) error {
 	})
 }
 
-func (d *Device) advance(ctx context.Context, now int64, prepare func(*deviceState) error) error {
-	if d.hub.cfg.Genesis.Clock != record.ClockSimulated && now > d.hub.cfg.Clock().Unix()+skewSeconds {
+func (d *Device) advance(ctx context.Context, now int64, prepare func(*deviceState, int64) error) error {
+	if d.hub.wall() && now > d.hub.cfg.Clock().Unix()+skewSeconds {
 		return fmt.Errorf("bridge: %d is a time still to come", now)
 	}
 	if now < -maxHour*3600 || now > maxHour*3600 {
 		return fmt.Errorf("bridge: %d is not a time within the years 1 to 9999", now)
+	}
+	now, ahead := d.hub.sealable(ctx, now)
+	if ahead != nil && !errors.Is(ahead, ErrClockAhead) {
+		return ahead
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.usable(); err != nil {
 		return err
 	}
-	if err := prepare(&d.state); err != nil {
-		return err
+	if err := prepare(&d.state, now); err != nil {
+		return errors.Join(err, ahead)
 	}
+	return errors.Join(d.sealUntil(ctx, now), ahead)
+}
+
+// sealUntil is called with mu held.
+func (d *Device) sealUntil(ctx context.Context, now int64) error {
 	defer d.forgetKey()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		more, err := d.step(now)
-		if err != nil {
+		if err != nil || !more {
 			return err
-		}
-		if !more {
-			return nil
 		}
 	}
 }
