@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"encoding/json"
 	"fmt"
 	"mime"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -52,7 +54,9 @@ func TestEveryAnswerHasOneOfFewShapes(t *testing.T) {
 				if method == "POST" {
 					r = w.request(method, target, []byte("{}"))
 				}
-				if accept != "" {
+				if accept == "" { // whatever a device may do, it hears it in the same shapes
+					w.checkSigned(t, d, r)
+				} else {
 					r.Header.Set("Accept", accept)
 				}
 				resp, body := w.raw(r)
@@ -70,6 +74,18 @@ func TestEveryAnswerHasOneOfFewShapes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// checkSigned is the same request, signed by a device.
+func (w *world) checkSigned(t *testing.T, d *device, r *http.Request) {
+	t.Helper()
+	var body []byte
+	if r.Method == "POST" {
+		body = []byte("{}")
+	}
+	s := w.signed(&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}, r.Method, r.URL.RequestURI(), body, time.Now())
+	resp, answer := w.raw(s)
+	checkShape(t, fmt.Sprintf("%s %s, signed: %d %.100q", s.Method, s.URL.Path, resp.StatusCode, answer), s, resp, answer)
 }
 
 // checkShape insists on the media types and statuses that the interface has.
@@ -456,5 +472,74 @@ func checkLists(t *testing.T, d protoreflect.MessageDescriptor) {
 		if f.Message() != nil {
 			checkLists(t, f.Message())
 		}
+	}
+}
+
+// TestAttackPartiesThatNobodyKnows: names made up cost queries of the ledger, at the
+// pace of the address that makes them up; whoever is known is served meanwhile.
+func TestAttackPartiesThatNobodyKnows(t *testing.T) {
+	w := newWorld(t)
+	d := w.device()
+	target := "/v1/devices/" + d.id.String() + "/requests"
+	ask := func(id record.ID, key *ecdsa.PrivateKey) (*http.Response, []byte) {
+		return w.raw(w.signed(&api.Signer{Party: api.DeviceParty(id), Key: key}, "GET", target, nil, time.Now()))
+	}
+	ask(d.id, d.key)
+	w.gw.bounds.asks = newLimiters(rate.Every(time.Hour), 2)
+	for range 2 {
+		resp, body := ask(record.RandomID(), newKey(t))
+		problem(t, resp, body, http.StatusUnauthorized, fault.BadSignature)
+	}
+	resp, body := ask(record.RandomID(), newKey(t))
+	if p := problem(t, resp, body, http.StatusTooManyRequests, fault.Unavailable); !p.Retry || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("not said to be tried again: %s", body)
+	}
+	if resp, body := ask(d.id, d.key); resp.StatusCode != http.StatusOK {
+		t.Errorf("the device that is known: %d %s", resp.StatusCode, body)
+	}
+}
+
+// TestAttackOneCallerAsksWithoutEnd: an address, or a patient with however many devices,
+// is held to its pace, and others are not.
+func TestAttackOneCallerAsksWithoutEnd(t *testing.T) {
+	w := newWorld(t)
+	p := w.enrolled()
+	mine := []*device{p.newDevice(), p.newDevice()}
+	for _, d := range mine {
+		w.done(w.as("", nil).EnrolDevice(context.Background(), d.enrol, d.seeds))
+	}
+	other := w.device()
+	w.gw.bounds.pace = newLimiters(rate.Every(time.Hour), 2)
+	ask := func(d *device) int {
+		s := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
+		resp, _ := w.raw(w.signed(s, "GET", "/v1/devices/"+d.id.String()+"/requests", nil, time.Now()))
+		return resp.StatusCode
+	}
+	for i, want := range []int{http.StatusOK, http.StatusOK, http.StatusTooManyRequests, http.StatusTooManyRequests} {
+		if got := ask(mine[i%2]); got != want {
+			t.Errorf("request %d of the patient's devices: %d, want %d", i, got, want)
+		}
+	}
+	if got := ask(other); got != http.StatusOK {
+		t.Errorf("another patient's device: %d", got)
+	}
+	network := w.request("GET", "/v1/network", nil)
+	for i, want := range []int{http.StatusOK, http.StatusOK, http.StatusTooManyRequests} {
+		if resp, _ := w.raw(network); resp.StatusCode != want {
+			t.Errorf("open request %d: %d, want %d", i, resp.StatusCode, want)
+		}
+	}
+	if status, err := from("127.0.0.2", network); err != nil || status != http.StatusOK {
+		t.Errorf("another address: %d, %v", status, err)
+	}
+}
+
+func TestAGatewayLivesWithoutItsLedgerAndIsNotReady(t *testing.T) {
+	w := newWorld(t)
+	w.client.deaf.Store(true)
+	resp, body := w.raw(w.request("GET", "/readyz", nil))
+	problem(t, resp, body, http.StatusServiceUnavailable, fault.Unavailable)
+	if resp, _ := w.raw(w.request("GET", "/healthz", nil)); resp.StatusCode != http.StatusOK {
+		t.Errorf("health is %d", resp.StatusCode)
 	}
 }
