@@ -101,7 +101,7 @@ func redate(data []byte, at time.Time) ([]byte, error) {
 }
 
 func TestAttackForgeries(t *testing.T) {
-	h := &harness{options: Options{Dir: t.TempDir(), Attached: true, Chaincode: serves(t, serveContracts)}}
+	h := &harness{t: t, clients: map[string]*Client{}, options: Options{Dir: t.TempDir(), Attached: true, Chaincode: serves(t, serveContracts)}}
 	h.network = launchNetwork(t, h.options)
 	p, err := h.network.Profile()
 	if err != nil {
