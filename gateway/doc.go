@@ -18,7 +18,8 @@
 //   - before the 202: possibly everything; blobs already stored are harmless
 //     and found again. Send the request again.
 //   - accepted (202): nothing. The operation is journaled and synced; it is
-//     taken up again at the next start.
+//     taken up again at the next start. A journal that cannot be written ends the
+//     process.
 //   - recorded (done): nothing. The ledger has it. If the journal missed the
 //     outcome, the operation runs again and finds its own record.
 //

@@ -43,7 +43,7 @@ func (s devicesService) Upload(ctx context.Context, r *apiv1.UploadRequest) (*ap
 	}
 	return s.g.begin(ctx, kindUpload, r.Device, &apiv1.StoredRequest{Document: &apiv1.StoredRequest_Anchor{
 		Anchor: &apiv1.AnchorRequest{Pointers: r.Upload.Pointers},
-	}}, proven(callerOf(ctx).party.String()))
+	}}, proven(api.PatientParty(device.Device.Patient)))
 }
 
 // uploader returns the device that uploads, if anything of it may be taken. The index
@@ -159,7 +159,7 @@ func (g *Gateway) store(ctx context.Context, u *uploaded) error {
 	if err != nil {
 		return err
 	}
-	if err := g.quota.take(u.device.ID, size, g.now()); err != nil {
+	if err := g.quota.take(u.device.Device.Patient, size, g.now()); err != nil {
 		return err
 	}
 	eg, ctx := errgroup.WithContext(ctx)
@@ -204,27 +204,27 @@ func (g *Gateway) checkStored(ctx context.Context, u *uploaded) (int, error) {
 	return fresh, nil
 }
 
-// maxStoredDaily is how many bytes of blobs a device may send on one day: years of
-// sealed hours.
+// maxStoredDaily is how many bytes of blobs the devices of a patient may send on one
+// day: years of sealed hours. A patient may have many.
 const maxStoredDaily = 64 << 20
 
-// quota counts what devices send on a day, in memory: a restart begins anew.
+// quota counts by patient what is sent on a day, in memory: a restart begins anew.
 type quota struct {
 	mu   sync.Mutex
 	day  int64
 	used map[record.ID]int
 }
 
-func (q *quota) take(device record.ID, size int, now time.Time) error {
+func (q *quota) take(patient record.ID, size int, now time.Time) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if day := now.Unix() / 86400; day != q.day || q.used == nil {
 		q.day, q.used = day, map[record.ID]int{}
 	}
-	if q.used[device]+size > maxStoredDaily {
-		return crowded(fmt.Sprintf("device %s has sent %d bytes of blobs today, of at most %d", device.Short(), q.used[device], maxStoredDaily))
+	if q.used[patient]+size > maxStoredDaily {
+		return crowded(fmt.Sprintf("the devices of patient %s have sent %d bytes of blobs today, of at most %d", patient.Short(), q.used[patient], maxStoredDaily))
 	}
-	q.used[device] += size
+	q.used[patient] += size
 	return nil
 }
 

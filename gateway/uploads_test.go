@@ -134,7 +134,7 @@ func TestABlobIsNotDeletedFromUnderAnUpload(t *testing.T) {
 	}
 }
 
-func TestADeviceStoresSoMuchADay(t *testing.T) {
+func TestAPatientsDevicesStoreSoMuchADay(t *testing.T) {
 	var q quota
 	now := time.Unix(start, 0)
 	d, other := record.RandomID(), record.RandomID()
@@ -154,7 +154,7 @@ func TestADeviceStoresSoMuchADay(t *testing.T) {
 	w := newWorld(t)
 	bridge := w.device()
 	w.advance(10 * 3600)
-	w.gw.quota.take(bridge.id, maxStoredDaily-10, time.Now())
+	w.ok(w.gw.quota.take(bridge.enrol.Device.Patient, maxStoredDaily-1010, time.Now()))
 	data, pointers := bridge.rows(startHour, startHour+1)
 	_, err = bridge.client().Upload(context.Background(), bridge.id, [][]byte{data}, pointers)
 	wantFault(t, fault.Unavailable, err)

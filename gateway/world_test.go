@@ -67,17 +67,26 @@ type world struct {
 // newWorld starts a network on a simulated clock and a gateway on it.
 func newWorld(t testing.TB) *world {
 	t.Helper()
+	return newWorldOn(t, (*world).openEmbedded)
+}
+
+// newWorldOn is newWorld on a ledger that open connects the members to; it returns
+// the channel's name.
+func newWorldOn(t testing.TB, open func(*world) string) *world {
+	t.Helper()
 	w := &world{
 		TB: t, dir: t.TempDir(), signers: map[string]*ecdsa.PrivateKey{},
 		members: map[string]network.Client{}, logged: &syncBuffer{},
 	}
-	w.startLedger()
+	w.found(open(w))
 	w.startGateway()
 	t.Cleanup(func() { w.stop() })
 	return w
 }
 
-func (w *world) startLedger() {
+// openEmbedded opens an embedded ledger in the world's directory.
+func (w *world) openEmbedded() string {
+	const channel = "vitalveil-test"
 	w.Helper()
 	roots := map[string][]byte{}
 	cas := map[string]*network.CA{}
@@ -89,21 +98,29 @@ func (w *world) startLedger() {
 	cc, err := chaincode.New()
 	w.ok(err)
 	w.ledger, err = embedded.Open(embedded.Config{
-		Dir: filepath.Join(w.dir, "ledger"), Channel: "vitalveil-test", Roots: roots, Chaincode: cc,
+		Dir: filepath.Join(w.dir, "ledger"), Channel: channel, Roots: roots, Chaincode: cc,
 	})
 	w.ok(err)
 	w.Cleanup(func() { w.ok(w.ledger.Close()) })
+	for msp, ca := range cas {
+		id, err := ca.Issue("client", "client")
+		w.ok(err)
+		w.members[msp] = w.ledger.Client(id)
+	}
+	return channel
+}
+
+// found makes the network on the channel, and keeps an index of it.
+func (w *world) found(channel string) {
+	w.Helper()
 	w.genesis = record.Genesis{
-		Network: "vitalveil-test", Clock: record.ClockSimulated, Threshold: 2,
+		Network: channel, Clock: record.ClockSimulated, Threshold: 2,
 		Registrar: association, Gateways: []string{association}, MinCohort: chaincode.MinCohort,
 		Profile: "n8192-q212-t128", Schema: privacy.V1().Digest(), CapMicro: 5_000_000,
 		Circuits: []record.Circuit{dayCircuit(w)}, PredicateSlot: 300, PredicateLife: 3600,
 		RelyingParties: []record.RelyingParty{{ID: "example.org", Origins: []string{portal, nativeApp}}},
 	}
 	for _, msp := range []string{hospitalA, hospitalB, association} {
-		id, err := cas[msp].Issue("client", "client")
-		w.ok(err)
-		w.members[msp] = w.ledger.Client(id)
 		key := newKey(w)
 		boxes, err := he.NewMemberKeys()
 		w.ok(err)
