@@ -47,15 +47,15 @@ var mayImport = map[string][]string{
 	"zk/verifier":         {"wearable", "internal/record"},
 	"zk":                  {"wearable", "zk/verifier", "internal/record"},
 	"consent":             {"wearable", "zk/verifier", "internal/record"},
-	"chaincode":           {"consent", "zk/verifier", "he/privacy", "he/opening", "wearable", "internal/record", "internal/fault"},
+	"chaincode":           {"consent", "zk/verifier", "he/privacy", "he/opening", "wearable", "internal/record", "internal/details", "internal/fault"},
 	"network":             {"internal/state", "internal/record", "internal/fault"},
 	"network/embedded":    {"network", "internal/record", "internal/fault"},
-	"network/fabric":      {"network", "chaincode", "internal/state", "internal/record", "internal/fault"},
+	"network/fabric":      {"network", "chaincode", "internal/state", "internal/details", "internal/record", "internal/fault"},
 	"network/conformance": {"network", "internal/record", "internal/fault"},
-	"network/index":       {"network", "chaincode", "consent", "he/privacy", "wearable", "internal/record", "internal/fault"},
-	"network/institution": {"network", "network/index", "he", "he/opening", "he/privacy", "consent", "chaincode", "gateway/api", "gateway/api/v1", "wearable", "internal/state", "internal/vault", "internal/record", "internal/fault"},
+	"network/index":       {"network", "chaincode", "consent", "he/privacy", "wearable", "internal/details", "internal/record", "internal/fault"},
+	"network/institution": {"network", "network/index", "he", "he/opening", "he/privacy", "consent", "chaincode", "gateway/api", "gateway/api/v1", "wearable", "internal/details", "internal/state", "internal/vault", "internal/record", "internal/fault"},
 	"bridge":              {"wearable", "he", "he/privacy", "zk", "zk/verifier", "consent", "gateway/api", "internal/state", "internal/vault", "internal/record", "internal/fault"},
-	"gateway":             {"consent", "network", "network/index", "chaincode", "gateway/api", "gateway/api/v1", "gateway/web", "internal/blob", "internal/state", "internal/record", "internal/fault"},
+	"gateway":             {"consent", "network", "network/index", "chaincode", "gateway/api", "gateway/api/v1", "gateway/web", "internal/blob", "internal/details", "internal/state", "internal/record", "internal/fault"},
 	"gateway/api":         {"gateway/api/v1", "consent", "internal/record", "internal/fault"},
 	"gateway/api/v1":      {},
 	"gateway/web":         {},
@@ -64,10 +64,12 @@ var mayImport = map[string][]string{
 	"internal/vault":      {"internal/state"},
 	"internal/fault":      {},
 	"internal/blob":       {"internal/record", "internal/fault"},
+	"internal/details":    {"internal/record", "internal/fault"},
 
-	"network/conformance/forgery": {"network", "chaincode", "consent", "he", "he/privacy", "internal/record", "internal/fault"},
-	"network/institution/process": {"network", "network/embedded", "network/fabric", "network/index", "network/institution", "chaincode", "gateway/api", "he", "he/privacy", "internal/blob", "internal/state", "internal/record", "internal/fault"},
-	"internal/faults":             {}, // tests alone
+	"network/conformance/forgery":  {"network", "chaincode", "consent", "he", "he/privacy", "internal/details/detailstest", "internal/record", "internal/fault"},
+	"network/institution/process":  {"network", "network/embedded", "network/fabric", "network/index", "network/institution", "chaincode", "gateway/api", "he", "he/privacy", "internal/blob", "internal/details", "internal/state", "internal/record", "internal/fault"},
+	"internal/details/detailstest": {"internal/details", "internal/record"},
+	"internal/faults":              {}, // tests alone
 }
 
 // anything may be imported by these, and these by main alone.

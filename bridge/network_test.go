@@ -20,6 +20,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
@@ -40,6 +41,7 @@ var msps = []string{"HospitalA", "HospitalB", "PatientsAssociation"}
 // gateway and institutions in this process.
 type consortium struct {
 	*testing.T
+	details *detailstest.Keys
 	genesis record.Genesis
 	clients []network.Client
 	signing []*ecdsa.PrivateKey
@@ -59,7 +61,7 @@ func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(),
 
 func newConsortium(t *testing.T, circuits ...record.Circuit) *consortium {
 	t.Helper()
-	c := &consortium{T: t}
+	c := &consortium{T: t, details: &detailstest.Keys{}}
 	sharing := must(he.NewSharing(3, 2))
 	c.params = must(he.New(he.DefaultProfile(), privacy.V1(), sharing))
 	c.genesis = record.Genesis{
@@ -79,7 +81,7 @@ func newConsortium(t *testing.T, circuits ...record.Circuit) *consortium {
 	}
 	dir := t.TempDir()
 	ledger := must(embedded.Open(embedded.Config{
-		Dir: filepath.Join(dir, "ledger"), Channel: c.genesis.Network, Roots: roots, Chaincode: must(chaincode.New()),
+		Dir: filepath.Join(dir, "ledger"), Channel: c.genesis.Network, Roots: roots, Chaincode: must(chaincode.New(c.details)),
 	}))
 	t.Cleanup(func() { c.ok(ledger.Close()) })
 	c.blobs = must(blob.Open(filepath.Join(dir, "blobs")))
@@ -164,13 +166,14 @@ func (c *consortium) person() person {
 	e := record.EnrolPatient{Inception: record.Inception{
 		ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID(),
 	}}
+	boxes := must(c.details.Enrol(c.genesis.Network, &e, c.genesis.Members))
 	p.id = e.Inception.PatientID(c.genesis.Network)
-	e.Signature = must(record.Sign(p.key, p.id))
+	e.Signature = must(record.Sign(p.key, e.Digest(c.genesis.Network)))
 	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
 	e.Vouchers = []record.VoucherSignature{{By: msps[2], Signature: must(record.Sign(c.signing[2], record.Digest(record.DomainVoucher, c.genesis.Network, e.Voucher)))}}
 	client := api.NewClient(c.url, c.genesis.Network, nil)
 	defer client.Close()
-	_, err := client.Wait(c.Context(), must(client.EnrolPatient(c.Context(), e)))
+	_, err := client.Wait(c.Context(), must(client.EnrolPatient(c.Context(), e, boxes)))
 	c.ok(err)
 	return p
 }

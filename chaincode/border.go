@@ -10,6 +10,7 @@ import (
 	"github.com/hyperledger/fabric-contract-api-go/v2/contractapi"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
 
@@ -23,6 +24,7 @@ const maxMessage = 4 << 10
 // contracts at every endorser.
 type Contracts struct {
 	contracts *contractapi.ContractChaincode
+	keys      details.Source // of patients' details; nil: none
 }
 
 var _ shim.Chaincode = (*Contracts)(nil)
@@ -34,7 +36,7 @@ func (c *Contracts) Init(stub shim.ChaincodeStubInterface) *peer.Response {
 
 // Invoke implements shim.Chaincode.
 func (c *Contracts) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
-	return guard(stub, c.contracts.Invoke)
+	return guard(keyed{stub, c.keys}, c.contracts.Invoke)
 }
 
 func guard(stub shim.ChaincodeStubInterface, run func(shim.ChaincodeStubInterface) *peer.Response) *peer.Response {

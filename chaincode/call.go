@@ -10,6 +10,7 @@ import (
 	"github.com/hyperledger/fabric-chaincode-go/v2/pkg/cid"
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -46,6 +47,9 @@ type call struct {
 	roster  *record.Roster
 	ticks   *int64 // ledger time once it was read
 
+	keys         details.Source
+	knownOf      record.ID // whose key was asked for
+	known        *details.Key
 	wrotePrivate bool // one value a transaction
 }
 
@@ -113,6 +117,9 @@ func asFault(err error) error {
 
 func begin(tx transaction, who role, when timing) (*call, error) {
 	c := &call{stub: tx.GetStub()}
+	if k, ok := c.stub.(keyed); ok {
+		c.keys = k.keys
+	}
 	c.stub.StartWriteBatch() // writes leave together at the end: one exchange with the peer
 	msp, err := cid.GetMSPID(c.stub)
 	if err != nil {

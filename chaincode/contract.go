@@ -8,6 +8,7 @@ import (
 	"github.com/hyperledger/fabric-contract-api-go/v2/contractapi"
 	"github.com/hyperledger/fabric-contract-api-go/v2/metadata"
 
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
 
@@ -36,8 +37,10 @@ type Predicate struct{ contractapi.Contract }
 type transaction = contractapi.TransactionContextInterface
 
 // New makes the chaincode. It keeps no state of its own beyond caches of parsed
-// documents, and may serve any number of transactions at once.
-func New() (*Contracts, error) {
+// documents, and may serve any number of transactions at once. Keys come from the
+// vault of the member that runs it; without them (nil) nothing private can be
+// written or read.
+func New(keys details.Source) (*Contracts, error) {
 	api := func(name string) contractapi.Contract {
 		return contractapi.Contract{Name: name, UnknownTransaction: unknown}
 	}
@@ -50,7 +53,7 @@ func New() (*Contracts, error) {
 	}
 	cc.Info.Title, cc.Info.Version = "vitalveil", "1"
 	cc.TransactionSerializer = text{}
-	return &Contracts{cc}, nil
+	return &Contracts{cc, keys}, nil
 }
 
 func unknown(transaction) error {

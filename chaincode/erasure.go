@@ -16,7 +16,7 @@ func (*Registry) Erase(tx transaction, arg string) (string, error) {
 	return serve(tx, submitter, untimed, arg, smallArgument, erase)
 }
 
-// ReportErasure records that the calling member has deleted what it held
+// ReportErasure records that the calling member has deleted what it held in an epoch
 // (record.SignedErasureReport).
 func (*Registry) ReportErasure(tx transaction, arg string) (string, error) {
 	return serve(tx, member, untimed, arg, smallArgument, reportErasure)
@@ -29,37 +29,13 @@ func (*Registry) GetErasure(tx transaction, arg string) (string, error) {
 		if err := c.need(ErasureKey(patient), &r.State, "an erasure of patient "+patient.Short()); err != nil {
 			return nil, err
 		}
-		numbers, err := c.epochsOf(r.State.Devices)
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range numbers {
+		for _, n := range r.State.Epochs {
 			if err := c.reports(r, n); err != nil {
 				return nil, err
 			}
 		}
 		return r, nil
 	})
-}
-
-// epochsOf returns the epochs of an erased patient's devices in ascending order. A
-// patient without devices is nobody's in particular: every epoch that lives.
-func (c *call) epochsOf(devices []record.ID) ([]uint32, error) {
-	var numbers []uint32
-	for _, id := range devices {
-		d, err := c.device(id)
-		if err != nil {
-			return nil, err
-		}
-		numbers = append(numbers, d.Device.Epoch)
-	}
-	if len(devices) == 0 {
-		for _, e := range c.roster.Epochs {
-			numbers = append(numbers, e.Number)
-		}
-	}
-	slices.Sort(numbers)
-	return slices.Compact(numbers), nil
 }
 
 // reports adds those about an epoch's devices to a receipt.
@@ -136,7 +112,10 @@ func (c *call) recordErasure(p *record.Patient, s record.SignedErasure, versions
 	if _, err := c.get(DesignationKey(p.ID), &list); err != nil {
 		return nil, err
 	}
-	state := &record.ErasureState{Signed: s, Time: now, Devices: []record.ID{}, Consents: versions}
+	state := &record.ErasureState{Signed: s, Time: now, Devices: []record.ID{}, Epochs: []uint32{}, Consents: versions}
+	for _, e := range c.roster.Epochs {
+		state.Epochs = append(state.Epochs, e.Number)
+	}
 	for _, d := range list {
 		state.Devices = append(state.Devices, d.Device)
 	}
@@ -158,6 +137,9 @@ func reportErasure(c *call, s record.SignedErasureReport) (*record.SignedErasure
 	}
 	if err := c.checkReporter(s); err != nil {
 		return nil, err
+	}
+	if !slices.Contains(state.Epochs, r.Epoch) {
+		return nil, fault.New(fault.Invalid, "epoch %d did not live when the patient was erased", r.Epoch)
 	}
 	if err := c.checkReported(r, state.Devices); err != nil {
 		return nil, err
@@ -212,8 +194,6 @@ func (c *call) checkReported(r record.ErasureReport, all []record.ID) error {
 		}
 	}
 	switch {
-	case len(devices) == 0 && len(all) > 0:
-		return fault.New(fault.Invalid, "the patient has no devices of epoch %d", r.Epoch)
 	case !slices.Equal(r.Devices, devices):
 		return fault.New(fault.Invalid, "the report has to name the patient's %d devices of epoch %d, in order of enrolment", len(devices), r.Epoch)
 	case r.Seeds < 0 || r.Seeds > most:

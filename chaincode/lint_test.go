@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,6 +44,7 @@ func TestDeterminismRulesFind(t *testing.T) {
 		"imports crypto/rand":   `import "crypto/rand"; func f(b []byte) { rand.Read(b) }`,
 		"imports os":            `import "os"; func f() string { return os.Getenv("X") }`,
 		"calls record.RandomID": `import "github.com/vitalveil/vitalveil/internal/record"; func f() record.ID { return record.RandomID() }`,
+		"makes a details key":   `import "github.com/vitalveil/vitalveil/internal/details"; func f() details.Key { return details.NewKey() }`,
 	} {
 		if found := lint(t, ".", exports, []byte("package p\n"+body)); len(found) == 0 {
 			t.Errorf("code that %s passes", name)
@@ -142,7 +144,7 @@ func (l *linter) visit(n ast.Node) bool {
 	case *ast.SelectStmt:
 		l.report(n, "selects")
 	case *ast.Ident:
-		if o := l.info.Uses[n]; o != nil && o.Name() == "RandomID" {
+		if o := l.info.Uses[n]; o != nil && slices.Contains([]string{"RandomID", "NewKey", "SealBoxes"}, o.Name()) {
 			l.report(n, "is random")
 		}
 	}

@@ -49,7 +49,7 @@ func (c *call) recordPatient(id record.ID, e record.EnrolPatient) (*record.Patie
 	if err != nil {
 		return nil, err
 	}
-	p := &record.Patient{ID: id, Inception: e.Inception, Person: e.Voucher.Person, Enrolled: now}
+	p := &record.Patient{ID: id, Inception: e.Inception, DetailsBlob: e.DetailsBlob, Person: e.Voucher.Person, Enrolled: now}
 	exists, err := c.get(PatientKey(id), new(record.Patient))
 	if err != nil {
 		return nil, err
@@ -75,7 +75,10 @@ func CheckEnrolment(g *record.Genesis, epoch *record.Epoch, e record.EnrolPatien
 	if err := checkVouchers(g, epoch, id, e); err != nil {
 		return id, err
 	}
-	if err := record.Verify(e.Inception.ConsentKeys[0], id, e.Signature); err != nil {
+	if e.DetailsBlob.IsZero() {
+		return id, fault.New(fault.Invalid, "the blob with the sealed details key is not named")
+	}
+	if err := record.Verify(e.Inception.ConsentKeys[0], e.Digest(g.Network), e.Signature); err != nil {
 		return id, fault.New(fault.BadSignature, "the patient's own signature: %w", err)
 	}
 	return id, nil
@@ -84,6 +87,9 @@ func CheckEnrolment(g *record.Genesis, epoch *record.Epoch, e record.EnrolPatien
 func checkInception(in record.Inception) error {
 	if in.Salt.IsZero() {
 		return errors.New("the salt cannot be zero")
+	}
+	if in.DetailsKey.IsZero() {
+		return errors.New("the digest of the details key is missing")
 	}
 	return consent.ValidateKeys(in.ConsentKeys, in.RecoveryHash)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -40,6 +41,7 @@ const (
 // embedded ledger.
 type world struct {
 	testing.TB
+	details *detailstest.Keys
 	genesis record.Genesis
 	keys    map[string]*ecdsa.PrivateKey // members' signing keys
 	boxes   map[string]*he.MemberKeys
@@ -82,7 +84,8 @@ func emptyWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cc, err := chaincode.New()
+	keys := new(detailstest.Keys)
+	cc, err := chaincode.New(keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +102,7 @@ func emptyWorld(t testing.TB) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{TB: t, counts: map[record.ID]int{}, keys: map[string]*ecdsa.PrivateKey{}, boxes: map[string]*he.MemberKeys{}, clients: map[string]network.Client{}, ledger: l}
+	w := &world{TB: t, details: keys, counts: map[record.ID]int{}, keys: map[string]*ecdsa.PrivateKey{}, boxes: map[string]*he.MemberKeys{}, clients: map[string]network.Client{}, ledger: l}
 	for msp, ca := range cas {
 		id, err := ca.Issue("client", "client")
 		if err != nil {
@@ -309,8 +312,11 @@ func (w *world) newPerson() *person {
 		ConsentKeys:  [][]byte{record.PublicKeyBytes(&p.key.PublicKey)},
 		RecoveryHash: w.recoveryHash(p.code), Salt: record.RandomID(),
 	}
+	if _, err := w.details.Enrol(w.genesis.Network, &p.enrol, w.genesis.Members); err != nil {
+		w.Fatal(err)
+	}
 	p.id = p.enrol.Inception.PatientID(w.genesis.Network)
-	p.enrol.Signature = sign(w, p.key, p.id)
+	p.enrol.Signature = sign(w, p.key, p.enrol.Digest(w.genesis.Network))
 	p.vouch(record.RandomID(), association)
 	return p
 }

@@ -327,7 +327,7 @@ func TestAttackForgedDocuments(t *testing.T) {
 
 	unvouched := w.newPatient()
 	unvouched.enrol.Vouchers[0].Signature = sign(w, newKey(t), record.Digest(record.DomainVoucher, w.genesis.Network, unvouched.enrol.Voucher))
-	_, err = c.EnrolPatient(ctx, unvouched.enrol)
+	_, err = c.EnrolPatient(ctx, unvouched.enrol, unvouched.boxes)
 	wantFault(t, fault.BadSignature, err)
 
 	dev := p.newDevice()

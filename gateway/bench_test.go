@@ -54,7 +54,7 @@ func BenchmarkEnrolPatient(b *testing.B) {
 		b.StopTimer()
 		p := w.newPatient()
 		b.StartTimer()
-		op, err := c.EnrolPatient(ctx, p.enrol)
+		op, err := c.EnrolPatient(ctx, p.enrol, p.boxes)
 		if err == nil {
 			_, err = c.Wait(ctx, op)
 		}

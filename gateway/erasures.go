@@ -10,6 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
@@ -23,6 +24,8 @@ type Erasures interface {
 	BlobsOf(patient record.ID) []index.Blob
 	// NamesSeeds reports whether an enrolled device names a blob as its seeds.
 	NamesSeeds(blob record.ID) bool
+	// Erased reports whether it has read that a patient is erased.
+	Erased(patient record.ID) bool
 }
 
 type erasuresService struct {
@@ -63,10 +66,10 @@ func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureRece
 	if err := api.ToMessage(receipt.State, out.State); err != nil {
 		return nil, err
 	}
-	duties, err := s.g.duties(receipt.State.Devices)
-	if err != nil {
-		return nil, err
+	if !s.g.index.Erased(id) {
+		return nil, fault.New(fault.Unavailable, "the gateway is still reading the ledger; try again")
 	}
+	duties := s.g.duties(receipt.State.Epochs)
 	for _, duty := range duties {
 		if err := fulfil(duty, receipt.Reports); err != nil {
 			return nil, err
@@ -79,29 +82,19 @@ func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureRece
 	return out, err
 }
 
-// duties lists who has to delete seeds of an erased patient's devices: the members of
-// each device's epoch, unless that has ended. A patient without devices is news to
-// every member, once.
-func (g *Gateway) duties(devices []record.ID) ([]*apiv1.ErasureDuty, error) {
-	of := map[uint32]bool{}
-	for _, id := range devices {
-		d, _, _, known := g.index.Device(id)
-		if !known {
-			return nil, fault.New(fault.Unavailable, "the gateway is still reading the ledger; try again")
-		}
-		of[d.Device.Epoch] = true
-	}
+// duties lists who has to destroy the details key, and to delete seeds, of a patient
+// who was erased while these epochs lived: their members, unless the epoch has ended.
+func (g *Gateway) duties(epochs []uint32) []*apiv1.ErasureDuty {
 	var out []*apiv1.ErasureDuty
-	roster := g.roster()
-	for _, e := range roster.Epochs {
-		if !of[e.Number] && (len(devices) > 0 || e.Number != roster.Current) {
+	for _, e := range g.roster().Epochs {
+		if !slices.Contains(epochs, e.Number) {
 			continue
 		}
 		for _, m := range e.Members {
 			out = append(out, &apiv1.ErasureDuty{Member: m.MSP, Epoch: e.Number})
 		}
 	}
-	return out, nil
+	return out
 }
 
 // fulfil enters the report that a duty is done by.
@@ -131,9 +124,9 @@ func (g *Gateway) blobsLeft(ctx context.Context, patient record.ID) ([]index.Blo
 	return left, nil
 }
 
-// owns reports whether a stored blob is its device's, which may have named what is
-// another's: rows say whose they are, and of what is no rows the seeds belong to
-// the device that named them so.
+// owns reports whether a stored blob is its patient's, who may have named what is
+// another's: rows and boxes say whose they are, and of what is neither the seeds
+// belong to the device that named them so.
 func (g *Gateway) owns(ctx context.Context, b index.Blob) bool {
 	data, err := g.blobs.Get(ctx, b.ID)
 	if err != nil && !errors.Is(err, blob.ErrCorrupt) {
@@ -141,6 +134,9 @@ func (g *Gateway) owns(ctx context.Context, b index.Blob) bool {
 	}
 	if owner, _, err := record.DecodeRows(data); err == nil {
 		return owner == b.Device
+	}
+	if patient, err := details.BoxesOf(data); err == nil {
+		return patient == b.Patient
 	}
 	return b.Seeds || !g.index.NamesSeeds(b.ID)
 }
@@ -178,7 +174,7 @@ func (g *Gateway) eraseAll(ctx context.Context, patients []record.ID) []record.I
 	for _, id := range patients {
 		err := g.eraseBlobs(ctx, id)
 		if err == nil {
-			err = g.ops.journal.scrub()
+			err = g.ops.journal.scrub(ctx)
 		}
 		if err != nil {
 			g.log.Error("a patient's erasure is not done; trying again", "patient", id.Short(), "error", err)

@@ -53,7 +53,7 @@ func TestAcceptedOperationsSurviveARestart(t *testing.T) {
 	w.advance(10 * 3600)
 	w.client.away()
 	p := w.newPatient()
-	enrolment, err := w.as("", nil).EnrolPatient(ctx, p.enrol)
+	enrolment, err := w.as("", nil).EnrolPatient(ctx, p.enrol, p.boxes)
 	w.ok(err)
 	data, pointers := d.rows(startHour, startHour+3)
 	upload, err := d.client().Upload(ctx, d.id, [][]byte{data}, pointers)
@@ -83,7 +83,7 @@ func TestAnAnswerThatWasLostIsFoundOnTheLedger(t *testing.T) {
 	// What a crash between commit and journal looks like to the next start.
 	lost := func(context.Context, network.Call) error { return fault.New(fault.Unavailable, "the answer was lost") }
 	w.client.after.Store(&lost)
-	enrolment, err := w.as("", nil).EnrolPatient(ctx, w.newPatient().enrol)
+	enrolment, err := w.newPatient().post(ctx)
 	w.ok(err)
 	data, pointers := d.rows(startHour, startHour+2)
 	upload, err := d.client().Upload(ctx, d.id, [][]byte{data}, pointers)
@@ -189,7 +189,7 @@ func TestTheJournalForgetsWhatIsLongDone(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	p := w.newPatient()
-	op := w.done(w.as("", nil).EnrolPatient(ctx, p.enrol))
+	op := w.done(w.as("", nil).EnrolPatient(ctx, p.enrol, p.boxes))
 	w.ok(w.gw.ops.journal.prune(time.Now().Add(-time.Hour)))
 	_, err := w.as("", nil).Operation(ctx, op.ID)
 	w.ok(err)
@@ -197,5 +197,5 @@ func TestTheJournalForgetsWhatIsLongDone(t *testing.T) {
 	_, err = w.as("", nil).Operation(ctx, op.ID)
 	wantFault(t, fault.NotFound, err)
 	// Forgotten is not undone: the ledger still answers for it.
-	w.done(w.as("", nil).EnrolPatient(ctx, p.enrol))
+	w.done(w.as("", nil).EnrolPatient(ctx, p.enrol, p.boxes))
 }

@@ -154,7 +154,7 @@ func TestAttackHostileBodiesAtOnce(t *testing.T) {
 		repeated(`{"pointers":`, "[", "", api.MaxUpload),
 	}
 	open := map[string][]byte{
-		"/v1/patients": repeated(`{"vouchers":[`, "{},", "]}", api.MaxBody),
+		"/v1/patients": repeated(`{"document":{"vouchers":[`, "{},", "]}}", api.MaxBody),
 		"/v1/consents": repeated(`{"document":{"predicates":[`, `{"bounds":{}},`, "]}}", api.MaxBody),
 		"/v1/devices":  repeated(`{"document":{"device":{"seed_hashes":[`, `"",`, "]}}}", api.MaxBody),
 	}

@@ -38,7 +38,7 @@ func TestAPatientEnrolsConsentsAndSeesIt(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	p := w.newPatient()
-	op := w.done(w.as("", nil).EnrolPatient(ctx, p.enrol))
+	op := w.done(w.as("", nil).EnrolPatient(ctx, p.enrol, p.boxes))
 	if op.Subject != p.id.String() || op.TxID == "" || op.Kind != kindPatient {
 		t.Errorf("operation %+v", op)
 	}
@@ -226,9 +226,9 @@ func TestTheSameRequestIsTheSameOperation(t *testing.T) {
 	ctx := context.Background()
 	p := w.newPatient()
 	c := w.as("", nil)
-	a := w.done(c.EnrolPatient(ctx, p.enrol))
+	a := w.done(c.EnrolPatient(ctx, p.enrol, p.boxes))
 	before := w.client.calls.Load()
-	b, err := c.EnrolPatient(ctx, p.enrol)
+	b, err := c.EnrolPatient(ctx, p.enrol, p.boxes)
 	w.ok(err)
 	if a.ID != b.ID || !b.Done || b.TxID != a.TxID || w.client.calls.Load() != before {
 		t.Errorf("second post: %+v, first %+v", b, a)
@@ -297,7 +297,7 @@ func TestOperationsAreWatchedAsServerSentEvents(t *testing.T) {
 	w := newWorld(t)
 	hold := make(chan struct{})
 	w.client.hold(hold)
-	op, err := w.as("", nil).EnrolPatient(context.Background(), w.newPatient().enrol)
+	op, err := w.newPatient().post(context.Background())
 	w.ok(err)
 	if op.Done {
 		t.Fatal("done before the ledger was asked")

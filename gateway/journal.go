@@ -27,7 +27,8 @@ import (
 // known then; while the disk has no room for what is written in the background, writes
 // wait.
 type journal struct {
-	db *pebble.DB
+	db    *pebble.DB
+	store string // its directory
 
 	mu     sync.Mutex
 	closed bool
@@ -61,13 +62,14 @@ func openJournal(dir string) (*journal, error) {
 	if _, err := state.Claim(dir, journalVersion); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	db, err := pebble.Open(filepath.Join(dir, "store"), &pebble.Options{
-		Logger: state.Quiet{}, EventListener: state.Quiet{}.Listener(), MemTableSize: 8 << 20,
+	store := filepath.Join(dir, "store")
+	db, err := pebble.Open(store, &pebble.Options{
+		Logger: state.Quiet{}, EventListener: state.Quiet{}.Listener(), Cleaner: state.Remover{}, MemTableSize: 8 << 20,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
 	}
-	return &journal{db: db}, nil
+	return &journal{db: db, store: store}, nil
 }
 
 func (j *journal) close() error {
@@ -218,13 +220,9 @@ func (j *journal) prune(before time.Time) error {
 	return errors.Join(it.Error(), b.Commit(pebble.NoSync))
 }
 
-// scrub rewrites the tables that held requests, so that those that are done
-// leave the disk. The store's log keeps them until it is reused.
-func (j *journal) scrub() error {
-	if err := j.db.Flush(); err != nil {
-		return err
-	}
-	return j.db.Compact(context.Background(), []byte{'r'}, []byte{'r' + 1}, false)
+// scrub makes sure that requests and outcomes which were deleted are in no file.
+func (j *journal) scrub(ctx context.Context) error {
+	return state.Scrub(ctx, j.db, j.store, state.Span{From: []byte{'o'}, Before: []byte{'r' + 1}})
 }
 
 // forget drops a done operation; one that was taken up again stays.

@@ -134,7 +134,7 @@ func TestAKilledGatewayLosesNothingAccepted(t *testing.T) {
 func TestClosingDoesNotWaitForAnAbsentLedger(t *testing.T) {
 	w := newWorld(t)
 	w.client.away()
-	_, err := w.as("", nil).EnrolPatient(context.Background(), w.newPatient().enrol)
+	_, err := w.newPatient().post(context.Background())
 	w.ok(err)
 	begun := time.Now()
 	w.stop()

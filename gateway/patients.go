@@ -2,11 +2,13 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
@@ -21,12 +23,12 @@ type patientsService struct {
 // keep what is worthless out of the journal; chaincode checks them again.
 func (s patientsService) Enrol(ctx context.Context, r *apiv1.EnrolPatientRequest) (*apiv1.Operation, error) {
 	var e record.EnrolPatient
-	if err := api.FromMessage(r.Enrolment, &e); err != nil {
+	if err := api.FromMessage(r.Enrolment.Document, &e); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	network := s.g.genesis.Network
 	id := e.Inception.PatientID(network)
-	if err := record.Verify(e.Inception.ConsentKeys[0], id, e.Signature); err != nil {
+	if err := record.Verify(e.Inception.ConsentKeys[0], e.Digest(network), e.Signature); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", err)
 	}
 	for _, v := range e.Vouchers {
@@ -38,8 +40,30 @@ func (s patientsService) Enrol(ctx context.Context, r *apiv1.EnrolPatientRequest
 			return nil, fault.New(fault.BadSignature, "the signature of %s's voucher: %w", v.By, record.ErrSignature)
 		}
 	}
+	if err := s.g.storeBoxes(ctx, id, e, r.Enrolment.DetailsBoxes); err != nil {
+		return nil, err
+	}
 	return s.g.begin(ctx, kindPatient, id.String(),
-		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Patient{Patient: r.Enrolment}}, proven(api.PatientParty(id)))
+		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Patient{Patient: r.Enrolment.Document}}, proven(api.PatientParty(id)))
+}
+
+// storeBoxes stores the blob with the sealed details key of a patient for whom it was
+// vouched, unless it is another's.
+func (g *Gateway) storeBoxes(ctx context.Context, patient record.ID, e record.EnrolPatient, boxes []byte) error {
+	if got := record.SumID(boxes); got != e.DetailsBlob {
+		return fault.New(fault.Invalid, "details_boxes has SHA-256 %s, the document names %s", got, e.DetailsBlob)
+	}
+	of, err := details.BoxesOf(boxes)
+	if err != nil {
+		return fault.New(fault.Invalid, "details_boxes: %w", err)
+	}
+	if of != patient {
+		return fault.New(fault.Invalid, "details_boxes has the key of another patient")
+	}
+	if err := g.blobs.PutNamed(ctx, e.DetailsBlob, boxes); err != nil {
+		return g.storeFault(err)
+	}
+	return nil
 }
 
 // ListConsents implements apiv1.PatientsServer.
@@ -151,4 +175,28 @@ func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {
 	if q.Unprotected {
 		m.Text += ", unprotected: without privacy noise"
 	}
+}
+
+// discardBoxes deletes the blob of an enrolment that was refused for good, or whose
+// patient was erased long ago.
+func (g *Gateway) discardBoxes(ctx context.Context, m *apiv1.EnrolPatient) {
+	var e record.EnrolPatient
+	if m == nil || api.FromMessage(m, &e) != nil {
+		return
+	}
+	id := e.Inception.PatientID(g.genesis.Network)
+	p, err := g.patient(ctx, id)
+	if err == nil && p.DetailsBlob == e.DetailsBlob && !p.Erased || err != nil && fault.Of(err) != fault.NotFound {
+		return
+	}
+	if err := g.blobs.Delete(ctx, e.DetailsBlob); err != nil {
+		g.log.Error("the boxes of a refused enrolment could not be deleted", "patient", id.Short(), "error", err)
+	}
+}
+
+// erasedBefore reports whether what the ledger answered to an enrolment is the record
+// of a patient who has been erased since.
+func erasedBefore(payload []byte) bool {
+	var p record.Patient
+	return json.Unmarshal(payload, &p) == nil && p.Erased
 }

@@ -68,7 +68,7 @@ func (c route) toAll() route {
 // routes is the REST interface.
 var routes = []route{
 	get("/v1/network"),
-	post("/v1/patients", &apiv1.EnrolPatient{}, api.MaxBody),
+	post("/v1/patients", &apiv1.PatientEnrolment{}, api.MaxBody),
 	get("/v1/patients/{id}", api.PartyPatient, api.PartyMember),
 	post("/v1/patients/{id}/keys", &apiv1.SignedKeys{}, api.MaxBody),
 	get("/v1/patients/{id}/consents", api.PartyPatient),

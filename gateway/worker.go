@@ -92,6 +92,9 @@ func (g *Gateway) run(ctx context.Context, e entry) {
 	}
 	res, err := g.submit(ctx, call)
 	if err == nil {
+		if m := e.request.GetPatient(); m != nil && erasedBefore(res.Payload) {
+			g.discardBoxes(ctx, m)
+		}
 		if keys := e.request.GetKeys(); keys != nil {
 			g.keys.forget(api.PartyPatient + ":" + keys.Change.Patient)
 		}
@@ -113,6 +116,7 @@ func (g *Gateway) run(ctx context.Context, e entry) {
 		g.ops.letGo(e.id)
 		g.discardSeeds(ctx, e.request.GetDevice())
 	}
+	g.discardBoxes(ctx, e.request.GetPatient())
 	g.ops.finish(e.id, failed(e.state, err))
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -59,9 +60,10 @@ type world struct {
 	clock    atomic.Int64 // offset of the gateway's wall clock in seconds
 	patience patience     // of the next gateway to start
 
-	gw   *Gateway
-	url  string
-	stop func()
+	gw      *Gateway
+	url     string
+	details *detailstest.Keys
+	stop    func()
 }
 
 // newWorld starts a network on a simulated clock and a gateway on it.
@@ -76,7 +78,7 @@ func newWorldOn(t testing.TB, open func(*world) string) *world {
 	t.Helper()
 	w := &world{
 		TB: t, dir: t.TempDir(), signers: map[string]*ecdsa.PrivateKey{},
-		members: map[string]network.Client{}, logged: &syncBuffer{},
+		members: map[string]network.Client{}, logged: &syncBuffer{}, details: &detailstest.Keys{},
 	}
 	w.found(open(w))
 	w.startGateway()
@@ -95,7 +97,7 @@ func (w *world) openEmbedded() string {
 		w.ok(err)
 		cas[msp], roots[msp] = ca, ca.RootPEM()
 	}
-	cc, err := chaincode.New()
+	cc, err := chaincode.New(w.details)
 	w.ok(err)
 	w.ledger, err = embedded.Open(embedded.Config{
 		Dir: filepath.Join(w.dir, "ledger"), Channel: channel, Roots: roots, Chaincode: cc,
@@ -135,6 +137,7 @@ func (w *world) found(channel string) {
 	}
 	w.client = &faulty{Client: w.members[association]}
 	w.index = index.New()
+	w.index.OpenWith(w.details)
 	w.follow()
 }
 
@@ -263,6 +266,7 @@ type patient struct {
 	id    record.ID
 	key   *ecdsa.PrivateKey
 	enrol record.EnrolPatient
+	boxes []byte
 }
 
 func (w *world) newPatient() *patient {
@@ -272,8 +276,11 @@ func (w *world) newPatient() *patient {
 		ConsentKeys:  [][]byte{record.PublicKeyBytes(&p.key.PublicKey)},
 		RecoveryHash: record.RandomID(), Salt: record.RandomID(),
 	}
+	var err error
+	p.boxes, err = w.details.Enrol(w.genesis.Network, &p.enrol, w.genesis.Members)
+	w.ok(err)
 	p.id = p.enrol.Inception.PatientID(w.genesis.Network)
-	p.enrol.Signature = sign(w, p.key, p.id)
+	p.enrol.Signature = sign(w, p.key, p.enrol.Digest(w.genesis.Network))
 	p.enrol.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
 	p.enrol.Vouchers = []record.VoucherSignature{{By: association, Signature: sign(w, w.signers[association], record.Digest(record.DomainVoucher, w.genesis.Network, p.enrol.Voucher))}}
 	return p
@@ -285,7 +292,7 @@ func (p *patient) client() *api.Client { return p.w.as(api.PatientParty(p.id), p
 func (w *world) enrolled() *patient {
 	w.Helper()
 	p := w.newPatient()
-	w.done(w.as("", nil).EnrolPatient(context.Background(), p.enrol))
+	w.done(w.as("", nil).EnrolPatient(context.Background(), p.enrol, p.boxes))
 	return p
 }
 
@@ -459,4 +466,9 @@ func consentMessage(w *world, s consent.Signed) *apiv1.SignedConsent {
 	m := &apiv1.SignedConsent{}
 	w.ok(api.ToMessage(s, m))
 	return m
+}
+
+// post has anybody bring the enrolment to the gateway.
+func (p *patient) post(ctx context.Context) (*api.Operation, error) {
+	return p.w.as("", nil).EnrolPatient(ctx, p.enrol, p.boxes)
 }

@@ -87,9 +87,14 @@ func (c *Client) Network(ctx context.Context) (Network, error) {
 	return n, fromAnswer(m.Genesis, &n.Genesis)
 }
 
-// EnrolPatient asks to put a patient on the ledger.
-func (c *Client) EnrolPatient(ctx context.Context, e record.EnrolPatient) (*Operation, error) {
-	return c.post(ctx, "/v1/patients", e, &apiv1.EnrolPatient{})
+// EnrolPatient asks to put a patient on the ledger and to store the blob with the
+// sealed details key (details.SealBoxes), whose SHA-256 the enrolment names.
+func (c *Client) EnrolPatient(ctx context.Context, e record.EnrolPatient, boxes []byte) (*Operation, error) {
+	m := &apiv1.PatientEnrolment{Document: &apiv1.EnrolPatient{}, DetailsBoxes: boxes}
+	if err := ToMessage(e, m.Document); err != nil {
+		return nil, err
+	}
+	return c.postMessage(ctx, "/v1/patients", m)
 }
 
 // Patient returns the ledger's record of a patient, with the keys that count now;

@@ -16,11 +16,12 @@ import (
 
 // ledger is what the demo needs of a ledger, of either kind.
 type ledger struct {
-	clients  map[string]network.Client // by MSP
-	gateway  network.Client
-	height   func(ctx context.Context, msp string) (uint64, error)
-	describe func() string
-	close    func() error
+	keySocket func(msp string) string   // where its contracts ask for details keys; nil: in this process
+	clients   map[string]network.Client // by MSP
+	gateway   network.Client
+	height    func(ctx context.Context, msp string) (uint64, error)
+	describe  func() string
+	close     func() error
 }
 
 // openLedger opens the ledger that was asked for.
@@ -33,7 +34,7 @@ func (w *world) openLedger(ctx context.Context, o Options) (*ledger, error) {
 
 // openEmbedded opens the ledger that runs in this process.
 func (w *world) openEmbedded() (*ledger, error) {
-	cc, err := chaincode.New()
+	cc, err := chaincode.New(&w.details)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +69,7 @@ func (w *world) openFabric(ctx context.Context, chaincodeCommand []string) (*led
 	if err != nil {
 		return nil, err
 	}
-	l := &ledger{clients: map[string]network.Client{}, describe: func() string {
+	l := &ledger{clients: map[string]network.Client{}, keySocket: func(msp string) string { return fabric.KeySocket(n.Dir(), msp) }, describe: func() string {
 		return "Hyperledger Fabric " + fabric.Version + ", three organisations, two of which endorse every write"
 	}}
 	var open []*fabric.Client

@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/bridge"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
@@ -75,9 +76,11 @@ func (w *world) enrol(ctx context.Context, sub *Subject) (*person, error) {
 		RecoveryHash: consent.RecoveryHash(record.PublicKeyBytes(&recovery.PublicKey)),
 		Salt:         record.RandomID(),
 	}
+	secret := details.NewKey()
+	in.DetailsKey = secret.Digest(w.genesis.Network)
 	p := &person{Subject: sub, id: in.PatientID(w.genesis.Network), key: key}
 	p.client = api.NewClient(w.url, w.genesis.Network, &api.Signer{Party: api.PatientParty(p.id), Key: key})
-	if err := w.enrolPatient(ctx, p, in); err != nil {
+	if err := w.enrolPatient(ctx, p, in, secret); err != nil {
 		return nil, err
 	}
 	if len(sub.Samples) > 0 {
@@ -95,23 +98,27 @@ func (w *world) enrol(ctx context.Context, sub *Subject) (*person, error) {
 	return p, nil
 }
 
-// enrolPatient has the registrar vouch for the person and records the patient.
-func (w *world) enrolPatient(ctx context.Context, p *person, in record.Inception) error {
-	sig, err := record.Sign(p.key, p.id)
+// enrolPatient has the registrar vouch for the person and records the patient, with the
+// details key sealed to the members. Nobody else keeps the key.
+func (w *world) enrolPatient(ctx context.Context, p *person, in record.Inception, secret details.Key) error {
+	boxes, err := details.SealBoxes(w.genesis.Network, p.id, secret, w.genesis.Members)
+	if err != nil {
+		return err
+	}
+	e := record.EnrolPatient{Inception: in, DetailsBlob: record.SumID(boxes)}
+	e.Signature, err = record.Sign(p.key, e.Digest(w.genesis.Network))
 	if err != nil {
 		return err
 	}
 	mac := hmac.New(sha256.New, w.registrarSecret)
 	mac.Write([]byte(p.ID))
-	v := record.Voucher{Patient: p.id, Person: record.ID(mac.Sum(nil))}
-	vsig, err := record.Sign(w.registrar.signKey, record.Digest(record.DomainVoucher, w.genesis.Network, v))
+	e.Voucher = record.Voucher{Patient: p.id, Person: record.ID(mac.Sum(nil))}
+	vsig, err := record.Sign(w.registrar.signKey, record.Digest(record.DomainVoucher, w.genesis.Network, e.Voucher))
 	if err != nil {
 		return err
 	}
-	op, err := p.client.EnrolPatient(ctx, record.EnrolPatient{
-		Inception: in, Signature: sig, Voucher: v,
-		Vouchers: []record.VoucherSignature{{By: w.registrar.msp, Signature: vsig}},
-	})
+	e.Vouchers = []record.VoucherSignature{{By: w.registrar.msp, Signature: vsig}}
+	op, err := p.client.EnrolPatient(ctx, e, boxes)
 	if err != nil {
 		return err
 	}

@@ -72,13 +72,14 @@ type world struct {
 	registrar       *org
 	registrarSecret []byte
 
-	ledger *ledger
-	blobs  *blob.Store
-	index  *index.Index // the gateway's own
-	gw     *gateway.Gateway
-	url    string
-	hub    *bridge.Hub
-	now    atomic.Int64 // simulated Unix seconds, for the hub
+	ledger  *ledger
+	blobs   *blob.Store
+	index   *index.Index // the gateway's own
+	gw      *gateway.Gateway
+	url     string
+	hub     *bridge.Hub
+	details lateKeys     // of the registrar, who runs gateway and embedded ledger
+	now     atomic.Int64 // simulated Unix seconds, for the hub
 
 	log       *slog.Logger // of the services, to the file log.jsonl
 	logFile   *os.File
@@ -206,6 +207,7 @@ func (w *world) startLedger(ctx context.Context) error {
 		return err
 	}
 	w.index = index.New()
+	w.index.OpenWith(&w.details)
 	w.services.Go(func() error {
 		for b, err := range w.ledger.gateway.Blocks(ctx, 0) {
 			if err != nil {
@@ -221,9 +223,12 @@ func (w *world) startLedger(ctx context.Context) error {
 	return nil
 }
 
+// detailsAgain is how often the gateway looks for details that came late.
+const detailsAgain = 200 * time.Millisecond
+
 // reconcile supplies the gateway's index with details of consents that came late.
 func (w *world) reconcile(ctx context.Context) error {
-	look := time.NewTicker(time.Second)
+	look := time.NewTicker(detailsAgain)
 	defer look.Stop()
 	for {
 		select {
@@ -269,15 +274,21 @@ func (w *world) startInstitutions(ctx context.Context) error {
 	for i, o := range w.orgs {
 		blobs := remoteBlobs{api.NewClient(w.url, w.genesis.Network, &api.Signer{Party: api.MemberParty(o.msp), Key: o.signKey})}
 		var err error
-		o.inst, err = institution.New(institution.Config{
+		cfg := institution.Config{
 			Genesis: w.genesis, Member: i, Identity: o.identity, Client: w.client(o),
 			Height: func(ctx context.Context) (uint64, error) { return w.ledger.height(ctx, o.msp) },
 			Keys:   o.boxes, SignKey: o.signKey, Dir: filepath.Join(w.dir, "institutions", o.msp),
 			Blobs: blobs, Peers: peers, Roots: w.roots(), Listen: listeners[o.msp],
 			Log: w.log.With("part", "institution"),
-		})
-		if err != nil {
+		}
+		if w.ledger.keySocket != nil {
+			cfg.KeySocket = w.ledger.keySocket(o.msp)
+		}
+		if o.inst, err = institution.New(cfg); err != nil {
 			return err
+		}
+		if o == w.registrar {
+			w.details.from.Store(o.inst)
 		}
 		w.services.Go(func() error { return o.inst.Run(ctx) })
 	}

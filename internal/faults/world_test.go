@@ -25,6 +25,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
@@ -56,7 +57,7 @@ func serve(args []string) error {
 	if _, err := parser.Parse(args); err != nil {
 		return err
 	}
-	cc, err := chaincode.New()
+	cc, err := command.Contracts()
 	if err != nil {
 		return err
 	}
@@ -78,6 +79,7 @@ var msps = []string{hospitalA, hospitalB, association}
 // world is a ledger of three members with the real contracts.
 type world struct {
 	testing.TB
+	details *detailstest.Keys // what the contracts get keys from
 	genesis record.Genesis
 	signing map[string]*ecdsa.PrivateKey
 	clients map[string]network.Client
@@ -146,8 +148,10 @@ func (w *world) connect(msp string, opts ...fabric.Option) *fabric.Client {
 // onEmbedded opens an embedded ledger, with synced writes.
 func onEmbedded(t testing.TB) *world {
 	t.Helper()
-	cc, err := chaincode.New()
+	keys := new(detailstest.Keys)
+	cc, err := chaincode.New(keys)
 	w := newWorld(t, err)
+	w.details = keys
 	roots, ids := map[string][]byte{}, map[string]network.Identity{}
 	for _, msp := range msps {
 		ca, err := network.NewCA(msp)
@@ -287,15 +291,18 @@ func (w *world) enrol(n int) []*person {
 
 func (w *world) enrolOne() (*person, error) {
 	p := &person{key: newKey(w), deviceKey: newKey(w)}
-	in := record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
-	p.id = in.PatientID(channel)
-	v := record.Voucher{Patient: p.id, Person: record.RandomID()}
+	e := record.EnrolPatient{Inception: record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}}
+	if _, err := w.details.Enrol(channel, &e, w.genesis.Members); err != nil {
+		return nil, err
+	}
+	p.id = e.Inception.PatientID(channel)
+	e.Signature = w.sign(p.key, e.Digest(channel))
+	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
+	e.Vouchers = []record.VoucherSignature{{
+		By: association, Signature: w.sign(w.signing[association], record.Digest(record.DomainVoucher, channel, e.Voucher)),
+	}}
 	ctx := context.Background()
-	_, err := network.SubmitRetry(ctx, w.clients[association], w.call("Registry:EnrolPatient", record.EnrolPatient{
-		Inception: in, Signature: w.sign(p.key, p.id), Voucher: v, Vouchers: []record.VoucherSignature{{
-			By: association, Signature: w.sign(w.signing[association], record.Digest(record.DomainVoucher, channel, v)),
-		}},
-	}))
+	_, err := network.SubmitRetry(ctx, w.clients[association], w.call("Registry:EnrolPatient", e))
 	if err != nil {
 		return nil, err
 	}

@@ -83,6 +83,9 @@ type Inception struct {
 	ConsentKeys  [][]byte `json:"consent_keys"` // compressed P-256
 	RecoveryHash ID       `json:"recovery_hash"`
 	Salt         ID       `json:"salt"`
+	// DetailsKey is the digest of the key under which what is private about the
+	// patient is sealed (internal/details).
+	DetailsKey ID `json:"details_key"`
 }
 
 // PatientID is the digest of the inception record.
@@ -99,11 +102,18 @@ type Voucher struct {
 // EnrolPatient is the argument of Registry:EnrolPatient.
 type EnrolPatient struct {
 	Inception Inception `json:"inception"`
-	Signature []byte    `json:"signature"` // by ConsentKeys[0] over the patient id
-	Voucher   Voucher   `json:"voucher"`
+	// DetailsBlob is the SHA-256 of the blob with the details key, sealed to members.
+	DetailsBlob ID      `json:"details_blob"`
+	Signature   []byte  `json:"signature"` // by ConsentKeys[0] over Digest
+	Voucher     Voucher `json:"voucher"`
 	// Vouchers are the signatures of those who vouch: the registrar's, or those of
 	// at least Genesis.Vouchers members, each once.
 	Vouchers []VoucherSignature `json:"vouchers"`
+}
+
+// Digest is what the patient signs: the inception record and where its key is.
+func (e EnrolPatient) Digest(network string) ID {
+	return Digest(DomainEnrolment, network, []ID{e.Inception.PatientID(network), e.DetailsBlob})
 }
 
 // VoucherSignature is a member's signature over the digest of a Voucher in

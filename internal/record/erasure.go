@@ -10,7 +10,7 @@ import (
 const (
 	DomainConsentDetails = "consent-details/v1"
 	DomainErasure        = "patient-erasure/v1"
-	DomainErasureReport  = "erasure-report/v1"
+	DomainErasureReport  = "erasure-report/v2"
 )
 
 // ConsentEntry is what everybody sees of one version of a consent, and the
@@ -52,21 +52,24 @@ type SignedErasure struct {
 
 // ErasureState is the ledger's record of an erasure.
 type ErasureState struct {
-	Signed   SignedErasure `json:"signed"`
-	Time     int64         `json:"time"`     // ledger time
-	Devices  []ID          `json:"devices"`  // all that the patient had, in order of enrolment
-	Consents int           `json:"consents"` // versions whose details were purged
+	Signed  SignedErasure `json:"signed"`
+	Time    int64         `json:"time"`    // ledger time
+	Devices []ID          `json:"devices"` // all that the patient had, in order of enrolment
+	// Epochs are those that lived: each of their members has the details key, and has to
+	// report.
+	Epochs   []uint32 `json:"epochs"`
+	Consents int      `json:"consents"` // versions whose details were purged
 }
 
-// ErasureReport says that a member has deleted what it held of an erased
-// patient's devices of one epoch: seeds, what was expanded from them and sums over
-// them. A member has a process for each epoch it is in, and none of them can speak
-// for what another holds.
+// ErasureReport says that a member has deleted what it held of an erased patient in
+// its process of one epoch: the details key, the seeds of the devices of that epoch,
+// what was expanded from them and sums over them. A member has a process for each
+// epoch it is in, and none of them can speak for what another holds.
 type ErasureReport struct {
 	Patient ID     `json:"patient"`
 	Erasure ID     `json:"erasure"`         // digest of the Erasure
 	Member  string `json:"member"`          // MSP
-	Epoch   uint32 `json:"epoch,omitempty"` // any that the member is in, of a patient without devices
+	Epoch   uint32 `json:"epoch,omitempty"` // one of ErasureState.Epochs
 	Devices []ID   `json:"devices"`         // those of ErasureState that are of the epoch, in its order
 	Seeds   int    `json:"seeds"`           // that were stored here, and are deleted
 }

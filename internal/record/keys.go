@@ -22,8 +22,10 @@ func (k PatientKeys) Digest(network string) ID { return Digest(DomainPatientKeys
 type Patient struct {
 	ID        ID        `json:"id"`
 	Inception Inception `json:"inception"`
-	Person    ID        `json:"person"`
-	Enrolled  int64     `json:"enrolled"`
+	// DetailsBlob is the blob with the sealed details key, until the erasure.
+	DetailsBlob ID    `json:"details_blob"`
+	Person      ID    `json:"person"`
+	Enrolled    int64 `json:"enrolled"`
 	// Keys is the latest change of the patient's keys; nil while those of the
 	// inception record count.
 	Keys *PatientKeys `json:"keys,omitempty"`

@@ -81,7 +81,8 @@ func (id *ID) UnmarshalText(b []byte) error {
 
 // Domains of signed documents. Each names one kind of document for ever.
 const (
-	DomainInception    = "patient-inception/v1"
+	DomainInception    = "patient-inception/v2"
+	DomainEnrolment    = "patient-enrolment/v1"
 	DomainVoucher      = "patient-voucher/v1"
 	DomainDevice       = "device-enrolment/v1"
 	DomainDeviceID     = "device-id/v1"

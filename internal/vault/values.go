@@ -1,12 +1,16 @@
 package vault
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // Entry is a value and its name.
@@ -109,4 +113,15 @@ func (v *Vault) Update(sync bool, f func(*pebble.Batch) error) error {
 		mode = pebble.Sync
 	}
 	return b.Commit(mode)
+}
+
+// Erase makes sure that the values of names which have been deleted are in no file of
+// the vault any more: neither in its tables nor in its log. It is done again after a
+// crash, since a deletion alone promises less.
+func (v *Vault) Erase(ctx context.Context, names ...[]byte) error {
+	spans := make([]state.Span, len(names))
+	for i, name := range names {
+		spans[i] = state.Span{From: name, Before: append(slices.Clone(name), 0)}
+	}
+	return state.Scrub(ctx, v.db, v.dir, spans...)
 }

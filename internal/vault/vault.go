@@ -47,6 +47,7 @@ var (
 // concurrent use.
 type Vault struct {
 	db   *pebble.DB
+	dir  string
 	key  []byte
 	aead cipher.AEAD
 }
@@ -66,13 +67,27 @@ func Open(dir, keyFile string) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
+	return open(dir, key, false)
+}
+
+// OpenReadOnly opens an existing vault, and changes nothing in it.
+func OpenReadOnly(dir, keyFile string) (*Vault, error) {
+	key, err := loadKey(keyFile, false)
+	if err != nil {
+		return nil, err
+	}
+	return open(dir, key, true)
+}
+
+func open(dir string, key []byte, readOnly bool) (*Vault, error) {
 	db, err := pebble.Open(dir, &pebble.Options{
-		Logger: state.Quiet{}, EventListener: state.Quiet{}.Listener(), MemTableSize: 16 << 20, FormatMajorVersion: pebble.FormatNewest,
+		Logger: state.Quiet{}, EventListener: state.Quiet{}.Listener(), Cleaner: state.Remover{},
+		MemTableSize: 16 << 20, FormatMajorVersion: pebble.FormatNewest, ReadOnly: readOnly,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s (is another process using it?): %w", dir, err)
 	}
-	v, err := newVault(db, key)
+	v, err := newVault(db, dir, key)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -106,7 +121,7 @@ func loadKey(path string, fresh bool) ([]byte, error) {
 	return key, nil
 }
 
-func newVault(db *pebble.DB, key []byte) (*Vault, error) {
+func newVault(db *pebble.DB, dir string, key []byte) (*Vault, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
@@ -115,7 +130,7 @@ func newVault(db *pebble.DB, key []byte) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Vault{db: db, key: key, aead: aead}, nil
+	return &Vault{db: db, dir: dir, key: key, aead: aead}, nil
 }
 
 // Sub returns the part of the vault whose values are sealed under a key of their
@@ -126,7 +141,7 @@ func (v *Vault) Sub(salt []byte, info string) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newVault(v.db, key)
+	return newVault(v.db, v.dir, key)
 }
 
 // DB returns the database, for whatever concerns names alone.

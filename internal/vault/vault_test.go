@@ -259,3 +259,86 @@ func TestFormatOnDiskStays(t *testing.T) {
 		}
 	}
 }
+
+// sealedIn reports whether any file of a vault has the sealed bytes of a value.
+func sealedIn(t *testing.T, p place, sealed []byte) bool {
+	t.Helper()
+	found := false
+	err := filepath.WalkDir(filepath.Dir(p.dir), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) { // the database has just removed it
+			return nil
+		}
+		found = found || bytes.Contains(data, sealed)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// Sealed bytes and the key that opens them lie side by side, so bytes that are deleted
+// have to go. A database of this kind keeps its logs by default, and uses them again.
+func TestErasedValuesAreInNoFile(t *testing.T) {
+	for _, settled := range []bool{false, true} {
+		p := newPlace(t)
+		v := p.open(t)
+		put(t, v, "left", "stays")
+		put(t, v, "gone", strings.Repeat("of an erased patient ", 10))
+		sealed, closer, err := v.db.Get([]byte("gone"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed = bytes.Clone(sealed)
+		closer.Close()
+		if settled { // into a table, under others
+			if err := v.db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 100 {
+				put(t, v, fmt.Sprint("later", i), "other")
+			}
+		}
+		if !sealedIn(t, p, sealed) {
+			t.Fatal("the search does not find a value that is there")
+		}
+		if err := v.Update(true, func(b *pebble.Batch) error { return b.Delete([]byte("gone"), nil) }); err != nil {
+			t.Fatal(err)
+		}
+		if !sealedIn(t, p, sealed) {
+			t.Error("a deletion alone has removed the bytes: the rest shows nothing")
+		}
+		if err := v.Erase(t.Context(), []byte("gone")); err != nil {
+			t.Fatal(err)
+		}
+		if sealedIn(t, p, sealed) {
+			t.Errorf("an erased value is still in a file (settled: %v)", settled)
+		}
+		if got, found, err := v.Get([]byte("left")); err != nil || !found || string(got) != "stays" {
+			t.Errorf("another value is %q (%v, %v)", got, found, err)
+		}
+		closed(t, v)
+		if sealedIn(t, p, sealed) {
+			t.Error("closing brought it back")
+		}
+	}
+}
+
+func TestErasingAgainAfterACrashChangesNothing(t *testing.T) {
+	p := newPlace(t)
+	v := p.open(t)
+	put(t, v, "gone", "value")
+	if err := v.Update(true, func(b *pebble.Batch) error { return b.Delete([]byte("gone"), nil) }); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := v.Erase(t.Context(), []byte("gone")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed(t, v)
+}

@@ -30,6 +30,8 @@ type checker struct {
 	schema  *privacy.Schema
 	blobs   *blob.Store
 	index   *index.Index
+	keyring memberKeys
+	unread  int // versions of consents for which no key is here
 
 	patients   map[record.ID]record.Patient
 	changes    []rekeyed // of patients' keys, in ledger order

@@ -3,11 +3,14 @@ package verify
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/index"
 )
 
 // version is what the chain shows of a consent's version, and its details unless
@@ -15,6 +18,7 @@ import (
 type version struct {
 	entry   record.ConsentEntry
 	details *consent.Details
+	sealed  bool // the sealed details are on the ledger
 	// patient is the entry's as the ledger had it at that place: keys change, and
 	// what the old ones signed stays signed.
 	patient record.Patient
@@ -31,8 +35,16 @@ func (c *checker) takeVersion(w network.Write, private []network.PrivateWrite) e
 		if p.Collection != chaincode.Collection || !p.Available || p.Key != key {
 			continue
 		}
+		v.sealed = true
+		value, err := c.open(v.patient, p)
+		if err != nil {
+			return fmt.Errorf("consent %s version %d: %w", s.Entry.ID, s.Entry.Version, err)
+		}
+		if value == nil {
+			continue
+		}
 		v.details = new(consent.Details)
-		if err := json.Unmarshal(p.Value, v.details); err != nil {
+		if err := json.Unmarshal(value, v.details); err != nil {
 			return err
 		}
 	}
@@ -52,10 +64,12 @@ func (c *checker) consents(context.Context) int {
 		}
 		last[e.ID] = e
 		switch erased := c.patients[e.Patient].Erased; {
-		case v.details == nil && !erased:
+		case !v.sealed && !erased:
 			c.wrong("consent %s version %d: its details are not on the ledger", e.ID, e.Version)
-		case v.details != nil && erased:
+		case v.sealed && erased:
 			c.wrong("consent %s version %d: its details are left, its patient is erased", e.ID, e.Version)
+		case v.sealed && v.details == nil:
+			c.unread++
 		case v.details != nil:
 			digests[e.ID] = c.version(v, digests[e.ID])
 		}
@@ -91,20 +105,23 @@ func (c *checker) erasures(ctx context.Context) int {
 			c.wrong("erasure of patient %s: %v", id, err)
 		}
 		for _, b := range c.index.BlobsOf(id) {
-			if c.left(ctx, b.ID, b.Device, b.Seeds) {
-				c.wrong("erasure of patient %s: blob %s of device %s is left", id, b.ID, b.Device.Short())
+			if c.left(ctx, b) {
+				c.wrong("erasure of patient %s: blob %s is left", id, b.ID)
 			}
 		}
 	}
 	return len(all)
 }
 
-// left reports whether a device's blob is stored.
-func (c *checker) left(ctx context.Context, id, device record.ID, seeds bool) bool {
-	data, err := c.blobs.Get(ctx, id)
-	if err != nil || seeds {
+// left reports whether a patient's blob is stored.
+func (c *checker) left(ctx context.Context, b index.Blob) bool {
+	data, err := c.blobs.Get(ctx, b.ID)
+	if err != nil || b.Seeds {
 		return err == nil
 	}
+	if patient, err := details.BoxesOf(data); err == nil {
+		return patient == b.Patient
+	}
 	owner, _, err := record.DecodeRows(data)
-	return err == nil && owner == device
+	return err == nil && owner == b.Device
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 )
@@ -20,6 +21,7 @@ const testNetwork = "vitalveil-test"
 // history is a ledger's writes about one patient, as the contracts make them.
 type history struct {
 	*testing.T
+	details details.Key
 	patient record.Patient
 	key     *ecdsa.PrivateKey
 	writes  []network.Write
@@ -39,8 +41,11 @@ func public(k *ecdsa.PrivateKey) []byte { return record.PublicKeyBytes(&k.Public
 
 func newHistory(t *testing.T) *history {
 	t.Helper()
-	h := &history{T: t, key: newKey(t)}
-	in := record.Inception{ConsentKeys: [][]byte{public(h.key)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
+	h := &history{T: t, key: newKey(t), details: details.NewKey()}
+	in := record.Inception{
+		ConsentKeys: [][]byte{public(h.key)}, RecoveryHash: record.RandomID(), Salt: record.RandomID(),
+		DetailsKey: h.details.Digest(testNetwork),
+	}
 	h.patient = record.Patient{ID: in.PatientID(testNetwork), Inception: in, Person: record.RandomID()}
 	h.put(chaincode.PatientKey(h.patient.ID), h.patient)
 	return h
@@ -69,14 +74,18 @@ func (h *history) consents(by *ecdsa.PrivateKey) {
 	h.Helper()
 	d := consent.Document{ID: record.RandomID(), Version: 1, Patient: h.patient.ID, Status: consent.StatusActive, Effect: consent.EffectPermit}
 	s := consent.Signed{Document: d, Key: public(by), Signature: h.sign(by, d.Digest(testNetwork))}
-	details := consent.Details{Signed: s, Salt: record.RandomID()}
-	value, err := json.Marshal(details)
+	said := consent.Details{Signed: s, Salt: record.RandomID()}
+	value, err := json.Marshal(said)
 	if err != nil {
 		h.Fatal(err)
 	}
-	h.put(chaincode.ConsentKey(d.ID), chaincode.ConsentPublic{Entry: details.Entry(testNetwork), Time: 1})
+	name := chaincode.ConsentDetailsKey(d.ID, d.Version)
+	if value, err = h.details.Seal(testNetwork, h.patient.ID, name, value); err != nil {
+		h.Fatal(err)
+	}
+	h.put(chaincode.ConsentKey(d.ID), chaincode.ConsentPublic{Entry: said.Entry(testNetwork), Time: 1})
 	h.private = append(h.private, network.PrivateWrite{
-		Collection: chaincode.Collection, Key: chaincode.ConsentDetailsKey(d.ID, d.Version), Value: value, Available: true,
+		Collection: chaincode.Collection, Key: name, Value: value, Available: true,
 	})
 }
 
@@ -104,6 +113,7 @@ func (h *history) rotates(to *ecdsa.PrivateKey, spoil func(*chaincode.KeysState,
 func (h *history) check() []string {
 	h.Helper()
 	c := newChecker(record.Descriptor{Genesis: record.Genesis{Network: testNetwork}})
+	c.keyring = memberKeys{"HospitalA": {h.patient.ID: h.details}}
 	if err := c.take(&network.Block{Txs: []network.Tx{{Valid: true, Writes: h.writes, Private: h.private}}}); err != nil {
 		h.Fatal(err)
 	}

@@ -88,6 +88,7 @@ func Check(ctx context.Context, dir string, tip Tip, out io.Writer) error {
 		{"changes of patients' keys", c.keys},
 		{"consent versions", c.consents},
 		{"erasures, with members' reports", c.erasures},
+		{"details keys of members", func(context.Context) int { return c.keysLeft() }},
 		{"pointers, with rows and day roots", c.pointers},
 		{"batches", c.batches},
 		{"availability posts", c.posts},
@@ -117,6 +118,9 @@ func (c *checker) verdict(out io.Writer) error {
 	if len(c.failures) > 0 {
 		return fmt.Errorf("%d things do not hold", len(c.failures))
 	}
+	if c.unread > 0 {
+		fmt.Fprintf(out, "not read: %d consent versions are sealed, and no member's state here has their key\n", c.unread)
+	}
 	fmt.Fprintln(out, "everything holds, up to this tip: compare it with what others have seen (--tip)")
 	return nil
 }
@@ -136,6 +140,9 @@ func open(dir string) (*checker, error) {
 	}
 	c := newChecker(d)
 	c.dir = dir
+	if c.keyring, err = readKeys(dir); err != nil {
+		return nil, err
+	}
 	schema, ok := privacy.SchemaByDigest(c.genesis.Schema)
 	if !ok {
 		return nil, fmt.Errorf("the network uses row schema %s, which this version does not know", c.genesis.Schema.Short())
@@ -165,6 +172,7 @@ func (c *checker) read(ctx context.Context, blocks uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.index = index.New()
+	c.index.OpenWith(c.keyring)
 	for b, err := range l.Blocks(ctx, 0) {
 		if err != nil {
 			return err

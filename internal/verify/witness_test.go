@@ -67,7 +67,7 @@ func (s *site) ledger() string { return filepath.Join(s.dir, "ledger") }
 // submit starts the ledger, has one member submit a call and stops it again.
 func (s *site) submit(function string, argument any) {
 	s.Helper()
-	l, err := embedded.Open(embedded.Config{Dir: s.ledger(), Channel: testNetwork, Roots: s.network.Roots, Chaincode: must(chaincode.New())})
+	l, err := embedded.Open(embedded.Config{Dir: s.ledger(), Channel: testNetwork, Roots: s.network.Roots, Chaincode: must(chaincode.New(nil))})
 	check(s.T, err)
 	_, err = l.Client(s.identity).Submit(s.Context(), network.Call{Function: function, Args: []string{string(must(json.Marshal(argument)))}})
 	check(s.T, err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance/forgery"
 )
@@ -51,7 +52,8 @@ func TestAttackForgeries(t *testing.T) {
 		f.ids[msp], roots[msp] = issue(msp)
 	}
 	f.foreign, _ = issue("Foreign")
-	cc, err := chaincode.New()
+	keys := new(detailstest.Keys)
+	cc, err := chaincode.New(keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,5 +68,5 @@ func TestAttackForgeries(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	forgery.Run(t, f, channel, members)
+	forgery.Run(t, f, channel, members, keys)
 }

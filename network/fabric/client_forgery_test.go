@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance/forgery"
@@ -112,5 +113,15 @@ func TestAttackForgeries(t *testing.T) {
 	if fault.Of(err) != fault.Forbidden {
 		t.Errorf("a stranger reads: %v", err)
 	}
-	forgery.Run(t, f, p.Channel, [3]string{ownOrg, otherOrg, association})
+	forgery.Run(t, f, p.Channel, [3]string{ownOrg, otherOrg, association}, withKeys(t, h.network))
+}
+
+// withKeys serves details keys to the chaincode processes of every organisation.
+func withKeys(t *testing.T, n *Network) *detailstest.Keys {
+	t.Helper()
+	keys := new(detailstest.Keys)
+	for _, o := range n.topology.Orgs {
+		detailstest.Serve(t, keys, KeySocket(n.dir, o.MSP))
+	}
+	return keys
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -28,6 +29,7 @@ type life struct {
 	keys    map[string]*ecdsa.PrivateKey
 	clients map[string]*Client
 	last    uint64
+	details *detailstest.Keys
 }
 
 func newLife(t *testing.T) *life {
@@ -36,7 +38,7 @@ func newLife(t *testing.T) *life {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &life{T: t, keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]*Client{}}
+	l := &life{T: t, details: withKeys(t, n), keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]*Client{}}
 	l.genesis = record.Genesis{
 		Network: p.Channel, Clock: record.ClockSimulated, Threshold: 2, Registrar: association,
 		Gateways: []string{otherOrg}, MinCohort: 11, Profile: "n8192-q212-t128", Schema: privacy.V1().Digest(),
@@ -107,8 +109,11 @@ func (l *life) patient() (record.ID, *ecdsa.PrivateKey) {
 		ConsentKeys:  [][]byte{record.PublicKeyBytes(&key.PublicKey)},
 		RecoveryHash: record.RandomID(), Salt: record.RandomID(),
 	}}
+	if _, err := l.details.Enrol(l.genesis.Network, &e, l.genesis.Members); err != nil {
+		l.Fatal(err)
+	}
 	id := e.Inception.PatientID(l.genesis.Network)
-	e.Signature = l.sign(key, id)
+	e.Signature = l.sign(key, e.Digest(l.genesis.Network))
 	e.Voucher = record.Voucher{Patient: id, Person: record.RandomID()}
 	e.Vouchers = []record.VoucherSignature{{
 		By: association, Signature: l.sign(l.keys[association], record.Digest(record.DomainVoucher, l.genesis.Network, e.Voucher)),
@@ -213,6 +218,7 @@ func (l *life) read(msp string, c *Client) (*index.Index, int) {
 	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
 	defer cancel()
 	ix, available := index.New(), 0
+	ix.OpenWith(l.details)
 	for b, err := range c.Blocks(ctx, 0) {
 		if err == nil {
 			err = ix.Apply(b)

@@ -13,7 +13,6 @@ import (
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 	"go.uber.org/goleak"
 
-	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/network/conformance"
 )
 
@@ -62,7 +61,7 @@ func serveChaincode(which string, args []string) error {
 	}
 	var cc shim.Chaincode = conformance.Chaincode{}
 	if which == serveContracts {
-		if cc, err = chaincode.New(); err != nil {
+		if cc, err = command.Contracts(); err != nil {
 			return err
 		}
 	}

@@ -192,8 +192,15 @@ func (n *Network) writeConnection(o peerNode, sequence int) error {
 	return state.WriteFile(connectionPath(n.dir, o.MSP), data)
 }
 
+// KeySocket is where the chaincode process of an organisation, in the network of a
+// directory, asks that organisation's institution for the keys of consent details.
+func KeySocket(dir, msp string) string { return filepath.Join(dir, "keys", msp) }
+
 // serve starts one chaincode process for each organisation.
 func (n *Network) serve(ctx context.Context, d definition) error {
+	if err := os.MkdirAll(filepath.Join(n.dir, "keys"), 0o700); err != nil {
+		return err
+	}
 	var ports []int
 	for _, o := range n.topology.Orgs {
 		id := n.material.node(o.MSP, "chaincode")
@@ -201,7 +208,7 @@ func (n *Network) serve(ctx context.Context, d definition) error {
 		args := append(append([]string(nil), n.chaincode...),
 			"--address", address(port), "--id", d.id,
 			"--tls-cert", filepath.Join(id, certFile), "--tls-key", filepath.Join(id, keyFile),
-			"--client-ca", n.material.tlsRoot(o.MSP))
+			"--client-ca", n.material.tlsRoot(o.MSP), "--keys", KeySocket(n.dir, o.MSP))
 		if err := n.startOn(command{chaincodeProcess(o, d.sequence), args, nil, chaincodeMemory}, port); err != nil {
 			return err
 		}

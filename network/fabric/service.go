@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/internal/details"
 )
 
 // Of the connections between a peer and its chaincode; both are Fabric's own.
@@ -40,15 +41,24 @@ type ServiceCommand struct {
 	TLSKey   string `name:"tls-key" type:"path" help:"Its key, PEM; readable by its owner only."`
 	ClientCA string `name:"client-ca" type:"path" help:"Certificates of the authorities that issue the peers' client certificates, PEM."`
 	Insecure bool   `name:"insecure-loopback" help:"Without TLS; a loopback address only."`
+	Keys     string `type:"path" help:"Socket of this member's institution, which has the keys of consent details. Without it no consents are taken or read."`
 }
 
 // Run serves until ctx ends.
 func (c ServiceCommand) Run(ctx context.Context) error {
-	cc, err := chaincode.New()
+	cc, err := c.Contracts()
 	if err != nil {
 		return err
 	}
 	return c.Serve(ctx, cc)
+}
+
+// Contracts makes the contracts with the keys of this member.
+func (c ServiceCommand) Contracts() (shim.Chaincode, error) {
+	if c.Keys == "" {
+		return chaincode.New(nil)
+	}
+	return chaincode.New(details.NewClient(c.Keys))
 }
 
 // Serve runs another chaincode the same way.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -54,11 +55,15 @@ func (ix *Index) putConsent(w write) error {
 			return refuse("version %d cannot follow version %d", s.Entry.Version, number-1)
 		}
 		p.unjudged = append(p.unjudged, place{c, number - 1})
-		if !private.Available {
+		value, here, err := ix.openPrivate(p, private)
+		if err != nil {
+			return err
+		}
+		if !here {
 			ix.gaps = append(ix.gaps, Gap{Block: w.at.Block, Patient: p.state.ID, Consent: s.Entry.ID, Version: s.Entry.Version})
 			return nil
 		}
-		if err := v.fill(ix.genesis.Network, private.Value); err != nil {
+		if err := v.fill(ix.genesis.Network, value); err != nil {
 			return err
 		}
 		ix.judgeKnown(p)
@@ -145,6 +150,20 @@ func (c *agreement) before(until Position) int {
 	return sort.Search(len(c.versions), func(i int) bool { return !before(c.versions[i].at, until) })
 }
 
+// openPrivate opens what a transaction wrote beside the chain about a patient; false
+// where it, or the patient's key, is not here.
+func (ix *Index) openPrivate(p *patient, w network.PrivateWrite) ([]byte, bool, error) {
+	if !w.Available || ix.keys == nil {
+		return nil, false, nil
+	}
+	k, here := ix.keys.Held(details.RefOf(p.state))
+	if !here {
+		return nil, false, nil
+	}
+	value, err := k.Open(ix.genesis.Network, p.state.ID, w.Key, w.Value)
+	return value, err == nil, err
+}
+
 // agreement returns the patient's consent of this name, a new one if there is none.
 func (p *patient) agreement(id record.ID) *agreement {
 	for _, c := range p.consents {
@@ -209,7 +228,11 @@ func (ix *Index) supply(block uint64, private network.PrivateWrite) (bool, error
 			continue
 		}
 		p := ix.patients[g.Patient]
-		if err := p.agreement(g.Consent).versions[g.Version-1].fill(ix.genesis.Network, private.Value); err != nil {
+		value, here, err := ix.openPrivate(p, private)
+		if err != nil || !here {
+			return false, err
+		}
+		if err := p.agreement(g.Consent).versions[g.Version-1].fill(ix.genesis.Network, value); err != nil {
 			return false, err
 		}
 		ix.gaps = append(ix.gaps[:i:i], ix.gaps[i+1:]...)

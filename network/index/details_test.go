@@ -37,7 +37,7 @@ func TestLateDetailsChangeNothing(t *testing.T) {
 			l.random(t)
 		}
 		l.cut()
-		whole, late := New(), New()
+		whole, late := blank(), blank()
 		for _, b := range l.blocks {
 			if err := whole.Apply(b); err != nil {
 				t.Fatal(err)
@@ -103,7 +103,7 @@ func TestARebuildAfterAnErasureIsConservative(t *testing.T) {
 		l.ask(members[0], hour0, hour0+48, 0)
 		l.ask(members[1], hour0, hour0+36, 300)
 		l.cut()
-		whole, rebuilt := New(), New()
+		whole, rebuilt := blank(), blank()
 		for i, b := range withheld(l.blocks, func(d consent.Document) bool { return l.erased[d.Patient] }) {
 			if err := whole.Apply(l.blocks[i]); err != nil {
 				t.Fatal(err)
@@ -209,7 +209,7 @@ func TestAttackMissingDetailsMakeNoCohort(t *testing.T) {
 	for i, tx := range last.Txs {
 		if len(tx.Private) == 1 {
 			p := tx.Private[0]
-			p.Value = put("", forged).Value
+			p.Value = private(l.consents[0], put("", forged).Value).Value
 			last.Txs[i].Private = []network.PrivateWrite{p}
 		}
 	}
@@ -231,12 +231,12 @@ func TestAttackDetailsThatAreNotTheHashedOnes(t *testing.T) {
 	last := blocks[len(blocks)-1]
 	for i, tx := range last.Txs {
 		if len(tx.Private) == 1 {
-			d := read[consent.Details](tx.Private[0].Value)
+			d := said(tx)
 			d.Signed.Document.CapMicro++
-			last.Txs[i].Private[0].Value = put("", d).Value
+			last.Txs[i].Private[0].Value = private(d.Signed.Document, put("", d).Value).Value
 		}
 	}
-	ix := New()
+	ix := blank()
 	var err error
 	for _, b := range blocks {
 		if err = ix.Apply(b); err != nil {

@@ -28,7 +28,7 @@ func (ix *Index) putPatient(w write) error {
 	case ix.persons[e.Voucher.Person]:
 		return refuse("this person is enrolled already, as another patient")
 	}
-	ix.addPatient(&patient{state: record.Patient{ID: id, Inception: e.Inception, Person: e.Voucher.Person, Enrolled: ix.now}})
+	ix.addPatient(&patient{state: record.Patient{ID: id, Inception: e.Inception, DetailsBlob: e.DetailsBlob, Person: e.Voucher.Person, Enrolled: ix.now}})
 	return nil
 }
 

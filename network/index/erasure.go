@@ -41,7 +41,10 @@ func (ix *Index) putErasure(w write) error {
 		p.revokeUnproven(w, ix.now)
 		return doubt(err)
 	}
-	s.Time, s.Devices = ix.now, append([]record.ID{}, p.devices...)
+	s.Time, s.Devices, s.Epochs = ix.now, append([]record.ID{}, p.devices...), []uint32{}
+	for _, epoch := range ix.roster.Epochs {
+		s.Epochs = append(s.Epochs, epoch.Number)
+	}
 	e := &erasure{
 		at: w.at, tx: w.tx.ID, state: s, left: map[membership]uint64{},
 		unsure: ix.hasGap(p),
@@ -161,28 +164,34 @@ func (ix *Index) Erasures(from int) []record.ErasureReceipt {
 	return out
 }
 
-// Blob is a stored blob that belongs to a device: its sealed seeds or rows.
+// Blob is a stored blob that belongs to a patient: the boxes with the details key, or
+// a device's sealed seeds or rows.
 type Blob struct {
-	ID     record.ID
-	Device record.ID
-	Seeds  bool
+	ID      record.ID
+	Device  record.ID // zero: the boxes with the details key
+	Patient record.ID
+	Seeds   bool
 }
 
-// BlobsOf returns the blobs that a patient's devices have named on the ledger,
-// each once. A blob with seeds belongs to the device that named it first; one
-// with rows says itself whose it is, which the caller has to look at: devices
-// may name what is not theirs.
+// BlobsOf returns the blobs that a patient and the patient's devices have named on the
+// ledger, each once. A blob with seeds belongs to the device that named it first; one
+// with rows or boxes says itself whose it is, which the caller has to look at: one may
+// name what is another's.
 func (ix *Index) BlobsOf(patientID record.ID) []Blob {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	first := map[record.ID]bool{}
-	var out []Blob
+	p := ix.patients[patientID]
+	if p == nil {
+		return nil
+	}
+	out := []Blob{{ID: p.state.DetailsBlob, Patient: patientID}}
 	for _, id := range ix.deviceOrder {
 		d := ix.devices[id]
 		seeds := d.state.Device.SeedBlob
 		mine := d.state.Device.Patient == patientID
 		if mine && !first[seeds] {
-			out = append(out, Blob{ID: seeds, Device: id, Seeds: true})
+			out = append(out, Blob{ID: seeds, Device: id, Patient: patientID, Seeds: true})
 		}
 		first[seeds] = true
 		if mine {
@@ -210,7 +219,7 @@ func (ix *Index) rowBlobs(d *device) []Blob {
 	for _, s := range d.rows { // sorted below
 		if blob := ix.at(s).blob; !seen[blob] {
 			seen[blob] = true
-			out = append(out, Blob{ID: blob, Device: d.state.ID})
+			out = append(out, Blob{ID: blob, Device: d.state.ID, Patient: d.state.Device.Patient})
 		}
 	}
 	slices.SortFunc(out, func(a, b Blob) int { return a.ID.Compare(b.ID) })

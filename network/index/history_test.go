@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -132,14 +133,15 @@ func (l *ledger) tick(member string, at int64) {
 // patient enrols somebody for whom two members vouch.
 func (l *ledger) patient() {
 	p := &person{key: l.key(), recovery: l.key()}
-	in := record.Inception{ConsentKeys: [][]byte{public(p.key)}, RecoveryHash: consent.RecoveryHash(public(p.recovery)), Salt: l.id()}
-	p.state = record.Patient{ID: in.PatientID("test"), Inception: in, Person: l.id(), Enrolled: l.time()}
+	in := record.Inception{ConsentKeys: [][]byte{public(p.key)}, RecoveryHash: consent.RecoveryHash(public(p.recovery)), Salt: l.id(), DetailsKey: testKey.Digest("test")}
+	p.state = record.Patient{ID: in.PatientID("test"), Inception: in, DetailsBlob: l.id(), Person: l.id(), Enrolled: l.time()}
 	id := p.state.ID
-	e := record.EnrolPatient{Inception: in, Signature: signed(p.key, id), Voucher: record.Voucher{Patient: id, Person: p.state.Person}}
+	e := record.EnrolPatient{Inception: in, DetailsBlob: p.state.DetailsBlob, Voucher: record.Voucher{Patient: id, Person: p.state.Person}}
 	for _, m := range members[:2] {
 		digest := record.Digest(record.DomainVoucher, "test", e.Voucher)
 		e.Vouchers = append(e.Vouchers, record.VoucherSignature{By: m, Signature: signed(keyOf(m), digest)})
 	}
+	e.Signature = signed(p.key, e.Digest("test"))
 	l.people[id] = p
 	l.patients = append(l.patients, id)
 	l.call("Gateway", "Registry:EnrolPatient", e, put(chaincode.PatientKey(id), p.state))
@@ -280,10 +282,14 @@ func (l *ledger) record(s consent.Signed) {
 }
 
 func private(d consent.Document, value []byte) network.PrivateWrite {
-	key := chaincode.ConsentDetailsKey(d.ID, d.Version)
+	name := chaincode.ConsentDetailsKey(d.ID, d.Version)
+	value, err := testKey.Seal("test", d.Patient, name, value)
+	if err != nil {
+		panic(err)
+	}
 	return network.PrivateWrite{
-		Collection: chaincode.Collection, Key: key, Value: value, Available: true,
-		KeyHash: record.SumID([]byte(key)), ValueHash: record.SumID(value),
+		Collection: chaincode.Collection, Key: name, Value: value, Available: true,
+		KeyHash: record.SumID([]byte(name)), ValueHash: record.SumID(value),
 	}
 }
 
@@ -306,7 +312,7 @@ func withheld(blocks []*network.Block, lacks func(consent.Document) bool) []*net
 		c := *b
 		c.Txs = slices.Clone(b.Txs)
 		for i, tx := range c.Txs {
-			if len(tx.Private) == 1 && lacks(read[consent.Details](tx.Private[0].Value).Signed.Document) {
+			if len(tx.Private) == 1 && lacks(said(tx).Signed.Document) {
 				p := tx.Private[0]
 				p.Available, p.Key, p.Value = false, "", nil
 				c.Txs[i].Private = []network.PrivateWrite{p}
@@ -627,11 +633,41 @@ func (l *ledger) randomConsent(t *rapid.T, pick func(string, int) int, hour func
 
 func apply(t testing.TB, blocks []*network.Block) *Index {
 	t.Helper()
-	ix := New()
+	ix := blank()
 	for _, b := range blocks {
 		if err := ix.Apply(b); err != nil {
 			t.Fatalf("block %d: %v", b.Number, err)
 		}
 	}
 	return ix
+}
+
+// testKey is the details key of all patients of the histories.
+var testKey = details.NewKey()
+
+type testKeys struct{}
+
+func (testKeys) Held(details.Ref) (details.Key, bool) { return testKey, true }
+
+// blank is an index that has all keys.
+func blank() *Index {
+	ix := New()
+	ix.OpenWith(testKeys{})
+	return ix
+}
+
+// said opens the details of the consent that a transaction recorded.
+func said(tx network.Tx) consent.Details {
+	for _, w := range tx.Writes {
+		if kind, _, err := chaincode.ParseKey(w.Key); err != nil || kind != chaincode.KindConsent {
+			continue
+		}
+		patient := read[chaincode.ConsentPublic](w.Value).Entry.Patient
+		value, err := testKey.Open("test", patient, tx.Private[0].Key, tx.Private[0].Value)
+		if err != nil {
+			panic(err)
+		}
+		return read[consent.Details](value)
+	}
+	panic("no consent was recorded")
 }

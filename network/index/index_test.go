@@ -421,7 +421,7 @@ func TestBlocksOutOfOrderAreRefused(t *testing.T) {
 	l.cut()
 	l.tick(members[0], day0*86400+5)
 	l.cut()
-	ix := New()
+	ix := blank()
 	if err := ix.Apply(l.blocks[1]); fault.Of(err) != fault.Conflict {
 		t.Errorf("block 1 first: %v", err)
 	}
@@ -483,7 +483,7 @@ func TestIndexIsSafeForReadersWhileBlocksCome(t *testing.T) {
 		l.settle(t)
 		id := l.ask(members[0], hour0, hour0+24, 0)
 		l.cut()
-		ix := New()
+		ix := blank()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -28,7 +28,7 @@ func TestAttackLedgerOfAnotherLayout(t *testing.T) {
 		"current":   {[]network.Write{genesis, layout(chaincode.Layout{Version: current}), tick}, ""},
 		"once more": {[]network.Write{genesis, layout(chaincode.Layout{Version: current}), layout(chaincode.Layout{Version: current}), tick}, ""},
 	} {
-		err := New().Apply(&network.Block{Txs: []network.Tx{{ID: "tx", Valid: true, Writes: c.writes}}})
+		err := blank().Apply(&network.Block{Txs: []network.Tx{{ID: "tx", Valid: true, Writes: c.writes}}})
 		if c.words == "" && err != nil || c.words != "" && (fault.Of(err) != fault.Internal || !strings.Contains(err.Error(), c.words)) {
 			t.Errorf("%s: %v, want %q", name, err, c.words)
 		}

@@ -23,7 +23,7 @@ func many() int {
 // not kept.
 func filled(t testing.TB, n int, hours int64) *Index {
 	t.Helper()
-	ix, l := New(), newLedger()
+	ix, l := blank(), newLedger()
 	cut := func() {
 		l.cut()
 		last := l.blocks[len(l.blocks)-1]

@@ -45,7 +45,7 @@ func newOracle(txs []placed) oracle {
 			doc := document(kind, w.Value)
 			if kind == chaincode.KindConsent {
 				doc = chaincode.ConsentState{
-					Signed: read[consent.Details](p.tx.Private[0].Value).Signed, Time: read[chaincode.ConsentPublic](w.Value).Time,
+					Signed: said(p.tx).Signed, Time: read[chaincode.ConsentPublic](w.Value).Time,
 				}
 			}
 			o.facts[kind] = append(o.facts[kind], fact{p.at, attrs, doc})
@@ -388,7 +388,7 @@ func TestIndexAgreesWithRecomputingEverything(t *testing.T) {
 			l.random(t)
 		}
 		l.cut()
-		ix := New()
+		ix := blank()
 		for _, b := range l.blocks {
 			if err := ix.Apply(b); err != nil {
 				t.Fatal(err)
@@ -449,7 +449,7 @@ func TestIndexDoesNotDependOnWhenItIsAsked(t *testing.T) {
 			l.random(t)
 		}
 		l.cut()
-		whole, stepwise := New(), New()
+		whole, stepwise := blank(), blank()
 		early := map[string][]Cohort{}
 		for _, b := range l.blocks {
 			if err := whole.Apply(b); err != nil {

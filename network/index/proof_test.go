@@ -321,12 +321,13 @@ func TestAttackPatientsAndDevicesMadeUp(t *testing.T) {
 // enrolment is a person's, vouched for as it should be.
 func (l *ledger) enrolment(person record.ID) (record.EnrolPatient, record.ID) {
 	key := l.key()
-	in := record.Inception{ConsentKeys: [][]byte{public(key)}, RecoveryHash: l.id(), Salt: l.id()}
+	in := record.Inception{ConsentKeys: [][]byte{public(key)}, RecoveryHash: l.id(), Salt: l.id(), DetailsKey: testKey.Digest("test")}
 	id := in.PatientID("test")
-	e := record.EnrolPatient{Inception: in, Signature: signed(key, id), Voucher: record.Voucher{Patient: id, Person: person}}
+	e := record.EnrolPatient{Inception: in, DetailsBlob: l.id(), Voucher: record.Voucher{Patient: id, Person: person}}
 	for _, m := range members[:2] {
 		e.Vouchers = append(e.Vouchers, record.VoucherSignature{By: m, Signature: signed(keyOf(m), record.Digest(record.DomainVoucher, "test", e.Voucher))})
 	}
+	e.Signature = signed(key, e.Digest("test"))
 	return e, id
 }
 

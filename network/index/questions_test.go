@@ -147,7 +147,7 @@ func TestAttackUnknownSchema(t *testing.T) {
 	l.genesis.Schema = record.SumID([]byte("vitals-v3"))
 	l.tx(put("genesis", l.genesis))
 	l.cut()
-	if err := New().Apply(l.blocks[0]); err == nil {
+	if err := blank().Apply(l.blocks[0]); err == nil {
 		t.Error("the genesis of an unknown schema was taken")
 	}
 }

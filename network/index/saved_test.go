@@ -27,6 +27,7 @@ func loaded(t testingT, b []byte) *Index {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ix.OpenWith(testKeys{})
 	return ix
 }
 
@@ -67,7 +68,7 @@ func TestASavedIndexGoesOnAsIfItHadNeverStopped(t *testing.T) {
 		lacking := withheld(l.blocks, func(d consent.Document) bool {
 			return !l.erased[d.Patient] && rapid.IntRange(0, 3).Draw(t, "late") == 0
 		})
-		whole, stopped := New(), New()
+		whole, stopped := blank(), blank()
 		for i, b := range lacking {
 			supply := rapid.IntRange(0, 5).Draw(t, "supply") == 0
 			for _, ix := range []*Index{whole, stopped} {
@@ -164,7 +165,7 @@ func TestOnlyAnIndexThatHasReadNothingResumes(t *testing.T) {
 	if err := ix.Resume(loaded(t, saved(t, ix))); fault.Of(err) != fault.Conflict {
 		t.Errorf("an index that has read blocks: %v", err)
 	}
-	fresh := New()
+	fresh := blank()
 	if err := fresh.Resume(loaded(t, saved(t, ix))); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +173,7 @@ func TestOnlyAnIndexThatHasReadNothingResumes(t *testing.T) {
 	if last := l.blocks[len(l.blocks)-1]; height != last.Number+1 || hash != last.Hash {
 		t.Errorf("it goes on from block %d", height)
 	}
-	if !bytes.Equal(saved(t, loaded(t, saved(t, New()))), saved(t, New())) {
+	if !bytes.Equal(saved(t, loaded(t, saved(t, blank()))), saved(t, blank())) {
 		t.Error("an empty index is not loaded as it was saved")
 	}
 }
@@ -202,7 +203,7 @@ func TestAnIndexThatRefusedABlockIsNotSaved(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	good := example(f)
 	f.Add(good[:len(good)-32])
-	f.Add(saved(f, New())[:len(savedMagic)+80])
+	f.Add(saved(f, blank())[:len(savedMagic)+80])
 	l := newLedger()
 	l.ready(1)
 	l.ask(members[0], hour0, hour0+24, 0)

@@ -6,6 +6,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -20,10 +21,21 @@ type Position struct {
 type Index struct {
 	mu sync.RWMutex
 	reading
+	keys   Keys
 	broken bool              // a block was applied in part
 	names  map[string]string // texts that many records have in common
 	trees  forest
 }
+
+// Keys has patients' details keys, of those which are here at this moment: it never
+// waits.
+type Keys interface {
+	Held(r details.Ref) (details.Key, bool)
+}
+
+// OpenWith has the index open what is private about patients with these keys. It is
+// called before the first block; without keys everything private is a gap.
+func (ix *Index) OpenWith(keys Keys) { ix.keys = keys }
 
 // reading is what was read off the ledger.
 type reading struct {

@@ -54,7 +54,7 @@ func (in *Institution) keepCheckpoint(ctx context.Context) error {
 			continue
 		}
 		start := time.Now()
-		if err := in.saveIndex(); err != nil {
+		if err := in.saveIndex(ctx); err != nil {
 			in.log.Warn("no checkpoint was written; a restart reads more blocks again", "err", err)
 		}
 		pause = max(checkpointPause, checkpointShare*time.Since(start))
@@ -64,10 +64,11 @@ func (in *Institution) keepCheckpoint(ctx context.Context) error {
 
 // lastCheckpoint writes one at the end, so that the next start reads nothing again.
 func (in *Institution) lastCheckpoint() {
+	ctx := context.Background()
 	if in.failure() != nil || in.ended() || in.index.Height() == in.saved.reached() {
 		return
 	}
-	if err := in.saveIndex(); err != nil {
+	if err := in.saveIndex(ctx); err != nil {
 		in.log.Warn("no checkpoint was written; the next start reads more blocks again", "err", err)
 	}
 }
@@ -80,18 +81,18 @@ func (c *checkpoints) reached() uint64 {
 
 // forgetInCheckpoint makes sure that what is kept has seen these first erasures of
 // the ledger: what the patients' consents said is in no checkpoint any more.
-func (in *Institution) forgetInCheckpoint(erasures int) error {
+func (in *Institution) forgetInCheckpoint(ctx context.Context, erasures int) error {
 	in.saved.mu.Lock()
 	done := in.saved.height == 0 || in.saved.erasures >= erasures
 	in.saved.mu.Unlock()
 	if done {
 		return nil
 	}
-	return in.saveIndex()
+	return in.saveIndex(ctx)
 }
 
 // saveIndex writes a checkpoint in the place of the one before.
-func (in *Institution) saveIndex() error {
+func (in *Institution) saveIndex(ctx context.Context) error {
 	c := &in.saved
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +117,7 @@ func (in *Institution) saveIndex() error {
 	if err != nil {
 		return err
 	}
-	if err := in.vault.replace(old, entry{checkpointPrefix + id, key}); err != nil {
+	if err := in.vault.replace(ctx, old, entry{checkpointPrefix + id, key}); err != nil {
 		return err
 	}
 	c.height, c.erasures = height, erasures
@@ -189,7 +190,7 @@ func (in *Institution) resume(ctx context.Context) error {
 	}
 	if err != nil {
 		in.log.Warn("the checkpoint is of no use; reading the ledger from its first block", "err", err)
-		return in.dropCheckpoint()
+		return in.dropCheckpoint(ctx)
 	}
 	erasures := len(loaded.Erasures(0))
 	if err := in.index.Resume(loaded); err != nil {
@@ -210,12 +211,12 @@ func (in *Institution) resume(ctx context.Context) error {
 
 // dropCheckpoint forgets a checkpoint that is of no use here: it may be one of
 // another version, with what patients have said who are erased by now.
-func (in *Institution) dropCheckpoint() error {
+func (in *Institution) dropCheckpoint(ctx context.Context) error {
 	names, err := in.vault.names(checkpointPrefix)
 	if err != nil {
 		return err
 	}
-	if err := in.vault.replace(names); err != nil {
+	if err := in.vault.replace(ctx, names); err != nil {
 		return err
 	}
 	return in.tidyCheckpoints()

@@ -173,7 +173,7 @@ func TestAttackErasedPatientInACheckpoint(t *testing.T) {
 	w := settledWorld(t, 2)
 	gone, left := w.patients[0], w.patients[1]
 	in := w.members[hospitalB].Institution
-	if err := in.saveIndex(); err != nil {
+	if err := in.saveIndex(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	before := w.checkpoint(hospitalB)

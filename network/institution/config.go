@@ -12,6 +12,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vitalveil/vitalveil/he"
@@ -51,9 +52,12 @@ type Config struct {
 	// for a file in Dir: fine for trials, but whoever gets a copy of Dir has the key too.
 	KeyFile string
 	Blobs   Blobs
-	Listen  net.Listener      // where other members get shares; nil: nowhere
-	Peers   map[string]string // host:port by MSP
-	Roots   map[string][]byte // root certificates (PEM) by MSP
+	Listen  net.Listener // where other members get shares; nil: nowhere
+	// KeySocket is where processes of this member that run its contracts get patients'
+	// details keys; empty: nowhere.
+	KeySocket string
+	Peers     map[string]string // host:port by MSP
+	Roots     map[string][]byte // root certificates (PEM) by MSP
 	// Patience is how long to wait for other members before naming who is
 	// missing; 0 stands for 30 seconds.
 	Patience time.Duration
@@ -81,7 +85,9 @@ type Institution struct {
 	log       *slog.Logger
 	checked   *verdicts
 	saved     checkpoints
-	seeding   sync.Mutex // while seeds are stored, or deleted for good
+	seeding   sync.Mutex         // while seeds and details keys are stored, or deleted for good
+	keysCame  atomic.Bool        // since details were missing
+	settled   map[record.ID]bool // erased patients of whom nothing is left to do
 
 	mu     sync.Mutex
 	start  uint64 // blocks that there were when Run began; 0: not known yet
@@ -117,7 +123,7 @@ func New(cfg Config) (*Institution, error) {
 	in := &Institution{
 		cfg: cfg, genesis: genesis, self: self, params: params,
 		context: he.Context{Network: genesis.Network, Epoch: cfg.Epoch.Number},
-		index:   index.New(), blocks: newSignal(), queries: newLocks(), standings: newStandings(), checked: newVerdicts(), unsaid: map[string]bool{},
+		index:   index.New(), blocks: newSignal(), queries: newLocks(), standings: newStandings(), checked: newVerdicts(), unsaid: map[string]bool{}, settled: map[record.ID]bool{},
 		log: cfg.Log.With("member", self.MSP),
 	}
 	if in.server, err = network.ServerTLS(cfg.Identity, cfg.Roots); err != nil {
@@ -129,6 +135,7 @@ func New(cfg Config) (*Institution, error) {
 	if in.vault, err = openVault(cfg.Dir, cfg.KeyFile); err != nil {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
+	in.index.OpenWith(in)
 	in.secrets = newSecrets(params, in.context, in.vault)
 	in.sums = newKeySums(in.secrets, in.index.DeviceIDs, in.log)
 	if err := errors.Join(in.claimState(), in.sums.load(), in.openColumns(), in.openCheckpoints()); err != nil {

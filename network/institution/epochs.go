@@ -58,17 +58,17 @@ func (in *Institution) ended() bool {
 
 // keepEpoch deletes what opens the epoch's devices once it is retired. Answers
 // stay: they are evidence, and sealed to who asked.
-func (in *Institution) keepEpoch(context.Context) error {
+func (in *Institution) keepEpoch(ctx context.Context) error {
 	if !in.ended() {
 		return nil
 	}
 	deleted := 0
-	for _, prefix := range []string{"seed/", "piecekey/"} {
+	for _, prefix := range []string{"seed/", "piecekey/", detailsPrefix} {
 		names, err := in.vault.names(prefix)
 		if err != nil {
 			return err
 		}
-		if err := in.vault.remove(names...); err != nil {
+		if err := in.vault.replace(ctx, names); err != nil {
 			return err
 		}
 		deleted += len(names)
@@ -78,7 +78,7 @@ func (in *Institution) keepEpoch(context.Context) error {
 		return err
 	}
 	if deleted > 0 {
-		in.log.Warn("the epoch is retired; its seeds and piece keys are deleted", "epoch", in.context.Epoch, "entries", deleted)
+		in.log.Warn("the epoch is retired; its seeds, piece keys and details keys are deleted", "epoch", in.context.Epoch, "entries", deleted)
 	}
 	return nil
 }

@@ -30,6 +30,9 @@ func (d *detailDuty) bind(in *Institution) func(context.Context) error {
 
 func (d *detailDuty) work(ctx context.Context, in *Institution) error {
 	before := len(in.index.Missing())
+	if in.keysCame.Swap(false) {
+		d.pause, d.next = firstPause, time.Time{}
+	}
 	if before == 0 {
 		d.pause = firstPause
 		return nil
@@ -50,28 +53,40 @@ func (d *detailDuty) work(ctx context.Context, in *Institution) error {
 // keepErasures deletes what this process holds of erased patients, first of all in
 // its checkpoint, and then reports it. What is left to do is read off the ledger and
 // this process's own notes, so it is done after a crash, and again after the state was
-// restored from a copy that still has the seeds.
+// restored from a copy that still has the secrets.
 func (in *Institution) keepErasures(ctx context.Context) error {
 	erasures := in.index.Erasures(0)
-	if err := in.forgetInCheckpoint(len(erasures)); err != nil {
+	if err := in.forgetInCheckpoint(ctx, len(erasures)); err != nil {
 		return err
-	}
-	if in.ended() {
-		return nil // all seeds go with the epoch
 	}
 	var all error
 	for _, e := range erasures {
-		mine := in.served(e.State.Devices)
-		if len(mine) == 0 && len(e.State.Devices) > 0 {
-			continue // another process of this member's holds their seeds, if any does
+		if patient := e.State.Signed.Erasure.Patient; !in.settled[patient] {
+			all = errors.Join(all, in.settleErasure(ctx, e))
 		}
-		gone, err := in.noted(mine)
-		if err == nil && !(gone && in.reported(e)) {
-			err = in.eraseAndReport(ctx, e.State, mine)
-		}
-		all = errors.Join(all, err)
 	}
 	return all
+}
+
+// settleErasure deletes and reports what has not been.
+func (in *Institution) settleErasure(ctx context.Context, e record.ErasureReceipt) error {
+	patient := e.State.Signed.Erasure.Patient
+	mine := in.served(e.State.Devices)
+	gone, err := in.noted(patient, mine)
+	if err != nil {
+		return err
+	}
+	// All seeds and keys go with the epoch, so a retired one owes no report.
+	owes := slices.Contains(e.State.Epochs, in.context.Epoch) && !in.ended()
+	if gone && (!owes || in.reported(e)) {
+		in.settled[patient] = true
+		return nil
+	}
+	report, err := in.erasePatient(ctx, e.State, mine)
+	if err != nil || !owes || in.reported(e) {
+		return err
+	}
+	return in.reportErasure(ctx, report)
 }
 
 // served returns the devices of this process's epoch.
@@ -85,10 +100,15 @@ func (in *Institution) served(devices []record.ID) []record.ID {
 	return mine
 }
 
-// noted reports whether the vault says of all devices that they are erased.
-func (in *Institution) noted(devices []record.ID) (bool, error) {
+// noted reports whether the vault says of the patient and all devices that they are
+// erased.
+func (in *Institution) noted(patient record.ID, devices []record.ID) (bool, error) {
+	names := []string{goneName(patient)}
 	for _, id := range devices {
-		if _, found, err := in.vault.get(erasedName(id)); err != nil || !found {
+		names = append(names, erasedName(id))
+	}
+	for _, name := range names {
+		if _, found, err := in.vault.get(name); err != nil || !found {
 			return false, err
 		}
 	}
@@ -101,19 +121,37 @@ func (in *Institution) reported(e record.ErasureReceipt) bool {
 	})
 }
 
-func (in *Institution) eraseAndReport(ctx context.Context, state record.ErasureState, mine []record.ID) error {
+// erasePatient deletes the seeds of a patient's devices and what was made of them, and
+// then the details key, and returns the report of it.
+func (in *Institution) erasePatient(ctx context.Context, state record.ErasureState, mine []record.ID) (record.ErasureReport, error) {
 	erasure := state.Signed.Erasure
 	report := record.ErasureReport{
 		Patient: erasure.Patient, Erasure: erasure.Digest(in.cfg.Genesis.Network), Member: in.self.MSP,
 		Epoch: in.context.Epoch, Devices: mine,
 	}
 	for _, device := range mine {
-		n, err := in.forgetDevice(device)
+		n, err := in.forgetDevice(ctx, device)
 		if err != nil {
-			return err
+			return report, err
 		}
 		report.Seeds += n
 	}
+	return report, in.destroyKey(ctx, erasure.Patient)
+}
+
+// destroyKey deletes a patient's details key and, when it is in no file any more,
+// writes the note that it is gone. The index has read of the erasure, so it is not
+// stored again.
+func (in *Institution) destroyKey(ctx context.Context, patient record.ID) error {
+	in.seeding.Lock()
+	defer in.seeding.Unlock()
+	if err := in.vault.replace(ctx, []string{detailsName(patient)}); err != nil {
+		return err
+	}
+	return in.vault.put(entry{goneName(patient), []byte{}})
+}
+
+func (in *Institution) reportErasure(ctx context.Context, report record.ErasureReport) error {
 	sig, err := record.Sign(in.cfg.SignKey, report.Digest(in.cfg.Genesis.Network))
 	if err != nil {
 		return err
@@ -124,26 +162,21 @@ func (in *Institution) eraseAndReport(ctx context.Context, state record.ErasureS
 // forgetDevice deletes everything secret that this member has of a device, and
 // returns how many seeds that were: first on disk, then in memory. From then on
 // neither seeds nor anything made from them is stored or kept again.
-func (in *Institution) forgetDevice(device record.ID) (int, error) {
+func (in *Institution) forgetDevice(ctx context.Context, device record.ID) (int, error) {
 	in.seeding.Lock()
 	defer in.seeding.Unlock()
-	n, err := in.deleteSeeds(device)
+	n, err := in.deleteSeeds(ctx, device)
 	if err != nil {
 		return 0, err
 	}
 	return n, in.dropDevice(device)
 }
 
-func (in *Institution) deleteSeeds(device record.ID) (int, error) {
-	raw, done, err := in.vault.get(erasedName(device))
-	if err != nil {
-		return 0, err
-	}
-	n := 0
-	if done {
-		return n, json.Unmarshal(raw, &n)
-	}
+// deleteSeeds deletes a device's seeds, and writes how many there were before it makes
+// sure that they are in no file: a crash in between does not change the number.
+func (in *Institution) deleteSeeds(ctx context.Context, device record.ID) (int, error) {
 	var names []string
+	n := 0
 	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
 		name := seedName(device, piece)
 		_, found, err := in.vault.get(name)
@@ -155,11 +188,20 @@ func (in *Institution) deleteSeeds(device record.ID) (int, error) {
 		}
 		names = append(names, name)
 	}
+	raw, done, err := in.vault.get(erasedName(device))
+	if err != nil {
+		return 0, err
+	}
+	if done {
+		if err := json.Unmarshal(raw, &n); err != nil {
+			return 0, err
+		}
+	}
 	note, err := json.Marshal(n)
 	if err != nil {
 		return 0, err
 	}
-	return n, in.vault.replace(names, entry{erasedName(device), note})
+	return n, in.vault.replace(ctx, names, entry{erasedName(device), note})
 }
 
 // mayStore reports whether seeds of a device may be stored. The caller holds

@@ -101,7 +101,7 @@ func TestAnErasureSurvivesACrashBetweenDeletionAndReport(t *testing.T) {
 	gone := w.patients[0]
 	w.down(association)
 	before := must(New(w.config(association)))
-	if n, err := before.deleteSeeds(gone.device); n != 2 || err != nil {
+	if n, err := before.deleteSeeds(t.Context(), gone.device); n != 2 || err != nil {
 		t.Fatalf("%d seeds deleted: %v", n, err)
 	}
 	if err := before.Close(); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 )
 
@@ -39,6 +40,19 @@ func newPeers(cfg Config) (*peers, error) {
 		p.tls[m.MSP] = c
 	}
 	return p, nil
+}
+
+// detailsKey asks a member for a patient's details key.
+func (p *peers) detailsKey(ctx context.Context, msp string, patient record.ID) ([]byte, error) {
+	conn, err := p.conn(msp)
+	if err != nil {
+		return nil, err
+	}
+	r, err := apiv1.NewInstitutionsClient(conn).GetDetailsKey(ctx, &apiv1.GetDetailsKeyRequest{Patient: patient.String()})
+	if err != nil {
+		return nil, fromStatus(err)
+	}
+	return r.GetKey(), nil
 }
 
 // share asks a member for its shares.

@@ -35,6 +35,7 @@ func (in *Institution) Run(ctx context.Context) error {
 	g.Go(func() error { return in.follow(ctx) })
 	g.Go(func() error { return in.serve(ctx) })
 	g.Go(func() error { return in.keepCheckpoint(ctx) })
+	g.Go(func() error { return in.serveKeys(ctx) })
 	duties := []struct {
 		name string
 		work func(context.Context) error
@@ -42,6 +43,7 @@ func (in *Institution) Run(ctx context.Context) error {
 		{"seeds", new(seedDuty).bind(in)},
 		{"piece keys", in.keepPieceKeys},
 		{"rows", new(rowDuty).bind(in)},
+		{"details keys", new(keyDuty).bind(in)},
 		{"consent details", new(detailDuty).bind(in)},
 		{"erasures", in.keepErasures},
 		{"cohorts", in.keepCohorts},

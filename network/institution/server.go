@@ -52,6 +52,19 @@ func (s shareServer) GetShare(ctx context.Context, req *apiv1.GetShareRequest) (
 	return r, nil
 }
 
+// GetDetailsKey answers members of the network.
+func (s shareServer) GetDetailsKey(ctx context.Context, req *apiv1.GetDetailsKeyRequest) (*apiv1.GetDetailsKeyResponse, error) {
+	caller, err := callerMSP(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	r, err := s.in.giveKey(ctx, caller, req.GetPatient())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return r, nil
+}
+
 func callerMSP(ctx context.Context) (string, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {

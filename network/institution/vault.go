@@ -73,22 +73,22 @@ func (v memberVault) write(gone []string, entries []entry) error {
 	})
 }
 
-// replace deletes values and stores entries, all or none, durably. The deleted
-// bytes, which were sealed, leave the database's tables before it returns; its
-// log keeps them until it is reused.
-func (v memberVault) replace(names []string, entries ...entry) error {
+// replace deletes values and stores entries, all or none, durably. When it returns,
+// the deleted bytes are in no file.
+func (v memberVault) replace(ctx context.Context, names []string, entries ...entry) error {
 	if err := v.write(names, entries); err != nil {
 		return err
 	}
-	if err := v.DB().Flush(); err != nil {
-		return err
+	return v.erase(ctx, names...)
+}
+
+// erase makes sure that values which have been deleted are in no file.
+func (v memberVault) erase(ctx context.Context, names ...string) error {
+	raw := make([][]byte, len(names))
+	for i, name := range names {
+		raw[i] = []byte(name)
 	}
-	for _, name := range names {
-		if err := v.DB().Compact(context.Background(), []byte(name), append([]byte(name), 0), false); err != nil {
-			return err
-		}
-	}
-	return nil
+	return v.Erase(ctx, raw...)
 }
 
 // get returns a value and whether there is one.

@@ -22,6 +22,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -58,6 +59,7 @@ type world struct {
 	signing []*ecdsa.PrivateKey
 	boxes   []*he.MemberKeys
 	blobs   *memoryBlobs
+	details *detailstest.Keys
 	peers   map[string]string
 
 	log     *logBuffer
@@ -105,7 +107,7 @@ func newKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(),
 func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 	t.Helper()
 	w := &world{
-		t: t, dir: t.TempDir(), roots: map[string][]byte{}, blobs: newMemoryBlobs(), peers: map[string]string{}, log: &logBuffer{},
+		t: t, dir: t.TempDir(), roots: map[string][]byte{}, blobs: newMemoryBlobs(), details: &detailstest.Keys{}, peers: map[string]string{}, log: &logBuffer{},
 		metrics: []string{metricKey}, hours: rowHours, patience: 20 * time.Second, hour: heartRates,
 	}
 	t.Cleanup(func() {
@@ -133,7 +135,7 @@ func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 		f(&w.genesis)
 	}
 	w.params, w.epoch = must(parameters(w.genesis)), w.genesis.FirstEpoch()
-	w.ledger = must(embedded.Open(embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Channel: networkName, Roots: w.roots, Chaincode: must(chaincode.New())}))
+	w.ledger = must(embedded.Open(embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Channel: networkName, Roots: w.roots, Chaincode: must(chaincode.New(w.details))}))
 	t.Cleanup(func() {
 		for i := range w.members {
 			w.down(i)
@@ -273,20 +275,28 @@ func (w *world) everywhere(what string, cond func(in *Institution) bool) {
 	})
 }
 
+// enrolPatient puts a patient on the ledger whose details key is sealed to the members
+// of the current epoch.
+func (w *world) enrolPatient(p *person) {
+	w.t.Helper()
+	e := record.EnrolPatient{Inception: p.in}
+	w.blobs.put(must(w.details.Enrol(networkName, &e, w.epoch.Members)))
+	p.in = e.Inception
+	p.id = p.in.PatientID(networkName)
+	e.Signature = must(record.Sign(p.key, e.Digest(networkName)))
+	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
+	digest := record.Digest(record.DomainVoucher, networkName, e.Voucher)
+	e.Vouchers = []record.VoucherSignature{{By: msps[association], Signature: must(record.Sign(w.signing[association], digest))}}
+	w.submit(association, "Registry:EnrolPatient", e)
+}
+
 // enrol makes n patients with a device each, and consents for both hospitals.
 func (w *world) enrol(n int) {
 	w.t.Helper()
 	for range n {
 		p := &person{key: newKey(), devKey: newKey()}
 		p.in = record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
-		p.id = p.in.PatientID(networkName)
-		v := record.Voucher{Patient: p.id, Person: record.RandomID()}
-		w.submit(association, "Registry:EnrolPatient", record.EnrolPatient{
-			Inception: p.in, Signature: must(record.Sign(p.key, p.id)), Voucher: v,
-			Vouchers: []record.VoucherSignature{{
-				By: msps[association], Signature: must(record.Sign(w.signing[association], record.Digest(record.DomainVoucher, networkName, v))),
-			}},
-		})
+		w.enrolPatient(p)
 		w.enrolDevice(p)
 		for _, hospital := range []int{hospitalA, hospitalB} {
 			d := consent.Document{

@@ -418,10 +418,12 @@ func (x *Circuit) GetSetup() string {
 
 // Inception is the record whose digest is the patient's identifier.
 type Inception struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ConsentKeys   [][]byte               `protobuf:"bytes,1,rep,name=consent_keys,json=consentKeys,proto3" json:"consent_keys,omitempty"`
-	RecoveryHash  string                 `protobuf:"bytes,2,opt,name=recovery_hash,json=recoveryHash,proto3" json:"recovery_hash,omitempty"`
-	Salt          string                 `protobuf:"bytes,3,opt,name=salt,proto3" json:"salt,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	ConsentKeys  [][]byte               `protobuf:"bytes,1,rep,name=consent_keys,json=consentKeys,proto3" json:"consent_keys,omitempty"`
+	RecoveryHash string                 `protobuf:"bytes,2,opt,name=recovery_hash,json=recoveryHash,proto3" json:"recovery_hash,omitempty"`
+	Salt         string                 `protobuf:"bytes,3,opt,name=salt,proto3" json:"salt,omitempty"`
+	// Digest of the key that seals what is private about the patient.
+	DetailsKey    string `protobuf:"bytes,4,opt,name=details_key,json=detailsKey,proto3" json:"details_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -473,6 +475,13 @@ func (x *Inception) GetRecoveryHash() string {
 func (x *Inception) GetSalt() string {
 	if x != nil {
 		return x.Salt
+	}
+	return ""
+}
+
+func (x *Inception) GetDetailsKey() string {
+	if x != nil {
+		return x.DetailsKey
 	}
 	return ""
 }
@@ -534,11 +543,13 @@ func (x *Voucher) GetPerson() string {
 type EnrolPatient struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Inception *Inception             `protobuf:"bytes,1,opt,name=inception,proto3" json:"inception,omitempty"`
-	// By the first consent key, over the patient's identifier.
+	// By the first consent key, over the inception record and details_blob.
 	Signature []byte   `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
 	Voucher   *Voucher `protobuf:"bytes,3,opt,name=voucher,proto3" json:"voucher,omitempty"`
 	// Of the registrar or, where there is none, of enough members.
-	Vouchers      []*VoucherSignature `protobuf:"bytes,6,rep,name=vouchers,proto3" json:"vouchers,omitempty"`
+	Vouchers []*VoucherSignature `protobuf:"bytes,6,rep,name=vouchers,proto3" json:"vouchers,omitempty"`
+	// SHA-256 of the blob with the details key, sealed to the members.
+	DetailsBlob   string `protobuf:"bytes,7,opt,name=details_blob,json=detailsBlob,proto3" json:"details_blob,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -599,6 +610,13 @@ func (x *EnrolPatient) GetVouchers() []*VoucherSignature {
 		return x.Vouchers
 	}
 	return nil
+}
+
+func (x *EnrolPatient) GetDetailsBlob() string {
+	if x != nil {
+		return x.DetailsBlob
+	}
+	return ""
 }
 
 // VoucherSignature is a member's signature of a voucher.
@@ -826,7 +844,8 @@ type Patient struct {
 	// Ledger time of the latest revocation of everything.
 	RevokedAt *int64 `protobuf:"varint,6,opt,name=revoked_at,json=revokedAt,proto3,oneof" json:"revoked_at,omitempty"`
 	// Final; the receipt of the erasure says when.
-	Erased        bool `protobuf:"varint,7,opt,name=erased,proto3" json:"erased,omitempty"`
+	Erased        bool   `protobuf:"varint,7,opt,name=erased,proto3" json:"erased,omitempty"`
+	DetailsBlob   string `protobuf:"bytes,8,opt,name=details_blob,json=detailsBlob,proto3" json:"details_blob,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -908,6 +927,13 @@ func (x *Patient) GetErased() bool {
 		return x.Erased
 	}
 	return false
+}
+
+func (x *Patient) GetDetailsBlob() string {
+	if x != nil {
+		return x.DetailsBlob
+	}
+	return ""
 }
 
 // Device is what a bridge enrols: one installation for one patient.
@@ -2950,7 +2976,9 @@ type ErasureState struct {
 	// The patient's devices, in the order of their enrolment.
 	Devices []string `protobuf:"bytes,3,rep,name=devices,proto3" json:"devices,omitempty"`
 	// Versions of consents whose details were purged.
-	Consents      int64 `protobuf:"varint,4,opt,name=consents,proto3" json:"consents,omitempty"`
+	Consents int64 `protobuf:"varint,4,opt,name=consents,proto3" json:"consents,omitempty"`
+	// The epochs that lived: each of their members has to report.
+	Epochs        []uint32 `protobuf:"varint,5,rep,packed,name=epochs,proto3" json:"epochs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3011,6 +3039,13 @@ func (x *ErasureState) GetConsents() int64 {
 		return x.Consents
 	}
 	return 0
+}
+
+func (x *ErasureState) GetEpochs() []uint32 {
+	if x != nil {
+		return x.Epochs
+	}
+	return nil
 }
 
 // ErasureReport says that a member has deleted what it held.
@@ -3196,21 +3231,24 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x12#\n" +
 	"\rverifying_key\x18\x02 \x01(\fR\fverifyingKey\x12\x12\n" +
 	"\x04hash\x18\x03 \x01(\tR\x04hash\x12\x14\n" +
-	"\x05setup\x18\x04 \x01(\tR\x05setup\"\xa7\x01\n" +
+	"\x05setup\x18\x04 \x01(\tR\x05setup\"\xdf\x01\n" +
 	"\tInception\x123\n" +
 	"\fconsent_keys\x18\x01 \x03(\fB\x10\xbaH\r\x92\x01\n" +
 	"\b\x01\x10\x10\"\x04z\x02h!R\vconsentKeys\x12:\n" +
 	"\rrecovery_hash\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\frecoveryHash\x12)\n" +
-	"\x04salt\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x04salt\"i\n" +
+	"\x04salt\x18\x03 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x04salt\x126\n" +
+	"\vdetails_key\x18\x04 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\n" +
+	"detailsKey\"i\n" +
 	"\aVoucher\x12/\n" +
 	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\x12-\n" +
-	"\x06person\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06person\"\x81\x02\n" +
+	"\x06person\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06person\"\xbb\x02\n" +
 	"\fEnrolPatient\x12=\n" +
 	"\tinception\x18\x01 \x01(\v2\x17.vitalveil.v1.InceptionB\x06\xbaH\x03\xc8\x01\x01R\tinception\x12%\n" +
 	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\x127\n" +
 	"\avoucher\x18\x03 \x01(\v2\x15.vitalveil.v1.VoucherB\x06\xbaH\x03\xc8\x01\x01R\avoucher\x12F\n" +
 	"\bvouchers\x18\x06 \x03(\v2\x1e.vitalveil.v1.VoucherSignatureB\n" +
-	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\bvouchersJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\"h\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\bvouchers\x128\n" +
+	"\fdetails_blob\x18\a \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\vdetailsBlobJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\"h\n" +
 	"\x10VoucherSignature\x12-\n" +
 	"\x02by\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9._-]{1,64}$R\x02by\x12%\n" +
 	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\xa4\x02\n" +
@@ -3229,7 +3267,7 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12'\n" +
 	"\tsignature\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x10\b\x18HR\tsignature\x125\n" +
 	"\tassertion\x18\x04 \x01(\v2\x17.vitalveil.v1.AssertionR\tassertion:\xbd\x01\xbaH\xb9\x01\x1a\xb6\x01\n" +
-	"\x15signed_keys.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\xfe\x01\n" +
+	"\x15signed_keys.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\xa1\x02\n" +
 	"\aPatient\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\tinception\x18\x02 \x01(\v2\x17.vitalveil.v1.InceptionR\tinception\x12\x16\n" +
@@ -3238,7 +3276,8 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x04keys\x18\x05 \x01(\v2\x19.vitalveil.v1.PatientKeysR\x04keys\x12\"\n" +
 	"\n" +
 	"revoked_at\x18\x06 \x01(\x03H\x00R\trevokedAt\x88\x01\x01\x12\x16\n" +
-	"\x06erased\x18\a \x01(\bR\x06erasedB\r\n" +
+	"\x06erased\x18\a \x01(\bR\x06erased\x12!\n" +
+	"\fdetails_blob\x18\b \x01(\tR\vdetailsBlobB\r\n" +
 	"\v_revoked_at\"\xdf\x02\n" +
 	"\x06Device\x12\x19\n" +
 	"\x03key\x18\x01 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12/\n" +
@@ -3425,12 +3464,13 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h!R\x03key\x12'\n" +
 	"\tsignature\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x10\b\x18HR\tsignature\x125\n" +
 	"\tassertion\x18\x04 \x01(\v2\x17.vitalveil.v1.AssertionR\tassertion:\xc0\x01\xbaH\xbc\x01\x1a\xb9\x01\n" +
-	"\x18signed_erasure.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\x8d\x01\n" +
+	"\x18signed_erasure.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\xa5\x01\n" +
 	"\fErasureState\x123\n" +
 	"\x06signed\x18\x01 \x01(\v2\x1b.vitalveil.v1.SignedErasureR\x06signed\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x18\n" +
 	"\adevices\x18\x03 \x03(\tR\adevices\x12\x1a\n" +
-	"\bconsents\x18\x04 \x01(\x03R\bconsents\"\xa1\x01\n" +
+	"\bconsents\x18\x04 \x01(\x03R\bconsents\x12\x16\n" +
+	"\x06epochs\x18\x05 \x03(\rR\x06epochs\"\xa1\x01\n" +
 	"\rErasureReport\x12\x18\n" +
 	"\apatient\x18\x01 \x01(\tR\apatient\x12\x18\n" +
 	"\aerasure\x18\x02 \x01(\tR\aerasure\x12\x16\n" +

@@ -125,7 +125,7 @@ func (x *GetNetworkResponse) GetHeight() uint64 {
 
 type EnrolPatientRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Enrolment     *EnrolPatient          `protobuf:"bytes,1,opt,name=enrolment,proto3" json:"enrolment,omitempty"`
+	Enrolment     *PatientEnrolment      `protobuf:"bytes,1,opt,name=enrolment,proto3" json:"enrolment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -160,9 +160,63 @@ func (*EnrolPatientRequest) Descriptor() ([]byte, []int) {
 	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *EnrolPatientRequest) GetEnrolment() *EnrolPatient {
+func (x *EnrolPatientRequest) GetEnrolment() *PatientEnrolment {
 	if x != nil {
 		return x.Enrolment
+	}
+	return nil
+}
+
+// PatientEnrolment is a signed enrolment with the blob that it names as
+// details_blob.
+type PatientEnrolment struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Document      *EnrolPatient          `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	DetailsBoxes  []byte                 `protobuf:"bytes,2,opt,name=details_boxes,json=detailsBoxes,proto3" json:"details_boxes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PatientEnrolment) Reset() {
+	*x = PatientEnrolment{}
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PatientEnrolment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PatientEnrolment) ProtoMessage() {}
+
+func (x *PatientEnrolment) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PatientEnrolment.ProtoReflect.Descriptor instead.
+func (*PatientEnrolment) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PatientEnrolment) GetDocument() *EnrolPatient {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+func (x *PatientEnrolment) GetDetailsBoxes() []byte {
+	if x != nil {
+		return x.DetailsBoxes
 	}
 	return nil
 }
@@ -176,7 +230,7 @@ type GetPatientRequest struct {
 
 func (x *GetPatientRequest) Reset() {
 	*x = GetPatientRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[3]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -188,7 +242,7 @@ func (x *GetPatientRequest) String() string {
 func (*GetPatientRequest) ProtoMessage() {}
 
 func (x *GetPatientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[3]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -201,7 +255,7 @@ func (x *GetPatientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPatientRequest.ProtoReflect.Descriptor instead.
 func (*GetPatientRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{3}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetPatientRequest) GetPatient() string {
@@ -221,7 +275,7 @@ type ChangeKeysRequest struct {
 
 func (x *ChangeKeysRequest) Reset() {
 	*x = ChangeKeysRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[4]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -233,7 +287,7 @@ func (x *ChangeKeysRequest) String() string {
 func (*ChangeKeysRequest) ProtoMessage() {}
 
 func (x *ChangeKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[4]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -246,7 +300,7 @@ func (x *ChangeKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeKeysRequest.ProtoReflect.Descriptor instead.
 func (*ChangeKeysRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{4}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ChangeKeysRequest) GetPatient() string {
@@ -272,7 +326,7 @@ type ListConsentsRequest struct {
 
 func (x *ListConsentsRequest) Reset() {
 	*x = ListConsentsRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[5]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -284,7 +338,7 @@ func (x *ListConsentsRequest) String() string {
 func (*ListConsentsRequest) ProtoMessage() {}
 
 func (x *ListConsentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[5]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -297,7 +351,7 @@ func (x *ListConsentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConsentsRequest.ProtoReflect.Descriptor instead.
 func (*ListConsentsRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{5}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListConsentsRequest) GetPatient() string {
@@ -319,7 +373,7 @@ type ListConsentsResponse struct {
 
 func (x *ListConsentsResponse) Reset() {
 	*x = ListConsentsResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[6]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +385,7 @@ func (x *ListConsentsResponse) String() string {
 func (*ListConsentsResponse) ProtoMessage() {}
 
 func (x *ListConsentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[6]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +398,7 @@ func (x *ListConsentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConsentsResponse.ProtoReflect.Descriptor instead.
 func (*ListConsentsResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{6}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListConsentsResponse) GetConsents() []*SignedConsent {
@@ -370,7 +424,7 @@ type GetHistoryRequest struct {
 
 func (x *GetHistoryRequest) Reset() {
 	*x = GetHistoryRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[7]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -382,7 +436,7 @@ func (x *GetHistoryRequest) String() string {
 func (*GetHistoryRequest) ProtoMessage() {}
 
 func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[7]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -395,7 +449,7 @@ func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryRequest.ProtoReflect.Descriptor instead.
 func (*GetHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{7}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetHistoryRequest) GetPatient() string {
@@ -414,7 +468,7 @@ type GetHistoryResponse struct {
 
 func (x *GetHistoryResponse) Reset() {
 	*x = GetHistoryResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[8]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +480,7 @@ func (x *GetHistoryResponse) String() string {
 func (*GetHistoryResponse) ProtoMessage() {}
 
 func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[8]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +493,7 @@ func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoryResponse.ProtoReflect.Descriptor instead.
 func (*GetHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{8}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetHistoryResponse) GetEntries() []*HistoryEntry {
@@ -491,7 +545,7 @@ type HistoryEntry struct {
 
 func (x *HistoryEntry) Reset() {
 	*x = HistoryEntry{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[9]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +557,7 @@ func (x *HistoryEntry) String() string {
 func (*HistoryEntry) ProtoMessage() {}
 
 func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[9]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +570,7 @@ func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryEntry.ProtoReflect.Descriptor instead.
 func (*HistoryEntry) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{9}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HistoryEntry) GetKind() string {
@@ -654,7 +708,7 @@ type PutConsentRequest struct {
 
 func (x *PutConsentRequest) Reset() {
 	*x = PutConsentRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[10]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +720,7 @@ func (x *PutConsentRequest) String() string {
 func (*PutConsentRequest) ProtoMessage() {}
 
 func (x *PutConsentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[10]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +733,7 @@ func (x *PutConsentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutConsentRequest.ProtoReflect.Descriptor instead.
 func (*PutConsentRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{10}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PutConsentRequest) GetConsent() *SignedConsent {
@@ -698,7 +752,7 @@ type EraseRequest struct {
 
 func (x *EraseRequest) Reset() {
 	*x = EraseRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +764,7 @@ func (x *EraseRequest) String() string {
 func (*EraseRequest) ProtoMessage() {}
 
 func (x *EraseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[11]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +777,7 @@ func (x *EraseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseRequest.ProtoReflect.Descriptor instead.
 func (*EraseRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{11}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EraseRequest) GetErasure() *SignedErasure {
@@ -742,7 +796,7 @@ type GetErasureReceiptRequest struct {
 
 func (x *GetErasureReceiptRequest) Reset() {
 	*x = GetErasureReceiptRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +808,7 @@ func (x *GetErasureReceiptRequest) String() string {
 func (*GetErasureReceiptRequest) ProtoMessage() {}
 
 func (x *GetErasureReceiptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[12]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +821,7 @@ func (x *GetErasureReceiptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetErasureReceiptRequest.ProtoReflect.Descriptor instead.
 func (*GetErasureReceiptRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{12}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetErasureReceiptRequest) GetPatient() string {
@@ -794,7 +848,7 @@ type ErasureReceipt struct {
 
 func (x *ErasureReceipt) Reset() {
 	*x = ErasureReceipt{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +860,7 @@ func (x *ErasureReceipt) String() string {
 func (*ErasureReceipt) ProtoMessage() {}
 
 func (x *ErasureReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[13]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +873,7 @@ func (x *ErasureReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasureReceipt.ProtoReflect.Descriptor instead.
 func (*ErasureReceipt) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{13}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ErasureReceipt) GetState() *ErasureState {
@@ -865,7 +919,7 @@ type ErasureDuty struct {
 
 func (x *ErasureDuty) Reset() {
 	*x = ErasureDuty{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +931,7 @@ func (x *ErasureDuty) String() string {
 func (*ErasureDuty) ProtoMessage() {}
 
 func (x *ErasureDuty) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[14]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +944,7 @@ func (x *ErasureDuty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasureDuty.ProtoReflect.Descriptor instead.
 func (*ErasureDuty) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{14}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ErasureDuty) GetMember() string {
@@ -930,7 +984,7 @@ type GetConsentRequest struct {
 
 func (x *GetConsentRequest) Reset() {
 	*x = GetConsentRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +996,7 @@ func (x *GetConsentRequest) String() string {
 func (*GetConsentRequest) ProtoMessage() {}
 
 func (x *GetConsentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[15]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1009,7 @@ func (x *GetConsentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConsentRequest.ProtoReflect.Descriptor instead.
 func (*GetConsentRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{15}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetConsentRequest) GetConsent() string {
@@ -974,7 +1028,7 @@ type EnrolDeviceRequest struct {
 
 func (x *EnrolDeviceRequest) Reset() {
 	*x = EnrolDeviceRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1040,7 @@ func (x *EnrolDeviceRequest) String() string {
 func (*EnrolDeviceRequest) ProtoMessage() {}
 
 func (x *EnrolDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[16]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1053,7 @@ func (x *EnrolDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrolDeviceRequest.ProtoReflect.Descriptor instead.
 func (*EnrolDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{16}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EnrolDeviceRequest) GetEnrolment() *DeviceEnrolment {
@@ -1021,7 +1075,7 @@ type DeviceEnrolment struct {
 
 func (x *DeviceEnrolment) Reset() {
 	*x = DeviceEnrolment{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1087,7 @@ func (x *DeviceEnrolment) String() string {
 func (*DeviceEnrolment) ProtoMessage() {}
 
 func (x *DeviceEnrolment) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[17]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1100,7 @@ func (x *DeviceEnrolment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceEnrolment.ProtoReflect.Descriptor instead.
 func (*DeviceEnrolment) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{17}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeviceEnrolment) GetDocument() *EnrolDevice {
@@ -1072,7 +1126,7 @@ type GetDeviceRequest struct {
 
 func (x *GetDeviceRequest) Reset() {
 	*x = GetDeviceRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1138,7 @@ func (x *GetDeviceRequest) String() string {
 func (*GetDeviceRequest) ProtoMessage() {}
 
 func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[18]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1151,7 @@ func (x *GetDeviceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceRequest.ProtoReflect.Descriptor instead.
 func (*GetDeviceRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{18}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetDeviceRequest) GetDevice() string {
@@ -1120,7 +1174,7 @@ type GetDeviceResponse struct {
 
 func (x *GetDeviceResponse) Reset() {
 	*x = GetDeviceResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1186,7 @@ func (x *GetDeviceResponse) String() string {
 func (*GetDeviceResponse) ProtoMessage() {}
 
 func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[19]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1199,7 @@ func (x *GetDeviceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeviceResponse.ProtoReflect.Descriptor instead.
 func (*GetDeviceResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{19}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetDeviceResponse) GetState() *DeviceState {
@@ -1192,7 +1246,7 @@ type Reputation struct {
 
 func (x *Reputation) Reset() {
 	*x = Reputation{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1258,7 @@ func (x *Reputation) String() string {
 func (*Reputation) ProtoMessage() {}
 
 func (x *Reputation) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[20]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1271,7 @@ func (x *Reputation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reputation.ProtoReflect.Descriptor instead.
 func (*Reputation) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{20}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Reputation) GetHours() int64 {
@@ -1272,7 +1326,7 @@ type RetireRequest struct {
 
 func (x *RetireRequest) Reset() {
 	*x = RetireRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1338,7 @@ func (x *RetireRequest) String() string {
 func (*RetireRequest) ProtoMessage() {}
 
 func (x *RetireRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[21]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1351,7 @@ func (x *RetireRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetireRequest.ProtoReflect.Descriptor instead.
 func (*RetireRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{21}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RetireRequest) GetDevice() string {
@@ -1324,7 +1378,7 @@ type UploadRequest struct {
 
 func (x *UploadRequest) Reset() {
 	*x = UploadRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1390,7 @@ func (x *UploadRequest) String() string {
 func (*UploadRequest) ProtoMessage() {}
 
 func (x *UploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[22]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1403,7 @@ func (x *UploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRequest.ProtoReflect.Descriptor instead.
 func (*UploadRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{22}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UploadRequest) GetDevice() string {
@@ -1378,7 +1432,7 @@ type Upload struct {
 
 func (x *Upload) Reset() {
 	*x = Upload{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1444,7 @@ func (x *Upload) String() string {
 func (*Upload) ProtoMessage() {}
 
 func (x *Upload) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[23]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1457,7 @@ func (x *Upload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upload.ProtoReflect.Descriptor instead.
 func (*Upload) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{23}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Upload) GetBlobs() [][]byte {
@@ -1433,7 +1487,7 @@ type ListReceiptsRequest struct {
 
 func (x *ListReceiptsRequest) Reset() {
 	*x = ListReceiptsRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1499,7 @@ func (x *ListReceiptsRequest) String() string {
 func (*ListReceiptsRequest) ProtoMessage() {}
 
 func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[24]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1512,7 @@ func (x *ListReceiptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsRequest.ProtoReflect.Descriptor instead.
 func (*ListReceiptsRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{24}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListReceiptsRequest) GetDevice() string {
@@ -1498,7 +1552,7 @@ type ListReceiptsResponse struct {
 
 func (x *ListReceiptsResponse) Reset() {
 	*x = ListReceiptsResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1564,7 @@ func (x *ListReceiptsResponse) String() string {
 func (*ListReceiptsResponse) ProtoMessage() {}
 
 func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[25]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1577,7 @@ func (x *ListReceiptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReceiptsResponse.ProtoReflect.Descriptor instead.
 func (*ListReceiptsResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{25}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListReceiptsResponse) GetReceipts() []*Receipt {
@@ -1542,7 +1596,7 @@ type ListRequestsRequest struct {
 
 func (x *ListRequestsRequest) Reset() {
 	*x = ListRequestsRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1608,7 @@ func (x *ListRequestsRequest) String() string {
 func (*ListRequestsRequest) ProtoMessage() {}
 
 func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1621,7 @@ func (x *ListRequestsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsRequest.ProtoReflect.Descriptor instead.
 func (*ListRequestsRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{26}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListRequestsRequest) GetDevice() string {
@@ -1586,7 +1640,7 @@ type ListRequestsResponse struct {
 
 func (x *ListRequestsResponse) Reset() {
 	*x = ListRequestsResponse{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1652,7 @@ func (x *ListRequestsResponse) String() string {
 func (*ListRequestsResponse) ProtoMessage() {}
 
 func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[27]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1665,7 @@ func (x *ListRequestsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequestsResponse.ProtoReflect.Descriptor instead.
 func (*ListRequestsResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{27}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListRequestsResponse) GetRequests() []*PredicateState {
@@ -1631,7 +1685,7 @@ type ProveRequest struct {
 
 func (x *ProveRequest) Reset() {
 	*x = ProveRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1697,7 @@ func (x *ProveRequest) String() string {
 func (*ProveRequest) ProtoMessage() {}
 
 func (x *ProveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1710,7 @@ func (x *ProveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveRequest.ProtoReflect.Descriptor instead.
 func (*ProveRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{28}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ProveRequest) GetRequest() string {
@@ -1682,7 +1736,7 @@ type GetBlobRequest struct {
 
 func (x *GetBlobRequest) Reset() {
 	*x = GetBlobRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[29]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1748,7 @@ func (x *GetBlobRequest) String() string {
 func (*GetBlobRequest) ProtoMessage() {}
 
 func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[29]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1761,7 @@ func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobRequest.ProtoReflect.Descriptor instead.
 func (*GetBlobRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{29}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetBlobRequest) GetBlob() string {
@@ -1726,7 +1780,7 @@ type GetOperationRequest struct {
 
 func (x *GetOperationRequest) Reset() {
 	*x = GetOperationRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[30]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1738,7 +1792,7 @@ func (x *GetOperationRequest) String() string {
 func (*GetOperationRequest) ProtoMessage() {}
 
 func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[30]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1751,7 +1805,7 @@ func (x *GetOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOperationRequest.ProtoReflect.Descriptor instead.
 func (*GetOperationRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{30}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetOperationRequest) GetOperation() string {
@@ -1770,7 +1824,7 @@ type WatchOperationRequest struct {
 
 func (x *WatchOperationRequest) Reset() {
 	*x = WatchOperationRequest{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[31]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +1836,7 @@ func (x *WatchOperationRequest) String() string {
 func (*WatchOperationRequest) ProtoMessage() {}
 
 func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[31]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +1849,7 @@ func (x *WatchOperationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOperationRequest.ProtoReflect.Descriptor instead.
 func (*WatchOperationRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{31}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WatchOperationRequest) GetOperation() string {
@@ -1831,7 +1885,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[32]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1897,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[32]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1910,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{32}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Operation) GetId() string {
@@ -1933,7 +1987,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[33]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +1999,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[33]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2012,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{33}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Failure) GetCode() string {
@@ -1996,7 +2050,7 @@ type AnchorItem struct {
 
 func (x *AnchorItem) Reset() {
 	*x = AnchorItem{}
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[34]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2008,7 +2062,7 @@ func (x *AnchorItem) String() string {
 func (*AnchorItem) ProtoMessage() {}
 
 func (x *AnchorItem) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_gateway_proto_msgTypes[34]
+	mi := &file_vitalveil_v1_gateway_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2021,7 +2075,7 @@ func (x *AnchorItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnchorItem.ProtoReflect.Descriptor instead.
 func (*AnchorItem) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{34}
+	return file_vitalveil_v1_gateway_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AnchorItem) GetOutcome() string {
@@ -2083,9 +2137,13 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\agenesis\x18\x01 \x01(\v2\x15.vitalveil.v1.GenesisR\agenesis\x12\x1f\n" +
 	"\vledger_time\x18\x02 \x01(\x03R\n" +
 	"ledgerTime\x12\x16\n" +
-	"\x06height\x18\x03 \x01(\x04R\x06height\"W\n" +
-	"\x13EnrolPatientRequest\x12@\n" +
-	"\tenrolment\x18\x01 \x01(\v2\x1a.vitalveil.v1.EnrolPatientB\x06\xbaH\x03\xc8\x01\x01R\tenrolment\"D\n" +
+	"\x06height\x18\x03 \x01(\x04R\x06height\"[\n" +
+	"\x13EnrolPatientRequest\x12D\n" +
+	"\tenrolment\x18\x01 \x01(\v2\x1e.vitalveil.v1.PatientEnrolmentB\x06\xbaH\x03\xc8\x01\x01R\tenrolment\"\x83\x01\n" +
+	"\x10PatientEnrolment\x12>\n" +
+	"\bdocument\x18\x01 \x01(\v2\x1a.vitalveil.v1.EnrolPatientB\x06\xbaH\x03\xc8\x01\x01R\bdocument\x12/\n" +
+	"\rdetails_boxes\x18\x02 \x01(\fB\n" +
+	"\xbaH\az\x05\x10\x01\x18\x80@R\fdetailsBoxes\"D\n" +
 	"\x11GetPatientRequest\x12/\n" +
 	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"z\n" +
 	"\x11ChangeKeysRequest\x12/\n" +
@@ -2318,131 +2376,133 @@ func file_vitalveil_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_gateway_proto_rawDescData
 }
 
-var file_vitalveil_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_vitalveil_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_vitalveil_v1_gateway_proto_goTypes = []any{
 	(*GetNetworkRequest)(nil),        // 0: vitalveil.v1.GetNetworkRequest
 	(*GetNetworkResponse)(nil),       // 1: vitalveil.v1.GetNetworkResponse
 	(*EnrolPatientRequest)(nil),      // 2: vitalveil.v1.EnrolPatientRequest
-	(*GetPatientRequest)(nil),        // 3: vitalveil.v1.GetPatientRequest
-	(*ChangeKeysRequest)(nil),        // 4: vitalveil.v1.ChangeKeysRequest
-	(*ListConsentsRequest)(nil),      // 5: vitalveil.v1.ListConsentsRequest
-	(*ListConsentsResponse)(nil),     // 6: vitalveil.v1.ListConsentsResponse
-	(*GetHistoryRequest)(nil),        // 7: vitalveil.v1.GetHistoryRequest
-	(*GetHistoryResponse)(nil),       // 8: vitalveil.v1.GetHistoryResponse
-	(*HistoryEntry)(nil),             // 9: vitalveil.v1.HistoryEntry
-	(*PutConsentRequest)(nil),        // 10: vitalveil.v1.PutConsentRequest
-	(*EraseRequest)(nil),             // 11: vitalveil.v1.EraseRequest
-	(*GetErasureReceiptRequest)(nil), // 12: vitalveil.v1.GetErasureReceiptRequest
-	(*ErasureReceipt)(nil),           // 13: vitalveil.v1.ErasureReceipt
-	(*ErasureDuty)(nil),              // 14: vitalveil.v1.ErasureDuty
-	(*GetConsentRequest)(nil),        // 15: vitalveil.v1.GetConsentRequest
-	(*EnrolDeviceRequest)(nil),       // 16: vitalveil.v1.EnrolDeviceRequest
-	(*DeviceEnrolment)(nil),          // 17: vitalveil.v1.DeviceEnrolment
-	(*GetDeviceRequest)(nil),         // 18: vitalveil.v1.GetDeviceRequest
-	(*GetDeviceResponse)(nil),        // 19: vitalveil.v1.GetDeviceResponse
-	(*Reputation)(nil),               // 20: vitalveil.v1.Reputation
-	(*RetireRequest)(nil),            // 21: vitalveil.v1.RetireRequest
-	(*UploadRequest)(nil),            // 22: vitalveil.v1.UploadRequest
-	(*Upload)(nil),                   // 23: vitalveil.v1.Upload
-	(*ListReceiptsRequest)(nil),      // 24: vitalveil.v1.ListReceiptsRequest
-	(*ListReceiptsResponse)(nil),     // 25: vitalveil.v1.ListReceiptsResponse
-	(*ListRequestsRequest)(nil),      // 26: vitalveil.v1.ListRequestsRequest
-	(*ListRequestsResponse)(nil),     // 27: vitalveil.v1.ListRequestsResponse
-	(*ProveRequest)(nil),             // 28: vitalveil.v1.ProveRequest
-	(*GetBlobRequest)(nil),           // 29: vitalveil.v1.GetBlobRequest
-	(*GetOperationRequest)(nil),      // 30: vitalveil.v1.GetOperationRequest
-	(*WatchOperationRequest)(nil),    // 31: vitalveil.v1.WatchOperationRequest
-	(*Operation)(nil),                // 32: vitalveil.v1.Operation
-	(*Failure)(nil),                  // 33: vitalveil.v1.Failure
-	(*AnchorItem)(nil),               // 34: vitalveil.v1.AnchorItem
-	nil,                              // 35: vitalveil.v1.Reputation.FlagsEntry
-	(*Genesis)(nil),                  // 36: vitalveil.v1.Genesis
-	(*EnrolPatient)(nil),             // 37: vitalveil.v1.EnrolPatient
-	(*SignedKeys)(nil),               // 38: vitalveil.v1.SignedKeys
-	(*SignedConsent)(nil),            // 39: vitalveil.v1.SignedConsent
-	(*SignedErasure)(nil),            // 40: vitalveil.v1.SignedErasure
-	(*ErasureState)(nil),             // 41: vitalveil.v1.ErasureState
-	(*SignedErasureReport)(nil),      // 42: vitalveil.v1.SignedErasureReport
-	(*EnrolDevice)(nil),              // 43: vitalveil.v1.EnrolDevice
-	(*DeviceState)(nil),              // 44: vitalveil.v1.DeviceState
-	(*SignedRetirement)(nil),         // 45: vitalveil.v1.SignedRetirement
-	(*SignedPointer)(nil),            // 46: vitalveil.v1.SignedPointer
-	(*Receipt)(nil),                  // 47: vitalveil.v1.Receipt
-	(*PredicateState)(nil),           // 48: vitalveil.v1.PredicateState
-	(*Attest)(nil),                   // 49: vitalveil.v1.Attest
-	(*Patient)(nil),                  // 50: vitalveil.v1.Patient
-	(*httpbody.HttpBody)(nil),        // 51: google.api.HttpBody
+	(*PatientEnrolment)(nil),         // 3: vitalveil.v1.PatientEnrolment
+	(*GetPatientRequest)(nil),        // 4: vitalveil.v1.GetPatientRequest
+	(*ChangeKeysRequest)(nil),        // 5: vitalveil.v1.ChangeKeysRequest
+	(*ListConsentsRequest)(nil),      // 6: vitalveil.v1.ListConsentsRequest
+	(*ListConsentsResponse)(nil),     // 7: vitalveil.v1.ListConsentsResponse
+	(*GetHistoryRequest)(nil),        // 8: vitalveil.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),       // 9: vitalveil.v1.GetHistoryResponse
+	(*HistoryEntry)(nil),             // 10: vitalveil.v1.HistoryEntry
+	(*PutConsentRequest)(nil),        // 11: vitalveil.v1.PutConsentRequest
+	(*EraseRequest)(nil),             // 12: vitalveil.v1.EraseRequest
+	(*GetErasureReceiptRequest)(nil), // 13: vitalveil.v1.GetErasureReceiptRequest
+	(*ErasureReceipt)(nil),           // 14: vitalveil.v1.ErasureReceipt
+	(*ErasureDuty)(nil),              // 15: vitalveil.v1.ErasureDuty
+	(*GetConsentRequest)(nil),        // 16: vitalveil.v1.GetConsentRequest
+	(*EnrolDeviceRequest)(nil),       // 17: vitalveil.v1.EnrolDeviceRequest
+	(*DeviceEnrolment)(nil),          // 18: vitalveil.v1.DeviceEnrolment
+	(*GetDeviceRequest)(nil),         // 19: vitalveil.v1.GetDeviceRequest
+	(*GetDeviceResponse)(nil),        // 20: vitalveil.v1.GetDeviceResponse
+	(*Reputation)(nil),               // 21: vitalveil.v1.Reputation
+	(*RetireRequest)(nil),            // 22: vitalveil.v1.RetireRequest
+	(*UploadRequest)(nil),            // 23: vitalveil.v1.UploadRequest
+	(*Upload)(nil),                   // 24: vitalveil.v1.Upload
+	(*ListReceiptsRequest)(nil),      // 25: vitalveil.v1.ListReceiptsRequest
+	(*ListReceiptsResponse)(nil),     // 26: vitalveil.v1.ListReceiptsResponse
+	(*ListRequestsRequest)(nil),      // 27: vitalveil.v1.ListRequestsRequest
+	(*ListRequestsResponse)(nil),     // 28: vitalveil.v1.ListRequestsResponse
+	(*ProveRequest)(nil),             // 29: vitalveil.v1.ProveRequest
+	(*GetBlobRequest)(nil),           // 30: vitalveil.v1.GetBlobRequest
+	(*GetOperationRequest)(nil),      // 31: vitalveil.v1.GetOperationRequest
+	(*WatchOperationRequest)(nil),    // 32: vitalveil.v1.WatchOperationRequest
+	(*Operation)(nil),                // 33: vitalveil.v1.Operation
+	(*Failure)(nil),                  // 34: vitalveil.v1.Failure
+	(*AnchorItem)(nil),               // 35: vitalveil.v1.AnchorItem
+	nil,                              // 36: vitalveil.v1.Reputation.FlagsEntry
+	(*Genesis)(nil),                  // 37: vitalveil.v1.Genesis
+	(*EnrolPatient)(nil),             // 38: vitalveil.v1.EnrolPatient
+	(*SignedKeys)(nil),               // 39: vitalveil.v1.SignedKeys
+	(*SignedConsent)(nil),            // 40: vitalveil.v1.SignedConsent
+	(*SignedErasure)(nil),            // 41: vitalveil.v1.SignedErasure
+	(*ErasureState)(nil),             // 42: vitalveil.v1.ErasureState
+	(*SignedErasureReport)(nil),      // 43: vitalveil.v1.SignedErasureReport
+	(*EnrolDevice)(nil),              // 44: vitalveil.v1.EnrolDevice
+	(*DeviceState)(nil),              // 45: vitalveil.v1.DeviceState
+	(*SignedRetirement)(nil),         // 46: vitalveil.v1.SignedRetirement
+	(*SignedPointer)(nil),            // 47: vitalveil.v1.SignedPointer
+	(*Receipt)(nil),                  // 48: vitalveil.v1.Receipt
+	(*PredicateState)(nil),           // 49: vitalveil.v1.PredicateState
+	(*Attest)(nil),                   // 50: vitalveil.v1.Attest
+	(*Patient)(nil),                  // 51: vitalveil.v1.Patient
+	(*httpbody.HttpBody)(nil),        // 52: google.api.HttpBody
 }
 var file_vitalveil_v1_gateway_proto_depIdxs = []int32{
-	36, // 0: vitalveil.v1.GetNetworkResponse.genesis:type_name -> vitalveil.v1.Genesis
-	37, // 1: vitalveil.v1.EnrolPatientRequest.enrolment:type_name -> vitalveil.v1.EnrolPatient
-	38, // 2: vitalveil.v1.ChangeKeysRequest.keys:type_name -> vitalveil.v1.SignedKeys
-	39, // 3: vitalveil.v1.ListConsentsResponse.consents:type_name -> vitalveil.v1.SignedConsent
-	9,  // 4: vitalveil.v1.GetHistoryResponse.entries:type_name -> vitalveil.v1.HistoryEntry
-	39, // 5: vitalveil.v1.PutConsentRequest.consent:type_name -> vitalveil.v1.SignedConsent
-	40, // 6: vitalveil.v1.EraseRequest.erasure:type_name -> vitalveil.v1.SignedErasure
-	41, // 7: vitalveil.v1.ErasureReceipt.state:type_name -> vitalveil.v1.ErasureState
-	14, // 8: vitalveil.v1.ErasureReceipt.members:type_name -> vitalveil.v1.ErasureDuty
-	42, // 9: vitalveil.v1.ErasureDuty.report:type_name -> vitalveil.v1.SignedErasureReport
-	17, // 10: vitalveil.v1.EnrolDeviceRequest.enrolment:type_name -> vitalveil.v1.DeviceEnrolment
-	43, // 11: vitalveil.v1.DeviceEnrolment.document:type_name -> vitalveil.v1.EnrolDevice
-	44, // 12: vitalveil.v1.GetDeviceResponse.state:type_name -> vitalveil.v1.DeviceState
-	20, // 13: vitalveil.v1.GetDeviceResponse.reputation:type_name -> vitalveil.v1.Reputation
-	35, // 14: vitalveil.v1.Reputation.flags:type_name -> vitalveil.v1.Reputation.FlagsEntry
-	45, // 15: vitalveil.v1.RetireRequest.retirement:type_name -> vitalveil.v1.SignedRetirement
-	23, // 16: vitalveil.v1.UploadRequest.upload:type_name -> vitalveil.v1.Upload
-	46, // 17: vitalveil.v1.Upload.pointers:type_name -> vitalveil.v1.SignedPointer
-	47, // 18: vitalveil.v1.ListReceiptsResponse.receipts:type_name -> vitalveil.v1.Receipt
-	48, // 19: vitalveil.v1.ListRequestsResponse.requests:type_name -> vitalveil.v1.PredicateState
-	49, // 20: vitalveil.v1.ProveRequest.attest:type_name -> vitalveil.v1.Attest
-	33, // 21: vitalveil.v1.Operation.error:type_name -> vitalveil.v1.Failure
-	34, // 22: vitalveil.v1.Operation.items:type_name -> vitalveil.v1.AnchorItem
-	46, // 23: vitalveil.v1.AnchorItem.recorded:type_name -> vitalveil.v1.SignedPointer
-	0,  // 24: vitalveil.v1.Network.GetNetwork:input_type -> vitalveil.v1.GetNetworkRequest
-	2,  // 25: vitalveil.v1.Patients.Enrol:input_type -> vitalveil.v1.EnrolPatientRequest
-	3,  // 26: vitalveil.v1.Patients.Get:input_type -> vitalveil.v1.GetPatientRequest
-	4,  // 27: vitalveil.v1.Patients.ChangeKeys:input_type -> vitalveil.v1.ChangeKeysRequest
-	5,  // 28: vitalveil.v1.Patients.ListConsents:input_type -> vitalveil.v1.ListConsentsRequest
-	7,  // 29: vitalveil.v1.Patients.GetHistory:input_type -> vitalveil.v1.GetHistoryRequest
-	10, // 30: vitalveil.v1.Consents.Put:input_type -> vitalveil.v1.PutConsentRequest
-	15, // 31: vitalveil.v1.Consents.Get:input_type -> vitalveil.v1.GetConsentRequest
-	11, // 32: vitalveil.v1.Erasures.Erase:input_type -> vitalveil.v1.EraseRequest
-	12, // 33: vitalveil.v1.Erasures.GetReceipt:input_type -> vitalveil.v1.GetErasureReceiptRequest
-	16, // 34: vitalveil.v1.Devices.Enrol:input_type -> vitalveil.v1.EnrolDeviceRequest
-	18, // 35: vitalveil.v1.Devices.Get:input_type -> vitalveil.v1.GetDeviceRequest
-	22, // 36: vitalveil.v1.Devices.Upload:input_type -> vitalveil.v1.UploadRequest
-	24, // 37: vitalveil.v1.Devices.ListReceipts:input_type -> vitalveil.v1.ListReceiptsRequest
-	26, // 38: vitalveil.v1.Devices.ListRequests:input_type -> vitalveil.v1.ListRequestsRequest
-	21, // 39: vitalveil.v1.Devices.Retire:input_type -> vitalveil.v1.RetireRequest
-	28, // 40: vitalveil.v1.Devices.Prove:input_type -> vitalveil.v1.ProveRequest
-	29, // 41: vitalveil.v1.Blobs.Get:input_type -> vitalveil.v1.GetBlobRequest
-	30, // 42: vitalveil.v1.Operations.Get:input_type -> vitalveil.v1.GetOperationRequest
-	31, // 43: vitalveil.v1.Operations.Watch:input_type -> vitalveil.v1.WatchOperationRequest
-	1,  // 44: vitalveil.v1.Network.GetNetwork:output_type -> vitalveil.v1.GetNetworkResponse
-	32, // 45: vitalveil.v1.Patients.Enrol:output_type -> vitalveil.v1.Operation
-	50, // 46: vitalveil.v1.Patients.Get:output_type -> vitalveil.v1.Patient
-	32, // 47: vitalveil.v1.Patients.ChangeKeys:output_type -> vitalveil.v1.Operation
-	6,  // 48: vitalveil.v1.Patients.ListConsents:output_type -> vitalveil.v1.ListConsentsResponse
-	8,  // 49: vitalveil.v1.Patients.GetHistory:output_type -> vitalveil.v1.GetHistoryResponse
-	32, // 50: vitalveil.v1.Consents.Put:output_type -> vitalveil.v1.Operation
-	39, // 51: vitalveil.v1.Consents.Get:output_type -> vitalveil.v1.SignedConsent
-	32, // 52: vitalveil.v1.Erasures.Erase:output_type -> vitalveil.v1.Operation
-	13, // 53: vitalveil.v1.Erasures.GetReceipt:output_type -> vitalveil.v1.ErasureReceipt
-	32, // 54: vitalveil.v1.Devices.Enrol:output_type -> vitalveil.v1.Operation
-	19, // 55: vitalveil.v1.Devices.Get:output_type -> vitalveil.v1.GetDeviceResponse
-	32, // 56: vitalveil.v1.Devices.Upload:output_type -> vitalveil.v1.Operation
-	25, // 57: vitalveil.v1.Devices.ListReceipts:output_type -> vitalveil.v1.ListReceiptsResponse
-	27, // 58: vitalveil.v1.Devices.ListRequests:output_type -> vitalveil.v1.ListRequestsResponse
-	32, // 59: vitalveil.v1.Devices.Retire:output_type -> vitalveil.v1.Operation
-	32, // 60: vitalveil.v1.Devices.Prove:output_type -> vitalveil.v1.Operation
-	51, // 61: vitalveil.v1.Blobs.Get:output_type -> google.api.HttpBody
-	32, // 62: vitalveil.v1.Operations.Get:output_type -> vitalveil.v1.Operation
-	32, // 63: vitalveil.v1.Operations.Watch:output_type -> vitalveil.v1.Operation
-	44, // [44:64] is the sub-list for method output_type
-	24, // [24:44] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	37, // 0: vitalveil.v1.GetNetworkResponse.genesis:type_name -> vitalveil.v1.Genesis
+	3,  // 1: vitalveil.v1.EnrolPatientRequest.enrolment:type_name -> vitalveil.v1.PatientEnrolment
+	38, // 2: vitalveil.v1.PatientEnrolment.document:type_name -> vitalveil.v1.EnrolPatient
+	39, // 3: vitalveil.v1.ChangeKeysRequest.keys:type_name -> vitalveil.v1.SignedKeys
+	40, // 4: vitalveil.v1.ListConsentsResponse.consents:type_name -> vitalveil.v1.SignedConsent
+	10, // 5: vitalveil.v1.GetHistoryResponse.entries:type_name -> vitalveil.v1.HistoryEntry
+	40, // 6: vitalveil.v1.PutConsentRequest.consent:type_name -> vitalveil.v1.SignedConsent
+	41, // 7: vitalveil.v1.EraseRequest.erasure:type_name -> vitalveil.v1.SignedErasure
+	42, // 8: vitalveil.v1.ErasureReceipt.state:type_name -> vitalveil.v1.ErasureState
+	15, // 9: vitalveil.v1.ErasureReceipt.members:type_name -> vitalveil.v1.ErasureDuty
+	43, // 10: vitalveil.v1.ErasureDuty.report:type_name -> vitalveil.v1.SignedErasureReport
+	18, // 11: vitalveil.v1.EnrolDeviceRequest.enrolment:type_name -> vitalveil.v1.DeviceEnrolment
+	44, // 12: vitalveil.v1.DeviceEnrolment.document:type_name -> vitalveil.v1.EnrolDevice
+	45, // 13: vitalveil.v1.GetDeviceResponse.state:type_name -> vitalveil.v1.DeviceState
+	21, // 14: vitalveil.v1.GetDeviceResponse.reputation:type_name -> vitalveil.v1.Reputation
+	36, // 15: vitalveil.v1.Reputation.flags:type_name -> vitalveil.v1.Reputation.FlagsEntry
+	46, // 16: vitalveil.v1.RetireRequest.retirement:type_name -> vitalveil.v1.SignedRetirement
+	24, // 17: vitalveil.v1.UploadRequest.upload:type_name -> vitalveil.v1.Upload
+	47, // 18: vitalveil.v1.Upload.pointers:type_name -> vitalveil.v1.SignedPointer
+	48, // 19: vitalveil.v1.ListReceiptsResponse.receipts:type_name -> vitalveil.v1.Receipt
+	49, // 20: vitalveil.v1.ListRequestsResponse.requests:type_name -> vitalveil.v1.PredicateState
+	50, // 21: vitalveil.v1.ProveRequest.attest:type_name -> vitalveil.v1.Attest
+	34, // 22: vitalveil.v1.Operation.error:type_name -> vitalveil.v1.Failure
+	35, // 23: vitalveil.v1.Operation.items:type_name -> vitalveil.v1.AnchorItem
+	47, // 24: vitalveil.v1.AnchorItem.recorded:type_name -> vitalveil.v1.SignedPointer
+	0,  // 25: vitalveil.v1.Network.GetNetwork:input_type -> vitalveil.v1.GetNetworkRequest
+	2,  // 26: vitalveil.v1.Patients.Enrol:input_type -> vitalveil.v1.EnrolPatientRequest
+	4,  // 27: vitalveil.v1.Patients.Get:input_type -> vitalveil.v1.GetPatientRequest
+	5,  // 28: vitalveil.v1.Patients.ChangeKeys:input_type -> vitalveil.v1.ChangeKeysRequest
+	6,  // 29: vitalveil.v1.Patients.ListConsents:input_type -> vitalveil.v1.ListConsentsRequest
+	8,  // 30: vitalveil.v1.Patients.GetHistory:input_type -> vitalveil.v1.GetHistoryRequest
+	11, // 31: vitalveil.v1.Consents.Put:input_type -> vitalveil.v1.PutConsentRequest
+	16, // 32: vitalveil.v1.Consents.Get:input_type -> vitalveil.v1.GetConsentRequest
+	12, // 33: vitalveil.v1.Erasures.Erase:input_type -> vitalveil.v1.EraseRequest
+	13, // 34: vitalveil.v1.Erasures.GetReceipt:input_type -> vitalveil.v1.GetErasureReceiptRequest
+	17, // 35: vitalveil.v1.Devices.Enrol:input_type -> vitalveil.v1.EnrolDeviceRequest
+	19, // 36: vitalveil.v1.Devices.Get:input_type -> vitalveil.v1.GetDeviceRequest
+	23, // 37: vitalveil.v1.Devices.Upload:input_type -> vitalveil.v1.UploadRequest
+	25, // 38: vitalveil.v1.Devices.ListReceipts:input_type -> vitalveil.v1.ListReceiptsRequest
+	27, // 39: vitalveil.v1.Devices.ListRequests:input_type -> vitalveil.v1.ListRequestsRequest
+	22, // 40: vitalveil.v1.Devices.Retire:input_type -> vitalveil.v1.RetireRequest
+	29, // 41: vitalveil.v1.Devices.Prove:input_type -> vitalveil.v1.ProveRequest
+	30, // 42: vitalveil.v1.Blobs.Get:input_type -> vitalveil.v1.GetBlobRequest
+	31, // 43: vitalveil.v1.Operations.Get:input_type -> vitalveil.v1.GetOperationRequest
+	32, // 44: vitalveil.v1.Operations.Watch:input_type -> vitalveil.v1.WatchOperationRequest
+	1,  // 45: vitalveil.v1.Network.GetNetwork:output_type -> vitalveil.v1.GetNetworkResponse
+	33, // 46: vitalveil.v1.Patients.Enrol:output_type -> vitalveil.v1.Operation
+	51, // 47: vitalveil.v1.Patients.Get:output_type -> vitalveil.v1.Patient
+	33, // 48: vitalveil.v1.Patients.ChangeKeys:output_type -> vitalveil.v1.Operation
+	7,  // 49: vitalveil.v1.Patients.ListConsents:output_type -> vitalveil.v1.ListConsentsResponse
+	9,  // 50: vitalveil.v1.Patients.GetHistory:output_type -> vitalveil.v1.GetHistoryResponse
+	33, // 51: vitalveil.v1.Consents.Put:output_type -> vitalveil.v1.Operation
+	40, // 52: vitalveil.v1.Consents.Get:output_type -> vitalveil.v1.SignedConsent
+	33, // 53: vitalveil.v1.Erasures.Erase:output_type -> vitalveil.v1.Operation
+	14, // 54: vitalveil.v1.Erasures.GetReceipt:output_type -> vitalveil.v1.ErasureReceipt
+	33, // 55: vitalveil.v1.Devices.Enrol:output_type -> vitalveil.v1.Operation
+	20, // 56: vitalveil.v1.Devices.Get:output_type -> vitalveil.v1.GetDeviceResponse
+	33, // 57: vitalveil.v1.Devices.Upload:output_type -> vitalveil.v1.Operation
+	26, // 58: vitalveil.v1.Devices.ListReceipts:output_type -> vitalveil.v1.ListReceiptsResponse
+	28, // 59: vitalveil.v1.Devices.ListRequests:output_type -> vitalveil.v1.ListRequestsResponse
+	33, // 60: vitalveil.v1.Devices.Retire:output_type -> vitalveil.v1.Operation
+	33, // 61: vitalveil.v1.Devices.Prove:output_type -> vitalveil.v1.Operation
+	52, // 62: vitalveil.v1.Blobs.Get:output_type -> google.api.HttpBody
+	33, // 63: vitalveil.v1.Operations.Get:output_type -> vitalveil.v1.Operation
+	33, // 64: vitalveil.v1.Operations.Watch:output_type -> vitalveil.v1.Operation
+	45, // [45:65] is the sub-list for method output_type
+	25, // [25:45] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_gateway_proto_init() }
@@ -2451,14 +2511,14 @@ func file_vitalveil_v1_gateway_proto_init() {
 		return
 	}
 	file_vitalveil_v1_documents_proto_init()
-	file_vitalveil_v1_gateway_proto_msgTypes[6].OneofWrappers = []any{}
+	file_vitalveil_v1_gateway_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_gateway_proto_rawDesc), len(file_vitalveil_v1_gateway_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

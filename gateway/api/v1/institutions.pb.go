@@ -22,6 +22,94 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type GetDetailsKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Patient       string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDetailsKeyRequest) Reset() {
+	*x = GetDetailsKeyRequest{}
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDetailsKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDetailsKeyRequest) ProtoMessage() {}
+
+func (x *GetDetailsKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDetailsKeyRequest.ProtoReflect.Descriptor instead.
+func (*GetDetailsKeyRequest) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetDetailsKeyRequest) GetPatient() string {
+	if x != nil {
+		return x.Patient
+	}
+	return ""
+}
+
+type GetDetailsKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDetailsKeyResponse) Reset() {
+	*x = GetDetailsKeyResponse{}
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDetailsKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDetailsKeyResponse) ProtoMessage() {}
+
+func (x *GetDetailsKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDetailsKeyResponse.ProtoReflect.Descriptor instead.
+func (*GetDetailsKeyResponse) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetDetailsKeyResponse) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 type GetShareRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Transaction of the query.
@@ -33,7 +121,7 @@ type GetShareRequest struct {
 
 func (x *GetShareRequest) Reset() {
 	*x = GetShareRequest{}
-	mi := &file_vitalveil_v1_institutions_proto_msgTypes[0]
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -45,7 +133,7 @@ func (x *GetShareRequest) String() string {
 func (*GetShareRequest) ProtoMessage() {}
 
 func (x *GetShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_institutions_proto_msgTypes[0]
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -58,7 +146,7 @@ func (x *GetShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetShareRequest.ProtoReflect.Descriptor instead.
 func (*GetShareRequest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{0}
+	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetShareRequest) GetQuery() string {
@@ -93,7 +181,7 @@ type GetShareResponse struct {
 
 func (x *GetShareResponse) Reset() {
 	*x = GetShareResponse{}
-	mi := &file_vitalveil_v1_institutions_proto_msgTypes[1]
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -105,7 +193,7 @@ func (x *GetShareResponse) String() string {
 func (*GetShareResponse) ProtoMessage() {}
 
 func (x *GetShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_institutions_proto_msgTypes[1]
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -118,7 +206,7 @@ func (x *GetShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetShareResponse.ProtoReflect.Descriptor instead.
 func (*GetShareResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{1}
+	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetShareResponse) GetMember() string {
@@ -183,7 +271,7 @@ type PieceShare struct {
 
 func (x *PieceShare) Reset() {
 	*x = PieceShare{}
-	mi := &file_vitalveil_v1_institutions_proto_msgTypes[2]
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -195,7 +283,7 @@ func (x *PieceShare) String() string {
 func (*PieceShare) ProtoMessage() {}
 
 func (x *PieceShare) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_institutions_proto_msgTypes[2]
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -208,7 +296,7 @@ func (x *PieceShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PieceShare.ProtoReflect.Descriptor instead.
 func (*PieceShare) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{2}
+	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PieceShare) GetPiece() uint32 {
@@ -236,7 +324,11 @@ var File_vitalveil_v1_institutions_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_institutions_proto_rawDesc = "" +
 	"\n" +
-	"\x1fvitalveil/v1/institutions.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\"j\n" +
+	"\x1fvitalveil/v1/institutions.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\"G\n" +
+	"\x14GetDetailsKeyRequest\x12/\n" +
+	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\")\n" +
+	"\x15GetDetailsKeyResponse\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\"j\n" +
 	"\x0fGetShareRequest\x124\n" +
 	"\x05query\x18\x01 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._-]{1,128}$R\x05query\x12!\n" +
 	"\aattempt\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x18\x02R\aattempt\"\xe3\x01\n" +
@@ -252,9 +344,10 @@ const file_vitalveil_v1_institutions_proto_rawDesc = "" +
 	"PieceShare\x12\x14\n" +
 	"\x05piece\x18\x01 \x01(\rR\x05piece\x12\x16\n" +
 	"\x06sealed\x18\x02 \x01(\fR\x06sealed\x12\x12\n" +
-	"\x04hash\x18\x03 \x01(\tR\x04hash2Y\n" +
+	"\x04hash\x18\x03 \x01(\tR\x04hash2\xb3\x01\n" +
 	"\fInstitutions\x12I\n" +
-	"\bGetShare\x12\x1d.vitalveil.v1.GetShareRequest\x1a\x1e.vitalveil.v1.GetShareResponseB5Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"
+	"\bGetShare\x12\x1d.vitalveil.v1.GetShareRequest\x1a\x1e.vitalveil.v1.GetShareResponse\x12X\n" +
+	"\rGetDetailsKey\x12\".vitalveil.v1.GetDetailsKeyRequest\x1a#.vitalveil.v1.GetDetailsKeyResponseB5Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"
 
 var (
 	file_vitalveil_v1_institutions_proto_rawDescOnce sync.Once
@@ -268,18 +361,22 @@ func file_vitalveil_v1_institutions_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_institutions_proto_rawDescData
 }
 
-var file_vitalveil_v1_institutions_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_vitalveil_v1_institutions_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_vitalveil_v1_institutions_proto_goTypes = []any{
-	(*GetShareRequest)(nil),  // 0: vitalveil.v1.GetShareRequest
-	(*GetShareResponse)(nil), // 1: vitalveil.v1.GetShareResponse
-	(*PieceShare)(nil),       // 2: vitalveil.v1.PieceShare
+	(*GetDetailsKeyRequest)(nil),  // 0: vitalveil.v1.GetDetailsKeyRequest
+	(*GetDetailsKeyResponse)(nil), // 1: vitalveil.v1.GetDetailsKeyResponse
+	(*GetShareRequest)(nil),       // 2: vitalveil.v1.GetShareRequest
+	(*GetShareResponse)(nil),      // 3: vitalveil.v1.GetShareResponse
+	(*PieceShare)(nil),            // 4: vitalveil.v1.PieceShare
 }
 var file_vitalveil_v1_institutions_proto_depIdxs = []int32{
-	2, // 0: vitalveil.v1.GetShareResponse.shares:type_name -> vitalveil.v1.PieceShare
-	0, // 1: vitalveil.v1.Institutions.GetShare:input_type -> vitalveil.v1.GetShareRequest
-	1, // 2: vitalveil.v1.Institutions.GetShare:output_type -> vitalveil.v1.GetShareResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
+	4, // 0: vitalveil.v1.GetShareResponse.shares:type_name -> vitalveil.v1.PieceShare
+	2, // 1: vitalveil.v1.Institutions.GetShare:input_type -> vitalveil.v1.GetShareRequest
+	0, // 2: vitalveil.v1.Institutions.GetDetailsKey:input_type -> vitalveil.v1.GetDetailsKeyRequest
+	3, // 3: vitalveil.v1.Institutions.GetShare:output_type -> vitalveil.v1.GetShareResponse
+	1, // 4: vitalveil.v1.Institutions.GetDetailsKey:output_type -> vitalveil.v1.GetDetailsKeyResponse
+	3, // [3:5] is the sub-list for method output_type
+	1, // [1:3] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
 	1, // [1:1] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name
@@ -296,7 +393,7 @@ func file_vitalveil_v1_institutions_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_institutions_proto_rawDesc), len(file_vitalveil_v1_institutions_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

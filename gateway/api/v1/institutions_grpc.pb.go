@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Institutions_GetShare_FullMethodName = "/vitalveil.v1.Institutions/GetShare"
+	Institutions_GetShare_FullMethodName      = "/vitalveil.v1.Institutions/GetShare"
+	Institutions_GetDetailsKey_FullMethodName = "/vitalveil.v1.Institutions/GetDetailsKey"
 )
 
 // InstitutionsClient is the client API for Institutions service.
@@ -32,6 +33,9 @@ type InstitutionsClient interface {
 	// The member's shares of an agreed query. Only its asker may call. Repeating
 	// the call returns the same bytes.
 	GetShare(ctx context.Context, in *GetShareRequest, opts ...grpc.CallOption) (*GetShareResponse, error)
+	// The details key of a patient, for a member that has no box of it: one that joined
+	// after the patient enrolled. Nothing once the patient is erased.
+	GetDetailsKey(ctx context.Context, in *GetDetailsKeyRequest, opts ...grpc.CallOption) (*GetDetailsKeyResponse, error)
 }
 
 type institutionsClient struct {
@@ -52,6 +56,16 @@ func (c *institutionsClient) GetShare(ctx context.Context, in *GetShareRequest, 
 	return out, nil
 }
 
+func (c *institutionsClient) GetDetailsKey(ctx context.Context, in *GetDetailsKeyRequest, opts ...grpc.CallOption) (*GetDetailsKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDetailsKeyResponse)
+	err := c.cc.Invoke(ctx, Institutions_GetDetailsKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InstitutionsServer is the server API for Institutions service.
 // All implementations must embed UnimplementedInstitutionsServer
 // for forward compatibility.
@@ -62,6 +76,9 @@ type InstitutionsServer interface {
 	// The member's shares of an agreed query. Only its asker may call. Repeating
 	// the call returns the same bytes.
 	GetShare(context.Context, *GetShareRequest) (*GetShareResponse, error)
+	// The details key of a patient, for a member that has no box of it: one that joined
+	// after the patient enrolled. Nothing once the patient is erased.
+	GetDetailsKey(context.Context, *GetDetailsKeyRequest) (*GetDetailsKeyResponse, error)
 	mustEmbedUnimplementedInstitutionsServer()
 }
 
@@ -74,6 +91,9 @@ type UnimplementedInstitutionsServer struct{}
 
 func (UnimplementedInstitutionsServer) GetShare(context.Context, *GetShareRequest) (*GetShareResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetShare not implemented")
+}
+func (UnimplementedInstitutionsServer) GetDetailsKey(context.Context, *GetDetailsKeyRequest) (*GetDetailsKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDetailsKey not implemented")
 }
 func (UnimplementedInstitutionsServer) mustEmbedUnimplementedInstitutionsServer() {}
 func (UnimplementedInstitutionsServer) testEmbeddedByValue()                      {}
@@ -114,6 +134,24 @@ func _Institutions_GetShare_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Institutions_GetDetailsKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDetailsKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstitutionsServer).GetDetailsKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Institutions_GetDetailsKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstitutionsServer).GetDetailsKey(ctx, req.(*GetDetailsKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Institutions_ServiceDesc is the grpc.ServiceDesc for Institutions service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -124,6 +162,10 @@ var Institutions_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetShare",
 			Handler:    _Institutions_GetShare_Handler,
+		},
+		{
+			MethodName: "GetDetailsKey",
+			Handler:    _Institutions_GetDetailsKey_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

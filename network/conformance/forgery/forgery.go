@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/network"
 )
 
@@ -31,9 +32,10 @@ type Network interface {
 
 // Run tries the list on a network. The members are three: two hospitals and the
 // patients' association, which is the registrar and through whose client patients'
-// documents come. The network's clock is the wall's.
-func Run(t *testing.T, n Network, channel string, members [3]string) {
-	w := begin(t, n, channel, members)
+// documents come. The network's clock is the wall's, and its contracts get patients'
+// details keys from keys.
+func Run(t *testing.T, n Network, channel string, members [3]string, keys *detailstest.Keys) {
+	w := begin(t, n, channel, members, keys)
 	for _, c := range []struct {
 		name string
 		try  func(*world)

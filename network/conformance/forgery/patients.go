@@ -26,8 +26,11 @@ func (w *world) newPatient(vouch ...string) *patient {
 	p.enrol.Inception = record.Inception{
 		ConsentKeys: [][]byte{public(p.key)}, RecoveryHash: w.recoveryHash(p.code), Salt: record.RandomID(),
 	}
+	if _, err := w.details.Enrol(w.genesis.Network, &p.enrol, w.genesis.Members); err != nil {
+		w.Fatal(err)
+	}
 	p.id = p.enrol.Inception.PatientID(w.genesis.Network)
-	p.enrol.Signature = w.sign(p.key, p.id)
+	p.enrol.Signature = w.sign(p.key, p.enrol.Digest(w.genesis.Network))
 	p.enrol.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
 	for _, msp := range vouch {
 		p.enrol.Vouchers = append(p.enrol.Vouchers, record.VoucherSignature{By: msp, Signature: w.sign(w.keys[msp], p.voucher())})

@@ -13,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -36,6 +37,7 @@ type world struct {
 	*testing.T
 	network              network.Client // of the association
 	ledger               Network
+	details              *detailstest.Keys // what the contracts get keys from
 	genesis              record.Genesis
 	hospitalA, hospitalB string
 	association          string
@@ -45,10 +47,10 @@ type world struct {
 }
 
 // begin makes the network's genesis and posts its first ticks.
-func begin(t *testing.T, n Network, channel string, members [3]string) *world {
+func begin(t *testing.T, n Network, channel string, members [3]string, keys *detailstest.Keys) *world {
 	t.Helper()
 	w := &world{
-		T: t, ledger: n, hospitalA: members[0], hospitalB: members[1], association: members[2],
+		T: t, ledger: n, details: keys, hospitalA: members[0], hospitalB: members[1], association: members[2],
 		keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]network.Client{}, ticked: new(time.Time),
 	}
 	w.genesis = record.Genesis{

@@ -23,6 +23,7 @@ const (
 	ledgerDir  = "ledger-identity" // of a ledger that the organisation runs
 	stateDir   = "state"
 	socketFile = "control.sock"
+	keysSocket = "keys.sock"
 )
 
 // maxPatience is in seconds: longer than any query lives.

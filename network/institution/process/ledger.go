@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
 )
@@ -44,7 +45,7 @@ func (c LedgerCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	contracts, err := chaincode.New()
+	contracts, err := chaincode.New(details.NewClient(filepath.Join(c.Org, keysSocket)))
 	if err != nil {
 		return err
 	}

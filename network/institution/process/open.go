@@ -65,7 +65,8 @@ func Open(dir string, log *slog.Logger) (*Process, error) {
 	c := institution.Config{
 		Genesis: d.Genesis, Member: member, Identity: k.identity, Client: p.ledger, Height: p.ledger.Height,
 		Keys: k.boxes, SignKey: k.sign, Dir: filepath.Join(dir, stateDir), KeyFile: cfg.VaultKey, Peers: cfg.Members, Roots: d.Roots, Log: log,
-		Patience: time.Duration(cfg.Patience) * time.Second,
+		Patience:  time.Duration(cfg.Patience) * time.Second,
+		KeySocket: keySocket(dir, cfg, k.identity.MSP),
 	}
 	if c.Blobs, err = p.openBlobs(cfg, k); err != nil {
 		return nil, errors.Join(err, p.close())
@@ -105,6 +106,16 @@ func (p *Process) openLedger(cfg Config, d record.Descriptor, k keys) error {
 	p.ids[org.IdentityDir] = id
 	p.ledger, err = fabric.Connect(profile, id, fabric.WithPeers(org.MSP), fabric.WithLog(p.log))
 	return err
+}
+
+// keySocket is where the process asks for details keys that runs this member's
+// contracts: the launcher's choice on Fabric, and beside the control socket for the
+// ledger of a single site.
+func keySocket(dir string, cfg Config, msp string) string {
+	if cfg.Ledger.Fabric != "" {
+		return fabric.KeySocket(cfg.Ledger.Fabric, msp)
+	}
+	return filepath.Join(dir, keysSocket)
 }
 
 func (p *Process) openBlobs(cfg Config, k keys) (institution.Blobs, error) {

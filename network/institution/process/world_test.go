@@ -27,6 +27,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
@@ -332,15 +333,19 @@ func (w *world) enrol(n int) {
 }
 
 func (w *world) enrolPatient(p *person) error {
-	in := record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
-	p.id = in.PatientID(netName)
-	v := record.Voucher{Patient: p.id, Person: record.RandomID()}
-	_, err := w.submit(patients, "Registry:EnrolPatient", record.EnrolPatient{
-		Inception: in, Signature: must(record.Sign(p.key, p.id)), Voucher: v,
-		Vouchers: []record.VoucherSignature{{
-			By: msps[patients], Signature: must(record.Sign(w.keys[patients].sign, record.Digest(record.DomainVoucher, netName, v))),
-		}},
-	})
+	e := record.EnrolPatient{Inception: record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}}
+	secret := details.NewKey()
+	e.Inception.DetailsKey = secret.Digest(netName)
+	p.id = e.Inception.PatientID(netName)
+	var err error
+	if e.DetailsBlob, err = w.blobs.Put(context.Background(), must(details.SealBoxes(netName, p.id, secret, w.network.Genesis.Members))); err != nil {
+		return err
+	}
+	e.Signature = must(record.Sign(p.key, e.Digest(netName)))
+	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
+	digest := record.Digest(record.DomainVoucher, netName, e.Voucher)
+	e.Vouchers = []record.VoucherSignature{{By: msps[patients], Signature: must(record.Sign(w.keys[patients].sign, digest))}}
+	_, err = w.submit(patients, "Registry:EnrolPatient", e)
 	return err
 }
 
@@ -350,10 +355,10 @@ func (w *world) consent(p *person, hospital int) error {
 		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{metricKey}, DataFrom: firstHour,
 		DataUntil: firstHour + 1000, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, BeyondShare: true, Exact: true, Predicates: []consent.Terms{},
 	}
-	details := consent.Details{Salt: record.RandomID(), Signed: consent.Signed{
+	said := consent.Details{Salt: record.RandomID(), Signed: consent.Signed{
 		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, d.Digest(netName))),
 	}}
-	arg, transient, err := chaincode.PutArguments(netName, details)
+	arg, transient, err := chaincode.PutArguments(netName, said)
 	if err != nil {
 		return err
 	}
