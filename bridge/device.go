@@ -265,6 +265,25 @@ func (d *Device) Enrol(ctx context.Context, patientSignature []byte) error {
 		return err
 	}
 	rec.Document.PatientSignature = patientSignature
+	if err := d.handInEnrolment(ctx, rec); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return err
+	}
+	rec.Enrolled = true
+	return d.keepRecord(rec)
+}
+
+// keepRecord is called with mu held.
+func (d *Device) keepRecord(rec deviceRecord) error {
+	d.rec = rec
+	return d.fail(d.vault.Update(true, func(b *pebble.Batch) error { return d.vault.store(b, d.vault.key(kindDevice), rec) }))
+}
+
+func (d *Device) handInEnrolment(ctx context.Context, rec deviceRecord) error {
 	op, err := retried(ctx, func() (*api.Operation, error) { return d.client().EnrolDevice(ctx, rec.Document, rec.SeedBlob) })
 	if err == nil {
 		_, err = d.client().Wait(ctx, op)
@@ -272,14 +291,33 @@ func (d *Device) Enrol(ctx context.Context, patientSignature []byte) error {
 	if err != nil && !d.onLedger(ctx, err) {
 		return fmt.Errorf("enrol device %s: %w", d.id.Short(), err)
 	}
+	return nil
+}
+
+// enrolAgain hands the enrolment in once more where a gateway does not know the
+// device. That the ledger had it was a gateway's word too, so what it takes is kept
+// until there is a receipt.
+func (d *Device) enrolAgain(ctx context.Context, why error) error {
+	code := fault.Of(why)
+	d.mu.Lock()
+	rec := d.rec
+	d.mu.Unlock()
+	if rec.SeedBlob == nil || code != fault.NotFound && code != fault.BadSignature {
+		return nil
+	}
+	return d.handInEnrolment(ctx, rec)
+}
+
+// proven is called once a receipt shows that the ledger has the device.
+func (d *Device) proven() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.usable(); err != nil {
-		return err
+	if d.rec.SeedBlob == nil || d.usable() != nil {
+		return nil
 	}
-	rec.Enrolled, rec.SeedBlob = true, nil
-	d.rec = rec
-	return d.fail(d.vault.Update(true, func(b *pebble.Batch) error { return d.vault.store(b, d.vault.key(kindDevice), rec) }))
+	rec := d.rec
+	rec.SeedBlob = nil
+	return d.keepRecord(rec)
 }
 
 // onLedger tells whether an enrolment that was refused as a conflict is our own,

@@ -173,6 +173,7 @@ func (d *Device) syncUntil(ctx context.Context, marked mark) (Report, error) {
 		return r, err
 	}
 	if err := d.compare(ctx); err != nil {
+		err = errors.Join(err, d.enrolAgain(ctx, err))
 		d.elsewhere()
 		return d.retiredIn(r), err
 	}
@@ -192,6 +193,9 @@ func (d *Device) syncUntil(ctx context.Context, marked mark) (Report, error) {
 	}
 	if err := d.receipts(ctx, &r); err != nil {
 		errs = append(errs, err)
+	}
+	if len(errs) > 0 {
+		errs = append(errs, d.enrolAgain(ctx, errors.Join(errs...)))
 	}
 	if len(errs)+len(r.Refused) > 0 {
 		d.elsewhere()

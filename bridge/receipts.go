@@ -337,6 +337,9 @@ func (d *Device) keep(checker *receiptChecker, list []record.Receipt, awaited ma
 		delete(awaited, p)
 	}
 	r.Receipts += len(kept)
+	if len(kept) > 0 {
+		return d.proven()
+	}
 	return nil
 }
 

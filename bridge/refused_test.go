@@ -181,3 +181,48 @@ func TestRefusalsKeepOnlyTheirOwnUpload(t *testing.T) {
 		t.Error("a row that the members keep is still here")
 	}
 }
+
+// TestAnEnrolmentThatAGatewayKeptBackIsHandedInAgain, where the next gateway does not
+// know the device.
+func TestAnEnrolmentThatAGatewayKeptBackIsHandedInAgain(t *testing.T) {
+	w := newWorld(t)
+	s := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			w.ServeHTTP(out, r)
+			return
+		}
+		answer, err := protojson.Marshal(done("enrol_device", nil)) // and no more
+		if err != nil {
+			t.Error(err)
+		}
+		out.Header().Set("Content-Type", "application/json")
+		_, _ = out.Write(answer)
+	}))
+	t.Cleanup(s.Close)
+	cfg := w.config(filepath.Join(t.TempDir(), "hub"))
+	cfg.GatewayURL, cfg.OtherGateways = s.URL, []string{cfg.GatewayURL}
+	h, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	d := sealedFor(t, w, h, 5)
+	if len(w.devices) != 0 {
+		t.Fatal("the gateway passed it on")
+	}
+	anchored := 0
+	for range 4 { // the first fails at the gateway that lied, the next at the other
+		r, _ := h.Sync(t.Context())
+		anchored += r.Anchored
+	}
+	if anchored != 5 || d.rec.SeedBlob == nil {
+		t.Errorf("%d anchored; the sealed seeds are kept: %v", anchored, d.rec.SeedBlob != nil)
+	}
+	w.findAvailable(2)
+	for range 2 {
+		_, _ = h.Sync(t.Context())
+	}
+	if d.rec.SeedBlob != nil {
+		t.Error("the sealed seeds are kept though a receipt shows the device on the ledger")
+	}
+}
