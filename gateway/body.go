@@ -128,9 +128,11 @@ func (in *incoming) grow(ctx context.Context) error {
 	if next <= in.held {
 		next = in.held + 1 // the reader ends it
 	}
+	asked := time.Now()
 	if err := acquire(ctx, in.budget, next-in.held); err != nil {
 		return err
 	}
+	in.grace = in.grace.Add(time.Since(asked)) // the wait was not the sender's
 	in.held = next
 	bigger := make([]byte, len(in.body), next)
 	copy(bigger, in.body)

@@ -9,9 +9,11 @@
 // Trust: the gateway decides nothing and holds nothing secret about patients.
 // Documents carry the signatures of those who made them and chaincode verifies
 // these; blobs are sealed and named by their hash. The gateway alone renders
-// errors, as RFC 9457 problems or FHIR OperationOutcomes, and logs neither bodies nor keys. What is asked
-// of it and refused here is refused to spare the ledger and the patients'
-// metadata, not because anything would be believed otherwise.
+// errors, as RFC 9457 problems or FHIR OperationOutcomes, and logs neither bodies
+// nor keys. What is asked of it and refused here is refused to spare the ledger and the
+// patients' metadata, not because anything would be believed otherwise. It does no work
+// for a body before it knows its sender, as far as a route has one, and bounds what
+// anybody can have it do (docs/api.md).
 //
 // A write is answered 202 with an operation. What a crash loses, by state:
 //
