@@ -111,6 +111,9 @@ func (in *Institution) standing(ctx context.Context, q record.QueryState) (uint6
 	if err != nil {
 		return 0, fault.New(fault.Unavailable, "the ledger's height is not known: %w", err)
 	}
+	if err := in.notShorter(height); err != nil {
+		return 0, err
+	}
 	read := func() (bool, error) { return in.index.Height() >= height, nil }
 	late := func() error {
 		return fault.New(fault.Unavailable, "%s is still reading the ledger; try again", in.self.MSP)
@@ -171,7 +174,7 @@ func (in *Institution) newAnswer(ctx context.Context, q record.QueryState) (*api
 	if err != nil {
 		return nil, err
 	}
-	return r, in.vault.put(entry{answerName(q.ID, q.Attempt), raw})
+	return r, in.vault.put(append(in.headEntry(), entry{answerName(q.ID, q.Attempt), raw})...)
 }
 
 // fresh checks what a first answer needs and a repeated one does not.

@@ -50,7 +50,7 @@ func (in *Institution) keepCheckpoint(ctx context.Context) error {
 	pause := checkpointPause
 	for ctx.Err() == nil {
 		_ = network.Sleep(ctx, pause)
-		if ctx.Err() != nil || in.index.Height() < in.saved.reached()+checkpointBlocks {
+		if ctx.Err() != nil || in.failure() != nil || in.index.Height() < in.saved.reached()+checkpointBlocks {
 			continue
 		}
 		start := time.Now()
@@ -117,7 +117,7 @@ func (in *Institution) saveIndex(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := in.vault.replace(ctx, old, entry{checkpointPrefix + id, key}); err != nil {
+	if err := in.vault.replace(ctx, old, append(in.headEntry(), entry{checkpointPrefix + id, key})...); err != nil {
 		return err
 	}
 	c.height, c.erasures = height, erasures
@@ -196,6 +196,7 @@ func (in *Institution) resume(ctx context.Context) error {
 	if err := in.index.Resume(loaded); err != nil {
 		return err
 	}
+	in.refused, _ = in.index.Refused(0)
 	in.saved.mu.Lock()
 	in.saved.height, in.saved.erasures = in.index.Height(), erasures
 	in.saved.mu.Unlock()

@@ -88,11 +88,20 @@ type Institution struct {
 	seeding   sync.Mutex         // while seeds and details keys are stored, or deleted for good
 	keysCame  atomic.Bool        // since details were missing
 	settled   map[record.ID]bool // erased patients of whom nothing is left to do
+	accepted  chan struct{} // another ledger was accepted
+	// recognised is closed, once, when the ledger is known to be the one.
+	recognised chan struct{}
+	once       sync.Once
+	headNoted  time.Time
+	refused    int // of the refusals of the index, those that were logged
 
 	mu     sync.Mutex
 	start  uint64 // blocks that there were when Run began; 0: not known yet
 	closed bool
 	failed error // why the index stopped
+	// stopped is why this member does nothing: the ledger has not got what it has read.
+	stopped error
+	other   bool // the operator has accepted another ledger
 	// inherited are the queries that were open when this process had read what was
 	// on the ledger at its start; nil before.
 	inherited map[string]bool
@@ -124,6 +133,7 @@ func New(cfg Config) (*Institution, error) {
 		cfg: cfg, genesis: genesis, self: self, params: params,
 		context: he.Context{Network: genesis.Network, Epoch: cfg.Epoch.Number},
 		index:   index.New(), blocks: newSignal(), queries: newLocks(), standings: newStandings(), checked: newVerdicts(), unsaid: map[string]bool{}, settled: map[record.ID]bool{},
+		accepted: make(chan struct{}, 1), recognised: make(chan struct{}),
 		log: cfg.Log.With("member", self.MSP),
 	}
 	if in.server, err = network.ServerTLS(cfg.Identity, cfg.Roots); err != nil {

@@ -72,12 +72,16 @@ func (in *Institution) Run(ctx context.Context) error {
 // follow feeds the index, from the checkpoint on. The ledger's stream may break and is taken up again;
 // a block that the index refuses ends everything.
 func (in *Institution) follow(ctx context.Context) error {
-	if err := in.resume(ctx); err != nil {
-		in.fail(err)
-		return err
+	err := in.recognise(ctx)
+	if err == nil {
+		err = in.resume(ctx)
 	}
 	pause := firstPause
-	for ctx.Err() == nil {
+	for ; ctx.Err() == nil; err = in.recognise(ctx) {
+		if err != nil {
+			in.fail(err)
+			return err
+		}
 		for block, err := range in.cfg.Client.Blocks(ctx, in.index.Height()) {
 			if err != nil {
 				in.log.Warn("lost the ledger's blocks; trying again", "err", err, "in", pause)
@@ -105,8 +109,34 @@ func (in *Institution) apply(block *network.Block) error {
 			return err
 		}
 	}
+	in.tellRefused()
+	if err := in.noteHead(); err != nil {
+		return err
+	}
 	in.blocks.fire()
 	return nil
+}
+
+// headPause is how often the newest block is noted while blocks come; with every
+// answer it is noted as well.
+const headPause = time.Second
+
+func (in *Institution) noteHead() error {
+	if time.Since(in.headNoted) < headPause {
+		return nil
+	}
+	in.headNoted = time.Now()
+	return in.vault.put(in.headEntry()...)
+}
+
+// tellRefused logs what the index has refused since it was asked last.
+func (in *Institution) tellRefused() {
+	n, list := in.index.Refused(in.refused)
+	for _, r := range list {
+		in.log.Error("the ledger records what does not follow from signatures; it counts for nothing",
+			"block", r.At.Block, "transaction", r.Tx, "record", r.What, "reason", r.Reason)
+	}
+	in.refused = n
 }
 
 func (in *Institution) hasGenesis() bool {
@@ -139,7 +169,7 @@ func (in *Institution) onChange(ctx context.Context, name string, work func(cont
 	for ctx.Err() == nil {
 		changed := in.blocks.next()
 		ready, err := in.caughtUp(ctx)
-		if ready && in.hasGenesis() {
+		if ready && in.hasGenesis() && in.Stopped() == nil {
 			if err = in.checkEpoch(); err == nil {
 				err = work(ctx)
 			}
@@ -249,6 +279,9 @@ func (in *Institution) reads(ctx context.Context, block uint64) error {
 // submit calls the chaincode with one document and decodes the answer into
 // result unless that is nil.
 func (in *Institution) submit(ctx context.Context, function string, doc, result any) (network.Result, error) {
+	if err := in.Stopped(); err != nil {
+		return network.Result{}, err
+	}
 	arg, err := json.Marshal(doc)
 	if err != nil {
 		return network.Result{}, fmt.Errorf("%s: %w", function, err)

@@ -58,7 +58,10 @@ func (in *Institution) await(ctx context.Context, done func() (bool, error), lat
 func (in *Institution) failure() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.failed
+	if in.failed != nil {
+		return in.failed
+	}
+	return in.stopped
 }
 
 func (in *Institution) fail(err error) {

@@ -34,6 +34,8 @@ type Command struct {
 	Status  statusCommand      `cmd:"" help:"Show how far the running institution is."`
 	Cert    certificateCommand `cmd:"" name:"certificate" help:"Renew the certificates of the institution, and of a ledger that its organisation runs, without a stop."`
 	Tick    tickCommand        `cmd:"" help:"Post a time, in a network whose clock is simulated."`
+
+	AcceptLedger acceptLedgerCommand `cmd:"" help:"Work with a ledger that lacks what the institution has read; says what that gives up."`
 }
 
 // Help explains the order of things.

@@ -97,6 +97,10 @@ func (p *Process) control(ctx context.Context, l net.Listener) error {
 		defer cancel()
 		return struct{}{}, p.Tick(ctx, t.Time)
 	}))
+	mux.HandleFunc("POST /newest", handle(func(ctx context.Context, _ *struct{}) (institution.Block, error) { return p.Newest(ctx) }))
+	mux.HandleFunc("POST /accept-ledger", handle(func(ctx context.Context, b *institution.Block) (struct{}, error) {
+		return struct{}{}, p.AcceptLedger(ctx, *b)
+	}))
 	mux.HandleFunc("POST /status", handle(func(ctx context.Context, _ *struct{}) (Status, error) { return p.status(ctx), nil }))
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: headerTime, BaseContext: func(net.Listener) context.Context { return ctx }}
 	stop := context.AfterFunc(ctx, func() { s.Close() })
@@ -117,7 +121,10 @@ func (p *Process) status(ctx context.Context) Status {
 	}
 	s.Stalled, s.Stall = stall(p.ledger)
 	_, founded := p.Index().Genesis()
-	s.Ready = err == nil && founded && s.Read >= s.Height
+	if stopped := p.Stopped(); stopped != nil {
+		s.Problem = stopped.Error()
+	}
+	s.Ready = s.Problem == "" && founded && s.Read >= s.Height
 	return s
 }
 

@@ -30,6 +30,10 @@ func (p *Process) Run(ctx context.Context) error {
 
 // foundUntilDone waits for a ledger that is not up yet.
 func (p *Process) foundUntilDone(ctx context.Context) error {
+	select { // a member that knows another ledger founds nothing on this one
+	case <-p.Recognised():
+	case <-ctx.Done():
+	}
 	for ctx.Err() == nil {
 		err := p.found(ctx)
 		switch fault.Of(err) {
