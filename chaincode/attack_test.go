@@ -243,6 +243,7 @@ func calls(w *world) map[string]any {
 		"Registry:AcknowledgeSeeds": record.AcknowledgeSeeds{Devices: []record.ID{record.RandomID()}},
 		"Registry:PostPieceKey":     record.PieceKey{Piece: 0, Check: record.RandomID()},
 		"Clock:Tick":                record.Tick{Time: start + 1},
+		"Clock:Reset":               record.ResetClock{Time: start - 1},
 		"Consent:Put":               p.sign(p.document(hospitalA)),
 		"Registry:Erase":            p.erasure(),
 		"Registry:ReportErasure":    record.SignedErasureReport{},
@@ -360,7 +361,7 @@ func TestAttackBackdatedTimestamp(t *testing.T) {
 
 func TestAttackOneMemberMovesTime(t *testing.T) {
 	w := newWorld(t)
-	w.must(hospitalA, "Clock:Tick", record.Tick{Time: start + 1<<30}, nil)
+	w.must(hospitalA, "Clock:Tick", record.Tick{Time: start + chaincode.SimulatedStep}, nil)
 	var now record.Tick
 	w.read(gatewayMSP, "Clock:Now", "{}", &now)
 	if now.Time != start {

@@ -17,6 +17,13 @@ const (
 	MaxSkew = 5 * 60
 	// MaxAhead is how far after ledger time a window may end.
 	MaxAhead = 10 * 60
+	// WallStep and SimulatedStep are how far after ledger time a tick may be, by the
+	// network's clock: time that members' clocks have slept through is caught up in
+	// steps, while wrong clocks of a moment do not end a network.
+	WallStep      = daySeconds
+	SimulatedStep = 366 * daySeconds
+	// maxTick is the end of the year 2199: no clock that says more is right.
+	maxTick = 7_258_118_399
 )
 
 // Tick records the calling member's clock (record.Tick). Time never goes back.
@@ -25,8 +32,13 @@ func (*Clock) Tick(tx transaction, arg string) (string, error) {
 }
 
 func tick(c *call, t record.Tick) (record.Tick, error) {
-	if t.Time < -consent.MaxTime || t.Time > consent.MaxTime {
-		return t, fault.New(fault.Invalid, "time %d is out of bounds; it counts in seconds", t.Time)
+	now, err := c.now()
+	first := fault.Of(err) == fault.Unavailable
+	if err != nil && !first {
+		return t, err
+	}
+	if err := CheckTick(c.genesis.Clock, t.Time, now, first); err != nil {
+		return t, err
 	}
 	var last record.Tick
 	ok, err := c.get(TickKey(c.msp), &last)
@@ -39,6 +51,96 @@ func tick(c *call, t record.Tick) (record.Tick, error) {
 		return t, fault.New(fault.Conflict, "your latest tick is %d; time cannot go back to %d", last.Time, t.Time)
 	}
 	return t, c.put(TickKey(c.msp), t)
+}
+
+// CheckTick checks a tick by itself and against ledger time, unless there is none yet.
+func CheckTick(clock string, at, now int64, first bool) error {
+	if at < -consent.MaxTime || at > maxTick {
+		return fault.New(fault.Invalid, "time %d is out of bounds; it counts in seconds", at)
+	}
+	if step := TickStep(clock); !first && at > now+step {
+		return fault.New(fault.TooEarly, "your clock says %d and ledger time is %d: one tick moves it by %d at most", at, now, step)
+	}
+	return nil
+}
+
+// TickStep is how far after ledger time a tick may be.
+func TickStep(clock string) int64 {
+	if clock == record.ClockSimulated {
+		return SimulatedStep
+	}
+	return WallStep
+}
+
+// clockVote is a member's latest vote that ledger time goes back.
+type clockVote struct {
+	Reset  record.ResetClock `json:"reset"`
+	Member string            `json:"member"`
+}
+
+// Reset records that the calling member of the current epoch wants ledger time set
+// back (record.ResetClock, record.ClockState). With the votes of the threshold for one
+// time it is: every member's clock is taken to have said that, and an epoch that began
+// at a wrong time keeps none. What was recorded meanwhile keeps its times and its
+// place. Like a vote for an epoch it is not timed.
+func (*Clock) Reset(tx transaction, arg string) (string, error) {
+	return serve(tx, member, untimed, arg, smallArgument, resetClock)
+}
+
+func resetClock(c *call, r record.ResetClock) (*record.ClockState, error) {
+	current, err := c.seatIn(c.roster.Current)
+	if err != nil {
+		return nil, err
+	}
+	state := new(record.ClockState)
+	if _, err := c.get(ClockKey(), state); err != nil {
+		return nil, err
+	}
+	now, err := c.now()
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Round != state.Round:
+		return nil, fault.New(fault.Conflict, "ledger time was set back %d times, and your vote is for the time after %d", state.Round, r.Round)
+	case r.Time >= now || r.Time < -consent.MaxTime:
+		return nil, fault.New(fault.Invalid, "ledger time is %d and can be set back only, not to %d", now, r.Time)
+	}
+	if err := c.put(ClockVoteKey(c.msp), clockVote{r, c.msp}); err != nil {
+		return nil, err
+	}
+	for _, m := range current.Members {
+		vote := clockVote{Reset: r}
+		ok := m.MSP == c.msp
+		if !ok {
+			if ok, err = c.get(ClockVoteKey(m.MSP), &vote); err != nil {
+				return nil, err
+			}
+		}
+		if ok && vote.Reset == r {
+			state.Votes++
+		}
+	}
+	if state.Votes < current.Threshold {
+		return state, nil
+	}
+	return c.setBack(r)
+}
+
+func (c *call) setBack(r record.ResetClock) (*record.ClockState, error) {
+	for _, m := range c.roster.Members() {
+		if err := c.put(TickKey(m.MSP), record.Tick{Time: r.Time}); err != nil {
+			return nil, err
+		}
+	}
+	if c.roster.Current > 0 {
+		roster := *c.roster
+		roster.Floor = min(roster.Floor, r.Time)
+		if err := c.put(RosterKey(), roster); err != nil {
+			return nil, err
+		}
+	}
+	state := &record.ClockState{Round: r.Round + 1}
+	return state, c.put(ClockKey(), state)
 }
 
 // Now returns ledger time (record.Tick); the argument is {}.

@@ -11,7 +11,7 @@
 //	           Erase ReportErasure GetErasure
 //	           Complain VoteQuarantine FlagDevice RetireDevice
 //	           VoteEpoch RetireEpoch GetRoster GetEpoch
-//	Clock      Tick Now
+//	Clock      Tick Reset Now
 //	Consent    Put Get OfPatient
 //	Pointer    Anchor Available Get GetBatch
 //	Study      Create Get
@@ -55,7 +55,9 @@
 //
 //	genesis                                 record.Genesis      Registry:Init
 //	layout                                  Layout              Registry:Init, Upgrade
-//	tick        member                      record.Tick         Clock:Tick
+//	tick        member                      record.Tick         Clock:Tick, Reset
+//	clock                                   record.ClockState   Clock:Reset: how often time was set back
+//	clockvote   member                      a vote              Clock:Reset: the latest
 //	patient     patient                     record.Patient      Registry:EnrolPatient, ChangeKeys; Erase marks it
 //	person      person                      record.ID           Registry:EnrolPatient: the patient enrolled for a person
 //	keys        patient, version            KeysState           Registry:ChangeKeys

@@ -44,6 +44,8 @@ const (
 	KindEpoch       Kind = "epoch"
 	KindEpochVote   Kind = "epochvote"
 	KindEpochEnd    Kind = "epochend"
+	KindClock       Kind = "clock"
+	KindClockVote   Kind = "clockvote"
 	KindErasure     Kind = "erasure"
 	KindErased      Kind = "erased"
 	KindAsks        Kind = "asks"
@@ -59,7 +61,7 @@ func Kinds() []Kind {
 		KindPieceKey, KindConsent, KindConsentOf, KindPointer, KindBatch, KindAvailable, KindStudy, KindQuery,
 		KindCohort, KindPredicate, KindPending, KindAsked, KindErasure, KindErased, KindConsentDetails,
 		KindDeviceVote, KindDeviceFlag, KindRoster, KindEpoch, KindEpochVote, KindEpochEnd,
-		KindAsks, KindAbandon,
+		KindAsks, KindAbandon, KindClock, KindClockVote,
 	}
 }
 
@@ -67,10 +69,10 @@ func Kinds() []Kind {
 // kind.
 func attributes(k Kind) int {
 	switch k {
-	case KindGenesis, KindLayout, KindRoster:
+	case KindGenesis, KindLayout, KindRoster, KindClock:
 		return 0
 	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindDesignation,
-		KindPieceKey, KindConsent, KindAsked, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch, KindAsks:
+		KindPieceKey, KindConsent, KindAsked, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch, KindAsks, KindClockVote:
 		return 1
 	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindConsentDetails,
 		KindDeviceVote, KindEpochVote, KindEpochEnd, KindAbandon:
@@ -199,6 +201,12 @@ func EpochVoteKey(epoch uint32, msp string) string {
 func EpochEndKey(epoch uint32, msp string) string {
 	return key(KindEpochEnd, number(epoch), msp)
 }
+
+// ClockKey is the key of how often ledger time was set back.
+func ClockKey() string { return key(KindClock) }
+
+// ClockVoteKey is the key of a member's vote that it is set back.
+func ClockVoteKey(msp string) string { return key(KindClockVote, msp) }
 
 // ConsentKey is the key of the latest version of a consent.
 func ConsentKey(id record.ID) string { return key(KindConsent, id.String()) }

@@ -42,6 +42,8 @@ func TestKeysAreReadBack(t *testing.T) {
 		{chaincode.EpochKey(3), chaincode.KindEpoch, []string{"3"}},
 		{chaincode.EpochVoteKey(3, "A"), chaincode.KindEpochVote, []string{"3", "A"}},
 		{chaincode.EpochEndKey(3, "A"), chaincode.KindEpochEnd, []string{"3", "A"}},
+		{chaincode.ClockKey(), chaincode.KindClock, nil},
+		{chaincode.ClockVoteKey("A"), chaincode.KindClockVote, []string{"A"}},
 		{chaincode.ConsentKey(a), chaincode.KindConsent, []string{a.String()}},
 		{chaincode.ConsentDetailsKey(a, 7), chaincode.KindConsentDetails, []string{a.String(), "7"}},
 		{chaincode.ErasureKey(a), chaincode.KindErasure, []string{a.String()}},

@@ -102,12 +102,30 @@ func (c *call) recordKeys(p *record.Patient, s consent.SignedKeys) (*record.Pati
 	}
 	p.Keys = &s.Change
 	if s.Change.RevokeAll {
-		p.RevokedAt = &now
+		at, err := c.latestConsent(p.ID, now)
+		if err != nil {
+			return nil, err
+		}
+		p.RevokedAt = &at
 	}
 	if err := c.put(KeysKey(p.ID, s.Change.Version), KeysState{Signed: s, Time: now}); err != nil {
 		return nil, err
 	}
 	return p, c.put(PatientKey(p.ID), p)
+}
+
+// latestConsent returns now or, where ledger time was ever set back, the time of a
+// patient's latest consent if that is later: what was permitted before is revoked.
+func (c *call) latestConsent(patient record.ID, now int64) (int64, error) {
+	back, err := c.get(ClockKey(), new(record.ClockState))
+	if err != nil || !back {
+		return now, err
+	}
+	heads, err := c.heads(patient)
+	for _, h := range heads {
+		now = max(now, h.Time)
+	}
+	return now, err
 }
 
 // counts is a recorded consent as it counts now: what its patient permitted at or

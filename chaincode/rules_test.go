@@ -232,6 +232,9 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 	first := w.genesis.FirstEpoch()
 	w.begins(first, w.epoch(first, 2, hospitalA, association), hospitalA, association)
 	w.must(hospitalA, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 0}, nil)
+	for _, m := range []string{hospitalA, association} {
+		w.must(m, "Clock:Reset", record.ResetClock{Time: start - 1}, nil)
+	}
 
 	seen := map[chaincode.Kind]bool{}
 	last := w.ledger.Height()

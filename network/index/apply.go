@@ -62,6 +62,8 @@ var appliers = map[chaincode.Kind]func(*Index, write) error{
 	chaincode.KindGenesis:    (*Index).putGenesis,
 	chaincode.KindLayout:     (*Index).putLayout,
 	chaincode.KindTick:       (*Index).putTick,
+	chaincode.KindClock:      (*Index).putClock,
+	chaincode.KindClockVote:  (*Index).putClockVote,
 	chaincode.KindPatient:    (*Index).putPatient,
 	chaincode.KindKeys:       (*Index).putKeys,
 	chaincode.KindDevice:     (*Index).putDevice,
@@ -146,23 +148,6 @@ func (ix *Index) putLayout(w write) error {
 		return err
 	}
 	ix.layout = l.Version
-	return nil
-}
-
-func (ix *Index) putTick(w write) error {
-	t, err := decode[record.Tick](w)
-	if err != nil {
-		return err
-	}
-	member := w.parts[0]
-	if err := w.by(member); err != nil {
-		return err
-	}
-	if last, ok := ix.ticks[member]; ok && t.Time < last {
-		return refuse("%s's clock went back from %d to %d", member, last, t.Time)
-	}
-	ix.ticks[member] = t.Time
-	ix.now = ix.median()
 	return nil
 }
 

@@ -133,7 +133,7 @@ func (ix *Index) changes(p *patient, from, until uint64, since int64) []uint64 {
 		for _, v := range c.versions {
 			add(v.at.Block)
 			for _, t := range []int64{v.signed.Document.NotBefore, v.signed.Document.Expires} {
-				if t <= since || t > ix.now {
+				if t <= since || t > ix.furthest() {
 					continue
 				}
 				if block, ok := ix.reached(from, t); ok {
@@ -147,8 +147,17 @@ func (ix *Index) changes(p *patient, from, until uint64, since int64) []uint64 {
 }
 
 // reached returns the first block from `from` on at whose end ledger time was at
-// least t. Ledger time never goes back, since no member's tick does.
+// least t. Ledger time goes back by votes only.
 func (ix *Index) reached(from uint64, t int64) (uint64, bool) {
+	if ix.clockRound > 0 {
+		i := sort.Search(len(ix.times), func(i int) bool { return ix.times[i].block >= from })
+		for ; i < len(ix.times); i++ {
+			if ix.times[i].now >= t {
+				return ix.times[i].block, true
+			}
+		}
+		return 0, false
+	}
 	i := sort.Search(len(ix.times), func(i int) bool { return ix.times[i].block >= from && ix.times[i].now >= t })
 	if i == len(ix.times) {
 		return 0, false

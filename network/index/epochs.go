@@ -37,7 +37,7 @@ func (ix *Index) beginEpoch(s record.EpochState) error {
 	s.From, s.Retired = ix.now, 0
 	ix.epochs[s.Epoch.Number] = s
 	ix.roster = record.Roster{Current: s.Epoch.Number, Floor: ix.now, Epochs: append(slices.Clone(ix.roster.Epochs), s.Epoch)}
-	ix.now = ix.median()
+	ix.tellTime()
 	return nil
 }
 

@@ -135,6 +135,9 @@ func (ix *Index) codePolicy(c *codec) {
 	table(c, &ix.epochs, func(n *uint32) { number(c, n) }, func(s *record.EpochState) { codeDoc(c, s) })
 	table(c, &ix.ticks, c.text, func(t *int64) { number(c, t) })
 	number(c, &ix.now)
+	number(c, &ix.clockRound)
+	number(c, &ix.latest)
+	table(c, &ix.clockVotes, c.text, func(r *record.ResetClock) { codeDoc(c, r) })
 	table(c, &ix.studies, c.text, func(s *record.StudyState) { codeDoc(c, s) })
 	keys := slices.SortedFunc(maps.Values(ix.pieceKeys), func(a, b record.PieceKey) int {
 		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Piece, b.Piece))
@@ -154,6 +157,9 @@ func (ix *Index) codePolicy(c *codec) {
 	}
 	if ix.epochs == nil {
 		ix.epochs = map[uint32]record.EpochState{}
+	}
+	if ix.clockVotes == nil {
+		ix.clockVotes = map[string]record.ResetClock{}
 	}
 	if ix.ticks == nil {
 		ix.ticks = map[string]int64{}

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"math"
 	"slices"
 
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -24,17 +23,14 @@ func (ix *Index) Time() int64 {
 
 // median is the ledger's own rule (package chaincode, Clock): the lower middle
 // tick of the current epoch's members, where one that never ticked counts as long
-// ago, and not before that epoch began; 0 while there is no such time.
-func (ix *Index) median() int64 {
-	if ix.genesis == nil {
-		return 0
-	}
+// ago, and not before that epoch began; false while there is no such time.
+func (ix *Index) median() (int64, bool) {
 	members := ix.roster.Epoch(ix.roster.Current).Members
 	all := make([]int64, 0, len(members))
 	for _, m := range members {
 		t, ok := ix.ticks[m.MSP]
 		if !ok {
-			t = math.MinInt64
+			t = noTick
 		}
 		all = append(all, t)
 	}
@@ -43,10 +39,7 @@ func (ix *Index) median() int64 {
 	if ix.roster.Current > 0 {
 		now = max(now, ix.roster.Floor)
 	}
-	if now == math.MinInt64 {
-		return 0
-	}
-	return now
+	return now, now != noTick
 }
 
 // Genesis returns the network's policy as the ledger has it.
@@ -158,6 +151,7 @@ type Counts struct {
 	Blocks       uint64         `json:"blocks"`
 	Transactions int            `json:"transactions"`
 	Invalid      int            `json:"invalid"` // of these, without effect
+	Refused      int            `json:"refused"` // records that do not follow from signatures and count for nothing
 	Patients     int            `json:"patients"`
 	Devices      int            `json:"devices"`
 	Ready        int            `json:"ready"` // devices whose seeds every holder has
@@ -176,7 +170,7 @@ func (ix *Index) Counts() Counts {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	c := Counts{
-		Blocks: ix.height, Transactions: ix.txs, Invalid: ix.invalid, Patients: len(ix.patients), Devices: len(ix.devices),
+		Blocks: ix.height, Transactions: ix.txs, Invalid: ix.invalid, Refused: ix.unprovenWrites, Patients: len(ix.patients), Devices: len(ix.devices),
 		Pointers: ix.anchored, Available: ix.available, Batches: len(ix.batches), Studies: len(ix.studies),
 		Queries: map[string]int{}, Predicates: map[string]int{},
 	}

@@ -62,6 +62,8 @@ type Config struct {
 	// missing; 0 stands for 30 seconds.
 	Patience time.Duration
 	Log      *slog.Logger // nil: no log
+	// Clock tells the time in a network whose clock is the wall's; nil: time.Now.
+	Clock func() time.Time
 }
 
 // Institution is one member at work.
@@ -102,6 +104,10 @@ type Institution struct {
 	// stopped is why this member does nothing: the ledger has not got what it has read.
 	stopped error
 	other   bool // the operator has accepted another ledger
+	// clockProblem is why no clock is posted; clockAccepted is the operator's word that
+	// it is right although ledger time is far behind.
+	clockProblem  error
+	clockAccepted bool
 	// inherited are the queries that were open when this process had read what was
 	// on the ledger at its start; nil before.
 	inherited map[string]bool
@@ -120,6 +126,9 @@ func New(cfg Config) (*Institution, error) {
 	}
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -63,14 +63,14 @@ func (in *Institution) recognise(ctx context.Context) error {
 			err = in.contains(ctx, *known)
 		}
 		if err == nil {
-			in.stop(nil)
+			in.halt(nil)
 			return nil
 		}
 		if ctx.Err() != nil {
 			break
 		}
 		if fault.Of(err) == fault.Conflict {
-			in.stop(err)
+			in.halt(err)
 		} else {
 			in.log.Warn("the ledger does not answer; trying again", "err", err, "in", pause)
 		}
@@ -103,8 +103,8 @@ func (in *Institution) contains(ctx context.Context, b Block) error {
 		b.Number, b.Hash, has)
 }
 
-// stop notes why this member does nothing, or with nil that it goes on.
-func (in *Institution) stop(err error) {
+// halt notes why this member does nothing, or with nil that it goes on.
+func (in *Institution) halt(err error) {
 	in.mu.Lock()
 	before := in.stopped
 	if in.stopped = err; err == nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -32,9 +33,10 @@ func (e *elsewhere) height(ctx context.Context) (uint64, error) {
 func (e *elsewhere) Blocks(ctx context.Context, from uint64) iter.Seq2[*network.Block, error] {
 	return func(yield func(*network.Block, error) bool) {
 		for b, err := range e.Client.Blocks(ctx, from) {
-			if n := e.blocks.Load(); err == nil && n > 0 && b.Number >= n {
-				<-ctx.Done()
-				return
+			for n := e.blocks.Load(); err == nil && n > 0 && b.Number >= n; n = e.blocks.Load() {
+				if network.Sleep(ctx, 5*time.Millisecond) != nil {
+					return
+				}
 			}
 			if err == nil && e.another.Load() {
 				other := *b
@@ -98,11 +100,11 @@ func TestAttackLedgerRolledBackUnderAMember(t *testing.T) {
 	id := w.agreedQuery("exact")
 	w.wait("it has read the ledger", func() bool { return in.Index().Height() == w.ledger.Height() })
 	e.blocks.Store(w.ledger.Height() - 1)
-	if _, err := w.getShare(association, hospitalA, id, 0); err == nil || !strings.Contains(err.Error(), "rolled back") {
+	if _, err := w.getShare(hospitalA, association, id, 0); err == nil || !strings.Contains(err.Error(), "rolled back") {
 		t.Errorf("a share by a ledger that is too short: %v", err)
 	}
 	e.blocks.Store(0)
-	if _, err := w.getShare(association, hospitalA, id, 0); err != nil {
+	if _, err := w.getShare(hospitalA, association, id, 0); err != nil {
 		t.Errorf("and by the whole: %v", err)
 	}
 }

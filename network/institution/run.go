@@ -17,11 +17,6 @@ import (
 )
 
 const (
-	// tickEvery is how often a member posts its clock when the network's clock
-	// is the wall's.
-	tickEvery = 30 * time.Second
-	// tickAgain is when it tries again: a new network has no genesis for a moment.
-	tickAgain = time.Second
 	// A duty that failed is tried again after a wait that doubles.
 	firstPause = 100 * time.Millisecond
 	mostPause  = 10 * time.Second
@@ -238,24 +233,6 @@ func severity(err error) slog.Level {
 		return slog.LevelDebug
 	}
 	return slog.LevelWarn
-}
-
-// Tick posts this member's clock, in Unix seconds.
-func (in *Institution) Tick(ctx context.Context, unix int64) error {
-	_, err := in.submit(ctx, "Clock:Tick", record.Tick{Time: unix}, nil)
-	return err
-}
-
-func (in *Institution) tickAlong(ctx context.Context) error {
-	for ctx.Err() == nil {
-		next := tickEvery
-		if err := in.Tick(ctx, time.Now().Unix()); err != nil && ctx.Err() == nil {
-			next = tickAgain
-			in.log.Warn("could not post the clock; trying again", "err", err, "in", next)
-		}
-		_ = network.Sleep(ctx, next)
-	}
-	return nil
 }
 
 // perform is submit for duties: it returns when this member has read what it

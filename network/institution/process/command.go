@@ -35,6 +35,8 @@ type Command struct {
 	Cert    certificateCommand `cmd:"" name:"certificate" help:"Renew the certificates of the institution, and of a ledger that its organisation runs, without a stop."`
 	Tick    tickCommand        `cmd:"" help:"Post a time, in a network whose clock is simulated."`
 
+	AcceptClock  acceptClockCommand  `cmd:"" help:"Post this machine's clock although ledger time is far before it."`
+	ClockReset   clockResetCommand   `cmd:"" help:"Vote that ledger time goes back; says what that gives up."`
 	AcceptLedger acceptLedgerCommand `cmd:"" help:"Work with a ledger that lacks what the institution has read; says what that gives up."`
 }
 
@@ -241,6 +243,12 @@ func (c statusCommand) Run(ctx context.Context) error {
 	}
 	for _, c := range s.Certificates {
 		fmt.Printf("certificate %s: until %s%s\n", c.Of, time.Unix(c.Until, 0).UTC().Format(time.DateOnly), suffix(c.Problem))
+	}
+	if s.Clock != "" {
+		fmt.Printf("clock: %s\n", s.Clock)
+	}
+	if s.Counts.Refused > 0 {
+		fmt.Printf("%d records of the ledger do not follow from signatures and count for nothing; the log names them\n", s.Counts.Refused)
 	}
 	n := s.Counts
 	_, err = fmt.Printf("%d patients, %d devices of which %d ready, %d rows and days of which %d available, %d studies\n",

@@ -42,7 +42,8 @@ type Status struct {
 	// seconds, and Stall what was said last; 0 while all is well.
 	Stalled int64        `json:"stalled,omitempty"`
 	Stall   string       `json:"stall,omitempty"`
-	Ready   bool         `json:"ready"` // the whole ledger was read, and it is this network's
+	Clock   string       `json:"clock,omitempty"` // why no clock is posted
+	Ready   bool         `json:"ready"`           // the whole ledger was read, and it is this network's
 	Counts  index.Counts `json:"counts"`
 	// Certificates says until when those in use serve, and warns from 60 days on.
 	Certificates []Certificate `json:"certificates"`
@@ -97,6 +98,12 @@ func (p *Process) control(ctx context.Context, l net.Listener) error {
 		defer cancel()
 		return struct{}{}, p.Tick(ctx, t.Time)
 	}))
+	mux.HandleFunc("POST /accept-clock", handle(func(_ context.Context, t *record.Tick) (struct{}, error) {
+		return struct{}{}, p.AcceptClock(t.Time)
+	}))
+	mux.HandleFunc("POST /clock-reset", handle(func(ctx context.Context, t *record.Tick) (record.ClockState, error) {
+		return p.ResetClock(ctx, t.Time)
+	}))
 	mux.HandleFunc("POST /newest", handle(func(ctx context.Context, _ *struct{}) (institution.Block, error) { return p.Newest(ctx) }))
 	mux.HandleFunc("POST /accept-ledger", handle(func(ctx context.Context, b *institution.Block) (struct{}, error) {
 		return struct{}{}, p.AcceptLedger(ctx, *b)
@@ -123,6 +130,9 @@ func (p *Process) status(ctx context.Context) Status {
 	_, founded := p.Index().Genesis()
 	if stopped := p.Stopped(); stopped != nil {
 		s.Problem = stopped.Error()
+	}
+	if problem := p.ClockProblem(); problem != nil {
+		s.Clock = problem.Error()
 	}
 	s.Ready = s.Problem == "" && founded && s.Read >= s.Height
 	return s

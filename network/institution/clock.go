@@ -1,0 +1,118 @@
+package institution
+
+import (
+	"context"
+	"time"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// A member whose clock is far from ledger time posts none: one of the two is wrong,
+// and a battery that went flat must not move the time of a network. Time that a whole
+// network has slept through is caught up within a day by itself, and beyond that with
+// the operators' word, in steps that the contracts bound.
+const (
+	// tickEvery is how often a member posts its clock.
+	tickEvery = 30 * time.Second
+	// tickAgain is when it tries again: a new network has no genesis for a moment.
+	tickAgain = time.Second
+	// clockTolerance is how far from ledger time a member posts its clock unasked, in
+	// seconds.
+	clockTolerance = chaincode.WallStep
+	// wordTolerance is how far from this machine's clock the time may be that its
+	// operator says it is.
+	wordTolerance = 10 * time.Minute
+)
+
+// Tick posts this member's clock, in Unix seconds.
+func (in *Institution) Tick(ctx context.Context, unix int64) error {
+	_, err := in.submit(ctx, "Clock:Tick", record.Tick{Time: unix}, nil)
+	return err
+}
+
+// tickAlong posts the machine's clock in a network whose clock is the wall's.
+func (in *Institution) tickAlong(ctx context.Context) error {
+	for ctx.Err() == nil {
+		next, err := in.tickNow(ctx)
+		if err != nil && ctx.Err() == nil {
+			in.log.Warn("could not post the clock; trying again", "err", err, "in", next)
+		}
+		_ = network.Sleep(ctx, next)
+	}
+	return nil
+}
+
+// tickNow posts the clock once, if it may, and says when the next time is.
+func (in *Institution) tickNow(ctx context.Context) (time.Duration, error) {
+	if ready, err := in.caughtUp(ctx); !ready || err != nil {
+		return tickAgain, err
+	}
+	unix, err := in.mayPost(in.cfg.Clock().Unix())
+	in.mu.Lock()
+	in.clockProblem = err
+	accepted := in.clockAccepted
+	in.mu.Unlock()
+	if err != nil {
+		return tickEvery, err
+	}
+	if err := in.Tick(ctx, unix); err != nil || accepted {
+		return tickAgain, err
+	}
+	return tickEvery, nil
+}
+
+// mayPost returns the time to post where this machine's clock says unix.
+func (in *Institution) mayPost(unix int64) (int64, error) {
+	ledger := in.index.Time()
+	ahead := unix - ledger
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case ledger == 0: // there is none yet
+		return unix, nil
+	case ahead <= clockTolerance && ahead >= -clockTolerance:
+		in.clockAccepted = false
+		return unix, nil
+	case ahead > 0 && in.clockAccepted:
+		return ledger + chaincode.WallStep, nil
+	}
+	return 0, fault.New(fault.Conflict, "this machine's clock says %s and ledger time is %s: set the clock if it is wrong; if it is right and the ledger was still, "+
+		"say so with \"vitalveil institution accept-clock\"; if ledger time is wrong, vote with \"vitalveil institution clock-reset\"",
+		time.Unix(unix, 0).UTC().Format(time.RFC3339), time.Unix(ledger, 0).UTC().Format(time.RFC3339))
+}
+
+// ClockProblem says why this member posts no clock; nil where it does.
+func (in *Institution) ClockProblem() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.clockProblem
+}
+
+// AcceptClock is the operator's word that it is this time, in Unix seconds, although
+// ledger time is far before it. The member then posts its clock in the steps that the
+// contracts allow, until ledger time has caught up.
+func (in *Institution) AcceptClock(unix int64) error {
+	own := in.cfg.Clock()
+	if d := time.Unix(unix, 0).Sub(own); d > wordTolerance || d < -wordTolerance {
+		return fault.New(fault.Conflict, "this machine's clock says %s, and you say it is %s: set the clock first",
+			own.UTC().Format(time.RFC3339), time.Unix(unix, 0).UTC().Format(time.RFC3339))
+	}
+	in.log.Warn("the operator says that the clock is right, and ledger time is not", "time", unix)
+	in.mu.Lock()
+	in.clockAccepted = true
+	in.mu.Unlock()
+	return nil
+}
+
+// ResetClock votes that ledger time goes back to a time, in Unix seconds. It does with
+// the votes of the threshold of the current epoch for the same second: consents that
+// had expired by the wrong time permit again until they expire anew. It returns how many
+// votes there are, 0 once time was set back.
+func (in *Institution) ResetClock(ctx context.Context, unix int64) (record.ClockState, error) {
+	var s record.ClockState
+	_, err := in.submit(ctx, "Clock:Reset", record.ResetClock{Time: unix, Round: in.index.ClockRound()}, &s)
+	return s, err
+}
