@@ -90,7 +90,7 @@ type Institution struct {
 	seeding   sync.Mutex         // while seeds and details keys are stored, or deleted for good
 	keysCame  atomic.Bool        // since details were missing
 	settled   map[record.ID]bool // erased patients of whom nothing is left to do
-	accepted  chan struct{} // another ledger was accepted
+	accepted  chan struct{}      // another ledger was accepted
 	// recognised is closed, once, when the ledger is known to be the one.
 	recognised chan struct{}
 	once       sync.Once

@@ -161,7 +161,7 @@ func (in *Institution) AcceptLedger(ctx context.Context, b Block) error {
 	if err != nil {
 		return err
 	}
-	if err := in.dropCheckpoint(); err != nil {
+	if err := in.dropCheckpoint(ctx); err != nil {
 		return err
 	}
 	if err := in.vault.put(entry{headName, raw}); err != nil {
