@@ -87,6 +87,9 @@ func (w *world) openFabric(ctx context.Context, chaincodeCommand []string) (*led
 		return l, err
 	}
 	w.genesis.Network = p.Channel // a network is named like its channel
+	if err := p.Supports(w.genesis.Threshold); err != nil {
+		return l, err
+	}
 	connect := func(msp string) (*fabric.Client, error) {
 		org, err := p.Org(msp)
 		if err != nil {

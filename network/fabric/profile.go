@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
 )
@@ -93,4 +94,19 @@ func (p Profile) save(dir string) error {
 		return err
 	}
 	return state.WriteFile(filepath.Join(dir, profileFile), append(data, '\n'))
+}
+
+// Endorsers is how many organisations must endorse a transaction: more than half.
+func (p Profile) Endorsers() int { return quorum(len(p.Orgs)) }
+
+// Supports refuses networks that more members are needed to open than organisations to
+// write: fewer than the threshold could then record what nobody has agreed to, put
+// another chaincode into service and make up what only the threshold may. What parties
+// sign, members check for themselves; votes and agreements of members are the ledger's.
+func (p Profile) Supports(threshold int) error {
+	if n := p.Endorsers(); threshold > n {
+		return fault.New(fault.Conflict, "%d of %d organisations of this Fabric network suffice to endorse, and the threshold is %d: "+
+			"choose a threshold of at most %d, or a network of more organisations", n, len(p.Orgs), threshold, n)
+	}
+	return nil
 }

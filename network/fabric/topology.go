@@ -275,7 +275,9 @@ func (t topology) ports() []int {
 }
 
 // quorum is how many organisations must endorse: more than half.
-func (t topology) quorum() int { return len(t.Orgs)/2 + 1 }
+func (t topology) quorum() int { return quorum(len(t.Orgs)) }
+
+func quorum(orgs int) int { return orgs/2 + 1 }
 
 // matches says whether an existing network is the one that o asks for.
 func (t topology) matches(o Options) error {

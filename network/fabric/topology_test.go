@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vitalveil/vitalveil/internal/fault"
 )
 
 func TestTopologyIsKept(t *testing.T) {
@@ -203,5 +205,22 @@ func TestPackageDependsOnContentsOnly(t *testing.T) {
 	}
 	if first.id != again.id || first.id == next.id {
 		t.Errorf("package ids %s, %s, %s", first.id, again.id, next.id)
+	}
+}
+
+// TestAttackFewerEndorseThanOpen: members do not run on a Fabric network where fewer
+// organisations decide what is recorded than must agree to open anything.
+func TestAttackFewerEndorseThanOpen(t *testing.T) {
+	for orgs, most := range map[int]int{3: 2, 4: 3, 5: 3, 16: 9} {
+		p := Profile{Orgs: make([]OrgProfile, orgs)}
+		if p.Endorsers() != (topology{Orgs: make([]peerNode, orgs)}).quorum() {
+			t.Errorf("%d organisations: the profile says another number than the policy", orgs)
+		}
+		if err := p.Supports(most); err != nil {
+			t.Errorf("%d organisations, threshold %d: %v", orgs, most, err)
+		}
+		if err := p.Supports(most + 1); fault.Of(err) != fault.Conflict {
+			t.Errorf("%d organisations, threshold %d: %v", orgs, most+1, err)
+		}
 	}
 }

@@ -95,6 +95,9 @@ func (p *Process) openLedger(cfg Config, d record.Descriptor, k keys) error {
 	if profile.Channel != d.Genesis.Network {
 		return fmt.Errorf("the Fabric network's channel is %q; name the network so, not %q", profile.Channel, d.Genesis.Network)
 	}
+	if err := profile.Supports(d.Genesis.Threshold); err != nil {
+		return err
+	}
 	org, err := profile.Org(k.identity.MSP)
 	if err != nil {
 		return err
