@@ -94,7 +94,6 @@ type Institution struct {
 	// recognised is closed, once, when the ledger is known to be the one.
 	recognised chan struct{}
 	once       sync.Once
-	headNoted  time.Time
 	refused    int // of the refusals of the index, those that were logged
 
 	mu     sync.Mutex

@@ -3,9 +3,11 @@ package institution
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
 )
 
 // A ledger that was rolled back, or is another one, has forgotten what this member has
@@ -195,6 +197,26 @@ func (in *Institution) Newest(ctx context.Context) (Block, error) {
 func (in *Institution) notShorter(height uint64) error {
 	if read := in.index.Height(); height < read {
 		return fault.New(fault.Unavailable, "the ledger has %d blocks, and %s has read %d: it lags behind, or was rolled back", height, in.self.MSP, read)
+	}
+	return nil
+}
+
+// headPause is how often the newest block is noted while blocks come; with every
+// answer it is noted as well.
+const headPause = time.Second
+
+// keepHead notes the newest block until ctx ends.
+func (in *Institution) keepHead(ctx context.Context) error {
+	noted := uint64(0)
+	for network.Sleep(ctx, headPause) == nil {
+		height := in.index.Height()
+		if height == noted || in.failure() != nil {
+			continue
+		}
+		if err := in.vault.put(in.headEntry()...); err != nil {
+			return err
+		}
+		noted = height
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ func (in *Institution) Run(ctx context.Context) error {
 	g.Go(func() error { return in.follow(ctx) })
 	g.Go(func() error { return in.serve(ctx) })
 	g.Go(func() error { return in.keepCheckpoint(ctx) })
+	g.Go(func() error { return in.keepHead(ctx) })
 	g.Go(func() error { return in.serveKeys(ctx) })
 	duties := []struct {
 		name string
@@ -105,23 +106,8 @@ func (in *Institution) apply(block *network.Block) error {
 		}
 	}
 	in.tellRefused()
-	if err := in.noteHead(); err != nil {
-		return err
-	}
 	in.blocks.fire()
 	return nil
-}
-
-// headPause is how often the newest block is noted while blocks come; with every
-// answer it is noted as well.
-const headPause = time.Second
-
-func (in *Institution) noteHead() error {
-	if time.Since(in.headNoted) < headPause {
-		return nil
-	}
-	in.headNoted = time.Now()
-	return in.vault.put(in.headEntry()...)
 }
 
 // tellRefused logs what the index has refused since it was asked last.

@@ -42,8 +42,9 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	var c struct {
-		Institution Command       `cmd:""`
-		Ledger      LedgerCommand `cmd:""`
+		Institution Command        `cmd:""`
+		Ledger      LedgerCommand  `cmd:""`
+		Forging     forgingCommand `cmd:""`
 	}
 	ctx, stop := signalContext()
 	defer stop()
@@ -79,9 +80,10 @@ type world struct {
 	members [3]*child
 	ledger  *child
 
-	people []*person
-	mu     sync.Mutex
-	truth  privacy.HourStats
+	forging bool // the ledger records consents that nobody has signed
+	people  []*person
+	mu      sync.Mutex
+	truth   privacy.HourStats
 }
 
 // person is a patient with one device.
@@ -91,6 +93,7 @@ type person struct {
 	deviceID    record.ID
 	sealing     *he.DeviceKey
 	stats       privacy.HourStats
+	consents    map[int]consent.Document // by hospital
 }
 
 // child is a process that this test started.
@@ -211,7 +214,11 @@ func (c *child) kill() {
 }
 
 func (w *world) startLedger() {
-	w.ledger = w.start("ledger", "--dir", filepath.Join(w.dir, "ledger"), "--network", filepath.Join(w.dir, "network.json"), "--org", w.member(patients), "--listen", w.listen[3])
+	kind := "ledger"
+	if w.forging {
+		kind = "forging"
+	}
+	w.ledger = w.start(kind, "--dir", filepath.Join(w.dir, "ledger"), "--network", filepath.Join(w.dir, "network.json"), "--org", w.member(patients), "--listen", w.listen[3])
 }
 
 // up starts a member; ready waits for it.
@@ -355,8 +362,17 @@ func (w *world) consent(p *person, hospital int) error {
 		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{metricKey}, DataFrom: firstHour,
 		DataUntil: firstHour + 1000, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, BeyondShare: true, Exact: true, Predicates: []consent.Terms{},
 	}
+	if p.consents == nil {
+		p.consents = map[int]consent.Document{}
+	}
+	p.consents[hospital] = d
+	return w.put(d, p.key)
+}
+
+// put records a consent that a key has signed.
+func (w *world) put(d consent.Document, key *ecdsa.PrivateKey) error {
 	said := consent.Details{Salt: record.RandomID(), Signed: consent.Signed{
-		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, d.Digest(netName))),
+		Document: d, Key: record.PublicKeyBytes(&key.PublicKey), Signature: must(record.Sign(key, d.Digest(netName))),
 	}}
 	arg, transient, err := chaincode.PutArguments(netName, said)
 	if err != nil {
