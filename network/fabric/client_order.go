@@ -29,7 +29,7 @@ const (
 	// shows what became of the transaction.
 	plainTime   = 5 * time.Second
 	privateTime = 10 * time.Second
-	// patience is how long a transaction may take before the chain is asked.
+	// overdue is how long a transaction may take before the blocks are looked at.
 	overdue = 500 * time.Millisecond
 	// graceTime is how much longer a transaction with private data is waited for
 	// once a later one was ordered without it, and skew how far another client's

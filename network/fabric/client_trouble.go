@@ -36,8 +36,8 @@ func (c *Client) ordered() {
 	c.trouble.since, c.trouble.why = time.Time{}, nil
 }
 
-// Stalled implements network.Stalled: since when transactions of this client have
-// not been ordered and what was said last, or a zero time.
+// Stalled returns since when transactions of this client have not been ordered, and
+// what was said last; a zero time while all is well. What can be read can be read.
 func (c *Client) Stalled() (time.Time, error) {
 	c.trouble.mu.Lock()
 	defer c.trouble.mu.Unlock()

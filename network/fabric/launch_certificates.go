@@ -150,7 +150,7 @@ func (c Certificate) renew(life time.Duration) error {
 	return nil
 }
 
-// whole is the longest life that an authority gives.
+// wholeLife asks for as long a life as an authority gives.
 const wholeLife = time.Duration(math.MaxInt64)
 
 // renewDue renews what is due. Processes that run go on with what they have read.
