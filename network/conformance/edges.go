@@ -132,6 +132,13 @@ func testReadGroup(t *testing.T, h Harness, change network.Call, group []readCas
 // testAbsentAndDeleted: whoever read a key conflicts with everything that the same
 // block did to it before, also where it was absent and is absent still.
 func testAbsentAndDeleted(t *testing.T, h Harness) {
+	for _, f := range [][2]string{{"del", "copy"}, {"dropPrivate", "copyPrivate"}} {
+		absentAndDeleted(t, h, f[0], f[1])
+	}
+}
+
+func absentAndDeleted(t *testing.T, h Harness, del, reads string) {
+	t.Helper()
 	const pairs = 12
 	c := h.Client(t, OrgA)
 	for round := range 20 {
@@ -139,9 +146,9 @@ func testAbsentAndDeleted(t *testing.T, h Harness) {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		var wg sync.WaitGroup
 		for i := range pairs {
-			key := fmt.Sprintf("absent%d/%d", round, i)
+			key := fmt.Sprintf("absent %s %d/%d", del, round, i)
 			keys = append(keys, key)
-			for _, args := range [][]string{{"del", key}, {"copy", key, key + "/copy"}} {
+			for _, args := range [][]string{{del, key}, {reads, key, key + "/copy"}} {
 				wg.Go(func() { // whether it wins is seen on the chain
 					_, _ = c.Submit(ctx, network.Call{Function: args[0], Args: args[1:]})
 				})
@@ -149,16 +156,16 @@ func testAbsentAndDeleted(t *testing.T, h Harness) {
 		}
 		wg.Wait()
 		cancel()
-		if overtakenInABlock(t, c, keys) > 0 {
+		if overtakenInABlock(t, c, keys, del, reads) > 0 {
 			return
 		}
 	}
-	t.Fatal("no deletion was ever in a block before a read of its key")
+	t.Fatalf("no %s was ever in a block before a %s of its key", del, reads)
 }
 
 // overtakenInABlock counts the keys whose deletion is before their read in one
 // block. Those reads must be invalid, and no others.
-func overtakenInABlock(t *testing.T, c network.Client, keys []string) int {
+func overtakenInABlock(t *testing.T, c network.Client, keys []string, del, reads string) int {
 	t.Helper()
 	type place struct {
 		block uint64
@@ -176,7 +183,7 @@ func overtakenInABlock(t *testing.T, c network.Client, keys []string) int {
 	})
 	n := 0
 	for _, key := range keys {
-		r, d := seen["copy"+key], seen["del"+key]
+		r, d := seen[reads+key], seen[del+key]
 		want := "VALID"
 		if r.block == d.block && d.index < r.index {
 			want = "MVCC_READ_CONFLICT"

@@ -16,8 +16,12 @@ import (
 
 // edgeFunctions are the parts of Chaincode for testing what few contracts do.
 var edgeFunctions = map[string]function{
-	"walk":           {4, walk},
-	"copy":           {2, copyOf},
+	"walk":        {4, walk},
+	"copy":        {2, copyOf},
+	"copyPrivate": {2, copyPrivate},
+	"dropPrivate": {1, func(s shim.ChaincodeStubInterface, a []string) ([]byte, error) {
+		return nil, s.DelPrivateData(Collection, a[0])
+	}},
 	"change":         {-1, change},
 	"fill":           {4, fill},
 	"batch":          {-1, batch},
@@ -88,6 +92,15 @@ func copyOf(s shim.ChaincodeStubInterface, a []string) ([]byte, error) {
 		return nil, err
 	}
 	return nil, s.PutState(a[1], append([]byte("copy of "), value...))
+}
+
+// copyPrivate copies the hash of a private value to public state.
+func copyPrivate(s shim.ChaincodeStubInterface, a []string) ([]byte, error) {
+	hash, err := s.GetPrivateDataHash(Collection, a[0])
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.PutState(a[1], append([]byte("copy of "), hash...))
 }
 
 // change takes triples: "put" or "del", key, value.
