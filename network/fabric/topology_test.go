@@ -80,7 +80,8 @@ func TestTopologyThatIsDamagedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, damage := range map[string]func(*topology){
-		"version":  func(t *topology) { t.Version = 2 },
+		"newer":    func(t *topology) { t.Version = topologyVersion + 1 },
+		"older":    func(t *topology) { t.Version = topologyVersion - 1 },
 		"port":     func(t *topology) { t.Orgs[0].Port = 80 },
 		"twice":    func(t *topology) { t.Orgs[0].Port = t.Nodes[0].Port },
 		"orderers": func(t *topology) { t.Orderers = "raft3" },
