@@ -530,6 +530,12 @@ func TestAttackOneCallerAsksWithoutEnd(t *testing.T) {
 			t.Errorf("open request %d: %d, want %d", i, resp.StatusCode, want)
 		}
 	}
+	if resp, _ := w.raw(w.request("GET", "/docs", nil)); resp.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("a page: %d", resp.StatusCode)
+	}
+	if resp, _ := w.raw(w.request("GET", "/healthz", nil)); resp.StatusCode != http.StatusOK {
+		t.Errorf("health: %d", resp.StatusCode)
+	}
 	if status, err := from("127.0.0.2", network); err != nil || status != http.StatusOK {
 		t.Errorf("another address: %d, %v", status, err)
 	}

@@ -21,6 +21,17 @@ import (
 func (g *Gateway) pages(page http.Handler) http.Handler {
 	docs := docsPage(g.genesis)
 	methods := []string{http.MethodGet, http.MethodHead, http.MethodOptions}
+	shown := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/openapi.json":
+			w.Header().Set("Content-Type", "application/json")
+			w.Write(api.OpenAPI)
+		case "/docs":
+			web.Render(w, http.StatusOK, docs)
+		default:
+			page.ServeHTTP(w, r)
+		}
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.EscapedPath() != path.Clean(r.URL.Path) || !strings.HasPrefix(r.URL.Path, "/"):
@@ -33,15 +44,21 @@ func (g *Gateway) pages(page http.Handler) http.Handler {
 			writeJSON(w, map[string]any{"status": "ok"})
 		case r.URL.Path == "/readyz":
 			g.readiness(w, r)
-		case r.URL.Path == "/openapi.json":
-			w.Header().Set("Content-Type", "application/json")
-			w.Write(api.OpenAPI)
-		case r.URL.Path == "/docs":
-			web.Render(w, http.StatusOK, docs)
 		default:
-			page.ServeHTTP(w, r)
+			g.atPace(w, r, shown)
 		}
 	})
+}
+
+// atPace serves a page at the pace of its caller.
+func (g *Gateway) atPace(w http.ResponseWriter, r *http.Request, page http.Handler) {
+	leave, err := g.bounds.enter(r.Context(), route{}, addressOf(r.RemoteAddr))
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	defer leave()
+	page.ServeHTTP(w, r)
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
