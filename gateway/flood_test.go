@@ -110,6 +110,15 @@ func peak(t *testing.T, pid int) int64 {
 	return kilobytes << 10
 }
 
+// needsLinux skips a test that sends from many loopback addresses, or reads the memory of
+// a process, where there is none of that.
+func needsLinux(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("needs the loopback addresses and the process files of Linux")
+	}
+}
+
 // from sends a request from an address of its own on loopback.
 func from(address string, r *http.Request) (int, error) {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
@@ -133,9 +142,7 @@ func repeated(before, what, after string, n int) []byte {
 // strangers and by enrolled devices, each as large as it may be and made to cost as
 // much as it can.
 func TestAttackHostileBodiesAtOnce(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("reads the memory of a process, and sends from many loopback addresses, as Linux has them")
-	}
+	needsLinux(t)
 	const devices, bodies = 25, 300
 	f, pid := flood(t, devices)
 	var signers []*api.Signer
@@ -208,7 +215,7 @@ func TestAttackHostileBodiesAtOnce(t *testing.T) {
 	}
 	most := peak(t, pid)
 	t.Logf("%d bodies in %s, peak %d MB, answers %v", len(requests), time.Since(begun).Round(time.Millisecond), most>>20, counts)
-	if most > 400_000_000 {
+	if most > 400_000_000 && !raced {
 		t.Errorf("the gateway took %d bytes", most)
 	}
 }

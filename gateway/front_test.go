@@ -269,6 +269,7 @@ func TestAttackAnotherKeyOnASignedRequest(t *testing.T) {
 // TestAttackStreamsOfOneAddress: whoever opens streams without end gets no more than an
 // address may have, and others get theirs.
 func TestAttackStreamsOfOneAddress(t *testing.T) {
+	needsLinux(t)
 	w := newWorld(t)
 	w.gw.bounds.streams.each = 3
 	hold := make(chan struct{})
@@ -302,8 +303,11 @@ func TestAttackStreamsOfOneAddress(t *testing.T) {
 // TestAttackConnectionsOfOneAddress: whoever opens connections without end has the ones
 // too many closed, and others get theirs.
 func TestAttackConnectionsOfOneAddress(t *testing.T) {
+	needsLinux(t)
 	w := newWorld(t)
+	w.gw.bounds.conns.mu.Lock()
 	w.gw.bounds.conns.each = 2
+	w.gw.bounds.conns.mu.Unlock()
 	host := strings.TrimPrefix(w.url, "http://")
 	ask := func(address string) error {
 		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).Dial("tcp", host)
@@ -503,6 +507,7 @@ func TestAttackPartiesThatNobodyKnows(t *testing.T) {
 // TestAttackOneCallerAsksWithoutEnd: an address, or a patient with however many devices,
 // is held to its pace, and others are not.
 func TestAttackOneCallerAsksWithoutEnd(t *testing.T) {
+	needsLinux(t)
 	w := newWorld(t)
 	p := w.enrolled()
 	mine := []*device{p.newDevice(), p.newDevice()}
