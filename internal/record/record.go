@@ -91,6 +91,7 @@ const (
 	DomainAvailable    = "available/v1"
 	DomainCohortMember = "cohort-member/v1"
 	DomainShare        = "share/v2"
+	DomainProbe        = "probe/v1"
 	DomainRelease      = "release/v2"
 )
 

@@ -95,6 +95,32 @@ func (ix *Index) stale(q *query, members []record.CohortMember) (uint64, []recor
 	return first, gone, nil
 }
 
+// Left returns those of an attempt's members from one place in the cohort to before
+// another who have not withdrawn by now, as Stale counts it.
+func (ix *Index) Left(queryID string, attempt, from, until int) ([]record.CohortMember, error) {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	q, err := ix.query(queryID)
+	if err != nil {
+		return nil, err
+	}
+	members, _, err := ix.members(q, attempt)
+	if err == nil && (from < 0 || from > until || until > len(members)) {
+		err = fault.New(fault.Invalid, "the cohort of query %s has %d members, not places %d to %d", queryID, len(members), from, until)
+	}
+	if err == nil {
+		members = members[from:until]
+	}
+	for err == nil {
+		var gone []record.ID
+		if _, gone, err = ix.stale(q, members); len(gone) == 0 {
+			break
+		}
+		members = without(members, gone)
+	}
+	return members, err
+}
+
 // withdrawn looks for the first block from the query's own to until at whose end
 // the patient's consents do not permit a member's hours any more.
 func (ix *Index) withdrawn(p *patient, q *query, until uint64, m record.CohortMember) (uint64, bool) {

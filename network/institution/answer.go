@@ -103,22 +103,26 @@ func (in *Institution) agreed(ctx context.Context, asker, id string, attempt int
 	return q, nil
 }
 
+// readAll waits until this member has read the newest block of the ledger.
+func (in *Institution) readAll(ctx context.Context) error {
+	height, err := in.cfg.Height(ctx)
+	if err != nil {
+		return fault.New(fault.Unavailable, "the ledger's height is not known: %w", err)
+	}
+	if err := in.notShorter(height); err != nil {
+		return err
+	}
+	read := func() (bool, error) { return in.index.Height() >= height, nil }
+	return in.await(ctx, read, func() error {
+		return fault.New(fault.Unavailable, "%s is still reading the ledger; try again", in.self.MSP)
+	})
+}
+
 // standing reads up to the newest block of the ledger and checks that the
 // query's cohort stands there: this member derived the same one, and nobody in
 // it has withdrawn. It returns the number of that block.
 func (in *Institution) standing(ctx context.Context, q record.QueryState) (uint64, error) {
-	height, err := in.cfg.Height(ctx)
-	if err != nil {
-		return 0, fault.New(fault.Unavailable, "the ledger's height is not known: %w", err)
-	}
-	if err := in.notShorter(height); err != nil {
-		return 0, err
-	}
-	read := func() (bool, error) { return in.index.Height() >= height, nil }
-	late := func() error {
-		return fault.New(fault.Unavailable, "%s is still reading the ledger; try again", in.self.MSP)
-	}
-	if err := in.await(ctx, read, late); err != nil {
+	if err := in.readAll(ctx); err != nil {
 		return 0, err
 	}
 	if err := in.mine(q); err != nil {

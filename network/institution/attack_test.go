@@ -230,6 +230,15 @@ type liar struct {
 	apiv1.UnimplementedInstitutionsServer
 	in     *Institution
 	change func(*apiv1.GetShareResponse, record.QueryState)
+	probe  func(*apiv1.GetProbeResponse)
+}
+
+func (l liar) GetProbe(ctx context.Context, req *apiv1.GetProbeRequest) (*apiv1.GetProbeResponse, error) {
+	r, err := (shareServer{in: l.in}).GetProbe(ctx, req)
+	if err == nil && l.probe != nil {
+		l.probe(r)
+	}
+	return r, err
 }
 
 func (l liar) GetShare(ctx context.Context, req *apiv1.GetShareRequest) (*apiv1.GetShareResponse, error) {
@@ -253,12 +262,24 @@ func (l liar) GetShare(ctx context.Context, req *apiv1.GetShareRequest) (*apiv1.
 // corrupt replaces a member's server by a liar that has its keys.
 func (w *world) corrupt(member int, change func(*apiv1.GetShareResponse, record.QueryState)) {
 	w.t.Helper()
+	w.replace(member, liar{change: change})
+}
+
+// corruptProbes is corrupt for a member that lies about probes.
+func (w *world) corruptProbes(member int, change func(*apiv1.GetProbeResponse)) {
+	w.t.Helper()
+	w.replace(member, liar{change: func(*apiv1.GetShareResponse, record.QueryState) {}, probe: change})
+}
+
+func (w *world) replace(member int, with liar) {
+	w.t.Helper()
 	w.down(member)
 	l := w.listen(w.peers[msps[member]])
 	in := w.up(member, func(c *Config) { c.Listen = w.listen("127.0.0.1:0") })
 	tls := must(network.ServerTLS(w.ids[member], w.roots))
 	srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(tls)))
-	apiv1.RegisterInstitutionsServer(srv, liar{in: in, change: change})
+	with.in = in
+	apiv1.RegisterInstitutionsServer(srv, with)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -17,6 +17,12 @@
 // A device whose seeds do not open, or are not the ones that it has promised, gets
 // no acknowledgement and a complaint with evidence that anyone can check.
 //
+// Where a sum does not open although its shares agree, the asker calls the query failed
+// and every member looks for the device whose rows are none, by opening the coefficient
+// that is zero in every row, device by device. What one member alone says of another's
+// device is not believed: neither a share of an answer (it is preliminary until the
+// other holders confirm it) nor one of a probe (nobody votes on it).
+//
 // A process serves the devices and queries of one epoch of members; a member runs
 // one for each epoch it is in (docs/design/devices.md).
 //

@@ -68,6 +68,19 @@ func (p *peers) share(ctx context.Context, msp, query string, attempt int) (*api
 	return r, nil
 }
 
+// probe asks a member for its shares of a part of a failed query's devices.
+func (p *peers) probe(ctx context.Context, msp, query string, part int) (*apiv1.GetProbeResponse, error) {
+	conn, err := p.conn(msp)
+	if err != nil {
+		return nil, err
+	}
+	r, err := apiv1.NewInstitutionsClient(conn).GetProbe(ctx, &apiv1.GetProbeRequest{Query: query, Part: uint32(part)})
+	if err != nil {
+		return nil, fromStatus(err)
+	}
+	return r, nil
+}
+
 func (p *peers) conn(msp string) (*grpc.ClientConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -44,6 +44,7 @@ func (in *Institution) Run(ctx context.Context) error {
 		{"erasures", in.keepErasures},
 		{"cohorts", in.keepCohorts},
 		{"confirmations", in.keepConfirmed},
+		{"broken devices", new(searchDuty).bind(in)},
 		{"predicates", in.expirePredicates},
 		{"key sums", in.keepKeySums},
 		{"epoch", in.keepEpoch},

@@ -24,6 +24,8 @@ const (
 	maxMessage = 1 << 20
 	// maxCalls bounds the calls that one member has open at this one.
 	maxCalls = 32
+	// maxParts bounds the number of a part of a cohort: ten million devices.
+	maxParts = 10_000_000 / probePart
 )
 
 // shareServer is what other members reach.
@@ -60,6 +62,23 @@ func (s shareServer) GetDetailsKey(ctx context.Context, req *apiv1.GetDetailsKey
 	}
 	r, err := s.in.giveKey(ctx, caller, req.GetPatient())
 	if err != nil {
+		return nil, toStatus(err)
+	}
+	return r, nil
+}
+
+// GetProbe answers a member that looks for a device which made a query fail.
+func (s shareServer) GetProbe(ctx context.Context, req *apiv1.GetProbeRequest) (*apiv1.GetProbeResponse, error) {
+	caller, err := callerMSP(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	if !queryPattern.MatchString(req.GetQuery()) || req.GetPart() > maxParts {
+		return nil, toStatus(fault.New(fault.Invalid, "query and part do not name devices of a cohort"))
+	}
+	r, err := s.in.probe(ctx, caller, req.GetQuery(), int(req.GetPart()))
+	if err != nil {
+		s.in.log.Info("no shares of a probe", "to", caller, "query", req.GetQuery(), "err", err)
 		return nil, toStatus(err)
 	}
 	return r, nil

@@ -163,6 +163,218 @@ func (x *GetShareRequest) GetAttempt() uint32 {
 	return 0
 }
 
+type GetProbeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Transaction of the query.
+	Query string `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
+	// Which 256 devices of the cohort, in its order.
+	Part          uint32 `protobuf:"varint,2,opt,name=part,proto3" json:"part,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProbeRequest) Reset() {
+	*x = GetProbeRequest{}
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProbeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProbeRequest) ProtoMessage() {}
+
+func (x *GetProbeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProbeRequest.ProtoReflect.Descriptor instead.
+func (*GetProbeRequest) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetProbeRequest) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *GetProbeRequest) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+type GetProbeResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Member string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Query  string                 `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	// Cohort root that the probe is about.
+	Root string `protobuf:"bytes,3,opt,name=root,proto3" json:"root,omitempty"`
+	Part uint32 `protobuf:"varint,4,opt,name=part,proto3" json:"part,omitempty"`
+	// Newest block at which revocations were checked.
+	CheckedBlock uint64 `protobuf:"varint,5,opt,name=checked_block,json=checkedBlock,proto3" json:"checked_block,omitempty"`
+	// Places in the cohort, ascending. Who has withdrawn is left out.
+	Devices []uint32 `protobuf:"varint,6,rep,packed,name=devices,proto3" json:"devices,omitempty"`
+	// By piece that the member holds, ascending.
+	Pieces []*ProbedPiece `protobuf:"bytes,7,rep,name=pieces,proto3" json:"pieces,omitempty"`
+	// ES256 by the member in domain probe/v1.
+	Signature     []byte `protobuf:"bytes,8,opt,name=signature,proto3" json:"signature,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetProbeResponse) Reset() {
+	*x = GetProbeResponse{}
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProbeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProbeResponse) ProtoMessage() {}
+
+func (x *GetProbeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProbeResponse.ProtoReflect.Descriptor instead.
+func (*GetProbeResponse) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetProbeResponse) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *GetProbeResponse) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *GetProbeResponse) GetRoot() string {
+	if x != nil {
+		return x.Root
+	}
+	return ""
+}
+
+func (x *GetProbeResponse) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *GetProbeResponse) GetCheckedBlock() uint64 {
+	if x != nil {
+		return x.CheckedBlock
+	}
+	return 0
+}
+
+func (x *GetProbeResponse) GetDevices() []uint32 {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+func (x *GetProbeResponse) GetPieces() []*ProbedPiece {
+	if x != nil {
+		return x.Pieces
+	}
+	return nil
+}
+
+func (x *GetProbeResponse) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+// ProbedPiece is the shares of one piece, one device after the other.
+type ProbedPiece struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Piece         uint32                 `protobuf:"varint,1,opt,name=piece,proto3" json:"piece,omitempty"`
+	Shares        []byte                 `protobuf:"bytes,2,opt,name=shares,proto3" json:"shares,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbedPiece) Reset() {
+	*x = ProbedPiece{}
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbedPiece) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbedPiece) ProtoMessage() {}
+
+func (x *ProbedPiece) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbedPiece.ProtoReflect.Descriptor instead.
+func (*ProbedPiece) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ProbedPiece) GetPiece() uint32 {
+	if x != nil {
+		return x.Piece
+	}
+	return 0
+}
+
+func (x *ProbedPiece) GetShares() []byte {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
 type GetShareResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Member  string                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
@@ -181,7 +393,7 @@ type GetShareResponse struct {
 
 func (x *GetShareResponse) Reset() {
 	*x = GetShareResponse{}
-	mi := &file_vitalveil_v1_institutions_proto_msgTypes[3]
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -193,7 +405,7 @@ func (x *GetShareResponse) String() string {
 func (*GetShareResponse) ProtoMessage() {}
 
 func (x *GetShareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_institutions_proto_msgTypes[3]
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -206,7 +418,7 @@ func (x *GetShareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetShareResponse.ProtoReflect.Descriptor instead.
 func (*GetShareResponse) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{3}
+	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetShareResponse) GetMember() string {
@@ -271,7 +483,7 @@ type PieceShare struct {
 
 func (x *PieceShare) Reset() {
 	*x = PieceShare{}
-	mi := &file_vitalveil_v1_institutions_proto_msgTypes[4]
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +495,7 @@ func (x *PieceShare) String() string {
 func (*PieceShare) ProtoMessage() {}
 
 func (x *PieceShare) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_institutions_proto_msgTypes[4]
+	mi := &file_vitalveil_v1_institutions_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +508,7 @@ func (x *PieceShare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PieceShare.ProtoReflect.Descriptor instead.
 func (*PieceShare) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{4}
+	return file_vitalveil_v1_institutions_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PieceShare) GetPiece() uint32 {
@@ -331,7 +543,22 @@ const file_vitalveil_v1_institutions_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\fR\x03key\"j\n" +
 	"\x0fGetShareRequest\x124\n" +
 	"\x05query\x18\x01 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._-]{1,128}$R\x05query\x12!\n" +
-	"\aattempt\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x18\x02R\aattempt\"\xe3\x01\n" +
+	"\aattempt\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x18\x02R\aattempt\"[\n" +
+	"\x0fGetProbeRequest\x124\n" +
+	"\x05query\x18\x01 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._-]{1,128}$R\x05query\x12\x12\n" +
+	"\x04part\x18\x02 \x01(\rR\x04part\"\xf8\x01\n" +
+	"\x10GetProbeResponse\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x12\x14\n" +
+	"\x05query\x18\x02 \x01(\tR\x05query\x12\x12\n" +
+	"\x04root\x18\x03 \x01(\tR\x04root\x12\x12\n" +
+	"\x04part\x18\x04 \x01(\rR\x04part\x12#\n" +
+	"\rchecked_block\x18\x05 \x01(\x04R\fcheckedBlock\x12\x18\n" +
+	"\adevices\x18\x06 \x03(\rR\adevices\x121\n" +
+	"\x06pieces\x18\a \x03(\v2\x19.vitalveil.v1.ProbedPieceR\x06pieces\x12\x1c\n" +
+	"\tsignature\x18\b \x01(\fR\tsignature\";\n" +
+	"\vProbedPiece\x12\x14\n" +
+	"\x05piece\x18\x01 \x01(\rR\x05piece\x12\x16\n" +
+	"\x06shares\x18\x02 \x01(\fR\x06shares\"\xe3\x01\n" +
 	"\x10GetShareResponse\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\tR\x06member\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\tR\x05query\x12\x18\n" +
@@ -344,9 +571,10 @@ const file_vitalveil_v1_institutions_proto_rawDesc = "" +
 	"PieceShare\x12\x14\n" +
 	"\x05piece\x18\x01 \x01(\rR\x05piece\x12\x16\n" +
 	"\x06sealed\x18\x02 \x01(\fR\x06sealed\x12\x12\n" +
-	"\x04hash\x18\x03 \x01(\tR\x04hash2\xb3\x01\n" +
+	"\x04hash\x18\x03 \x01(\tR\x04hash2\xfe\x01\n" +
 	"\fInstitutions\x12I\n" +
-	"\bGetShare\x12\x1d.vitalveil.v1.GetShareRequest\x1a\x1e.vitalveil.v1.GetShareResponse\x12X\n" +
+	"\bGetShare\x12\x1d.vitalveil.v1.GetShareRequest\x1a\x1e.vitalveil.v1.GetShareResponse\x12I\n" +
+	"\bGetProbe\x12\x1d.vitalveil.v1.GetProbeRequest\x1a\x1e.vitalveil.v1.GetProbeResponse\x12X\n" +
 	"\rGetDetailsKey\x12\".vitalveil.v1.GetDetailsKeyRequest\x1a#.vitalveil.v1.GetDetailsKeyResponseB5Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"
 
 var (
@@ -361,25 +589,31 @@ func file_vitalveil_v1_institutions_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_institutions_proto_rawDescData
 }
 
-var file_vitalveil_v1_institutions_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_vitalveil_v1_institutions_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_vitalveil_v1_institutions_proto_goTypes = []any{
 	(*GetDetailsKeyRequest)(nil),  // 0: vitalveil.v1.GetDetailsKeyRequest
 	(*GetDetailsKeyResponse)(nil), // 1: vitalveil.v1.GetDetailsKeyResponse
 	(*GetShareRequest)(nil),       // 2: vitalveil.v1.GetShareRequest
-	(*GetShareResponse)(nil),      // 3: vitalveil.v1.GetShareResponse
-	(*PieceShare)(nil),            // 4: vitalveil.v1.PieceShare
+	(*GetProbeRequest)(nil),       // 3: vitalveil.v1.GetProbeRequest
+	(*GetProbeResponse)(nil),      // 4: vitalveil.v1.GetProbeResponse
+	(*ProbedPiece)(nil),           // 5: vitalveil.v1.ProbedPiece
+	(*GetShareResponse)(nil),      // 6: vitalveil.v1.GetShareResponse
+	(*PieceShare)(nil),            // 7: vitalveil.v1.PieceShare
 }
 var file_vitalveil_v1_institutions_proto_depIdxs = []int32{
-	4, // 0: vitalveil.v1.GetShareResponse.shares:type_name -> vitalveil.v1.PieceShare
-	2, // 1: vitalveil.v1.Institutions.GetShare:input_type -> vitalveil.v1.GetShareRequest
-	0, // 2: vitalveil.v1.Institutions.GetDetailsKey:input_type -> vitalveil.v1.GetDetailsKeyRequest
-	3, // 3: vitalveil.v1.Institutions.GetShare:output_type -> vitalveil.v1.GetShareResponse
-	1, // 4: vitalveil.v1.Institutions.GetDetailsKey:output_type -> vitalveil.v1.GetDetailsKeyResponse
-	3, // [3:5] is the sub-list for method output_type
-	1, // [1:3] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	5, // 0: vitalveil.v1.GetProbeResponse.pieces:type_name -> vitalveil.v1.ProbedPiece
+	7, // 1: vitalveil.v1.GetShareResponse.shares:type_name -> vitalveil.v1.PieceShare
+	2, // 2: vitalveil.v1.Institutions.GetShare:input_type -> vitalveil.v1.GetShareRequest
+	3, // 3: vitalveil.v1.Institutions.GetProbe:input_type -> vitalveil.v1.GetProbeRequest
+	0, // 4: vitalveil.v1.Institutions.GetDetailsKey:input_type -> vitalveil.v1.GetDetailsKeyRequest
+	6, // 5: vitalveil.v1.Institutions.GetShare:output_type -> vitalveil.v1.GetShareResponse
+	4, // 6: vitalveil.v1.Institutions.GetProbe:output_type -> vitalveil.v1.GetProbeResponse
+	1, // 7: vitalveil.v1.Institutions.GetDetailsKey:output_type -> vitalveil.v1.GetDetailsKeyResponse
+	5, // [5:8] is the sub-list for method output_type
+	2, // [2:5] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_institutions_proto_init() }
@@ -393,7 +627,7 @@ func file_vitalveil_v1_institutions_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_institutions_proto_rawDesc), len(file_vitalveil_v1_institutions_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

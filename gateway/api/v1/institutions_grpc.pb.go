@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	Institutions_GetShare_FullMethodName      = "/vitalveil.v1.Institutions/GetShare"
+	Institutions_GetProbe_FullMethodName      = "/vitalveil.v1.Institutions/GetProbe"
 	Institutions_GetDetailsKey_FullMethodName = "/vitalveil.v1.Institutions/GetDetailsKey"
 )
 
@@ -33,6 +34,9 @@ type InstitutionsClient interface {
 	// The member's shares of an agreed query. Only its asker may call. Repeating
 	// the call returns the same bytes.
 	GetShare(ctx context.Context, in *GetShareRequest, opts ...grpc.CallOption) (*GetShareResponse, error)
+	// The member's shares of the zero coefficient of some devices in the cohort of a
+	// query that failed. Any member of the query's epoch may call.
+	GetProbe(ctx context.Context, in *GetProbeRequest, opts ...grpc.CallOption) (*GetProbeResponse, error)
 	// The details key of a patient, for a member that has no box of it: one that joined
 	// after the patient enrolled. Nothing once the patient is erased.
 	GetDetailsKey(ctx context.Context, in *GetDetailsKeyRequest, opts ...grpc.CallOption) (*GetDetailsKeyResponse, error)
@@ -50,6 +54,16 @@ func (c *institutionsClient) GetShare(ctx context.Context, in *GetShareRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetShareResponse)
 	err := c.cc.Invoke(ctx, Institutions_GetShare_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *institutionsClient) GetProbe(ctx context.Context, in *GetProbeRequest, opts ...grpc.CallOption) (*GetProbeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetProbeResponse)
+	err := c.cc.Invoke(ctx, Institutions_GetProbe_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +90,9 @@ type InstitutionsServer interface {
 	// The member's shares of an agreed query. Only its asker may call. Repeating
 	// the call returns the same bytes.
 	GetShare(context.Context, *GetShareRequest) (*GetShareResponse, error)
+	// The member's shares of the zero coefficient of some devices in the cohort of a
+	// query that failed. Any member of the query's epoch may call.
+	GetProbe(context.Context, *GetProbeRequest) (*GetProbeResponse, error)
 	// The details key of a patient, for a member that has no box of it: one that joined
 	// after the patient enrolled. Nothing once the patient is erased.
 	GetDetailsKey(context.Context, *GetDetailsKeyRequest) (*GetDetailsKeyResponse, error)
@@ -91,6 +108,9 @@ type UnimplementedInstitutionsServer struct{}
 
 func (UnimplementedInstitutionsServer) GetShare(context.Context, *GetShareRequest) (*GetShareResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetShare not implemented")
+}
+func (UnimplementedInstitutionsServer) GetProbe(context.Context, *GetProbeRequest) (*GetProbeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetProbe not implemented")
 }
 func (UnimplementedInstitutionsServer) GetDetailsKey(context.Context, *GetDetailsKeyRequest) (*GetDetailsKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetDetailsKey not implemented")
@@ -134,6 +154,24 @@ func _Institutions_GetShare_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Institutions_GetProbe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetProbeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstitutionsServer).GetProbe(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Institutions_GetProbe_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstitutionsServer).GetProbe(ctx, req.(*GetProbeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Institutions_GetDetailsKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetDetailsKeyRequest)
 	if err := dec(in); err != nil {
@@ -162,6 +200,10 @@ var Institutions_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetShare",
 			Handler:    _Institutions_GetShare_Handler,
+		},
+		{
+			MethodName: "GetProbe",
+			Handler:    _Institutions_GetProbe_Handler,
 		},
 		{
 			MethodName: "GetDetailsKey",

@@ -88,6 +88,7 @@ type world struct {
 
 // person is a patient with one device.
 type person struct {
+	broken      bool // its device sends junk in the place of rows
 	key, device *ecdsa.PrivateKey
 	id          record.ID
 	deviceID    record.ID
@@ -442,6 +443,9 @@ func (w *world) upload(i int, p *person) ([]record.SignedPointer, error) {
 		row, err := w.params.Seal(he.Context{Network: netName}, p.sealing, he.Window{Hour: firstHour + h}, must(schema.Row(map[int]privacy.HourStats{m.Slot: stats})))
 		if err != nil {
 			return nil, err
+		}
+		if p.broken {
+			row = w.junk(uint64(h))
 		}
 		rows = append(rows, record.BlobRow{Hour: firstHour + h, Row: row})
 	}

@@ -1,0 +1,226 @@
+package institution
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+// probePart is how many devices of a cohort one answer is about.
+const probePart = 256
+
+// probedName is the note of which devices of a part a member has answered for.
+func probedName(query string, part int) string { return "probed/" + query + "/" + strconv.Itoa(part) }
+
+// probesName counts the devices that a member has answered for in queries of an asker.
+func probesName(asker string) string { return "probes/" + asker }
+
+// failedQuery returns a query that its asker has called failed, with its cohort. Before
+// the ledger says so nothing is probed.
+func (in *Institution) failedQuery(id string) (record.QueryState, index.Cohort, error) {
+	q, err := in.index.Query(id)
+	if err != nil {
+		return q, index.Cohort{}, err
+	}
+	if err := in.mine(q); err != nil {
+		return q, index.Cohort{}, err
+	}
+	if q.Status != record.QueryFailed {
+		return q, index.Cohort{}, fault.New(fault.Conflict, "query %s is %s: devices are probed after a query has failed", id, q.Status)
+	}
+	c, err := in.index.Cohort(id, q.Attempt)
+	if err == nil && c.Root != q.Root {
+		err = fault.New(fault.Conflict, "%s derived another cohort for query %s than the one agreed", in.self.MSP, id)
+	}
+	return q, c, err
+}
+
+// partOf returns the devices of a part of the cohort who have not withdrawn, by their
+// places in the cohort, ascending.
+func (in *Institution) partOf(q record.QueryState, c index.Cohort, part int) ([]int, error) {
+	if part < 0 || part*probePart >= len(c.Members) {
+		return nil, fault.New(fault.Invalid, "the cohort of query %s has no part %d", q.ID, part)
+	}
+	from, until := part*probePart, min((part+1)*probePart, len(c.Members))
+	left, err := in.index.Left(q.ID, q.Attempt, from, until)
+	if err != nil {
+		return nil, err
+	}
+	var places []int
+	for i := from; i < until; i++ {
+		if len(left) > 0 && left[0].Device == c.Members[i].Device { // both in order of devices
+			places, left = append(places, i), left[1:]
+		}
+	}
+	return places, nil
+}
+
+// probe gives this member's shares of the zero coefficients of a part of a failed
+// query's devices to another member. They are the same bytes whoever asks and however
+// often. Which devices they are about is on disk before they leave.
+func (in *Institution) probe(ctx context.Context, caller, id string, part int) (*apiv1.GetProbeResponse, error) {
+	if !slices.ContainsFunc(in.cfg.Genesis.Members, func(m record.Member) bool { return m.MSP == caller }) {
+		return nil, fault.New(fault.Forbidden, "%s is not a member of epoch %d", caller, in.context.Epoch)
+	}
+	if err := in.readAll(ctx); err != nil {
+		return nil, err
+	}
+	defer in.queries.lock(id)()
+	q, c, err := in.failedQuery(id)
+	if err != nil {
+		return nil, err
+	}
+	checked := in.index.Height() - 1
+	places, err := in.partOf(q, c, part)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.logProbes(q, part, places); err != nil {
+		return nil, err
+	}
+	r := &apiv1.GetProbeResponse{Member: in.self.MSP, Query: q.ID, Root: q.Root.String(), Part: uint32(part), CheckedBlock: checked}
+	for _, place := range places {
+		r.Devices = append(r.Devices, uint32(place))
+	}
+	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
+		p := &apiv1.ProbedPiece{Piece: uint32(piece)}
+		for _, place := range places {
+			share, err := in.probeShare(ctx, q, c.Members[place], piece)
+			if err != nil {
+				return nil, err
+			}
+			p.Shares = append(p.Shares, share...)
+		}
+		r.Pieces = append(r.Pieces, p)
+	}
+	r.Signature, err = record.Sign(in.cfg.SignKey, probeDigest(in.cfg.Genesis.Network, r))
+	return r, err
+}
+
+func (in *Institution) probeShare(ctx context.Context, q record.QueryState, m record.CohortMember, piece int) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	key, err := in.pieceKey(piece)
+	if err != nil {
+		return nil, err
+	}
+	ternary, err := in.secrets.get(pieceOf{m.Device, piece})
+	if err != nil {
+		return nil, err
+	}
+	secret := in.params.NewKeySum()
+	defer clear(secret)
+	if err := secret.Add(ternary); err != nil {
+		return nil, err
+	}
+	v, err := in.params.ProbeProduct(in.context, slices.Collect(windowsOf(m)), secret)
+	if err != nil {
+		return nil, err
+	}
+	return in.params.ProbeShare(key, he.ProbeRequest{
+		Network: in.context.Network, Epoch: in.context.Epoch, Query: q.ID, Piece: piece, CohortRoot: q.Root, Device: m.Device,
+	}, v)
+}
+
+// logProbes notes the devices of an answer, and counts those that are new against the
+// asker's part of what the flood allows (he.ProbedCoefficients): a member whose queries
+// fail again and again uses up its own part and nobody else's. The caller holds the
+// query's lock.
+func (in *Institution) logProbes(q record.QueryState, part int, places []int) error {
+	defer in.queries.lock(probesName(q.Asker))()
+	var before []int
+	if err := in.stored(probedName(q.ID, part), &before); err != nil {
+		return err
+	}
+	all := slices.Concat(before, places)
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if len(all) == len(before) {
+		return nil
+	}
+	var count int64
+	if err := in.stored(probesName(q.Asker), &count); err != nil {
+		return err
+	}
+	count += int64(len(all) - len(before))
+	if most := in.probesAllowed(); count > most {
+		return fault.New(fault.Exhausted, "queries of %s have failed so often that %d devices were probed, its part in this epoch", q.Asker, most)
+	}
+	given, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	total, err := json.Marshal(count)
+	if err != nil {
+		return err
+	}
+	return in.vault.put(append(in.headEntry(), entry{probedName(q.ID, part), given}, entry{probesName(q.Asker), total})...)
+}
+
+// probesAllowed is how many devices may be probed after queries of one asker.
+func (in *Institution) probesAllowed() int64 {
+	return he.ProbedCoefficients / int64(len(in.cfg.Genesis.Members))
+}
+
+// stored reads a value in JSON; what is not there leaves v as it is.
+func (in *Institution) stored(name string, v any) error {
+	raw, found, err := in.vault.get(name)
+	if err != nil || !found {
+		return err
+	}
+	return json.Unmarshal(raw, v)
+}
+
+// probeDigest is what a member signs about an answer to a probe.
+func probeDigest(network string, r *apiv1.GetProbeResponse) record.ID {
+	type piece struct {
+		Piece  uint32
+		Shares record.ID
+	}
+	var pieces []piece
+	for _, p := range r.GetPieces() {
+		pieces = append(pieces, piece{p.GetPiece(), record.SumID(p.GetShares())})
+	}
+	return record.Digest(record.DomainProbe, network, []any{
+		r.GetMember(), r.GetQuery(), r.GetRoot(), r.GetPart(), r.GetCheckedBlock(), r.GetDevices(), pieces,
+	})
+}
+
+// probed is a member's shares of one part: by place of the device and piece.
+type probed map[int]map[int][]byte
+
+// openProbe checks a member's answer to a probe: it is about this part of this cohort,
+// has shares of exactly its pieces, and it signed them.
+func (in *Institution) openProbe(q record.QueryState, part, member int, r *apiv1.GetProbeResponse) (probed, error) {
+	m := in.cfg.Genesis.Members[member]
+	held := in.params.Sharing().Held(member)
+	if r.GetMember() != m.MSP || r.GetQuery() != q.ID || r.GetRoot() != q.Root.String() || int64(r.GetPart()) != int64(part) || len(r.GetPieces()) != len(held) {
+		return nil, fault.New(fault.Invalid, "the probe is about another query, cohort or part, or has other pieces than %s holds", m.MSP)
+	}
+	if err := record.Verify(m.SignKey, probeDigest(in.cfg.Genesis.Network, r), r.GetSignature()); err != nil {
+		return nil, fault.New(fault.BadSignature, "%w", err)
+	}
+	size := in.params.ShareBytes(1)
+	out := probed{}
+	for i, p := range r.GetPieces() {
+		if int64(p.GetPiece()) != int64(held[i]) || len(p.GetShares()) != size*len(r.GetDevices()) {
+			return nil, fault.New(fault.Invalid, "piece %d of the probe has %d bytes for %d devices", p.GetPiece(), len(p.GetShares()), len(r.GetDevices()))
+		}
+		for j, place := range r.GetDevices() {
+			if out[int(place)] == nil {
+				out[int(place)] = map[int][]byte{}
+			}
+			out[int(place)][held[i]] = bytes.Clone(p.GetShares()[j*size : (j+1)*size])
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,251 @@
+package institution
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/index"
+)
+
+// searchTime is how long after a failed query, in seconds of ledger time, members look
+// for the device: who was away so long finds out in the next query.
+const searchTime = 24 * 60 * 60
+
+// foundName is the note that a failed query's devices were all looked at.
+func foundName(query string) string { return "searched/" + query }
+
+// searchDuty looks, after a query has failed, for the devices whose rows are none. Every
+// member does so for itself: it asks the others for the pieces that it lacks, opens each
+// device's zero coefficient, and votes against those where it is not zero.
+type searchDuty struct {
+	pause time.Duration
+	next  time.Time
+	// done are the devices of unfinished searches that were looked at, by query.
+	done map[string]map[record.ID]bool
+}
+
+func (d *searchDuty) bind(in *Institution) func(context.Context) error {
+	d.done = map[string]map[record.ID]bool{}
+	return func(ctx context.Context) error { return d.work(ctx, in) }
+}
+
+func (d *searchDuty) work(ctx context.Context, in *Institution) error {
+	if time.Now().Before(d.next) {
+		return fault.New(fault.Unavailable, "not all devices of a failed query were looked at")
+	}
+	waiting := false
+	for _, id := range in.index.Failed(in.context.Epoch) {
+		over, err := d.search(ctx, in, id)
+		if err != nil {
+			in.log.Warn("looking for the device that made a query fail", "query", id, "err", err)
+		}
+		waiting = waiting || !over
+	}
+	if !waiting {
+		d.pause, d.next = firstPause, time.Time{}
+		return nil
+	}
+	d.pause = min(max(firstPause, 2*d.pause), mostPause)
+	d.next = time.Now().Add(d.pause)
+	return fault.New(fault.Unavailable, "other members' shares are needed to look at the devices of a failed query")
+}
+
+// search looks at what is left to be looked at of one query, and reports whether there
+// is nothing more to do about it.
+func (d *searchDuty) search(ctx context.Context, in *Institution, id string) (bool, error) {
+	if _, found, err := in.vault.get(foundName(id)); err != nil || found {
+		return found, err
+	}
+	q, c, err := in.failedQuery(id)
+	switch {
+	case fault.Of(err) == fault.Unavailable:
+		return false, nil
+	case err != nil: // another cohort, say: not this member's to look at
+		return true, errors.Join(err, in.vault.put(entry{foundName(id), []byte{}}))
+	case in.index.Time() > q.Expires+searchTime:
+		return true, nil
+	}
+	if d.done[id] == nil {
+		d.done[id] = map[record.ID]bool{}
+	}
+	whole := true
+	for part := 0; part*probePart < len(c.Members); part++ {
+		all, err := in.searchPart(ctx, q, c, part, d.done[id])
+		if err != nil {
+			return false, err
+		}
+		whole = whole && all
+	}
+	if !whole {
+		return false, nil
+	}
+	delete(d.done, id)
+	return true, in.vault.put(entry{foundName(id), []byte{}})
+}
+
+// searchPart looks at the devices of a part that are not done, and reports whether all
+// are.
+func (in *Institution) searchPart(ctx context.Context, q record.QueryState, c index.Cohort, part int, done map[record.ID]bool) (bool, error) {
+	places, err := in.partOf(q, c, part)
+	if err != nil {
+		return false, err
+	}
+	var open []int
+	for _, place := range places {
+		if !done[c.Members[place].Device] {
+			open = append(open, place)
+		}
+	}
+	if len(open) == 0 {
+		return true, nil
+	}
+	answers, err := in.gatherProbes(ctx, q, part)
+	if err != nil {
+		return false, err
+	}
+	whole := true
+	for _, place := range open {
+		m := c.Members[place]
+		shares, reliable, ok := in.agreeing(q, m, place, answers)
+		if !ok {
+			whole = false
+			continue
+		}
+		if err := in.lookAt(ctx, q, m, shares, reliable); err != nil {
+			return false, err
+		}
+		done[m.Device] = true
+	}
+	return whole, nil
+}
+
+// gatherProbes gets every member's answer about a part; who cannot be reached has none.
+func (in *Institution) gatherProbes(ctx context.Context, q record.QueryState, part int) ([]probed, error) {
+	ctx, cancel := context.WithTimeout(ctx, in.cfg.Patience)
+	defer cancel()
+	answers := make([]probed, len(in.cfg.Genesis.Members))
+	own, err := in.probe(ctx, in.self.MSP, q.ID, part)
+	if err != nil {
+		return nil, err
+	}
+	if answers[in.cfg.Member], err = in.openProbe(q, part, in.cfg.Member, own); err != nil {
+		return nil, err
+	}
+	var all sync.WaitGroup
+	for i, m := range in.cfg.Genesis.Members {
+		if i == in.cfg.Member {
+			continue
+		}
+		all.Go(func() {
+			r, err := in.peers.probe(ctx, m.MSP, q.ID, part)
+			if err == nil {
+				answers[i], err = in.openProbe(q, part, i, r)
+			}
+			if err != nil {
+				in.log.Info("a member gave no shares of a probe", "of", m.MSP, "query", q.ID, "err", err)
+			}
+		})
+	}
+	all.Wait()
+	return answers, nil
+}
+
+// agreeing returns a share of every piece of a device: this member's own, or one on
+// which enough of its holders agree. It is reliable if that were as many as the
+// threshold, so that one of them is honest: otherwise those who collude could have an
+// honest device put out.
+func (in *Institution) agreeing(q record.QueryState, m record.CohortMember, place int, answers []probed) (map[int][]byte, bool, bool) {
+	sharing, reliable := in.params.Sharing(), true
+	shares := map[int][]byte{}
+	for piece := range sharing.Pieces() {
+		var share []byte
+		var from, other []string
+		for _, holder := range in.holdersOwnFirst(piece) {
+			got := answers[holder][place][piece]
+			switch msp := in.cfg.Genesis.Members[holder].MSP; {
+			case got == nil:
+			case share == nil || bytes.Equal(share, got):
+				share, from = got, append(from, msp)
+			default:
+				other = append(other, msp)
+			}
+		}
+		if len(other) > 0 {
+			in.log.Error("holders of a piece sent different shares of a probe: at least one of them is faulty", "query", q.ID, "device", m.Device.Short(), "piece", piece, "of", strings.Join(from, " and "), "other", strings.Join(other, " and "))
+		}
+		own := sharing.Holds(in.cfg.Member, piece)
+		if share == nil || !own && (len(other) > 0 || len(from) < in.enough(piece)) {
+			return nil, false, false
+		}
+		reliable = reliable && (own || len(from) >= sharing.Threshold)
+		shares[piece] = share
+	}
+	return shares, reliable, true
+}
+
+// holdersOwnFirst lists a piece's holders, this member first if it is one.
+func (in *Institution) holdersOwnFirst(piece int) []int {
+	var out []int
+	if in.params.Sharing().Holds(in.cfg.Member, piece) {
+		out = append(out, in.cfg.Member)
+	}
+	for _, m := range in.params.Sharing().Holders(piece) {
+		if m != in.cfg.Member {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// lookAt opens a device's zero coefficient over its rows of the query. If it is not zero
+// this member votes against the device, or, where the shares are not reliable, tells its
+// operator.
+func (in *Institution) lookAt(ctx context.Context, q record.QueryState, m record.CohortMember, shares map[int][]byte, reliable bool) error {
+	sum, err := in.probeSum(ctx, m)
+	if err != nil {
+		return err
+	}
+	zero, err := in.params.Probe(sum, shares)
+	if err != nil || zero {
+		return err
+	}
+	if !reliable {
+		in.log.Error("a device seems to have sealed what is no row, by the word of members that could all collude: decide whether to vote for its quarantine", "device", m.Device, "query", q.ID)
+		return nil
+	}
+	in.log.Warn("a device has sealed what is no row; voting for its quarantine", "device", m.Device.Short(), "query", q.ID)
+	return settled(in.VoteQuarantine(ctx, record.VoteQuarantine{
+		Device: m.Device, Reason: fmt.Sprintf("its rows in query %.8s do not hold zero where every row does", q.ID),
+	}))
+}
+
+// probeSum adds up a device's rows of a query on the zero coefficient.
+func (in *Institution) probeSum(ctx context.Context, m record.CohortMember) (*he.Sum, error) {
+	one := index.Cohort{Members: []record.CohortMember{m}}
+	want, err := in.wantedOf(one)
+	if err != nil {
+		return nil, err
+	}
+	work, err := in.work(one, want)
+	if err != nil {
+		return nil, err
+	}
+	sum := in.params.NewProbe()
+	for _, p := range work {
+		if _, err := in.addBlob(ctx, sum, p); err != nil {
+			return nil, err
+		}
+	}
+	if sum.Rows() != m.Rows() {
+		return nil, fault.New(fault.Internal, "%d rows of device %s were added, the cohort has %d", sum.Rows(), m.Device.Short(), m.Rows())
+	}
+	return sum, nil
+}
