@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 	"network/embedded":    {"network", "internal/record", "internal/fault"},
 	"network/fabric":      {"network", "chaincode", "internal/state", "internal/details", "internal/record", "internal/fault"},
 	"network/conformance": {"network", "internal/record", "internal/fault"},
-	"network/index":       {"network", "chaincode", "consent", "he/privacy", "wearable", "internal/details", "internal/record", "internal/fault"},
+	"network/index":       {"network", "chaincode", "consent", "he/opening", "he/privacy", "wearable", "internal/details", "internal/record", "internal/fault"},
 	"network/institution": {"network", "network/index", "he", "he/opening", "he/privacy", "consent", "chaincode", "gateway/api", "gateway/api/v1", "wearable", "internal/details", "internal/state", "internal/vault", "internal/record", "internal/fault"},
 	"bridge":              {"wearable", "he", "he/privacy", "zk", "zk/verifier", "consent", "gateway/api", "internal/state", "internal/vault", "internal/record", "internal/fault"},
 	"gateway":             {"consent", "network", "network/index", "chaincode", "gateway/api", "gateway/api/v1", "gateway/web", "internal/blob", "internal/details", "internal/state", "internal/record", "internal/fault"},

@@ -51,10 +51,10 @@ func TestADeviceOfALaterEpochSealsItsSeedsToThatEpochsMembers(t *testing.T) {
 	if e.Document.Device.Epoch != 1 {
 		t.Errorf("the device enrols in epoch %d", e.Document.Device.Epoch)
 	}
-	if _, err := w.params.OpenSeeds(c, d.ID(), 1, "HospitalB", private.Seed, e.SeedBlob, e.Document.Device.SeedHashes); err != nil {
+	if _, err := w.params.OpenSeeds(c, d.ID(), 1, s.Epoch.Members[1], private.Seed, e.SeedBlob, e.Document.Device.SeedHashes); err != nil {
 		t.Errorf("with the new key: %v", err)
 	}
-	if _, err := w.params.OpenSeeds(c, d.ID(), 1, "HospitalB", w.members[1].boxes.Seed, e.SeedBlob, e.Document.Device.SeedHashes); err == nil {
+	if _, err := w.params.OpenSeeds(c, d.ID(), 1, w.members[1].Member, w.members[1].boxes.Seed, e.SeedBlob, e.Document.Device.SeedHashes); err == nil {
 		t.Error("the key that was replaced opens seeds of the new epoch")
 	}
 	if err := h.Close(); err != nil {

@@ -35,7 +35,7 @@ func openRows(t *testing.T, w *world, d *Device, key string, rho uint64, rows ma
 	ctx := he.Context{Network: w.genesis.Network}
 	shares := map[int][]byte{}
 	for i, m := range w.members {
-		seeds := must(p.OpenSeeds(ctx, d.ID(), i, m.MSP, m.boxes.Seed, w.seeds[d.ID()], d.Document().SeedHashes))
+		seeds := must(p.OpenSeeds(ctx, d.ID(), i, m.Member, m.boxes.Seed, w.seeds[d.ID()], d.Document().SeedHashes))
 		for piece, seed := range seeds {
 			secret := p.NewKeySum()
 			if err := secret.Add(p.Expand(ctx, d.ID(), piece, seed)); err != nil {

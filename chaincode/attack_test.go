@@ -2,12 +2,15 @@ package chaincode_test
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -137,7 +140,7 @@ func TestAttackCopiedSeedHash(t *testing.T) {
 		// The copy may stand for another piece.
 		clone.enrol.Device.SeedHashes[(piece+1)%3] = victim.devices[0].enrol.Device.SeedHashes[piece]
 		clone.sign(mallory)
-		w.refuses(fault.Conflict, "used before", gatewayMSP, "Registry:EnrolDevice", clone.enrol)
+		w.refuses(fault.Conflict, "named by device", gatewayMSP, "Registry:EnrolDevice", clone.enrol)
 	}
 	twice := mallory.newDevice(startHour, "heart_rate")
 	twice.enrol.Device.SeedHashes[1] = twice.enrol.Device.SeedHashes[0]
@@ -148,7 +151,63 @@ func TestAttackCopiedSeedHash(t *testing.T) {
 	again := victim.newDevice(startHour, "heart_rate")
 	again.enrol.Device.SeedHashes = victim.devices[0].enrol.Device.SeedHashes
 	again.sign(victim)
-	w.refuses(fault.Conflict, "used before", gatewayMSP, "Registry:EnrolDevice", again.enrol)
+	w.refuses(fault.Conflict, "named by device", gatewayMSP, "Registry:EnrolDevice", again.enrol)
+}
+
+// TestAttackSeedsNamedBeforeTheirOwner: who sees an enrolment on its way and names
+// its blob or a hash of it first has no seeds that fit. Its holders show that, and
+// then the owner enrols with the very documents that it has signed.
+func TestAttackSeedsNamedBeforeTheirOwner(t *testing.T) {
+	w := newWorld(t)
+	first := w.genesis.FirstEpoch()
+	owner, thief := w.enrolledPerson(), w.enrolledPerson()
+	mine, blob := owner.sealed(first, honestly)
+	for name, take := range map[string]func(d *record.Device, blob *[]byte){
+		"the blob": func(_ *record.Device, b *[]byte) {
+			if b != nil {
+				*b = blob
+			}
+		},
+		"a hash": func(d *record.Device, _ *[]byte) {
+			if d != nil {
+				d.SeedHashes[2] = mine.enrol.Device.SeedHashes[2]
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := *w
+			w.TB = t
+			his, hisBlob := thief.sealedDevice(first, func(d *record.Device, _ []he.Seed, b *[]byte) { take(d, b) })
+			w.refuses(fault.Conflict, "named by device", gatewayMSP, "Registry:EnrolDevice", mine.enrol)
+			e, err := w.evidence(first, hospitalA, his, hisBlob)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.must(hospitalA, "Registry:Complain", e, nil)
+		})
+	}
+	w.must(gatewayMSP, "Registry:EnrolDevice", mine.enrol, nil)
+	clone, _ := thief.sealed(first, func(_ *record.Device, _ []he.Seed, b *[]byte) {
+		if b != nil {
+			*b = blob
+		}
+	})
+	w.refuses(fault.Conflict, "seed_blob was named by device", gatewayMSP, "Registry:EnrolDevice", clone.enrol)
+}
+
+// The erasure of its patient takes what a device has named from it, as evidence does.
+func TestAttackSeedsNamedByADeviceThatIsErased(t *testing.T) {
+	w := newWorld(t)
+	first := w.genesis.FirstEpoch()
+	owner, thief := w.enrolledPerson(), w.enrolledPerson()
+	mine, blob := owner.sealed(first, honestly)
+	thief.sealedDevice(first, func(_ *record.Device, _ []he.Seed, b *[]byte) {
+		if b != nil {
+			*b = blob
+		}
+	})
+	w.must(gatewayMSP, "Registry:Erase", thief.erasure(), nil)
+	w.must(gatewayMSP, "Registry:EnrolDevice", mine.enrol, nil)
 }
 
 func TestAttackCopiedRowUnderOtherDevice(t *testing.T) {
@@ -241,7 +300,8 @@ func calls(w *world) map[string]any {
 		"Registry:EnrolDevice":      p.newDevice(startHour, "heart_rate").enrol,
 		"Registry:ChangeKeys":       consent.SignedKeys{},
 		"Registry:AcknowledgeSeeds": record.AcknowledgeSeeds{Devices: []record.ID{record.RandomID()}},
-		"Registry:PostPieceKey":     record.PieceKey{Piece: 0, Check: record.RandomID()},
+		"Registry:PostPieceKey":     record.PostedKey{},
+		"Registry:ComplainPieceKey": record.ComplainKey{},
 		"Clock:Tick":                record.Tick{Time: start + 1},
 		"Clock:Reset":               record.ResetClock{Time: start - 1},
 		"Consent:Put":               p.sign(p.document(hospitalA)),
@@ -554,28 +614,112 @@ func TestAttackMemberPostsForAnother(t *testing.T) {
 
 func TestAttackPieceKeyOfANonHolder(t *testing.T) {
 	w := newWorld(t)
-	box := func(to string) record.SealedBox { return record.SealedBox{To: to, Ciphertext: make([]byte, 80)} }
-	key := func(piece int, boxes ...record.SealedBox) record.PieceKey {
-		return record.PieceKey{Piece: piece, Check: record.RandomID(), Boxes: boxes}
-	}
+	e := w.genesis.FirstEpoch()
 	// Piece 0 is held by all but member 0.
-	w.refuses(fault.Forbidden, "does not hold", hospitalA, "Registry:PostPieceKey", key(0, box(hospitalB)))
-	w.refuses(fault.Invalid, "holder", hospitalB, "Registry:PostPieceKey", key(0, box(hospitalA)))
-	w.refuses(fault.Invalid, "holder", hospitalB, "Registry:PostPieceKey", key(0, box(hospitalB)))
-	w.refuses(fault.Invalid, "holders", hospitalB, "Registry:PostPieceKey", key(0, box(association), box(association)))
-	w.refuses(fault.Invalid, "exist", hospitalB, "Registry:PostPieceKey", key(3, box(association)))
-	short := key(0, record.SealedBox{To: association, Ciphertext: make([]byte, 10)})
-	w.refuses(fault.Invalid, "bytes", hospitalB, "Registry:PostPieceKey", short)
+	refused := func(code fault.Code, words, msp string, p record.PostedKey) {
+		t.Helper()
+		w.refuses(code, words, msp, "Registry:PostPieceKey", p)
+	}
+	refused(fault.Forbidden, "does not hold", hospitalA, w.pieceKey(e, hospitalA, 0, 0))
+	refused(fault.Forbidden, "of its own", association, w.pieceKey(e, hospitalB, 0, 0))
+	to := func(msps ...string) func(*record.PieceKey) {
+		return func(k *record.PieceKey) {
+			box := k.Boxes[0]
+			k.Boxes = nil
+			for _, box.To = range msps {
+				k.Boxes = append(k.Boxes, box)
+			}
+		}
+	}
+	refused(fault.Invalid, "holder", hospitalB, w.pieceKey(e, hospitalB, 0, 0, to(hospitalA)))
+	refused(fault.Invalid, "holder", hospitalB, w.pieceKey(e, hospitalB, 0, 0, to(hospitalB)))
+	refused(fault.Invalid, "holders", hospitalB, w.pieceKey(e, hospitalB, 0, 0, to(association, association)))
+	refused(fault.Invalid, "exist", hospitalB, w.pieceKey(e, hospitalB, 0, 0, func(k *record.PieceKey) { k.Piece = 3 }))
+	refused(fault.Conflict, "round 0", hospitalB, w.pieceKey(e, hospitalB, 0, 1))
+	unsigned := w.pieceKey(e, hospitalB, 0, 0)
+	unsigned.Key.Check = record.RandomID()
+	refused(fault.BadSignature, "signature", hospitalB, unsigned)
 
-	first := key(0, box(association))
+	first := w.pieceKey(e, hospitalB, 0, 0)
 	w.must(hospitalB, "Registry:PostPieceKey", first, nil)
 	w.must(hospitalB, "Registry:PostPieceKey", first, nil)
-	w.refuses(fault.Conflict, "already", association, "Registry:PostPieceKey", key(0, box(hospitalB)))
-	var got record.PieceKey
+	refused(fault.Conflict, "already", association, w.pieceKey(e, association, 0, 0))
+	var got record.PieceKeyState
 	w.read(association, "Registry:GetPieceKey", "0", &got)
-	if got.Check != first.Check {
+	if got.Posted == nil || got.Posted.Key.Check != first.Key.Check {
 		t.Error("another key is recorded")
 	}
+}
+
+// TestAttackPieceKeyBoxesOfAnother: boxes whose sender does not show that it knows
+// their keys are refused at once, whatever they were copied from.
+func TestAttackPieceKeyBoxesOfAnother(t *testing.T) {
+	w := newWorld(t)
+	e := w.genesis.FirstEpoch()
+	his := w.pieceKey(e, hospitalA, 1, 0).Key.Boxes[0].Ciphertext
+	for name, box := range map[string][]byte{
+		"garbage": make([]byte, opening.BoxBytes), "short": his[:80], "none": nil, "another member's": his,
+		"with another's key": slices.Concat(his[:32], w.pieceKey(e, hospitalB, 0, 0).Key.Boxes[0].Ciphertext[32:]),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := w.pieceKey(e, hospitalB, 0, 0, func(k *record.PieceKey) { k.Boxes[0].Ciphertext = box })
+			w.refuses(fault.Invalid, "the box to "+association, hospitalB, "Registry:PostPieceKey", p)
+		})
+	}
+}
+
+// TestAttackGarbagePieceKey: a holder whose key does not open as it said is shown to
+// be at fault, and the piece is not lost: another holder makes its key.
+func TestAttackGarbagePieceKey(t *testing.T) {
+	w := newWorld(t)
+	e := w.genesis.FirstEpoch()
+	bad := w.pieceKey(e, hospitalB, 0, 0, func(k *record.PieceKey) { k.Check = record.RandomID() })
+	w.must(hospitalB, "Registry:PostPieceKey", bad, nil)
+	proof, err := he.ComplainPieceKey(he.Context{Network: w.genesis.Network}, bad.Key, hospitalB, *e.Member(association), w.boxes[association].Piece)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := record.ComplainKey{Piece: 0, Proof: proof}
+	forged := record.ComplainKey{Piece: 0, Proof: make([]byte, len(proof))}
+	w.refuses(fault.BadSignature, "", association, "Registry:ComplainPieceKey", forged)
+	w.refuses(fault.BadSignature, "", association, "Registry:ComplainPieceKey", record.ComplainKey{Piece: 0})
+	w.refuses(fault.Forbidden, "not sealed", hospitalB, "Registry:ComplainPieceKey", c)
+	w.refuses(fault.NotFound, "round 1", association, "Registry:ComplainPieceKey", record.ComplainKey{Piece: 0, Round: 1, Proof: proof})
+	var s record.PieceKeyState
+	w.must(association, "Registry:ComplainPieceKey", c, &s)
+	w.must(association, "Registry:ComplainPieceKey", c, &s)
+	if s.Posted != nil || len(s.Faulty) != 1 || s.Faulty[0].Holder != association || s.Faulty[0].Reason != string(opening.WrongSecret) {
+		t.Errorf("after the complaint: %+v", s)
+	}
+	w.refuses(fault.Forbidden, "another holder", hospitalB, "Registry:PostPieceKey", w.pieceKey(e, hospitalB, 0, 1))
+	w.refuses(fault.Conflict, "round 1", association, "Registry:PostPieceKey", w.pieceKey(e, association, 0, 0))
+	w.must(association, "Registry:PostPieceKey", w.pieceKey(e, association, 0, 1), &s)
+	if s.Posted == nil || s.Posted.By != association || s.Posted.Key.Round != 1 {
+		t.Errorf("the next key: %+v", s.Posted)
+	}
+	if found, err := chaincode.ExamineKey(w.genesis.Network, &e, s.Faulty[0].Posted, association, s.Faulty[0].Proof); err != nil || string(found) != s.Faulty[0].Reason {
+		t.Errorf("the evidence says %q, %v", found, err)
+	}
+}
+
+// TestAttackComplaintAboutASoundPieceKey: a holder that wants another key, to be asked
+// the same under two, has nothing to show.
+func TestAttackComplaintAboutASoundPieceKey(t *testing.T) {
+	w := newWorld(t)
+	e := w.genesis.FirstEpoch()
+	sound := w.pieceKey(e, hospitalB, 0, 0)
+	w.must(hospitalB, "Registry:PostPieceKey", sound, nil)
+	ctx := he.Context{Network: w.genesis.Network}
+	if _, err := he.ComplainPieceKey(ctx, sound.Key, hospitalB, *e.Member(association), w.boxes[association].Piece); !errors.Is(err, opening.ErrSound) {
+		t.Errorf("there is evidence: %v", err)
+	}
+	other := sound.Key
+	other.Check = record.RandomID()
+	proof, err := he.ComplainPieceKey(ctx, other, hospitalB, *e.Member(association), w.boxes[association].Piece)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.refuses(fault.BadSignature, "", association, "Registry:ComplainPieceKey", record.ComplainKey{Piece: 0, Proof: proof})
 }
 
 // A patient, or whoever holds the patient's key, enrols a second device after

@@ -90,7 +90,7 @@ func (c *call) recordDevice(id record.ID, d record.Device) (*record.DeviceState,
 	if d.FirstHour < wearable.HourOf(now) {
 		return nil, fault.New(fault.Expired, "first_hour %d has passed; enrol from hour %d on", d.FirstHour, wearable.HourOf(now))
 	}
-	if err := c.claimSeeds(id, d.SeedHashes); err != nil {
+	if err := c.claimSeeds(id, d); err != nil {
 		return nil, err
 	}
 	fromDay, err := c.designate(id, d, now)
@@ -101,22 +101,47 @@ func (c *call) recordDevice(id record.ID, d record.Device) (*record.DeviceState,
 	return s, c.put(DeviceKey(id), s)
 }
 
-// claimSeeds records the seed hashes as used. A hash counts once, ever: a copied
-// seed would clone the victim's rows under another device.
-func (c *call) claimSeeds(id record.ID, hashes []record.ID) error {
-	for i, h := range hashes {
-		used, err := c.get(SeedHashKey(h), new(record.ID))
-		if err != nil {
-			return err
-		}
-		if used {
-			return fault.New(fault.Conflict, "seed hash %d was used before; make fresh seeds", i)
-		}
-		if err := c.put(SeedHashKey(h), id); err != nil {
+// claimSeeds records what the device names as its seeds. A hash and a blob are
+// named once, ever. Both say whose they are, so to take another's is of no use; it
+// would only be in the other's way.
+func (c *call) claimSeeds(id record.ID, d record.Device) error {
+	for i, h := range d.SeedHashes {
+		if err := c.claim(SeedHashKey(h), id, fmt.Sprintf("seed hash %d", i)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.claim(SeedBlobKey(d.SeedBlob), id, "seed_blob")
+}
+
+// claim records that a device was the first to name something. What was named by a
+// device of which a fault was shown, or whose patient is erased, is free again: who
+// names what he saw of another has no seeds that fit it, and his holders show it.
+func (c *call) claim(key string, id record.ID, what string) error {
+	first := new(record.ID)
+	claimed, err := c.get(key, first)
+	if err != nil {
+		return err
+	}
+	if claimed {
+		free, err := c.given(*first)
+		if err != nil {
+			return err
+		}
+		if !free {
+			return fault.New(fault.Conflict, "%s was named by device %s before; make fresh seeds, or enrol again when that device is put out", what, first.Short())
+		}
+	}
+	return c.put(key, id)
+}
+
+// given reports whether a device has lost what it named.
+func (c *call) given(id record.ID) (bool, error) {
+	d, err := c.device(id)
+	if err != nil || d.Quarantined != nil && d.Quarantined.How == record.ByEvidence {
+		return err == nil, err
+	}
+	p, err := c.patient(d.Device.Patient)
+	return err == nil && p.Erased, err
 }
 
 // designate adds the device to its patient's list (FirstDay).

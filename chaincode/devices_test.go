@@ -26,9 +26,17 @@ func (w *world) sealing(e record.Epoch) (*he.Params, he.Context) {
 	return p, he.Context{Network: w.genesis.Network, Epoch: e.Number}
 }
 
-// sealedDevice enrols a device with real seeds in an epoch; spoil may alter what
-// is sealed and what is said about it.
+// sealedDevice enrols a device with real seeds in an epoch.
 func (p *person) sealedDevice(e record.Epoch, spoil func(d *record.Device, seeds []he.Seed, blob *[]byte)) (*device, []byte) {
+	p.w.Helper()
+	d, blob := p.sealed(e, spoil)
+	p.w.must(gatewayMSP, "Registry:EnrolDevice", d.enrol, nil)
+	return d, blob
+}
+
+// sealed makes a device with real seeds; spoil may alter what is sealed and what is
+// said about it.
+func (p *person) sealed(e record.Epoch, spoil func(d *record.Device, seeds []he.Seed, blob *[]byte)) (*device, []byte) {
 	p.w.Helper()
 	d := p.newDevice(startHour+24*30, "heart_rate")
 	d.enrol.Device.Epoch, d.enrol.Device.Profile = e.Number, e.Profile
@@ -48,7 +56,6 @@ func (p *person) sealedDevice(e record.Epoch, spoil func(d *record.Device, seeds
 	spoil(nil, nil, &blob)
 	d.enrol.Device.SeedBlob = record.SumID(blob)
 	d.sign(p)
-	p.w.must(gatewayMSP, "Registry:EnrolDevice", d.enrol, nil)
 	return d, blob
 }
 
@@ -58,13 +65,15 @@ func honestly(*record.Device, []he.Seed, *[]byte) {}
 func (w *world) evidence(e record.Epoch, msp string, d *device, blob []byte) (record.Complain, error) {
 	w.Helper()
 	params, ctx := w.sealing(e)
-	piece, proof, err := params.Complain(ctx, d.id, e.Place(msp), *e.Member(msp), w.boxes[msp].Seed, blob, d.enrol.Device.SeedHashes)
+	piece, proof, err := params.ComplainSeeds(ctx, d.id, e.Place(msp), *e.Member(msp), w.boxes[msp].Seed, blob, d.enrol.Device.SeedHashes)
 	return record.Complain{Device: d.id, Piece: piece, Blob: blob, Proof: proof}, err
 }
 
 func TestAComplaintWithEvidenceQuarantines(t *testing.T) {
 	w := newWorld(t)
 	first := w.genesis.FirstEpoch()
+	_, otherBlob := w.enrolled().sealedDevice(first, honestly)
+	otherBlob = append(bytes.Clone(otherBlob[:len(otherBlob)-1]), 0) // its hash is not named yet
 	w.tick(start + 1)
 	for name, c := range map[string]struct {
 		spoil  func(d *record.Device, seeds []he.Seed, blob *[]byte)
@@ -74,26 +83,29 @@ func TestAComplaintWithEvidenceQuarantines(t *testing.T) {
 			if seeds != nil {
 				seeds[2] = he.NewSeed()
 			}
-		}, string(opening.WrongSeed)},
+		}, string(opening.WrongSecret)},
 		"garbage": {func(_ *record.Device, _ []he.Seed, blob *[]byte) {
 			if blob != nil {
-				for i := len(opening.Magic); i < len(*blob); i++ {
-					if i%opening.BoxBytes > 40 { // past the encapsulated keys, mostly
-						(*blob)[i] ^= 0x55
-					}
+				for i := opening.BlobBytes(0) + 40; i < len(*blob); i += opening.BoxBytes {
+					(*blob)[i] ^= 0x55 // past the encapsulated keys
 				}
 			}
-		}, ""},
+		}, string(opening.BadProof)},
+		"another device's seeds": {func(_ *record.Device, _ []he.Seed, blob *[]byte) {
+			if blob != nil {
+				*blob = otherBlob
+			}
+		}, string(opening.ForeignBlob)},
 		"a key of small order": {func(_ *record.Device, _ []he.Seed, blob *[]byte) {
 			if blob != nil {
-				clear((*blob)[len(opening.Magic):])
+				clear((*blob)[opening.BlobBytes(0):])
 			}
 		}, string(opening.BadKey)},
 		"another form": {func(_ *record.Device, _ []he.Seed, blob *[]byte) {
 			if blob != nil {
 				*blob = []byte("nothing")
 			}
-		}, "the seed blob has another form"},
+		}, string(opening.BadBlob)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := *w
@@ -103,10 +115,18 @@ func TestAComplaintWithEvidenceQuarantines(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if opened := c.reason == string(opening.WrongSecret); opened != (len(e.Proof) > 0) {
+				t.Errorf("a proof of %d bytes", len(e.Proof))
+			}
+			if len(e.Proof) == 0 {
+				needless := e
+				needless.Proof = make([]byte, opening.OpeningBytes)
+				w.refuses(fault.BadSignature, "nothing is opened", hospitalA, "Registry:Complain", needless)
+			}
 			var s record.DeviceState
 			w.must(hospitalA, "Registry:Complain", e, &s)
 			if s.Quarantined == nil || s.Quarantined.How != record.ByEvidence || s.Quarantined.At != start+1 ||
-				s.Quarantined.By[0] != hospitalA || c.reason != "" && s.Quarantined.Reason != c.reason {
+				s.Quarantined.By[0] != hospitalA || s.Quarantined.Reason != c.reason {
 				t.Errorf("state is %+v", s.Quarantined)
 			}
 			w.must(hospitalA, "Registry:Complain", e, &s)

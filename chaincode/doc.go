@@ -7,7 +7,7 @@
 // and answering with JSON:
 //
 //	Registry   Init GetGenesis GetLayout Upgrade EnrolPatient GetPatient ChangeKeys EnrolDevice GetDevice
-//	           AcknowledgeSeeds PostPieceKey GetPieceKey
+//	           AcknowledgeSeeds PostPieceKey ComplainPieceKey GetPieceKey
 //	           Erase ReportErasure GetErasure
 //	           Complain VoteQuarantine FlagDevice RetireDevice
 //	           VoteEpoch RetireEpoch GetRoster GetEpoch
@@ -63,10 +63,11 @@
 //	keys        patient, version            KeysState           Registry:ChangeKeys
 //	recovery    patient, recovery hash      uint32              the same: the change that used the code up
 //	device      device                      record.DeviceState  Registry:EnrolDevice, Complain, VoteQuarantine, RetireDevice
-//	seedhash    hash                        record.ID           the same: the device that used it, for ever
+//	seedhash    hash                        record.ID           the same: the device that named it first, and has no fault
+//	seedblob    hash                        record.ID           the same
 //	designation patient                     []Designation       the same: devices in order of enrolment
 //	ack         device, member              Acknowledged        Registry:AcknowledgeSeeds
-//	piecekey    piece, or epoch.piece       record.PieceKey     Registry:PostPieceKey
+//	piecekey    piece, or epoch.piece       record.PieceKeyState Registry:PostPieceKey, ComplainPieceKey
 //	devicevote  device, member              record.DeviceVote   Registry:VoteQuarantine: the latest
 //	deviceflag  device, member, kind, day   record.DeviceFlag   Registry:FlagDevice
 //	roster                                  record.Roster       Registry:VoteEpoch, RetireEpoch; absent: epoch 0 alone

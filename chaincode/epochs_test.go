@@ -104,7 +104,7 @@ func TestAMemberIsReplaced(t *testing.T) {
 	w.refuses(fault.Forbidden, "epoch 0", outsider, "Registry:AcknowledgeSeeds", ack(inOld))
 	w.must(hospitalB, "Registry:AcknowledgeSeeds", ack(inOld), nil)
 	w.must(outsider, "Registry:AcknowledgeSeeds", ack(inNew), nil)
-	key := record.PieceKey{Epoch: 1, Piece: 0, Check: record.RandomID(), Boxes: []record.SealedBox{{To: association, Ciphertext: make([]byte, 80)}}}
+	key := w.pieceKey(next, outsider, 0, 0)
 	w.refuses(fault.Forbidden, "epoch 1", hospitalB, "Registry:PostPieceKey", key)
 	w.must(outsider, "Registry:PostPieceKey", key, nil)
 }

@@ -24,6 +24,7 @@ const (
 	KindRecovery    Kind = "recovery"
 	KindDevice      Kind = "device"
 	KindSeedHash    Kind = "seedhash"
+	KindSeedBlob    Kind = "seedblob"
 	KindDesignation Kind = "designation"
 	KindAck         Kind = "ack"
 	KindPieceKey    Kind = "piecekey"
@@ -57,7 +58,7 @@ const (
 // Kinds returns every kind.
 func Kinds() []Kind {
 	return []Kind{
-		KindGenesis, KindLayout, KindTick, KindPatient, KindPerson, KindKeys, KindRecovery, KindDevice, KindSeedHash, KindDesignation, KindAck,
+		KindGenesis, KindLayout, KindTick, KindPatient, KindPerson, KindKeys, KindRecovery, KindDevice, KindSeedHash, KindSeedBlob, KindDesignation, KindAck,
 		KindPieceKey, KindConsent, KindConsentOf, KindPointer, KindBatch, KindAvailable, KindStudy, KindQuery,
 		KindCohort, KindPredicate, KindPending, KindAsked, KindErasure, KindErased, KindConsentDetails,
 		KindDeviceVote, KindDeviceFlag, KindRoster, KindEpoch, KindEpochVote, KindEpochEnd,
@@ -71,7 +72,7 @@ func attributes(k Kind) int {
 	switch k {
 	case KindGenesis, KindLayout, KindRoster, KindClock:
 		return 0
-	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindDesignation,
+	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindSeedBlob, KindDesignation,
 		KindPieceKey, KindConsent, KindAsked, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch, KindAsks, KindClockVote:
 		return 1
 	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindConsentDetails,
@@ -157,6 +158,9 @@ func DeviceKey(id record.ID) string { return key(KindDevice, id.String()) }
 
 // SeedHashKey is the key that says which device used a seed hash.
 func SeedHashKey(hash record.ID) string { return key(KindSeedHash, hash.String()) }
+
+// SeedBlobKey is the key under which the device is recorded that named a seed blob.
+func SeedBlobKey(blob record.ID) string { return key(KindSeedBlob, blob.String()) }
 
 // DesignationKey is the key of the list of a patient's devices.
 func DesignationKey(patient record.ID) string { return key(KindDesignation, patient.String()) }

@@ -28,6 +28,7 @@ func TestKeysAreReadBack(t *testing.T) {
 		{chaincode.RecoveryKey(a, b), chaincode.KindRecovery, []string{a.String(), b.String()}},
 		{chaincode.DeviceKey(a), chaincode.KindDevice, []string{a.String()}},
 		{chaincode.SeedHashKey(a), chaincode.KindSeedHash, []string{a.String()}},
+		{chaincode.SeedBlobKey(a), chaincode.KindSeedBlob, []string{a.String()}},
 		{chaincode.DesignationKey(a), chaincode.KindDesignation, []string{a.String()}},
 		{chaincode.AckKey(a, "A"), chaincode.KindAck, []string{a.String(), "A"}},
 		{chaincode.PieceKeyKey(0, 2), chaincode.KindPieceKey, []string{"2"}},

@@ -2,6 +2,7 @@ package chaincode
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/vitalveil/vitalveil/he/opening"
@@ -39,35 +40,55 @@ func complain(c *call, e record.Complain) (*record.DeviceState, error) {
 }
 
 // Examine checks a complaint by a member of the device's epoch and says what is
-// wrong with the device's seeds. A fault says what is wrong with the complaint.
-func Examine(network string, epoch *record.Epoch, d *record.DeviceState, msp string, e record.Complain) (opening.Finding, error) {
+// wrong with the device's seeds. A fault.Error says what is wrong with the complaint.
+func Examine(network string, epoch *record.Epoch, d *record.DeviceState, msp string, e record.Complain) (opening.Fault, error) {
 	if record.SumID(e.Blob) != d.Device.SeedBlob {
 		return "", fault.New(fault.Invalid, "this is not the seed blob that device %s named", d.ID.Short())
 	}
-	at, boxes, ok := boxPlace(epoch, e.Piece, epoch.Place(msp))
+	at, n, ok := boxPlace(epoch, e.Piece, epoch.Place(msp))
 	if !ok || e.Piece >= len(d.Device.SeedHashes) {
 		return "", fault.New(fault.Forbidden, "%s does not hold piece %d", clip(msp), e.Piece)
 	}
-	box, err := opening.Box(e.Blob, at, boxes)
-	if errors.Is(err, opening.ErrBlob) {
-		return "the seed blob has another form", nil
+	about := fmt.Sprintf("piece %d of device %s", e.Piece, d.ID.Short())
+	boxes, err := opening.Boxes(e.Blob, d.ID, n)
+	if shown := opening.Fault(""); errors.As(err, &shown) {
+		if len(e.Proof) != 0 {
+			return "", fault.New(fault.BadSignature, "%s: nothing is opened of a blob whose fault shows", about)
+		}
+		return shown, nil
 	}
+	finding, err := seedAddress(network, epoch, d.ID, d.Device, e.Piece, msp).Examine(boxes[at], d.Device.SeedHashes[e.Piece], e.Proof)
+	return finding, complaintFault(about, err)
+}
+
+func seedAddress(network string, epoch *record.Epoch, id record.ID, d record.Device, piece int, holder string) opening.Address {
+	return opening.SeedPlace{
+		Network: network, Profile: d.Profile, Epoch: d.Epoch, Device: id, Piece: piece,
+	}.To(*epoch.Member(holder))
+}
+
+// CheckSeedBlob reports what is wrong with the seed blob of a device that everybody
+// can see: it has another form, is another device's, or has a box whose sender did
+// not make it for its place. Such a blob is not worth storing.
+func CheckSeedBlob(network string, epoch *record.Epoch, d record.Device, blob []byte) error {
+	id := record.DeviceID(network, d.Key)
+	_, n, _ := boxPlace(epoch, 0, -1)
+	boxes, err := opening.Boxes(blob, id, n)
 	if err != nil {
-		return "", err
+		return err
 	}
-	finding, err := opening.Verify(opening.Statement{
-		Place: opening.Place{
-			Network: network, Profile: d.Device.Profile, Epoch: d.Device.Epoch, Device: d.ID, Piece: e.Piece,
-		},
-		MSP: msp, Public: epoch.Member(msp).SeedKey, Box: box, Hash: d.Device.SeedHashes[e.Piece],
-	}, e.Proof)
-	switch {
-	case errors.Is(err, opening.ErrSound):
-		return "", fault.New(fault.Conflict, "piece %d of device %s: %w", e.Piece, d.ID.Short(), err)
-	case err != nil:
-		return "", fault.New(fault.BadSignature, "%w", err)
+	for piece := range pieces(len(epoch.Members), epoch.Threshold) {
+		for holder, m := range epoch.Members {
+			at, _, holds := boxPlace(epoch, piece, holder)
+			if !holds {
+				continue
+			}
+			if err := seedAddress(network, epoch, id, d, piece, m.MSP).Check(boxes[at]); err != nil {
+				return fmt.Errorf("piece %d to %s: %w", piece, m.MSP, err)
+			}
+		}
 	}
-	return finding, nil
+	return nil
 }
 
 // boxPlace returns the number of the box for a piece and one of its holders in a

@@ -214,9 +214,7 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
 	w.must(hospitalA, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{p.devices[0].id}}, nil)
-	w.must(hospitalB, "Registry:PostPieceKey", record.PieceKey{
-		Piece: 0, Check: record.RandomID(), Boxes: []record.SealedBox{{To: association, Ciphertext: make([]byte, 80)}},
-	}, nil)
+	w.must(hospitalB, "Registry:PostPieceKey", w.pieceKey(w.genesis.FirstEpoch(), hospitalB, 0, 0), nil)
 	batch := w.anchor(p.devices[0].row(w, startHour)).Batch
 	w.must(hospitalA, "Pointer:Available", record.Available{Posts: []record.SignedAvailable{w.availability(hospitalA, batch, 1)}}, nil)
 	w.study()

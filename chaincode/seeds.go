@@ -2,7 +2,10 @@ package chaincode
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 
+	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -19,12 +22,6 @@ type Acknowledged struct {
 type Recorded struct {
 	Recorded int `json:"recorded"`
 }
-
-// Bounds of a sealed box in bytes: an X25519 point, a tag and a key at least.
-const (
-	minBox = 32 + 16 + 32
-	maxBox = 1024
-)
 
 // pieces is the number of pieces of every device secret: one for each set of
 // threshold-1 members, which is the set that lacks it.
@@ -93,44 +90,82 @@ func acknowledgeSeeds(c *call, a record.AcknowledgeSeeds) (Recorded, error) {
 }
 
 // PostPieceKey records a piece's PRF key, sealed by one of its holders to the
-// others (record.PieceKey).
+// others (record.PostedKey, record.PieceKeyState).
 func (*Registry) PostPieceKey(tx transaction, arg string) (string, error) {
 	return serve(tx, member, timed, arg, smallArgument, postPieceKey)
 }
 
-// GetPieceKey returns the record.PieceKey of a piece of the current epoch; the
+// ComplainPieceKey takes a piece's key back on evidence (record.ComplainKey,
+// record.PieceKeyState): proof of what its box to the calling member opens to.
+// Another holder then makes the next.
+func (*Registry) ComplainPieceKey(tx transaction, arg string) (string, error) {
+	return serve(tx, member, timed, arg, smallArgument, complainPieceKey)
+}
+
+// GetPieceKey returns the record.PieceKeyState of a piece of the current epoch; the
 // argument is its number.
 func (*Registry) GetPieceKey(tx transaction, arg string) (string, error) {
-	return serve(tx, submitter, untimed, arg, smallArgument, func(c *call, piece int) (*record.PieceKey, error) {
-		k := new(record.PieceKey)
-		return k, c.need(PieceKeyKey(c.roster.Current, piece), k, "the key of this piece")
+	return serve(tx, submitter, untimed, arg, smallArgument, func(c *call, piece int) (*record.PieceKeyState, error) {
+		return c.pieceKey(c.roster.Current, piece)
 	})
 }
 
-func postPieceKey(c *call, k record.PieceKey) (*record.PieceKey, error) {
-	if err := c.checkPieceKey(k); err != nil {
-		return nil, err
-	}
-	recorded := new(record.PieceKey)
-	exists, err := c.get(PieceKeyKey(k.Epoch, k.Piece), recorded)
-	switch {
-	case err != nil:
-		return nil, err
-	case exists && samePieceKey(*recorded, k):
-		return recorded, nil
-	case exists:
-		return nil, fault.New(fault.Conflict, "piece %d has a key already; open the box that is sealed to you", k.Piece)
-	}
-	return &k, c.put(PieceKeyKey(k.Epoch, k.Piece), k)
+func (c *call) pieceKey(epoch uint32, piece int) (*record.PieceKeyState, error) {
+	s := new(record.PieceKeyState)
+	return s, c.need(PieceKeyKey(epoch, piece), s, "the key of this piece")
 }
 
-// checkPieceKey makes sure that only holders of a piece know its key: with the
-// key one can compute the piece's share of the privacy noise and take it off.
-func (c *call) checkPieceKey(k record.PieceKey) error {
+func postPieceKey(c *call, p record.PostedKey) (*record.PieceKeyState, error) {
+	k := p.Key
 	epoch, err := c.seatIn(k.Epoch)
 	if err != nil {
+		return nil, err
+	}
+	if p.By != c.msp {
+		return nil, fault.New(fault.Forbidden, "%s posts keys of its own, not of %q", c.msp, clip(p.By))
+	}
+	if err := CheckPieceKey(c.genesis.Network, epoch, p); err != nil {
+		return nil, err
+	}
+	s := &record.PieceKeyState{Epoch: k.Epoch, Piece: k.Piece}
+	if _, err := c.get(PieceKeyKey(k.Epoch, k.Piece), s); err != nil {
+		return nil, err
+	}
+	switch {
+	case s.Posted != nil && s.Posted.By == c.msp && samePieceKey(s.Posted.Key, k):
+		return s, nil
+	case s.Posted != nil:
+		return nil, fault.New(fault.Conflict, "piece %d has a key already; open the box that is sealed to you", k.Piece)
+	case k.Round != len(s.Faulty):
+		return nil, fault.New(fault.Conflict, "%d keys of piece %d were found faulty; the next has round %d", len(s.Faulty), k.Piece, len(s.Faulty))
+	case s.MadeBy(c.msp):
+		return nil, fault.New(fault.Forbidden, "a key of piece %d by %s was found faulty; another holder makes the next", k.Piece, c.msp)
+	}
+	s.Posted = &p
+	return s, c.put(PieceKeyKey(k.Epoch, k.Piece), s)
+}
+
+// CheckPieceKey checks what a posted key shows by itself: a holder of the piece has
+// signed it, and its boxes are to all the others, with their sender's proofs. What is in
+// them is for those to say.
+func CheckPieceKey(network string, epoch *record.Epoch, p record.PostedKey) error {
+	if err := checkHolders(epoch, p.By, p.Key); err != nil {
 		return err
 	}
+	if err := record.Verify(epoch.Member(p.By).SignKey, p.Key.Digest(network), p.Signature); err != nil {
+		return fault.New(fault.BadSignature, "the member's signature of the key: %w", err)
+	}
+	for _, b := range p.Key.Boxes {
+		if err := keyAddress(network, epoch, p, b.To).Check(b.Ciphertext); err != nil {
+			return fault.New(fault.Invalid, "the box to %s: %w", b.To, err)
+		}
+	}
+	return nil
+}
+
+// checkHolders makes sure that only holders of a piece know its key: with the
+// key one can compute the piece's share of the privacy noise and take it off.
+func checkHolders(epoch *record.Epoch, by string, k record.PieceKey) error {
 	n, t := len(epoch.Members), epoch.Threshold
 	if k.Piece < 0 || k.Piece >= pieces(n, t) {
 		return fault.New(fault.Invalid, "piece %d does not exist, there are %d", k.Piece, pieces(n, t))
@@ -138,14 +173,12 @@ func (c *call) checkPieceKey(k record.PieceKey) error {
 	if k.Check.IsZero() {
 		return fault.New(fault.Invalid, "check is missing")
 	}
-	lacking := lackers(k.Piece, n, t)
+	if !Holds(epoch, k.Piece, by) {
+		return fault.New(fault.Forbidden, "%s does not hold piece %d", clip(by), k.Piece)
+	}
 	others := make(map[string]bool, n)
-	for i, m := range epoch.Members {
-		holds := !containsInt(lacking, i)
-		if m.MSP == c.msp && !holds {
-			return fault.New(fault.Forbidden, "%s does not hold piece %d", c.msp, k.Piece)
-		}
-		if m.MSP != c.msp && holds {
+	for _, m := range epoch.Members {
+		if m.MSP != by && Holds(epoch, k.Piece, m.MSP) {
 			others[m.MSP] = true
 		}
 	}
@@ -157,15 +190,63 @@ func (c *call) checkPieceKey(k record.PieceKey) error {
 			return fault.New(fault.Invalid, "%s is not another holder of piece %d, or is named twice", clip(b.To), k.Piece)
 		}
 		delete(others, b.To)
-		if len(b.Ciphertext) < minBox || len(b.Ciphertext) > maxBox {
-			return fault.New(fault.Invalid, "the box to %s has %d bytes, %d to %d are possible", b.To, len(b.Ciphertext), minBox, maxBox)
-		}
 	}
 	return nil
 }
 
+func keyAddress(network string, epoch *record.Epoch, p record.PostedKey, holder string) opening.Address {
+	k := p.Key
+	return opening.KeyPlace{Network: network, Epoch: k.Epoch, Piece: k.Piece, Round: k.Round, From: p.By}.To(*epoch.Member(holder))
+}
+
+func complainPieceKey(c *call, e record.ComplainKey) (*record.PieceKeyState, error) {
+	epoch, err := c.seatIn(e.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.pieceKey(e.Epoch, e.Piece)
+	switch {
+	case err != nil:
+		return nil, err
+	case e.Round >= 0 && e.Round < len(s.Faulty):
+		return s, nil // taken back already, perhaps since a complaint before the retry
+	case s.Posted == nil || e.Round != s.Posted.Key.Round:
+		return nil, fault.New(fault.NotFound, "piece %d has no key of round %d", e.Piece, e.Round)
+	}
+	finding, err := ExamineKey(c.genesis.Network, epoch, *s.Posted, c.msp, e.Proof)
+	if err != nil {
+		return nil, err
+	}
+	s.Faulty = append(s.Faulty, record.FaultyKey{Posted: *s.Posted, Holder: c.msp, Reason: string(finding), Proof: e.Proof})
+	s.Posted = nil
+	return s, c.put(PieceKeyKey(e.Epoch, e.Piece), s)
+}
+
+// ExamineKey checks a complaint by a holder of a piece about its key and says what is
+// wrong with the box to it. A fault.Error says what is wrong with the complaint.
+func ExamineKey(network string, epoch *record.Epoch, p record.PostedKey, holder string, proof []byte) (opening.Fault, error) {
+	for _, b := range p.Key.Boxes {
+		if b.To == holder {
+			finding, err := keyAddress(network, epoch, p, holder).Examine(b.Ciphertext, p.Key.Check, proof)
+			return finding, complaintFault(fmt.Sprintf("the key of piece %d", p.Key.Piece), err)
+		}
+	}
+	return "", fault.New(fault.Forbidden, "the key of piece %d is not sealed to %s", p.Key.Piece, clip(holder))
+}
+
+// complaintFault is what is wrong with a complaint.
+func complaintFault(about string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, opening.ErrSound):
+		return fault.New(fault.Conflict, "%s: %w", about, err)
+	}
+	return fault.New(fault.BadSignature, "%s: %w", about, err)
+}
+
 func samePieceKey(a, b record.PieceKey) bool {
-	if a.Epoch != b.Epoch || a.Piece != b.Piece || a.Check != b.Check || len(a.Boxes) != len(b.Boxes) {
+	if a.Epoch != b.Epoch || a.Piece != b.Piece || a.Round != b.Round || a.Check != b.Check || len(a.Boxes) != len(b.Boxes) {
 		return false
 	}
 	for i := range a.Boxes {
@@ -174,15 +255,6 @@ func samePieceKey(a, b record.PieceKey) bool {
 		}
 	}
 	return true
-}
-
-func containsInt(list []int, x int) bool {
-	for _, y := range list {
-		if x == y {
-			return true
-		}
-	}
-	return false
 }
 
 // Holds reports whether a member of an epoch holds a piece of its secrets.

@@ -143,6 +143,32 @@ func (w *world) newBoxes(msp string) *he.MemberKeys {
 	return k
 }
 
+// pieceKey is a piece's key as a member posts it; change may spoil it before it is
+// signed.
+func (w *world) pieceKey(e record.Epoch, msp string, piece, round int, change ...func(*record.PieceKey)) record.PostedKey {
+	w.Helper()
+	sharing, err := he.NewSharing(len(e.Members), e.Threshold)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var others []record.Member
+	for _, m := range sharing.Holders(piece) {
+		if e.Members[m].MSP != msp {
+			others = append(others, e.Members[m])
+		}
+	}
+	p := record.PostedKey{By: msp}
+	p.Key, err = he.SealPieceKey(he.Context{Network: w.genesis.Network, Epoch: e.Number}, piece, round, he.NewPieceKey(), msp, others)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, f := range change {
+		f(&p.Key)
+	}
+	p.Signature = sign(w, w.keys[msp], p.Key.Digest(w.genesis.Network))
+	return p
+}
+
 // fixture is the proof and verifying key that package zk keeps for tests.
 type fixture struct {
 	VerifyingKey []byte `json:"verifying_key"`

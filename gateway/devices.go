@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -27,6 +28,9 @@ func (s devicesService) Enrol(ctx context.Context, r *apiv1.EnrolDeviceRequest) 
 		return nil, fault.New(fault.Invalid, "seed_blob has SHA-256 %s, the document names %s", got, e.Device.SeedBlob)
 	}
 	if err := s.g.verifyEnrolment(ctx, e); err != nil {
+		return nil, err
+	}
+	if err := s.g.checkSeedBlob(e.Device, r.Enrolment.SeedBlob); err != nil {
 		return nil, err
 	}
 	release, err := s.g.ops.hold([]record.ID{e.Device.SeedBlob})
@@ -73,6 +77,20 @@ func (g *Gateway) verifyEnrolment(ctx context.Context, e record.EnrolDevice) err
 	}
 	if !p.SignedBy(digest, e.PatientSignature) {
 		return fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", record.ErrSignature)
+	}
+	return nil
+}
+
+// checkSeedBlob refuses seeds whose fault everybody sees. Their holders would put the
+// device out.
+func (g *Gateway) checkSeedBlob(d record.Device, blob []byte) error {
+	roster := g.roster()
+	epoch := roster.Epoch(d.Epoch)
+	if epoch == nil {
+		return fault.New(fault.Invalid, "epoch %d is none that devices enrol in", d.Epoch)
+	}
+	if err := chaincode.CheckSeedBlob(g.genesis.Network, epoch, d, blob); err != nil {
+		return fault.New(fault.Invalid, "seed_blob: %w", err)
 	}
 	return nil
 }

@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"strings"
 	"testing"
 
+	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -62,4 +64,40 @@ func TestAMemberOfALaterEpochReadsBlobs(t *testing.T) {
 		_, err := w.member(hospitalA).Blob(context.Background(), d.enrol.Device.SeedBlob)
 		return err == nil
 	})
+}
+
+// TestAttackSeedBlobOfAnother: a device that brings another's seeds, or boxes that
+// their sender did not prove, is refused before anything is stored.
+func TestAttackSeedBlobOfAnother(t *testing.T) {
+	w := newWorld(t)
+	victim, p := w.device(), w.enrolled()
+	foreign := func(id record.ID) []byte {
+		boxes, err := opening.Boxes(victim.seeds, victim.id, 6)
+		w.ok(err)
+		return opening.Blob(id, boxes)
+	}
+	for name, c := range map[string]struct {
+		seeds func(id record.ID) []byte
+		words string
+	}{
+		"another's blob":    {func(record.ID) []byte { return victim.seeds }, string(opening.ForeignBlob)},
+		"another's boxes":   {foreign, string(opening.BadProof)},
+		"something else":    {func(record.ID) []byte { return random(1000) }, string(opening.BadBlob)},
+		"a spoilt last box": {func(id record.ID) []byte { b := w.sealedSeeds(id); b[len(b)-1] ^= 1; return b }, string(opening.BadProof)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := p.newDevice()
+			d.seeds = c.seeds(d.id)
+			d.enrol.Device.SeedBlob = record.SumID(d.seeds)
+			d.sign(p)
+			_, err := w.as("", nil).EnrolDevice(t.Context(), d.enrol, d.seeds)
+			wantFault(t, fault.Invalid, err)
+			if !strings.Contains(err.Error(), c.words) {
+				t.Errorf("%v does not say that %s", err, c.words)
+			}
+			if name != "another's blob" && w.stored(record.SumID(d.seeds)) {
+				t.Error("it is stored all the same")
+			}
+		})
+	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/blob"
-	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
@@ -22,8 +21,6 @@ type Erasures interface {
 	Erasures(from int) []record.ErasureReceipt
 	// BlobsOf returns the blobs that a patient's devices have named.
 	BlobsOf(patient record.ID) []index.Blob
-	// NamesSeeds reports whether an enrolled device names a blob as its seeds.
-	NamesSeeds(blob record.ID) bool
 	// Erased reports whether it has read that a patient is erased.
 	Erased(patient record.ID) bool
 }
@@ -124,21 +121,13 @@ func (g *Gateway) blobsLeft(ctx context.Context, patient record.ID) ([]index.Blo
 	return left, nil
 }
 
-// owns reports whether a stored blob is its patient's, who may have named what is
-// another's: rows and boxes say whose they are, and of what is neither the seeds
-// belong to the device that named them so.
+// owns reports whether a stored blob is its patient's.
 func (g *Gateway) owns(ctx context.Context, b index.Blob) bool {
 	data, err := g.blobs.Get(ctx, b.ID)
 	if err != nil && !errors.Is(err, blob.ErrCorrupt) {
 		return false
 	}
-	if owner, _, err := record.DecodeRows(data); err == nil {
-		return owner == b.Device
-	}
-	if patient, err := details.BoxesOf(data); err == nil {
-		return patient == b.Patient
-	}
-	return b.Seeds || !g.index.NamesSeeds(b.ID)
+	return b.Owned(data)
 }
 
 // lookEvery is how often the gateway looks for erasures in its index.

@@ -200,6 +200,31 @@ func TestAttackErasureTakesAnothersBlobs(t *testing.T) {
 	}
 }
 
+// TestAttackErasureTakesTheSeedsNamedFirst: the first to name a seed blob does not own
+// it. Its erasure leaves the blob to the device whose it is, which enrols then.
+func TestAttackErasureTakesTheSeedsNamedFirst(t *testing.T) {
+	w := newWorld(t)
+	owner, p := w.enrolled(), w.enrolled()
+	mine, thief := owner.newDevice(), p.newDevice()
+	thief.enrol.Device.SeedBlob = mine.enrol.Device.SeedBlob
+	thief.sign(p)
+	w.submit(hospitalA, "Registry:EnrolDevice", thief.enrol)
+	op, err := w.as("", nil).EnrolDevice(t.Context(), mine.enrol, mine.seeds)
+	w.ok(err)
+	_, err = w.as("", nil).Wait(t.Context(), op)
+	wantFault(t, fault.Conflict, err)
+	w.done(w.as("", nil).Erase(t.Context(), p.erasure()))
+	w.indexed()
+	time.Sleep(2 * lookEvery)
+	if !w.stored(record.SumID(mine.seeds)) {
+		t.Error("the erasure of one patient deleted another's seeds")
+	}
+	if r, err := p.client().Erasure(t.Context(), p.id); err != nil || r.BlobsLeft != 0 {
+		t.Errorf("seeds that are not the patient's count as left: %+v, %v", r, err)
+	}
+	w.submit(hospitalA, "Registry:EnrolDevice", mine.enrol)
+}
+
 func TestAttackUploadAfterTheErasure(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()

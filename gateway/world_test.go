@@ -24,6 +24,7 @@ import (
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/details/detailstest"
@@ -329,16 +330,39 @@ type device struct {
 
 func (p *patient) newDevice() *device {
 	p.w.Helper()
-	d := &device{w: p.w, key: newKey(p.w), seeds: random(1000)}
+	d := &device{w: p.w, key: newKey(p.w)}
+	d.id = record.DeviceID(p.w.genesis.Network, record.PublicKeyBytes(&d.key.PublicKey))
+	d.seeds = p.w.sealedSeeds(d.id)
 	d.enrol.Device = record.Device{
 		Key: record.PublicKeyBytes(&d.key.PublicKey), Patient: p.id, FirstHour: startHour,
 		Profile: p.w.genesis.Profile, Metrics: []string{"heart_rate"},
 		SeedHashes: []record.ID{record.RandomID(), record.RandomID(), record.RandomID()}, SeedBlob: record.SumID(d.seeds),
 	}
-	d.id = record.DeviceID(p.w.genesis.Network, d.enrol.Device.Key)
-	digest := record.Digest(record.DomainDevice, p.w.genesis.Network, d.enrol.Device)
-	d.enrol.DeviceSignature, d.enrol.PatientSignature = sign(p.w, d.key, digest), sign(p.w, p.key, digest)
+	d.sign(p)
 	return d
+}
+
+func (d *device) sign(p *patient) {
+	d.w.Helper()
+	digest := record.Digest(record.DomainDevice, d.w.genesis.Network, d.enrol.Device)
+	d.enrol.DeviceSignature, d.enrol.PatientSignature = sign(d.w, d.key, digest), sign(d.w, p.key, digest)
+}
+
+// sealedSeeds is the seed blob of a device.
+func (w *world) sealedSeeds(id record.ID) []byte {
+	w.Helper()
+	var boxes [][]byte
+	for piece := range w.genesis.Members { // 2 of 3: all but one member hold a piece
+		for i, m := range w.genesis.Members {
+			if i == piece {
+				continue
+			}
+			box, err := opening.SeedPlace{Network: w.genesis.Network, Profile: w.genesis.Profile, Device: id, Piece: piece}.To(m).Seal(random(32))
+			w.ok(err)
+			boxes = append(boxes, box)
+		}
+	}
+	return opening.Blob(id, boxes)
 }
 
 func (d *device) client() *api.Client { return d.w.as(api.DeviceParty(d.id), d.key) }

@@ -64,7 +64,7 @@ func TestAttackRetryWithAnotherActiveSet(t *testing.T) {
 		for i := range devices {
 			d := devices[(i*(member+2)+member)%len(devices)]
 			at := slices.Index(devices, d)
-			seeds, err := own.OpenSeeds(testContext, d.id, member, list[member].MSP, keys[member], blobs[at], seedHashes(own, d))
+			seeds, err := own.OpenSeeds(testContext, d.id, member, list[member], keys[member], blobs[at], seedHashes(own, d))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -196,11 +196,11 @@ func TestAttackDifferentSeedsForTwoHolders(t *testing.T) {
 	box := opening.BoxBytes
 	for i := range 6 {
 		mixed := slices.Clone(honest)
-		from := len(opening.Magic) + i*box
+		from := opening.BlobBytes(i)
 		copy(mixed[from:from+box], different[from:from+box])
 		refused := 0
 		for m, key := range keys {
-			if _, err := p.OpenSeeds(testContext, d.id, m, list[m].MSP, key, mixed, seedHashes(p, d)); errors.Is(err, ErrBox) {
+			if _, err := p.OpenSeeds(testContext, d.id, m, list[m], key, mixed, seedHashes(p, d)); errors.Is(err, ErrBox) {
 				refused++
 			} else if err != nil {
 				t.Fatal(err)

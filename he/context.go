@@ -43,12 +43,10 @@ func (w Window) check() error {
 
 // Domains of the digests that feed the expansions of this package.
 const (
-	domainTernary  = "he-ternary/v1"
-	domainWindow   = "he-window/v2"
-	domainKeyCheck = "he-piece-key-check/v1"
-	domainKeyBox   = "he-piece-key-box/v1"
-	domainShare    = "he-share/v1"
-	domainProbe    = "he-probe/v1"
+	domainTernary = "he-ternary/v1"
+	domainWindow  = "he-window/v2"
+	domainShare   = "he-share/v1"
+	domainProbe   = "he-probe/v1"
 )
 
 // xof128 is cSHAKE128 (NIST SP 800-185) under a label of its own for each

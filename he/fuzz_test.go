@@ -67,7 +67,7 @@ func FuzzSeedBlob(f *testing.F) {
 		if member < 0 || member >= len(keys) {
 			return
 		}
-		seeds, err := p.OpenSeeds(testContext, d.id, member, list[member].MSP, keys[member], blob, hashes)
+		seeds, err := p.OpenSeeds(testContext, d.id, member, list[member], keys[member], blob, hashes)
 		if err != nil {
 			return
 		}

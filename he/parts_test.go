@@ -18,6 +18,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -443,7 +444,7 @@ func TestSeedsReachTheirHolders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seeds, err := p.OpenSeeds(testContext, d.id, m, list[m].MSP, again, blob, hashes)
+		seeds, err := p.OpenSeeds(testContext, d.id, m, list[m], again, blob, hashes)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -457,7 +458,7 @@ func TestSeedsReachTheirHolders(t *testing.T) {
 		}
 		wrong := slices.Clone(hashes)
 		wrong[p.Sharing().Held(m)[0]][0] ^= 1
-		if _, err := p.OpenSeeds(testContext, d.id, m, list[m].MSP, again, blob, wrong); !errors.Is(err, ErrBox) {
+		if _, err := p.OpenSeeds(testContext, d.id, m, list[m], again, blob, wrong); !errors.Is(err, ErrBox) {
 			t.Errorf("a seed that does not match its hash: %v", err)
 		}
 	}
@@ -471,46 +472,45 @@ func seedHashes(p *Params, d *testDevice) []record.ID {
 	return hashes
 }
 
-// TestPieceKeysReachTheirHolders: a box opens for its recipient, piece and check
-// value only.
+// TestPieceKeysReachTheirHolders: a box opens for its recipient, maker, piece and
+// check value only, and the recipient can show it where it does not.
 func TestPieceKeysReachTheirHolders(t *testing.T) {
-	p := defaultParams(t)
 	list, keys := members(t)
 	k := NewPieceKey()
-	box, err := p.SealPieceKey(testContext, 0, k, list[1])
+	post, err := SealPieceKey(testContext, 0, 1, k, "HospitalA", list[1:])
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := p.OpenPieceKey(testContext, 0, "HospitalB", keys[1], box, k.Check(testContext, 0))
-	if err != nil || got != k {
+	if got, err := OpenPieceKey(testContext, post, "HospitalA", list[1], keys[1]); err != nil || got != k {
 		t.Fatalf("the key does not arrive: %v", err)
 	}
-	other := Context{Network: testContext.Network, Epoch: 1}
-	for name, try := range map[string]func() error{
-		"other recipient": func() error {
-			_, err := p.OpenPieceKey(testContext, 0, "HospitalB", keys[2], box, k.Check(testContext, 0))
-			return err
-		},
-		"other piece": func() error {
-			_, err := p.OpenPieceKey(testContext, 1, "HospitalB", keys[1], box, k.Check(testContext, 1))
-			return err
-		},
-		"other epoch": func() error {
-			_, err := p.OpenPieceKey(other, 0, "HospitalB", keys[1], box, k.Check(other, 0))
-			return err
-		},
-		"other check value": func() error {
-			_, err := p.OpenPieceKey(testContext, 0, "HospitalB", keys[1], box, record.ID{})
-			return err
-		},
-		"other name": func() error {
-			_, err := p.OpenPieceKey(testContext, 0, "HospitalA", keys[1], box, k.Check(testContext, 0))
-			return err
+	if _, err := ComplainPieceKey(testContext, post, "HospitalA", list[1], keys[1]); !errors.Is(err, opening.ErrSound) {
+		t.Errorf("there is a complaint about a sound key: %v", err)
+	}
+	for name, change := range map[string]func(c *Context, p *record.PieceKey, from *string){
+		"other piece":       func(_ *Context, p *record.PieceKey, _ *string) { p.Piece = 1 },
+		"other round":       func(_ *Context, p *record.PieceKey, _ *string) { p.Round = 0 },
+		"other epoch":       func(c *Context, _ *record.PieceKey, _ *string) { c.Epoch = 1 },
+		"other check value": func(_ *Context, p *record.PieceKey, _ *string) { p.Check = record.ID{} },
+		"other maker":       func(_ *Context, _ *record.PieceKey, from *string) { *from = "PatientsAssociation" },
+		"other box": func(_ *Context, p *record.PieceKey, _ *string) {
+			p.Boxes = []record.SealedBox{{To: "HospitalB", Ciphertext: p.Boxes[1].Ciphertext}}
 		},
 	} {
-		if err := try(); !errors.Is(err, ErrBox) {
+		c, p, from := testContext, post, "HospitalA"
+		change(&c, &p, &from)
+		if _, err := OpenPieceKey(c, p, from, list[1], keys[1]); !errors.Is(err, ErrBox) {
 			t.Errorf("%s: %v", name, err)
 		}
+		if _, err := ComplainPieceKey(c, p, from, list[1], keys[1]); err != nil {
+			t.Errorf("%s: no complaint: %v", name, err)
+		}
+	}
+	if _, err := OpenPieceKey(testContext, post, "HospitalA", list[1], keys[2]); err == nil || errors.Is(err, ErrBox) {
+		t.Errorf("a key of one's own that is wrong: %v", err)
+	}
+	if _, err := OpenPieceKey(testContext, post, "HospitalA", list[0], keys[0]); !errors.Is(err, ErrNoBox) {
+		t.Errorf("a member that it is not sealed to: %v", err)
 	}
 }
 

@@ -20,8 +20,8 @@ func NewSeed() Seed {
 	return s
 }
 
-func (p *Params) place(c Context, device record.ID, piece int) opening.Place {
-	return opening.Place{Network: c.Network, Profile: p.profile.Name, Epoch: c.Epoch, Device: device, Piece: piece}
+func (p *Params) place(c Context, device record.ID, piece int) opening.SeedPlace {
+	return opening.SeedPlace{Network: c.Network, Profile: p.profile.Name, Epoch: c.Epoch, Device: device, Piece: piece}
 }
 
 // expansionID binds a seed's use, as its hash does: whatever differs here gives
@@ -33,7 +33,7 @@ func (p *Params) expansionID(c Context, device record.ID, piece int) record.ID {
 // SeedHash is what the ledger keeps of a seed. It covers the same fields as the
 // expansion, so a hash fits one device, piece, epoch, profile and network only.
 func (p *Params) SeedHash(c Context, device record.ID, piece int, s Seed) record.ID {
-	return p.place(c, device, piece).SeedHash(s[:])
+	return p.place(c, device, piece).Hash(s[:])
 }
 
 // Ternary is an expanded piece: coefficients -1, 0 and 1. It prints as

@@ -100,11 +100,6 @@ func NewPieceKey() PieceKey {
 	return k
 }
 
-// Check is what the ledger keeps of a piece key.
-func (k PieceKey) Check(c Context, piece int) record.ID {
-	return record.Digest(domainKeyCheck, c.Network, []any{c.Epoch, piece, k[:]})
-}
-
 // ShareRequest says what a share is for, as the institution itself derived it
 // from the ledger.
 type ShareRequest struct {

@@ -9,9 +9,8 @@ import (
 )
 
 var (
-	errNotReduced = errors.New("its key is not reduced modulo 2^255-19")
-	errTwist      = errors.New("its key is not a point of the curve")
-	errSmall      = errors.New("its key is of small order")
+	errNotReduced = errors.New("it is not reduced modulo 2^255-19")
+	errTwist      = errors.New("it is not a point of the curve")
 )
 
 // lift returns a point of edwards25519 over the u-coordinate of curve25519, by
@@ -38,22 +37,37 @@ func lift(u []byte, sign byte) (*edwards25519.Point, error) {
 	return p, nil
 }
 
+func scalar() *edwards25519.Scalar { return edwards25519.NewScalar() }
+
 // minusOne is the order of the prime subgroup, less one.
-var minusOne = edwards25519.NewScalar().Negate(scalarOf(1))
+var minusOne = scalar().Negate(scalarOf(1))
 
 func scalarOf(n byte) *edwards25519.Scalar {
-	s, err := edwards25519.NewScalar().SetCanonicalBytes(append([]byte{n}, make([]byte, 31)...))
+	s, err := scalar().SetCanonicalBytes(append([]byte{n}, make([]byte, 31)...))
 	if err != nil {
 		panic(err) // small numbers are canonical
 	}
 	return s
 }
 
-// primeOrder reports whether the order of p divides that of the prime subgroup:
-// (l-1)p = -p.
-func primeOrder(p *edwards25519.Point) bool {
+// generates reports whether p generates the prime subgroup: its order l divides
+// that of p, (l-1)p = -p, and p is not the identity.
+func generates(p *edwards25519.Point) bool {
+	identity := edwards25519.NewIdentityPoint()
 	q := edwards25519.NewIdentityPoint().VarTimeMultiScalarMult([]*edwards25519.Scalar{minusOne}, []*edwards25519.Point{p})
-	return q.Equal(edwards25519.NewIdentityPoint().Negate(p)) == 1
+	return p.Equal(identity) != 1 && q.Equal(identity.Negate(p)) == 1
+}
+
+// liftPrime is lift for points that must generate the prime subgroup.
+func liftPrime(u []byte, sign byte) (*edwards25519.Point, error) {
+	if len(u) != keyBytes {
+		return nil, ErrProof
+	}
+	p, err := lift(u, sign)
+	if err != nil || !generates(p) {
+		return nil, ErrProof
+	}
+	return p, nil
 }
 
 // base8 is 8B.
@@ -61,23 +75,20 @@ func base8() *edwards25519.Point {
 	return edwards25519.NewIdentityPoint().MultByCofactor(edwards25519.NewGeneratorPoint())
 }
 
-// encapsulated returns 8E for the encapsulated key of a box, or what is wrong
-// with it.
+// encapsulated returns 8E for the encapsulated key of a box that passed Check.
 func encapsulated(box []byte) (*edwards25519.Point, error) {
 	e, err := lift(box[:keyBytes], 0)
 	if err != nil {
 		return nil, err
 	}
-	e8 := edwards25519.NewIdentityPoint().MultByCofactor(e)
-	if e8.Equal(edwards25519.NewIdentityPoint()) == 1 {
-		return nil, errSmall
-	}
-	return e8, nil
+	return e.MultByCofactor(e), nil
 }
 
-// CheckKey reports what is wrong with a member's HPKE public key: one that is not
-// of the prime subgroup is not a private key times the base point, and nothing
-// could ever be proven about it.
+func sign(p *edwards25519.Point) byte { return p.Bytes()[31] >> 7 }
+
+// CheckKey reports what is wrong with a member's X25519 public key: one that does
+// not generate the prime subgroup is not a private key times the base point, and
+// nothing could ever be proven about it.
 func CheckKey(public []byte) error {
 	if len(public) != keyBytes {
 		return errors.New("an X25519 key has 32 bytes")
@@ -86,19 +97,8 @@ func CheckKey(public []byte) error {
 	if err != nil {
 		return err
 	}
-	if p.Equal(edwards25519.NewIdentityPoint()) == 1 || !primeOrder(p) {
+	if !generates(p) {
 		return errors.New("it is not of prime order")
 	}
 	return nil
-}
-
-// CheckBox reports whether a box has an encapsulated key that an honest sender
-// could have made. A member treats any other as a box that does not open, even
-// where X25519 would compute something.
-func CheckBox(box []byte) error {
-	if len(box) != BoxBytes {
-		return errors.New("a seed box has another length")
-	}
-	_, err := encapsulated(box)
-	return err
 }

@@ -1,36 +1,36 @@
 package opening
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// Sizes in bytes.
+// The infos of the HPKE contexts, one for each kind of secret.
 const (
-	SeedBytes  = 32
-	keyBytes   = 32
-	BoxBytes   = keyBytes + SeedBytes + 16 // encapsulated key, seed, tag
-	ProofBytes = 1 + 3*32
+	infoSeed = "vitalveil seed box v2"
+	infoKey  = "vitalveil piece key box v2"
 )
 
-// Magic begins every seed blob; the boxes follow, piece by piece and holder by
-// holder in ascending order.
-const Magic = "VVS1"
-
-// Purpose is the info of the HPKE context of a seed box.
-const Purpose = "vitalveil seed box v1"
-
+// Domains of the digests of places.
 const (
 	domainSeedHash = "he-seed-hash/v1"
-	domainSeedBox  = "he-seed-box/v1"
+	domainSeedBox  = "he-seed-box/v2"
+	domainKeyHash  = "he-piece-key-check/v1"
+	domainKeyBox   = "he-piece-key-box/v2"
 )
 
-// Place is where a seed belongs. It is bound into the seed's hash, and together
-// with the recipient into the box (as additional data), so that neither means
-// anything elsewhere.
-type Place struct {
+// Address is the one place that a box belongs to: who made it, of what, for whom.
+// SeedPlace and KeyPlace make addresses. Whatever differs gives another one, at
+// which the box is none.
+type Address struct {
+	network string
+	info    string                        // of the HPKE context: what kind of secret
+	place   record.ID                     // of everything but the key
+	public  []byte                        // the recipient's for this kind of secret
+	hash    func(secret []byte) record.ID // what the ledger keeps of the secret
+}
+
+// SeedPlace is where a seed belongs: it is piece Piece of a device of an epoch.
+type SeedPlace struct {
 	Network string
 	Profile string
 	Epoch   uint32
@@ -38,32 +38,38 @@ type Place struct {
 	Piece   int
 }
 
-// SeedHash is what the ledger keeps of a seed.
-func (p Place) SeedHash(seed []byte) record.ID {
+// Hash is what the ledger keeps of a seed.
+func (p SeedPlace) Hash(seed []byte) record.ID {
 	return record.Digest(domainSeedHash, p.Network, []any{p.Profile, p.Epoch, p.Device, p.Piece, seed})
 }
 
-// Binding is the additional data of the box to a member.
-func (p Place) Binding(msp string) record.ID {
-	return record.Digest(domainSeedBox, p.Network, []any{p.Profile, p.Epoch, p.Device, p.Piece, msp})
+// To is the address of the seed's box to a holder.
+func (p SeedPlace) To(holder record.Member) Address {
+	return Address{
+		network: p.Network, info: infoSeed, public: holder.SeedKey, hash: p.Hash,
+		place: record.Digest(domainSeedBox, p.Network, []any{p.Profile, p.Epoch, p.Device, p.Piece, holder.MSP}),
+	}
 }
 
-// ErrBlob says that a blob cannot be a seed blob: a fault of the device, for
-// which its hash on the ledger is the evidence.
-var ErrBlob = errors.New("not a seed blob")
+// KeyPlace is where the PRF key of a piece belongs. From is the MSP of the holder
+// that made it, and Round the number of its predecessors that were found faulty.
+type KeyPlace struct {
+	Network string
+	Epoch   uint32
+	Piece   int
+	Round   int
+	From    string
+}
 
-// BlobBytes is the length of a seed blob with this many boxes.
-func BlobBytes(boxes int) int { return len(Magic) + boxes*BoxBytes }
+// Hash is what the ledger keeps of the key, whoever made it.
+func (p KeyPlace) Hash(key []byte) record.ID {
+	return record.Digest(domainKeyHash, p.Network, []any{p.Epoch, p.Piece, key})
+}
 
-// Box returns box number i of a blob that has this many. It returns ErrBlob,
-// wrapped, if the blob has another form.
-func Box(blob []byte, i, boxes int) ([]byte, error) {
-	if len(blob) != BlobBytes(boxes) || string(blob[:len(Magic)]) != Magic {
-		return nil, fmt.Errorf("%w: it has %d bytes, and should have %d and begin with %s", ErrBlob, len(blob), BlobBytes(boxes), Magic)
+// To is the address of the key's box to another holder.
+func (p KeyPlace) To(holder record.Member) Address {
+	return Address{
+		network: p.Network, info: infoKey, public: holder.PieceKey, hash: p.Hash,
+		place: record.Digest(domainKeyBox, p.Network, []any{p.Epoch, p.Piece, p.Round, p.From, holder.MSP}),
 	}
-	if i < 0 || i >= boxes {
-		return nil, fmt.Errorf("there is no box %d of %d", i, boxes)
-	}
-	at := len(Magic) + i*BoxBytes
-	return blob[at : at+BoxBytes : at+BoxBytes], nil
 }

@@ -37,16 +37,16 @@ func sharedSecret(dh, enc, public []byte) ([]byte, error) {
 
 // keySchedule is KeySchedule of RFC 9180 section 5.1 in base mode: the key and
 // the nonce of the first message.
-func keySchedule(shared []byte) ([]byte, []byte, error) {
+func keySchedule(shared, info []byte) ([]byte, []byte, error) {
 	pskID, err := labeledExtract(hpkeSuite, nil, "psk_id_hash", nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	info, err := labeledExtract(hpkeSuite, nil, "info_hash", []byte(Purpose))
+	infoHash, err := labeledExtract(hpkeSuite, nil, "info_hash", info)
 	if err != nil {
 		return nil, nil, err
 	}
-	context := slices.Concat([]byte{0}, pskID, info)
+	context := slices.Concat([]byte{0}, pskID, infoHash)
 	secret, err := labeledExtract(hpkeSuite, shared, "secret", nil)
 	if err != nil {
 		return nil, nil, err
@@ -59,25 +59,20 @@ func keySchedule(shared []byte) ([]byte, []byte, error) {
 	return key, nonce, err
 }
 
-// open opens a box given dh. It reports whether the box opens; an error is a
-// failure of this program.
-func open(dh, public, box, aad []byte) ([]byte, bool, error) {
-	shared, err := sharedSecret(dh, box[:keyBytes], public)
+// context is the cipher of a box and its nonce, given dh and the encapsulated key.
+func (a Address) context(dh, enc []byte) (cipher.AEAD, []byte, error) {
+	shared, err := sharedSecret(dh, enc, a.public)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
-	key, nonce, err := keySchedule(shared)
+	key, nonce, err := keySchedule(shared, []byte(a.info))
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, false, err
-	}
-	plaintext, err := aead.Open(nil, nonce, box[keyBytes:], aad)
-	return plaintext, err == nil, nil
+	return aead, nonce, err
 }

@@ -137,7 +137,7 @@ func seedsOf(t *testing.T, w *world) map[string][]byte {
 			t.Fatal(err)
 		}
 		for i, o := range w.orgs {
-			seeds, err := w.params.OpenSeeds(he.Context{Network: w.genesis.Network, Epoch: d.Device.Epoch}, d.ID, i, o.msp, o.boxes.Seed, b, d.Device.SeedHashes)
+			seeds, err := w.params.OpenSeeds(he.Context{Network: w.genesis.Network, Epoch: d.Device.Epoch}, d.ID, i, w.genesis.Members[i], o.boxes.Seed, b, d.Device.SeedHashes)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,5 +1,7 @@
 package record
 
+import "slices"
+
 // The documents below are what the parties sign and what chaincode takes and
 // stores, as JSON. Times are Unix seconds, hours Unix hours (seconds / 3600),
 // days Unix days (seconds / 86400), all UTC. Privacy loss is in micro-zCDP:
@@ -168,16 +170,63 @@ type AcknowledgeSeeds struct {
 	Devices []ID `json:"devices"` // at most MaxBatch
 }
 
-// PieceKey is the argument and the state of Registry:PostPieceKey: the PRF key
-// of a piece, made by its first holder and sealed to the others.
+// DomainPieceKey is the domain of PieceKey: what the holder that made it signs.
+const DomainPieceKey = "piece-key/v1"
+
+// PieceKey is the PRF key of a piece, made by one of its holders and sealed to all
+// others.
 type PieceKey struct {
-	Epoch uint32      `json:"epoch,omitempty"`
-	Piece int         `json:"piece"`
+	Epoch uint32 `json:"epoch,omitempty"`
+	Piece int    `json:"piece"`
+	// Round is the number of keys of this piece that were found faulty before.
+	Round int         `json:"round,omitempty"`
 	Check ID          `json:"check"` // domain-separated hash of the key
 	Boxes []SealedBox `json:"boxes"`
 }
 
-// SealedBox is an HPKE ciphertext to one member.
+// Digest is what is signed.
+func (k PieceKey) Digest(network string) ID { return Digest(DomainPieceKey, network, k) }
+
+// PieceKeyState is the ledger's record of a piece's key, and of those before it
+// that were found faulty, in the order of their rounds. Who made one of those makes
+// none again. Without a key, one of the other holders makes the next.
+type PieceKeyState struct {
+	Epoch  uint32      `json:"epoch,omitempty"`
+	Piece  int         `json:"piece"`
+	Posted *PostedKey  `json:"posted,omitempty"`
+	Faulty []FaultyKey `json:"faulty,omitempty"`
+}
+
+// MadeBy reports whether a member made one of the faulty keys.
+func (s PieceKeyState) MadeBy(msp string) bool {
+	return slices.ContainsFunc(s.Faulty, func(f FaultyKey) bool { return f.Posted.By == msp })
+}
+
+// PostedKey is the argument of Registry:PostPieceKey: a piece's key and who made it.
+type PostedKey struct {
+	By        string   `json:"by"` // MSP, of the calling member
+	Key       PieceKey `json:"key"`
+	Signature []byte   `json:"signature"` // with its sign_key
+}
+
+// FaultyKey is a key whose box to Holder is at fault. Proof is package he/opening's.
+type FaultyKey struct {
+	Posted PostedKey `json:"posted"`
+	Holder string    `json:"holder"` // MSP
+	Reason string    `json:"reason"`
+	Proof  []byte    `json:"proof"`
+}
+
+// ComplainKey is the argument of Registry:ComplainPieceKey: the calling member shows
+// what the box of a piece's key to it opens to.
+type ComplainKey struct {
+	Epoch uint32 `json:"epoch,omitempty"`
+	Piece int    `json:"piece"`
+	Round int    `json:"round,omitempty"`
+	Proof []byte `json:"proof"`
+}
+
+// SealedBox is a box of package he/opening to one member.
 type SealedBox struct {
 	To         string `json:"to"` // MSP
 	Ciphertext []byte `json:"ciphertext"`

@@ -43,6 +43,7 @@ type checker struct {
 	posted     map[string]record.SignedAvailable
 	derived    []record.CohortState
 	epochs     map[uint32]record.EpochState
+	pieceKeys  map[string]record.PieceKeyState // by their keys in the state
 	predicates map[string]record.PredicateState
 	rows       map[record.ID]map[he.Window]record.ID // rows of the blob read last
 	blocks     map[record.ID]uint64                  // numbers, by hash
@@ -56,7 +57,7 @@ func newChecker(d record.Descriptor) *checker {
 		genesis: d.Genesis, roots: d.Roots, blocks: map[record.ID]uint64{}, recorded: map[string]uint64{},
 		erased:   map[record.ID]record.Patient{},
 		patients: map[record.ID]record.Patient{}, devices: map[record.ID]record.DeviceState{},
-		posted: map[string]record.SignedAvailable{}, predicates: map[string]record.PredicateState{}, params: map[string]*he.Params{},
+		posted: map[string]record.SignedAvailable{}, pieceKeys: map[string]record.PieceKeyState{}, predicates: map[string]record.PredicateState{}, params: map[string]*he.Params{},
 		epochs: map[uint32]record.EpochState{0: {Epoch: d.Genesis.FirstEpoch()}},
 	}
 }
@@ -97,6 +98,8 @@ func (c *checker) takeWrite(w network.Write, private []network.PrivateWrite) err
 		return into(w.Value, c.takeErasure)
 	case chaincode.KindDevice:
 		return into(w.Value, func(d record.DeviceState) { c.devices[d.ID] = d })
+	case chaincode.KindPieceKey:
+		return into(w.Value, func(s record.PieceKeyState) { c.pieceKeys[w.Key] = s })
 	case chaincode.KindConsent:
 		return c.takeVersion(w, private)
 	case chaincode.KindPointer:

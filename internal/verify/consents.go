@@ -7,7 +7,6 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
-	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
@@ -116,12 +115,5 @@ func (c *checker) erasures(ctx context.Context) int {
 // left reports whether a patient's blob is stored.
 func (c *checker) left(ctx context.Context, b index.Blob) bool {
 	data, err := c.blobs.Get(ctx, b.ID)
-	if err != nil || b.Seeds {
-		return err == nil
-	}
-	if patient, err := details.BoxesOf(data); err == nil {
-		return patient == b.Patient
-	}
-	owner, _, err := record.DecodeRows(data)
-	return err == nil && owner == b.Device
+	return err == nil && b.Owned(data)
 }

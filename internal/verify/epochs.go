@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/he"
@@ -65,6 +66,37 @@ func (c *checker) quarantine(ctx context.Context, d *record.DeviceState) error {
 		return fmt.Errorf("the evidence says %q, the ledger %q", finding, q.Reason)
 	}
 	return nil
+}
+
+// keysOfPieces checks who made the keys of pieces, and why some were taken back.
+func (c *checker) keysOfPieces(context.Context) int {
+	n := 0
+	for key, s := range c.pieceKeys {
+		epoch := c.epochs[s.Epoch].Epoch
+		all := s.Faulty
+		if s.Posted != nil {
+			all = append(slices.Clone(all), record.FaultyKey{Posted: *s.Posted})
+		}
+		for round, f := range all {
+			n++
+			k := f.Posted.Key
+			if chaincode.PieceKeyKey(k.Epoch, k.Piece) != key || k.Round != round {
+				c.wrong("key of piece %d of epoch %d: number %d says that it is another", s.Piece, s.Epoch, round)
+			} else if err := chaincode.CheckPieceKey(c.genesis.Network, &epoch, f.Posted); err != nil {
+				c.wrong("key of piece %d of epoch %d by %s: %v", s.Piece, s.Epoch, f.Posted.By, err)
+			} else if round < len(s.Faulty) {
+				c.faultyKey(&epoch, f)
+			}
+		}
+	}
+	return n
+}
+
+func (c *checker) faultyKey(epoch *record.Epoch, f record.FaultyKey) {
+	found, err := chaincode.ExamineKey(c.genesis.Network, epoch, f.Posted, f.Holder, f.Proof)
+	if err != nil || string(found) != f.Reason {
+		c.wrong("fault of the key of piece %d by %s: the evidence says %q, the ledger %q: %v", f.Posted.Key.Piece, f.Posted.By, found, f.Reason, err)
+	}
 }
 
 // signed reports whether a post has a signature with a key that some epoch has for

@@ -77,11 +77,22 @@ func (ix *Index) putDevice(w write) error {
 		return refuse("the patient's signature is not by a key that the patient signs with there")
 	case e.Device.FirstHour < wearable.HourOf(ix.now):
 		return refuse("its first hour %d had passed", e.Device.FirstHour)
-	case slices.ContainsFunc(e.Device.SeedHashes, func(h record.ID) bool { return ix.seeds[h] }):
+	case slices.ContainsFunc(e.Device.SeedHashes, ix.named):
 		return refuse("a seed hash of its was used before")
 	}
 	ix.enrolDevice(p, id, e.Device)
 	return nil
+}
+
+// named reports whether a device named a seed hash before that has not lost it since
+// (chaincode, claim).
+func (ix *Index) named(hash record.ID) bool {
+	d := ix.devices[ix.seeds[hash]]
+	if d == nil {
+		return false
+	}
+	q := d.state.Quarantined
+	return (q == nil || q.How != record.ByEvidence) && ix.patients[d.state.Device.Patient].erased == nil
 }
 
 func (ix *Index) enrolDevice(p *patient, id record.ID, d record.Device) {
@@ -101,7 +112,7 @@ func (ix *Index) addDevice(d *device) {
 // link notes what follows from a device for its patient and its seeds.
 func (ix *Index) link(d *device) {
 	for _, h := range d.state.Device.SeedHashes {
-		ix.seeds[h] = true
+		ix.seeds[h] = d.state.ID
 	}
 	p := ix.patients[d.state.Device.Patient]
 	p.devices = append(p.devices, d.state.ID)
@@ -158,21 +169,56 @@ func (ix *Index) putAck(w write) error {
 	return nil
 }
 
-// putPieceKey takes the key of a piece from one of its holders. Of anybody else's the
-// poster would know the piece's share of the privacy noise.
+// putPieceKey takes the key of a piece from the holder that made and signed it, and
+// takes it back on evidence. Of a key of anybody else's making the maker would know
+// the piece's share of the privacy noise.
 func (ix *Index) putPieceKey(w write) error {
-	k, err := decode[record.PieceKey](w)
+	s, err := decode[record.PieceKeyState](w)
 	if err != nil {
 		return err
 	}
-	poster := w.tx.Creator.MSP
-	if err := ix.seat(w, k.Epoch, poster); err != nil {
+	by := w.tx.Creator.MSP
+	if err := ix.seat(w, s.Epoch, by); err != nil {
 		return err
 	}
-	epoch := ix.epochs[k.Epoch].Epoch
-	if !chaincode.Holds(&epoch, k.Piece, poster) {
-		return refuse("%s does not hold piece %d", poster, k.Piece)
+	epoch := ix.epochs[s.Epoch].Epoch
+	if !chaincode.Holds(&epoch, s.Piece, by) {
+		return refuse("%s does not hold piece %d", by, s.Piece)
 	}
-	ix.pieceKeys[pieceOf{k.Epoch, k.Piece}] = k
+	place := pieceOf{s.Epoch, s.Piece}
+	next := PieceKey{State: ix.pieceKeys[place].State, At: w.at}
+	next.State.Epoch, next.State.Piece = s.Epoch, s.Piece
+	if s.Posted != nil {
+		err = ix.postKey(&next.State, &epoch, by, *s.Posted)
+	} else {
+		err = ix.takeKeyBack(&next.State, &epoch, by, s.Faulty)
+	}
+	if err != nil {
+		return err
+	}
+	ix.pieceKeys[place] = next
+	return nil
+}
+
+func (ix *Index) postKey(s *record.PieceKeyState, epoch *record.Epoch, by string, p record.PostedKey) error {
+	k := p.Key
+	if s.Posted != nil || p.By != by || s.MadeBy(by) || k.Epoch != s.Epoch || k.Piece != s.Piece || k.Round != len(s.Faulty) {
+		return refuse("it is not the next key of piece %d", s.Piece)
+	}
+	s.Posted = &p
+	return doubt(chaincode.CheckPieceKey(ix.genesis.Network, epoch, p))
+}
+
+func (ix *Index) takeKeyBack(s *record.PieceKeyState, epoch *record.Epoch, holder string, faulty []record.FaultyKey) error {
+	if s.Posted == nil || len(faulty) != len(s.Faulty)+1 {
+		return refuse("there is no key of piece %d to take back", s.Piece)
+	}
+	proof := faulty[len(faulty)-1].Proof
+	found, err := chaincode.ExamineKey(ix.genesis.Network, epoch, *s.Posted, holder, proof)
+	if err != nil {
+		return refuse("%v", err)
+	}
+	s.Faulty = append(slices.Clone(s.Faulty), record.FaultyKey{Posted: *s.Posted, Holder: holder, Reason: string(found), Proof: proof})
+	s.Posted = nil
 	return nil
 }

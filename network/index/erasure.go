@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/opening"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -164,53 +166,45 @@ func (ix *Index) Erasures(from int) []record.ErasureReceipt {
 	return out
 }
 
-// Blob is a stored blob that belongs to a patient: the boxes with the details key, or
-// a device's sealed seeds or rows.
+// Blob is a blob that a patient or a patient's device has named on the ledger: the
+// boxes with the details key, or the device's sealed seeds or rows.
 type Blob struct {
 	ID      record.ID
 	Device  record.ID // zero: the boxes with the details key
 	Patient record.ID
-	Seeds   bool
+}
+
+// Owned reports whether a stored blob is theirs, who may have named what is another's:
+// seeds, rows and boxes say whose they are. What is none of these is of no use to
+// anybody, and goes with whoever named it.
+func (b Blob) Owned(data []byte) bool {
+	if device, ok := opening.BlobDevice(data); ok {
+		return device == b.Device
+	}
+	if patient, err := details.BoxesOf(data); err == nil {
+		return patient == b.Patient
+	}
+	device, _, err := record.DecodeRows(data)
+	return err != nil || device == b.Device
 }
 
 // BlobsOf returns the blobs that a patient and the patient's devices have named on the
-// ledger, each once. A blob with seeds belongs to the device that named it first; one
-// with rows or boxes says itself whose it is, which the caller has to look at: one may
-// name what is another's.
+// ledger. They need not be theirs (Owned).
 func (ix *Index) BlobsOf(patientID record.ID) []Blob {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	first := map[record.ID]bool{}
 	p := ix.patients[patientID]
 	if p == nil {
 		return nil
 	}
 	out := []Blob{{ID: p.state.DetailsBlob, Patient: patientID}}
 	for _, id := range ix.deviceOrder {
-		d := ix.devices[id]
-		seeds := d.state.Device.SeedBlob
-		mine := d.state.Device.Patient == patientID
-		if mine && !first[seeds] {
-			out = append(out, Blob{ID: seeds, Device: id, Patient: patientID, Seeds: true})
-		}
-		first[seeds] = true
-		if mine {
+		if d := ix.devices[id]; d.state.Device.Patient == patientID {
+			out = append(out, Blob{ID: d.state.Device.SeedBlob, Device: id, Patient: patientID})
 			out = append(out, ix.rowBlobs(d)...)
 		}
 	}
 	return out
-}
-
-// NamesSeeds reports whether an enrolled device names a blob as its sealed seeds.
-func (ix *Index) NamesSeeds(blob record.ID) bool {
-	ix.mu.RLock()
-	defer ix.mu.RUnlock()
-	for _, d := range ix.devices {
-		if d.state.Device.SeedBlob == blob {
-			return true
-		}
-	}
-	return false
 }
 
 func (ix *Index) rowBlobs(d *device) []Blob {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -63,13 +64,23 @@ func newLedger() *ledger {
 	l := &ledger{people: map[record.ID]*person{}, studies: map[string]bool{}, erased: map[record.ID]bool{}, ticks: map[string]int64{}, lists: map[record.ID][]chaincode.Designation{}, anchored: map[string]bool{}}
 	l.genesis = record.Genesis{Network: "test", Clock: record.ClockSimulated, Threshold: 2, MinCohort: 2, CapMicro: 1000, Exact: true, Schema: privacy.V2().Digest(), Vouchers: 2}
 	for _, m := range members {
-		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m, SignKey: public(keyOf(m))})
+		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m, SignKey: public(keyOf(m)), PieceKey: boxOf(m).Public()})
 	}
 	l.roster = l.genesis.FirstRoster()
 	l.tx(put(chaincode.GenesisKey(), l.genesis), put(chaincode.LayoutKey(), chaincode.Layout{Version: chaincode.LayoutVersion}))
 	l.tick(members[0], day0*86400)
 	l.tick(members[1], day0*86400)
 	return l
+}
+
+// boxOf is a member's HPKE key for the keys of pieces.
+func boxOf(member string) *he.HPKEPrivate {
+	secret := record.SumID([]byte(member))
+	k, err := he.ParseHPKEKey(secret[:])
+	if err != nil {
+		panic(err)
+	}
+	return k
 }
 
 func put(key string, v any) network.Write {

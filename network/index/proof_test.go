@@ -7,6 +7,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -357,7 +358,24 @@ func TestAttackRecordsInTheNamesOfMembers(t *testing.T) {
 			return put(chaincode.AckKey(l.devices[0].ID, members[0]), chaincode.Acknowledged{})
 		},
 		"a piece key": func(l *ledger) network.Write { // the second member lacks the second piece
-			return put(chaincode.PieceKeyKey(0, 1), record.PieceKey{Piece: 1})
+			return put(chaincode.PieceKeyKey(0, 1), keyState(someone, someone, 1))
+		},
+		"a piece key of another's making": func(*ledger) network.Write {
+			return put(chaincode.PieceKeyKey(0, 0), keyState(members[2], someone, 0))
+		},
+		"a piece key with the maker's name only": func(*ledger) network.Write {
+			s := keyState(someone, members[2], 0)
+			return put(chaincode.PieceKeyKey(0, 0), s)
+		},
+		"a piece key of a later round": func(*ledger) network.Write {
+			s := keyState(someone, someone, 0)
+			s.Posted.Key.Round = 1
+			s.Posted.Signature = signed(keyOf(someone), s.Posted.Key.Digest("test"))
+			return put(chaincode.PieceKeyKey(0, 0), s)
+		},
+		"a complaint about no key": func(*ledger) network.Write {
+			s := keyState(members[2], members[2], 0)
+			return put(chaincode.PieceKeyKey(0, 0), record.PieceKeyState{Faulty: []record.FaultyKey{{Posted: *s.Posted, Holder: someone}}})
 		},
 		"a post about rows": func(l *ledger) network.Write {
 			b := l.batches[0]
@@ -408,6 +426,64 @@ func TestAttackRecordsInTheNamesOfMembers(t *testing.T) {
 				t.Errorf("it has changed the index:\n%s\nwas\n%s", got, before)
 			}
 		})
+	}
+}
+
+// keyState is the record of a key of piece `piece` by a member, signed with the key of signer.
+func keyState(by, signer string, piece int) record.PieceKeyState {
+	k := record.PieceKey{Piece: piece, Check: record.SumID([]byte("key"))}
+	return record.PieceKeyState{Piece: piece, Posted: &record.PostedKey{By: by, Key: k, Signature: signed(keyOf(signer), k.Digest("test"))}}
+}
+
+// A piece's key is taken from its maker, answers what is asked after it took the place
+// of a faulty one, and goes on evidence alone.
+func TestPieceKeysAreTheirMakersAndGoOnEvidence(t *testing.T) {
+	l := newLedger()
+	l.ready(1)
+	holder, c := l.genesis.Members[2], he.Context{Network: "test"}
+	post := func(by string, round int, to []record.Member) record.PostedKey {
+		k, err := he.SealPieceKey(c, 0, round, he.NewPieceKey(), by, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.Check = record.SumID([]byte("another key"))
+		return record.PostedKey{By: by, Key: k, Signature: signed(keyOf(by), k.Digest("test"))}
+	}
+	write := func(s record.PieceKeyState) network.Write { return put(chaincode.PieceKeyKey(0, 0), s) }
+	bad := post(members[1], 0, []record.Member{holder})
+	l.call(members[1], "Registry:PostPieceKey", bad, write(record.PieceKeyState{Posted: &bad}))
+	early := l.ask(members[0], hour0, hour0+24, 100)
+	l.cut()
+	ix := apply(t, l.blocks)
+	if k, _ := ix.PieceKey(0, 0); k.State.Posted == nil || !ix.Serves(k, early) {
+		t.Fatalf("%+v", k)
+	}
+
+	fault := record.FaultyKey{Posted: bad, Holder: members[2]}
+	l.call(members[2], "Registry:ComplainPieceKey", record.ComplainKey{}, write(record.PieceKeyState{Faulty: []record.FaultyKey{fault}}))
+	ix = l.forged(t, 1, "proof")
+	if k, _ := ix.PieceKey(0, 0); k.State.Posted == nil {
+		t.Error("a key went without evidence")
+	}
+
+	var err error
+	if fault.Proof, err = he.ComplainPieceKey(c, bad.Key, members[1], holder, boxOf(members[2])); err != nil {
+		t.Fatal(err)
+	}
+	l.call(members[2], "Registry:ComplainPieceKey", record.ComplainKey{Proof: fault.Proof}, write(record.PieceKeyState{Faulty: []record.FaultyKey{fault}}))
+	again := post(members[1], 1, []record.Member{holder})
+	l.call(members[1], "Registry:PostPieceKey", again, write(record.PieceKeyState{Posted: &again, Faulty: []record.FaultyKey{fault}}))
+	ix = l.forged(t, 2, "not the next key")
+	if k, _ := ix.PieceKey(0, 0); k.State.Posted != nil || ix.Serves(k, early) {
+		t.Errorf("%+v", k)
+	}
+
+	next := post(members[2], 1, l.genesis.Members[1:2])
+	l.call(members[2], "Registry:PostPieceKey", next, write(record.PieceKeyState{Posted: &next, Faulty: []record.FaultyKey{fault}}))
+	late := l.ask(members[0], hour0+24, hour0+48, 100)
+	ix = l.forged(t, 2, "not the next key")
+	if k, _ := ix.PieceKey(0, 0); k.State.Posted == nil || ix.Serves(k, early) || !ix.Serves(k, late) || ix.Serves(k, "unknown") {
+		t.Errorf("%+v", k)
 	}
 }
 

@@ -139,15 +139,15 @@ func (ix *Index) codePolicy(c *codec) {
 	number(c, &ix.latest)
 	table(c, &ix.clockVotes, c.text, func(r *record.ResetClock) { codeDoc(c, r) })
 	table(c, &ix.studies, c.text, func(s *record.StudyState) { codeDoc(c, s) })
-	keys := slices.SortedFunc(maps.Values(ix.pieceKeys), func(a, b record.PieceKey) int {
-		return cmp.Or(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Piece, b.Piece))
+	keys := slices.SortedFunc(maps.Values(ix.pieceKeys), func(a, b PieceKey) int {
+		return cmp.Or(cmp.Compare(a.State.Epoch, b.State.Epoch), cmp.Compare(a.State.Piece, b.State.Piece))
 	})
-	list(c, &keys, func(k *record.PieceKey) { codeDoc(c, k) })
+	list(c, &keys, func(k *PieceKey) { codeDoc(c, &k.State); k.At.code(c) })
 	if c.r == nil {
 		return
 	}
 	for _, k := range keys {
-		ix.pieceKeys[pieceOf{k.Epoch, k.Piece}] = k
+		ix.pieceKeys[pieceOf{k.State.Epoch, k.State.Piece}] = k
 	}
 	// Maps that are written to are not nil.
 	for n, s := range ix.epochs {

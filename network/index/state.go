@@ -56,7 +56,7 @@ type reading struct {
 	patientOrder []record.ID
 	devices      map[record.ID]*device
 	deviceOrder  []record.ID
-	pieceKeys    map[pieceOf]record.PieceKey
+	pieceKeys    map[pieceOf]PieceKey
 	batches      map[record.ID]*batch
 	batchOrder   []*batch
 	studies      map[string]record.StudyState
@@ -72,7 +72,7 @@ type reading struct {
 	voted        map[string]bool              // transactions with votes, which count once
 	ends         map[ending]bool              // votes that epochs end
 	persons      map[record.ID]bool           // of patients
-	seeds        map[record.ID]bool           // hashes of devices' seeds
+	seeds        map[record.ID]record.ID      // devices by the hashes of their seeds
 	guessed      bool                         // what queries cost is known as an upper bound only
 	erasedOrder  []record.ID
 	txs, invalid int
@@ -205,7 +205,7 @@ func New() *Index {
 		patients:   map[record.ID]*patient{},
 		devices:    map[record.ID]*device{},
 		epochs:     map[uint32]record.EpochState{},
-		pieceKeys:  map[pieceOf]record.PieceKey{},
+		pieceKeys:  map[pieceOf]PieceKey{},
 		batches:    map[record.ID]*batch{},
 		studies:    map[string]record.StudyState{},
 		queries:    map[string]*query{},
@@ -214,6 +214,6 @@ func New() *Index {
 		voted:      map[string]bool{},
 		ends:       map[ending]bool{},
 		persons:    map[record.ID]bool{},
-		seeds:      map[record.ID]bool{},
+		seeds:      map[record.ID]record.ID{},
 	}}
 }

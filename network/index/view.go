@@ -93,12 +93,28 @@ func (ix *Index) Acknowledged(device record.ID, member string) bool {
 	return d != nil && slices.Contains(d.acks, member)
 }
 
-// PieceKey returns the ledger's record of the PRF key of an epoch's piece.
-func (ix *Index) PieceKey(epoch uint32, piece int) (record.PieceKey, bool) {
+// PieceKey is the ledger's record of the PRF key of an epoch's piece.
+type PieceKey struct {
+	State record.PieceKeyState
+	At    Position // where it was last changed
+}
+
+// PieceKey returns the record of a piece's key. The key is the one of every query
+// but those of before it that an earlier key, found faulty since, may have answered:
+// two answers under different keys would show more than one of them may.
+func (ix *Index) PieceKey(epoch uint32, piece int) (PieceKey, bool) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	k, ok := ix.pieceKeys[pieceOf{epoch, piece}]
 	return k, ok
+}
+
+// Serves reports whether the key may answer a query.
+func (ix *Index) Serves(k PieceKey, query string) bool {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	q := ix.queries[query]
+	return k.State.Posted != nil && q != nil && (len(k.State.Faulty) == 0 || before(k.At, q.at))
 }
 
 // Batch is a batch of pointers in leaf order.

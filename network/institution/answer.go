@@ -263,7 +263,7 @@ func (in *Institution) shares(ctx context.Context, q record.QueryState, c index.
 }
 
 func (in *Institution) share(q record.QueryState, c index.Cohort, asked question, piece int) ([]byte, error) {
-	key, err := in.pieceKey(piece)
+	key, err := in.pieceKeyFor(q, piece)
 	if err != nil {
 		return nil, err
 	}

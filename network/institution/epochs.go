@@ -89,7 +89,7 @@ func (in *Institution) complain(ctx context.Context, d record.DeviceState) error
 	if err != nil {
 		return err
 	}
-	piece, proof, err := in.params.Complain(in.context, d.ID, in.cfg.Member, in.self, in.cfg.Keys.Seed, blob, d.Device.SeedHashes)
+	piece, proof, err := in.params.ComplainSeeds(in.context, d.ID, in.cfg.Member, in.self, in.cfg.Keys.Seed, blob, d.Device.SeedHashes)
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,17 @@ func TestAComplaintIsNotMadeAboutSoundSeeds(t *testing.T) {
 // process, which the devices that enrol from now on are for.
 func (w *world) renew() [3]*running {
 	w.t.Helper()
+	var out [3]*running
+	for i, cfg := range w.nextEpoch() {
+		out[i] = w.run(cfg)
+		w.t.Cleanup(out[i].stop)
+	}
+	return out
+}
+
+// nextEpoch begins it and returns what the processes are made of.
+func (w *world) nextEpoch() []Config {
+	w.t.Helper()
 	next := record.Epoch{Number: w.epoch.Number + 1, Threshold: 2, Members: slices.Clone(w.epoch.Members), Profile: w.epoch.Profile}
 	boxes, signing := slices.Clone(w.boxes), slices.Clone(w.signing)
 	boxes[hospitalB], signing[hospitalB] = must(he.NewMemberKeys()), newKey()
@@ -88,7 +99,6 @@ func (w *world) renew() [3]*running {
 	for _, i := range []int{hospitalA, association} {
 		w.submit(i, "Registry:VoteEpoch", record.VoteEpoch{Epoch: next, Signature: must(record.Sign(w.signing[i], next.Digest(networkName)))})
 	}
-	var out [3]*running
 	peers := map[string]string{}
 	var cfgs []Config
 	for i, msp := range msps {
@@ -99,12 +109,8 @@ func (w *world) renew() [3]*running {
 		cfg.Keys, cfg.SignKey = boxes[i], signing[i]
 		cfgs = append(cfgs, cfg)
 	}
-	for i := range msps {
-		out[i] = w.run(cfgs[i])
-		w.t.Cleanup(out[i].stop)
-	}
 	w.epoch = next
-	return out
+	return cfgs
 }
 
 func (w *world) truthOf(epoch uint32) privacy.HourStats {

@@ -37,7 +37,7 @@ func (in *Institution) Run(ctx context.Context) error {
 		work func(context.Context) error
 	}{
 		{"seeds", new(seedDuty).bind(in)},
-		{"piece keys", in.keepPieceKeys},
+		{"piece keys", new(pieceKeyDuty).bind(in)},
 		{"rows", new(rowDuty).bind(in)},
 		{"details keys", new(keyDuty).bind(in)},
 		{"consent details", new(detailDuty).bind(in)},

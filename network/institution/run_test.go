@@ -105,7 +105,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	}
 	text := w.log.String()
 	in := w.members[hospitalA]
-	for _, name := range []string{seedName(w.patients[0].device, 1), seedName(w.patients[0].device, 2), pieceKeyName(1), pieceKeyName(2)} {
+	for _, name := range []string{seedName(w.patients[0].device, 1), seedName(w.patients[0].device, 2), pieceKeyName(1, 0), pieceKeyName(2, 0)} {
 		secret, found, err := in.vault.get(name)
 		if err != nil || !found {
 			t.Fatalf("%s: %v", name, err)

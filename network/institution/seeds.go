@@ -16,8 +16,6 @@ func seedName(device record.ID, piece int) string {
 	return "seed/" + device.String() + "/" + strconv.Itoa(piece)
 }
 
-func pieceKeyName(piece int) string { return "piecekey/" + strconv.Itoa(piece) }
-
 // seedDuty opens the seeds of new devices, stores them and acknowledges them.
 // What is acknowledged is on disk.
 type seedDuty struct {
@@ -101,7 +99,7 @@ func (in *Institution) openDevice(ctx context.Context, d record.DeviceState) ([]
 	if err != nil {
 		return nil, err
 	}
-	seeds, err := in.params.OpenSeeds(in.context, d.ID, in.cfg.Member, in.self.MSP, in.cfg.Keys.Seed, blob, d.Device.SeedHashes)
+	seeds, err := in.params.OpenSeeds(in.context, d.ID, in.cfg.Member, in.self, in.cfg.Keys.Seed, blob, d.Device.SeedHashes)
 	if err != nil {
 		return nil, err
 	}
@@ -123,92 +121,4 @@ func (in *Institution) blob(ctx context.Context, id record.ID) ([]byte, error) {
 		return nil, fault.New(fault.Invalid, "blob %s has other contents than its name says", id.Short())
 	}
 	return b, nil
-}
-
-// keepPieceKeys makes the PRF keys of the pieces whose first holder this member
-// is, and opens those that other first holders have posted.
-func (in *Institution) keepPieceKeys(ctx context.Context) error {
-	if in.ended() {
-		return nil
-	}
-	sharing := in.params.Sharing()
-	for _, piece := range sharing.Held(in.cfg.Member) {
-		_, err := in.pieceKey(piece)
-		if err == nil {
-			continue // stored, and the same as the ledger's
-		}
-		posted, onLedger := in.index.PieceKey(in.context.Epoch, piece)
-		switch {
-		case onLedger:
-			err = in.takePieceKey(piece, posted)
-		case sharing.Holders(piece)[0] == in.cfg.Member:
-			err = in.makePieceKey(ctx, piece)
-		default:
-			continue // its first holder has not posted it yet
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pieceKey returns a piece's key if it is stored and the one on the ledger.
-func (in *Institution) pieceKey(piece int) (he.PieceKey, error) {
-	var key he.PieceKey
-	raw, found, err := in.vault.get(pieceKeyName(piece))
-	if err != nil {
-		return key, err
-	}
-	posted, onLedger := in.index.PieceKey(in.context.Epoch, piece)
-	if !found || !onLedger {
-		return key, fault.New(fault.Unavailable, "the key of piece %d is not there yet; try again", piece)
-	}
-	copy(key[:], raw)
-	if key.Check(in.context, piece) != posted.Check {
-		return he.PieceKey{}, fault.New(fault.Internal, "the stored key of piece %d is not the one on the ledger", piece)
-	}
-	return key, nil
-}
-
-// makePieceKey stores a fresh key, or takes the one that was stored before a
-// crash, and posts it sealed to the other holders.
-func (in *Institution) makePieceKey(ctx context.Context, piece int) error {
-	var key he.PieceKey
-	raw, found, err := in.vault.get(pieceKeyName(piece))
-	if err != nil {
-		return err
-	}
-	if copy(key[:], raw); !found {
-		key = he.NewPieceKey()
-		if err := in.vault.put(entry{pieceKeyName(piece), key[:]}); err != nil {
-			return err
-		}
-	}
-	post := record.PieceKey{Epoch: in.context.Epoch, Piece: piece, Check: key.Check(in.context, piece)}
-	for _, m := range in.params.Sharing().Holders(piece) {
-		if m == in.cfg.Member {
-			continue
-		}
-		box, err := in.params.SealPieceKey(in.context, piece, key, in.cfg.Genesis.Members[m])
-		if err != nil {
-			return err
-		}
-		post.Boxes = append(post.Boxes, box)
-	}
-	return in.perform(ctx, "Registry:PostPieceKey", post)
-}
-
-func (in *Institution) takePieceKey(piece int, posted record.PieceKey) error {
-	for _, box := range posted.Boxes {
-		if box.To != in.self.MSP {
-			continue
-		}
-		key, err := in.params.OpenPieceKey(in.context, piece, in.self.MSP, in.cfg.Keys.Piece, box, posted.Check)
-		if err != nil {
-			return err
-		}
-		return in.vault.put(entry{pieceKeyName(piece), key[:]})
-	}
-	return fault.New(fault.Internal, "the key of piece %d is on the ledger, but neither stored nor sealed to %s: restore its state", piece, in.self.MSP)
 }

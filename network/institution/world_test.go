@@ -337,6 +337,12 @@ func (w *world) revoke(p *person) network.Result {
 
 func (w *world) enrolDevice(p *person) {
 	w.t.Helper()
+	w.submit(hospitalA, "Registry:EnrolDevice", w.enrolment(p))
+}
+
+// enrolment makes a person's device, with its seeds where members find them.
+func (w *world) enrolment(p *person) record.EnrolDevice {
+	w.t.Helper()
 	key := record.PublicKeyBytes(&p.devKey.PublicKey)
 	p.device = record.DeviceID(networkName, key)
 	p.epoch = w.epoch.Number
@@ -350,10 +356,10 @@ func (w *world) enrolDevice(p *person) {
 	d.SeedBlob = w.blobs.put(must(w.params.SealSeeds(c, p.device, seeds, w.epoch.Members)))
 	p.sealing = must(w.params.NewDeviceKey(c, p.device, seeds))
 	digest := record.Digest(record.DomainDevice, networkName, d)
-	w.submit(hospitalA, "Registry:EnrolDevice", record.EnrolDevice{
+	return record.EnrolDevice{
 		Device: d, DeviceSignature: must(record.Sign(p.devKey, digest)),
 		PatientSignature: must(record.Sign(p.key, digest)),
-	})
+	}
 }
 
 func (p *person) context() he.Context { return he.Context{Network: networkName, Epoch: p.epoch} }
