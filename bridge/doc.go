@@ -63,6 +63,14 @@
 // its day (docs/life-of-a-reading.md). Advance seals them when a day ends,
 // Device.SealLate at once.
 //
+// # What a gateway's word is worth
+//
+// Nobody signs the outcome of a pointer, that a device is enrolled, or ledger time.
+// So none of it ends anything here: what was refused is kept and offered again, to
+// other gateways too (Config.OtherGateways), a device retires only on a second
+// pointer under its own signature, its enrolment is kept until there is a receipt, and
+// ledger time only ever keeps an hour open (ErrClockAhead).
+//
 // # Promise
 //
 // A store written by one version is read by every later one; a store written by

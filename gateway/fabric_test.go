@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/fabric"
@@ -39,8 +41,17 @@ func newFabricWorld(t *testing.T) *world {
 
 func (w *world) openFabric(log testLog, program string) string {
 	w.Helper()
+	w.waits = 2 * time.Minute
+	w.Cleanup(func() {
+		if w.Failed() {
+			w.Logf("the gateway's log: %s", w.logged)
+		}
+	})
+	dir, err := os.MkdirTemp("", "vv") // short, for the sockets in it
+	w.ok(err)
+	w.Cleanup(func() { w.ok(os.RemoveAll(dir)) })
 	n, err := fabric.Up(context.Background(), fabric.Options{
-		Dir: filepath.Join(w.dir, "fabric"), Orgs: []string{hospitalA, hospitalB, association},
+		Dir: filepath.Join(dir, "fabric"), Orgs: []string{hospitalA, hospitalB, association},
 		Attached: true, Chaincode: []string{program, "chaincode"}, Log: log,
 	})
 	w.ok(err)
@@ -56,6 +67,7 @@ func (w *world) openFabric(log testLog, program string) string {
 		w.ok(err)
 		w.Cleanup(func() { w.ok(c.Close()) })
 		w.members[msp] = c
+		detailstest.Serve(w, w.details, fabric.KeySocket(n.Dir(), msp))
 	}
 	return p.Channel
 }

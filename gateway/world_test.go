@@ -58,8 +58,9 @@ type world struct {
 	blobs    *blob.Store
 	client   *faulty
 	logged   *syncBuffer
-	clock    atomic.Int64 // offset of the gateway's wall clock in seconds
-	patience patience     // of the next gateway to start
+	clock    atomic.Int64  // offset of the gateway's wall clock in seconds
+	patience patience      // of the next gateway to start
+	waits    time.Duration // for an operation
 
 	gw      *Gateway
 	url     string
@@ -79,7 +80,7 @@ func newWorldOn(t testing.TB, open func(*world) string) *world {
 	t.Helper()
 	w := &world{
 		TB: t, dir: t.TempDir(), signers: map[string]*ecdsa.PrivateKey{},
-		members: map[string]network.Client{}, logged: &syncBuffer{}, details: &detailstest.Keys{},
+		members: map[string]network.Client{}, logged: &syncBuffer{}, waits: 20 * time.Second, details: &detailstest.Keys{},
 	}
 	w.found(open(w))
 	w.startGateway()
@@ -384,7 +385,7 @@ func (d *device) pointer(p record.Pointer) record.SignedPointer {
 func (w *world) done(op *api.Operation, err error) *api.Operation {
 	w.Helper()
 	w.ok(err)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), w.waits)
 	defer cancel()
 	op, err = w.as("", nil).Wait(ctx, op)
 	w.ok(err)
