@@ -93,6 +93,7 @@ type person struct {
 	id          record.ID
 	deviceID    record.ID
 	sealing     *he.DeviceKey
+	seedBlob    []byte
 	stats       privacy.HourStats
 	consents    map[int]consent.Document // by hospital
 }
@@ -384,6 +385,11 @@ func (w *world) put(d consent.Document, key *ecdsa.PrivateKey) error {
 }
 
 func (w *world) enrolDevice(p *person) error {
+	return w.enrolSealed(p, func(_ record.ID, blob []byte) []byte { return blob })
+}
+
+// enrolSealed enrols a person's device with what change makes of its sealed seeds.
+func (w *world) enrolSealed(p *person, change func(id record.ID, blob []byte) []byte) error {
 	key := record.PublicKeyBytes(&p.device.PublicKey)
 	p.deviceID = record.DeviceID(netName, key)
 	c := he.Context{Network: netName}
@@ -394,9 +400,11 @@ func (w *world) enrolDevice(p *person) error {
 		d.SeedHashes = append(d.SeedHashes, w.params.SeedHash(c, p.deviceID, piece, seeds[piece]))
 	}
 	var err error
-	if d.SeedBlob, err = w.blobs.Put(context.Background(), must(w.params.SealSeeds(c, p.deviceID, seeds, w.network.Genesis.Members))); err != nil {
+	blob := change(p.deviceID, must(w.params.SealSeeds(c, p.deviceID, seeds, w.network.Genesis.Members)))
+	if d.SeedBlob, err = w.blobs.Put(context.Background(), blob); err != nil {
 		return err
 	}
+	p.seedBlob = blob
 	p.sealing = must(w.params.NewDeviceKey(c, p.deviceID, seeds))
 	digest := record.Digest(record.DomainDevice, netName, d)
 	_, err = w.submit(patients, "Registry:EnrolDevice", record.EnrolDevice{
