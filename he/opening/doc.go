@@ -15,10 +15,10 @@
 //
 // The encapsulated key is the u-coordinate of E = e*B. The sender proves that it
 // knows e: Schnorr's identification ("Efficient signature generation by smart cards",
-// Journal of Cryptology 4, 1991, section 2), made non-interactive by Fiat and
+// Journal of Cryptology 4, 1991), made non-interactive by Fiat and
 // Shamir's transform over everything that the statement consists of (the strong form
-// of Bernhard, Pereira and Warinschi, "How not to prove yourself", ASIACRYPT 2012,
-// section 4): network, kind, place, recipient and its key, E, ciphertext. It is a
+// of Bernhard, Pereira and Warinschi, "How not to prove yourself", ASIACRYPT
+// 2012): network, kind, place, recipient and its key, E, ciphertext. It is a
 // signature over the place and the box under E.
 //
 // Without it, who copies an encapsulated key of another's, as it is or times a number,
@@ -52,5 +52,5 @@
 // is none that a sender makes: a fault that shows by itself.
 //
 // Examine and Check are deterministic, and their cost is bounded: Check takes about
-// 0.12 ms and Examine half a millisecond, whatever they are given.
+// 0.1 ms and Examine a millisecond, whatever they are given.
 package opening
