@@ -21,7 +21,7 @@ func (b *blockView) applyTx(batch *pebble.Batch, id record.ID, set *rwset, c cod
 		return err
 	}
 	if c != codeValid {
-		return nil
+		return keepPrivate(batch, set, at, private)
 	}
 	for _, w := range set.Writes {
 		if err := b.applyWrite(batch, w, at); err != nil {
@@ -36,6 +36,38 @@ func (b *blockView) applyTx(batch *pebble.Batch, id record.ID, set *rwset, c cod
 		}
 	}
 	return nil
+}
+
+// keepPrivate keeps the private values of a transaction that changes nothing, as
+// Fabric's peers do: nobody reads them, and only a purge of their keys that comes later
+// removes them. Whoever writes here should not rely on a ledger to forget.
+func keepPrivate(batch *pebble.Batch, set *rwset, at version, private privateLookup) error {
+	for _, col := range set.Collections {
+		for _, w := range col.Writes {
+			if w.Purge {
+				continue
+			}
+			value, available, err := private(col.Name, w, at)
+			if err != nil {
+				return err
+			}
+			if !available {
+				continue
+			}
+			if err := keepValue(batch, col.Name, w, at, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func keepValue(batch *pebble.Batch, name string, w hashWrite, at version, value privateValue) error {
+	data, err := marshal(value)
+	if err != nil {
+		return err
+	}
+	return batch.Set(valueKey(name, w.KeyHash, at), data, nil)
 }
 
 func (b *blockView) applyWrite(batch *pebble.Batch, w write, at version) error {
@@ -61,11 +93,7 @@ func (b *blockView) applyPrivate(batch *pebble.Batch, name string, w hashWrite, 
 	}
 	if available {
 		b.plain[string(hk)] = value.Key
-		data, err := marshal(value)
-		if err != nil {
-			return err
-		}
-		if err := batch.Set(valueKey(name, w.KeyHash, at), data, nil); err != nil {
+		if err := keepValue(batch, name, w, at, value); err != nil {
 			return err
 		}
 	}

@@ -21,7 +21,7 @@ import (
 //	h LEN KEY BLOCK TX                    history: who wrote the key
 //	p LEN COLLECTION KEY                  private state: version, value
 //	q LEN COLLECTION KEYHASH              hashed private state: version, value hash
-//	v LEN COLLECTION KEYHASH BLOCK TX     private writes, for as long as they are not purged
+//	v LEN COLLECTION KEYHASH BLOCK TX     private writes, of invalid transactions too, until they are purged
 //
 // BLOCK is 8 bytes, TX and LEN 4, all big-endian, so that keys sort by place.
 const (
