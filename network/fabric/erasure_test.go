@@ -1,0 +1,532 @@
+package fabric
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/details"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/institution"
+)
+
+// consortium is three members on a Fabric network whose contracts run as processes of
+// their own, with their institutions and a gateway in this process, each on a
+// directory of its own.
+type consortium struct {
+	*testing.T
+	net     *Network
+	options Options
+	dir     string // of institutions, gateway and blobs
+	genesis record.Genesis
+	members []*seat
+	blobs   *blob.Store
+	url     string
+	stopAll func()
+	now     int64
+	people  []*subject
+}
+
+// seat is a member.
+type seat struct {
+	msp    string
+	boxes  *he.MemberKeys
+	sign   *ecdsa.PrivateKey
+	client *Client
+	inst   *institution.Institution
+}
+
+// subject is a patient, and what the test alone remembers: the details key, which
+// nobody outside of members' vaults has, and the consents.
+type subject struct {
+	id      record.ID
+	key     *ecdsa.PrivateKey
+	secret  details.Key
+	blob    record.ID
+	consent []consent.Signed
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func freshKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
+
+func (c *consortium) ok(err error) {
+	c.Helper()
+	if err != nil {
+		c.Fatal(err)
+	}
+}
+
+func newConsortium(t *testing.T) *consortium {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vv") // sockets have short names
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	c := &consortium{T: t, dir: dir, now: 20089 * 86400}
+	c.options = Options{Dir: filepath.Join(dir, "fabric"), Attached: true, Chaincode: serves(t, serveContracts)}
+	c.net = launchNetwork(t, c.options)
+	c.genesis = record.Genesis{
+		Network: channelName, Clock: record.ClockSimulated, Threshold: 2, Registrar: association, Gateways: []string{association},
+		MinCohort: 11, Profile: he.DefaultProfile().Name, Schema: privacy.V1().Digest(), CapMicro: 5_000_000,
+		Circuits: []record.Circuit{}, PredicateSlot: 300, PredicateLife: 3600,
+	}
+	for _, msp := range []string{ownOrg, otherOrg, association} {
+		s := &seat{msp: msp, sign: freshKey(), boxes: must(he.NewMemberKeys())}
+		c.members = append(c.members, s)
+		c.genesis.Members = append(c.genesis.Members, s.boxes.Enter(record.Member{
+			MSP: msp, Name: msp, SignKey: record.PublicKeyBytes(&s.sign.PublicKey),
+		}))
+	}
+	c.blobs = must(blob.Open(filepath.Join(dir, "blobs")))
+	t.Cleanup(func() { c.ok(c.blobs.Close()) })
+	c.start(true)
+	t.Cleanup(func() { c.stopAll() })
+	return c
+}
+
+// start connects and runs every member and the gateway; stopAll ends them.
+func (c *consortium) start(found bool) {
+	c.Helper()
+	p := must(LoadProfile(c.net.Dir()))
+	for _, s := range c.members {
+		org := must(p.Org(s.msp))
+		s.client = must(Connect(p, must(network.LoadIdentity(org.IdentityDir)), WithPeers(s.msp)))
+	}
+	if found {
+		c.submit(0, "Registry:Init", c.genesis)
+		for i := range c.members {
+			c.submit(i, "Clock:Tick", record.Tick{Time: c.now})
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var ended []chan error
+	background := func(f func() error) {
+		done := make(chan error, 1)
+		ended = append(ended, done)
+		go func() { done <- f() }()
+	}
+	roots, peers, listeners := map[string][]byte{}, map[string]string{}, map[string]net.Listener{}
+	for _, s := range c.members {
+		roots[s.msp] = must(p.Org(s.msp)).Root
+		l := must(net.Listen("tcp", "127.0.0.1:0"))
+		peers[s.msp], listeners[s.msp] = l.Addr().String(), l
+	}
+	for i, s := range c.members {
+		s.inst = must(institution.New(institution.Config{
+			Genesis: c.genesis, Member: i, Identity: must(network.LoadIdentity(must(p.Org(s.msp)).IdentityDir)), Client: s.client, Height: s.client.Height,
+			Keys: s.boxes, SignKey: s.sign, Dir: filepath.Join(c.dir, s.msp), Blobs: c.blobs, Listen: listeners[s.msp], Peers: peers, Roots: roots,
+			KeySocket: KeySocket(c.net.Dir(), s.msp), Log: slog.New(slog.DiscardHandler),
+		}))
+		background(func() error { return s.inst.Run(ctx) })
+	}
+	last := c.members[2]
+	gw := must(gateway.New(gateway.Config{
+		Genesis: c.genesis, Client: last.client, Blobs: c.blobs, Dir: filepath.Join(c.dir, "gateway"), Index: last.inst.Index(),
+	}))
+	l := must(net.Listen("tcp", "127.0.0.1:0"))
+	c.url = "http://" + l.Addr().String()
+	background(func() error { return gw.Serve(ctx, l) })
+	c.stopAll = func() {
+		cancel()
+		for _, done := range ended {
+			if err := <-done; err != nil {
+				c.Error(err)
+			}
+		}
+		c.ok(gw.Close())
+		for _, s := range c.members {
+			c.ok(s.inst.Close())
+			c.ok(s.client.Close())
+		}
+		c.stopAll = func() {}
+	}
+}
+
+func (c *consortium) submit(member int, function string, doc any) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
+	defer cancel()
+	_, err := network.SubmitRetry(ctx, c.members[member].client, network.Call{Function: function, Args: []string{string(must(json.Marshal(doc)))}})
+	if err != nil {
+		c.Fatalf("%s: %v", function, err)
+	}
+}
+
+func (c *consortium) as(p *subject) *api.Client {
+	return api.NewClient(c.url, channelName, &api.Signer{Party: api.PatientParty(p.id), Key: p.key})
+}
+
+func (c *consortium) done(client *api.Client, op *api.Operation, err error) {
+	c.Helper()
+	c.ok(err)
+	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
+	defer cancel()
+	_, err = client.Wait(ctx, op)
+	c.ok(err)
+}
+
+// enrol puts a patient with two consents on the ledger, through the gateway.
+func (c *consortium) enrol() *subject {
+	c.Helper()
+	p := &subject{key: freshKey(), secret: details.NewKey()}
+	e := record.EnrolPatient{Inception: record.Inception{
+		ConsentKeys:  [][]byte{record.PublicKeyBytes(&p.key.PublicKey)},
+		RecoveryHash: record.RandomID(), Salt: record.RandomID(), DetailsKey: p.secret.Digest(channelName),
+	}}
+	p.id = e.Inception.PatientID(channelName)
+	boxes := must(details.SealBoxes(channelName, p.id, p.secret, c.genesis.Members))
+	e.DetailsBlob = record.SumID(boxes)
+	p.blob = e.DetailsBlob
+	e.Signature = must(record.Sign(p.key, e.Digest(channelName)))
+	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
+	digest := record.Digest(record.DomainVoucher, channelName, e.Voucher)
+	e.Vouchers = []record.VoucherSignature{{By: association, Signature: must(record.Sign(c.members[2].sign, digest))}}
+	client := c.as(p)
+	defer client.Close()
+	op, err := client.EnrolPatient(c.Context(), e, boxes)
+	c.done(client, op, err)
+	for _, grantee := range []string{ownOrg, otherOrg} {
+		s := c.sign(p, grantee)
+		op, err := client.PutConsent(c.Context(), s)
+		c.done(client, op, err)
+	}
+	c.people = append(c.people, p)
+	return p
+}
+
+// sign makes a patient's first version of a new consent.
+func (c *consortium) sign(p *subject, grantee string) consent.Signed {
+	d := consent.Document{
+		ID: record.RandomID(), Version: 1, Patient: p.id, Grantee: grantee, Purpose: "HRESCH", Status: consent.StatusActive,
+		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{"heart_rate"},
+		DataFrom: c.now / 3600, DataUntil: c.now/3600 + 1000, Expires: c.now + 1000*3600, CapMicro: 1_000_000,
+	}
+	s := consent.Signed{Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, d.Digest(channelName)))}
+	p.consent = append(p.consent, s)
+	return s
+}
+
+func (c *consortium) erasure(p *subject) record.SignedErasure {
+	e := record.Erasure{Patient: p.id}
+	return record.SignedErasure{Erasure: e, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, e.Digest(channelName)))}
+}
+
+// erase goes through the gateway.
+func (c *consortium) erase(p *subject) {
+	c.Helper()
+	client := c.as(p)
+	defer client.Close()
+	op, err := client.Erase(c.Context(), c.erasure(p))
+	c.done(client, op, err)
+}
+
+// receipt waits until everything that owes a report or a deletion has done it.
+func (c *consortium) receipt(p *subject) {
+	c.Helper()
+	client := c.as(p)
+	defer client.Close()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		r, err := client.Erasure(c.Context(), p.id)
+		if err == nil && r.Done && len(r.Members) == 3 {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.Fatalf("the erasure is not done: %v, %v", r, err)
+		}
+	}
+}
+
+// loseRace has a consent endorsed before its patient is erased, and ordered after.
+func (c *consortium) loseRace(p *subject) {
+	c.Helper()
+	client := c.members[1].client
+	s := c.sign(p, ownOrg)
+	arg, transient, err := chaincode.PutArguments(channelName, consent.Details{Salt: record.RandomID(), Signed: s})
+	c.ok(err)
+	put := c.endorsed(client, network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient})
+	erase := c.endorsed(client, network.Call{Function: "Registry:Erase", Args: []string{string(must(json.Marshal(c.erasure(p))))}})
+	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
+	defer cancel()
+	erased := make(chan error, 1)
+	go func() {
+		_, err := client.order(ctx, erase)
+		erased <- err
+	}()
+	time.Sleep(2 * time.Millisecond) // a block is cut after 20
+	if _, err := client.order(ctx, put); fault.Of(err) != fault.Contention {
+		c.Fatalf("the consent did not lose the race: %v", err)
+	}
+	c.ok(<-erased)
+}
+
+func (c *consortium) endorsed(client *Client, call network.Call) *prepared {
+	c.Helper()
+	ctx, done, err := client.begin(c.Context(), submitLimit)
+	c.ok(err)
+	defer done()
+	p, err := client.peers[0].contract.NewProposal(call.Function, proposalOptions(call)...)
+	c.ok(err)
+	tx, err := client.endorse(ctx, p)
+	c.ok(err)
+	return tx
+}
+
+// finding is what a search found about the patients it was for.
+type finding struct {
+	sealed map[string]int    // sealed values by patient, which opened with the key that the test remembers
+	opened map[string]string // file by patient: what a key found in a vault opened
+	plain  map[string]string // file by patient: a signature of a consent in the clear
+	keys   map[string]string // file by patient: the details key itself
+}
+
+// search looks through every file of every node. Institutions and gateway are stopped.
+func (c *consortium) search(people []*subject) finding {
+	c.Helper()
+	f := finding{map[string]int{}, map[string]string{}, map[string]string{}, map[string]string{}}
+	vaults := map[record.ID][]details.Key{}
+	for _, s := range c.members {
+		for id, k := range must(institution.StoredKeys(filepath.Join(c.dir, s.msp))) {
+			vaults[id] = append(vaults[id], k)
+		}
+	}
+	seen := map[string]bool{}
+	eachText(c, c.dir, func(path string, text []byte) {
+		for _, p := range people {
+			name := p.id.String()
+			if bytes.Contains(text, p.secret.Bytes()) {
+				f.keys[name] = path
+			}
+			for _, s := range p.consent {
+				if bytes.Contains(text, s.Signature) || bytes.Contains(text, []byte(base64.StdEncoding.EncodeToString(s.Signature))) {
+					f.plain[name] = path
+				}
+			}
+		}
+		for at := bytes.Index(text, []byte(details.Magic)); at >= 0; {
+			c.candidate(path, text[at:], people, vaults, seen, f)
+			next := bytes.Index(text[at+1:], []byte(details.Magic))
+			if next < 0 {
+				return
+			}
+			at += 1 + next
+		}
+	})
+	return f
+}
+
+// candidate tries to open what begins like a sealed value, each once.
+func (c *consortium) candidate(path string, text []byte, people []*subject, vaults map[record.ID][]details.Key, seen map[string]bool, f finding) {
+	const head, block, most = len(details.Magic) + 16, 256, 16
+	if len(text) < head+block || seen[string(text[:head+block])] {
+		return
+	}
+	seen[string(text[:head+block])] = true
+	for n := 1; n <= most && head+n*block <= len(text); n++ {
+		sealed := text[:head+n*block]
+		for _, p := range people {
+			for _, s := range p.consent {
+				name := chaincode.ConsentDetailsKey(s.Document.ID, s.Document.Version)
+				if _, err := p.secret.Open(channelName, p.id, name, sealed); err != nil {
+					continue
+				}
+				f.sealed[p.id.String()]++
+				for _, keys := range vaults {
+					for _, k := range keys {
+						if _, err := k.Open(channelName, p.id, name, sealed); err == nil {
+							f.opened[p.id.String()] = path
+						}
+					}
+				}
+				return
+			}
+		}
+	}
+}
+
+// mustBeGone checks a search: of a living patient it found what is sealed, and that it
+// opens; of erased ones nothing opens and nothing is in the clear.
+func (c *consortium) mustBeGone(f finding, living *subject, erased []*subject) {
+	c.Helper()
+	name := living.id.String()
+	if f.sealed[name] < len(living.consent) || f.opened[name] == "" {
+		c.Fatalf("of a living patient the search finds %d sealed values, and opens %q: it shows nothing", f.sealed[name], f.opened[name])
+	}
+	left := 0
+	for _, p := range erased {
+		name := p.id.String()
+		left += f.sealed[name]
+		if f.opened[name] != "" {
+			c.Errorf("a detail of erased patient %s opens, from %s", p.id.Short(), f.opened[name])
+		}
+		if f.plain[name] != "" {
+			c.Errorf("a detail of erased patient %s is in the clear in %s", p.id.Short(), f.plain[name])
+		}
+		if f.keys[name] != "" {
+			c.Errorf("the details key of erased patient %s is in %s", p.id.Short(), f.keys[name])
+		}
+		if there, err := c.blobs.Has(c.Context(), p.blob); there || err != nil {
+			c.Errorf("the boxes of erased patient %s are stored (%v)", p.id.Short(), err)
+		}
+	}
+	c.Logf("%d sealed values of %d erased patients are left in files of peers; nobody can open them", left, len(erased))
+}
+
+// Fabric keeps the private values of a transaction that lost a race with the erasure
+// of its patient, whatever is purged. They are sealed, and the key is destroyed.
+func TestALostRaceWithAnErasureOnRealFabric(t *testing.T) {
+	c := newConsortium(t)
+	living, raced := c.enrol(), c.enrol()
+	c.loseRace(raced)
+	c.receipt(raced)
+	c.stopAll()
+	f := c.search(c.people)
+	c.mustBeGone(f, living, []*subject{raced})
+	if f.sealed[raced.id.String()] == 0 {
+		t.Error("no peer has kept what lost the race: then this test shows nothing")
+	}
+}
+
+// size adds up the files below dir, but for names that skip says.
+func size(t testing.TB, dir string, skip func(path string) bool) int64 {
+	t.Helper()
+	var sum int64
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || skip(path) {
+			return nil
+		}
+		if info, err := d.Info(); err == nil {
+			sum += info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+// descriptors counts the open files of this process and of the network's.
+func (c *consortium) descriptors() map[string]int {
+	c.Helper()
+	out := map[string]int{}
+	count := func(name string, pid string) {
+		if entries, err := os.ReadDir(filepath.Join("/proc", pid, "fd")); err == nil {
+			out[name] = len(entries)
+		}
+	}
+	count("this process", "self")
+	for _, name := range must(c.net.runningNames()) {
+		if pid, err := c.net.processes.find(name); err == nil && pid != 0 {
+			count(name, fmt.Sprint(pid))
+		}
+	}
+	return out
+}
+
+// After an erasure no file of any node has a detail of the patient in a form that
+// anybody who is left could open: neither the databases and logs of peers and orderers,
+// nor the gateway's journal and blobs, nor members' vaults and checkpoints. That holds
+// across restarts and for a peer that made its state again, and erasing costs no more
+// than its place on the chain.
+func TestErasedDetailsOpenNowhereOnRealFabric(t *testing.T) {
+	c := newConsortium(t)
+	n := 24
+	if os.Getenv("VITALVEIL_SOAK") != "" {
+		n = 1000
+	}
+	living := c.enrol()
+	var erased []*subject
+	batch := func(upTo int) {
+		for len(erased) < upTo {
+			p := c.enrol()
+			if len(erased)%8 == 3 {
+				c.loseRace(p)
+			} else {
+				c.erase(p)
+			}
+			erased = append(erased, p)
+		}
+		for _, p := range erased {
+			c.receipt(p)
+		}
+	}
+	sample := func() []*subject {
+		step := max(1, len(erased)/100)
+		var some []*subject
+		for i, p := range erased {
+			if i%step == 0 {
+				some = append(some, p)
+			}
+		}
+		return some
+	}
+	look := func(when string) {
+		c.Helper()
+		c.stopAll()
+		t.Log(when)
+		some := sample()
+		c.mustBeGone(c.search(append(slices.Clone(some), living)), living, some)
+	}
+	batch(n / 4)
+	before, own := c.descriptors(), size(t, c.dir, func(path string) bool { return strings.HasPrefix(path, c.net.Dir()) })
+	batch(n / 2)
+	for name, fds := range c.descriptors() {
+		if fds > before[name]+16 {
+			t.Errorf("%s had %d open files after %d erasures and has %d after %d", name, before[name], n/4, fds, n/2)
+		}
+	}
+	look("before a restart")
+	c.restart()
+	batch(n)
+	after := size(t, c.dir, func(path string) bool { return strings.HasPrefix(path, c.net.Dir()) })
+	if grown := (after - own) / int64(n-n/4); grown > 64<<10 {
+		t.Errorf("an erasure leaves %d bytes with members and gateway", grown)
+	}
+	look("after a restart, with a peer that made its state again")
+}
+
+// restart ends everything, removes the state of one peer, which it makes again of the
+// blocks that it has, and starts everything.
+func (c *consortium) restart() {
+	c.Helper()
+	c.stopAll()
+	c.ok(c.net.Down(context.Background()))
+	c.ok(os.RemoveAll(filepath.Join(c.net.Dir(), "data", otherOrg, "ledgersData", "stateLeveldb")))
+	o := c.options
+	o.Log = testLog{c.T}
+	n, err := Up(context.Background(), o)
+	c.ok(err)
+	c.net = n
+	c.Cleanup(func() { takeDown(c.T, n) })
+	c.start(false)
+}
