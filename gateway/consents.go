@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -25,6 +26,9 @@ func (s consentsService) Put(ctx context.Context, r *apiv1.PutConsentRequest) (*
 	}
 	if err := consent.Validate(c.Document); err != nil {
 		return nil, fault.New(fault.Invalid, "consent: %w", err)
+	}
+	if s.g.index.Erased(c.Document.Patient) { // nothing of what it says is written down here
+		return nil, details.Purged(c.Document.Patient)
 	}
 	network, parties := s.g.genesis.Network, s.g.genesis.RelyingParties
 	if err := c.CheckSignature(network, parties); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/vitalveil/vitalveil/consent"
@@ -75,7 +76,7 @@ func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureRece
 		out.Done = out.Done && duty.Done
 	}
 	left, err := s.g.blobsLeft(ctx, id)
-	out.BlobsLeft, out.Done = int64(len(left)), out.Done && len(left) == 0
+	out.BlobsLeft, out.Done = int64(len(left)), out.Done && len(left) == 0 && s.g.clean.has(id)
 	return out, err
 }
 
@@ -130,6 +131,27 @@ func (g *Gateway) owns(ctx context.Context, b index.Blob) bool {
 	return b.Owned(data)
 }
 
+// cleaned are the erased patients of whom the gateway has nothing left. It is made anew
+// with every start.
+type cleaned struct {
+	mu       sync.Mutex
+	patients map[record.ID]bool
+}
+
+func (c *cleaned) add(patients []record.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, id := range patients {
+		c.patients[id] = true
+	}
+}
+
+func (c *cleaned) has(patient record.ID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.patients[patient]
+}
+
 // lookEvery is how often the gateway looks for erasures in its index.
 const lookEvery = 500 * time.Millisecond
 
@@ -157,19 +179,29 @@ func (g *Gateway) eraser(ctx context.Context) {
 	}
 }
 
-// eraseAll returns the patients for whom it has to be tried again.
+// eraseAll returns the patients for whom it has to be tried again. The journal is
+// cleaned once for all of them, when none of their consents waits to be refused.
 func (g *Gateway) eraseAll(ctx context.Context, patients []record.ID) []record.ID {
-	var again []record.ID
+	var again, gone []record.ID
 	for _, id := range patients {
 		err := g.eraseBlobs(ctx, id)
-		if err == nil {
-			err = g.ops.journal.scrub(ctx)
-		}
 		if err != nil {
 			g.log.Error("a patient's erasure is not done; trying again", "patient", id.Short(), "error", err)
-			again = append(again, id)
 		}
+		if err != nil || g.ops.waits(id) {
+			again = append(again, id)
+			continue
+		}
+		gone = append(gone, id)
 	}
+	if len(gone) == 0 {
+		return again
+	}
+	if err := g.ops.journal.forgetPatients(ctx, gone); err != nil {
+		g.log.Error("the journal still has requests of erased patients; trying again", "error", err)
+		return patients
+	}
+	g.clean.add(gone)
 	return again
 }
 

@@ -1,7 +1,12 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -67,7 +72,7 @@ func (w *world) stored(id record.ID) bool {
 func (w *world) report(msp string, p *patient, devices ...record.ID) {
 	w.Helper()
 	r := record.ErasureReport{
-		Patient: p.id, Erasure: record.Erasure{Patient: p.id}.Digest(w.genesis.Network), Member: msp, Devices: devices, Seeds: 2,
+		Patient: p.id, Erasure: record.Erasure{Patient: p.id}.Digest(w.genesis.Network), Member: msp, Devices: devices, Seeds: 2 * len(devices),
 	}
 	w.submit(msp, "Registry:ReportErasure", record.SignedErasureReport{Report: r, Signature: sign(w, w.signers[msp], r.Digest(w.genesis.Network))})
 }
@@ -98,6 +103,10 @@ func TestAnErasureAndItsReceipt(t *testing.T) {
 	w.eventually("the blobs are deleted", func() bool {
 		return !w.stored(record.SumID(data)) && !w.stored(record.SumID(garbage)) && !w.stored(record.SumID(d.seeds))
 	})
+	living := w.enrolled()
+	if w.stored(p.enrol.DetailsBlob) || !w.stored(living.enrol.DetailsBlob) {
+		t.Error("the boxes with the details key are left, or somebody else's are gone")
+	}
 	if !w.stored(record.SumID(kept)) || !w.stored(record.SumID(other.seeds)) {
 		t.Error("somebody else's blobs went with them")
 	}
@@ -109,9 +118,12 @@ func TestAnErasureAndItsReceipt(t *testing.T) {
 	for msp := range w.members {
 		w.report(msp, p, d.id)
 	}
-	r, err = p.client().Erasure(ctx, p.id)
-	w.ok(err)
-	if !r.Done || r.Members[1].Member != hospitalB || r.Members[1].Report.Report.Seeds != 2 {
+	w.eventually("the receipt says that everything is done", func() bool {
+		r, err = p.client().Erasure(ctx, p.id)
+		w.ok(err)
+		return r.Done
+	})
+	if r.Members[1].Member != hospitalB || r.Members[1].Report.Report.Seeds != 2 {
 		t.Errorf("when all have reported: %+v", r)
 	}
 
@@ -246,10 +258,8 @@ func TestAttackUploadAfterTheErasure(t *testing.T) {
 	if w.stored(record.SumID(late.seeds)) {
 		t.Error("the seeds of a refused device stayed")
 	}
-	op, err = w.as("", nil).PutConsent(ctx, p.consent())
-	w.ok(err)
-	_, err = w.as("", nil).Wait(ctx, op)
-	wantFault(t, fault.Forbidden, err)
+	_, err = w.as("", nil).PutConsent(ctx, p.consent())
+	wantFault(t, fault.Purged, err)
 }
 
 // TestAttackQuarantineTakesAnchoredRows: what a device in quarantine uploads is
@@ -272,4 +282,62 @@ func TestAttackQuarantineTakesAnchoredRows(t *testing.T) {
 	if !w.stored(record.SumID(data)) {
 		t.Error("the blob of an anchored row is gone")
 	}
+}
+
+// inJournal reports whether any file of the journal has these bytes.
+func (w *world) inJournal(what []byte) bool {
+	w.Helper()
+	found := false
+	w.ok(filepath.WalkDir(filepath.Join(w.dir, "journal"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) { // the database has just removed it
+			return nil
+		}
+		found = found || bytes.Contains(data, what)
+		return err
+	}))
+	return found
+}
+
+// What a consent says is in the journal until it is on the ledger, and in the journal's
+// files for as long as the database likes: until its patient is erased.
+func TestWhatErasedConsentsSaidLeavesTheJournalsFiles(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	p, left := w.enrolled(), w.enrolled()
+	signed, refused := p.consent(), p.consent(func(d *consent.Document) { d.Version, d.Previous = 2, record.RandomID() })
+	w.done(w.as("", nil).PutConsent(ctx, signed))
+	op, err := w.as("", nil).PutConsent(ctx, refused)
+	w.ok(err)
+	_, err = w.as("", nil).Wait(ctx, op)
+	wantFault(t, fault.Conflict, err)
+	if !w.inJournal(signed.Signature) || !w.inJournal(refused.Signature) {
+		t.Fatal("the search does not find requests that were journaled")
+	}
+	w.done(w.as("", nil).Erase(ctx, p.erasure()))
+	for msp := range w.members {
+		w.report(msp, p)
+	}
+	w.eventually("the receipt says that everything is done", func() bool {
+		r, err := p.client().Erasure(ctx, p.id)
+		w.ok(err)
+		return r.Done
+	})
+	if w.inJournal(signed.Signature) || w.inJournal(refused.Signature) {
+		t.Error("what the consents said is still in a file")
+	}
+	if _, err := w.as("", nil).Operation(ctx, op.ID); fault.Of(err) != fault.NotFound {
+		t.Errorf("why one was refused is still told: %v", err)
+	}
+	late := p.consent()
+	if _, err := w.as("", nil).PutConsent(ctx, late); fault.Of(err) != fault.Purged {
+		t.Errorf("a consent after the erasure: %v", err)
+	}
+	if w.inJournal(late.Signature) {
+		t.Error("a consent that comes too late was written down")
+	}
+	w.done(w.as("", nil).PutConsent(ctx, left.consent()))
 }

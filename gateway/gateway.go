@@ -73,6 +73,7 @@ type Gateway struct {
 
 	keys     *keyCache
 	ops      *operations
+	clean    *cleaned
 	anchors  *batcher
 	patience patience
 	quota    quota
@@ -109,7 +110,7 @@ func newGateway(cfg Config, now func() time.Time) (*Gateway, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &Gateway{
 		genesis: cfg.Genesis, client: cfg.Client, blobs: cfg.Blobs, index: cfg.Index, log: cfg.Log, now: now,
-		bounds: newBounds(), origins: pagesOf(cfg.Genesis), drain: make(chan struct{}), quit: make(chan struct{}), cancel: cancel,
+		clean: &cleaned{patients: map[record.ID]bool{}}, bounds: newBounds(), origins: pagesOf(cfg.Genesis), drain: make(chan struct{}), quit: make(chan struct{}), cancel: cancel,
 	}
 	g.ready = &readyCache{ask: g.readyNow}
 	g.keys = newKeyCache(g.memberKeys, now, g.partyKeys)

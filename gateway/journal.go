@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 
 // journal keeps operations. Keys: 'o' + id holds the state of an operation,
 // 'r' + id the request of one that is not done (so that recovery reads these
-// alone), 'd' + time + id orders the done ones for pruning, 'p' is written to see
+// alone), 'd' + time + id orders the done ones for pruning and has the patient of a consent, 'p' is written to see
 // whether writing goes on.
 //
 // A write that fails ends the process (state.Quiet), since what is on the disk is not
@@ -139,9 +140,9 @@ func (j *journal) accept(e entry) error {
 	return b.Commit(pebble.Sync)
 }
 
-// finish stores the outcome. It is not synced: after a crash the operation runs
+// finish stores the outcome, and about which patient's consent it is, if it is about one. It is not synced: after a crash the operation runs
 // again and finds what it recorded on the ledger.
-func (j *journal) finish(id record.ID, state *apiv1.Operation, now time.Time) error {
+func (j *journal) finish(id record.ID, state *apiv1.Operation, now time.Time, about string) error {
 	value, err := proto.Marshal(state)
 	if err != nil {
 		return err
@@ -151,7 +152,7 @@ func (j *journal) finish(id record.ID, state *apiv1.Operation, now time.Time) er
 	err = errors.Join(
 		b.Set(stateKey(id), value, nil),
 		b.Delete(requestKey(id), nil),
-		b.Set(doneKey(now, id), nil, nil))
+		b.Set(doneKey(now, id), []byte(about), nil))
 	if err != nil {
 		return err
 	}
@@ -220,9 +221,35 @@ func (j *journal) prune(before time.Time) error {
 	return errors.Join(it.Error(), b.Commit(pebble.NoSync))
 }
 
+// forgetPatients forgets the outcomes of some patients' consents, which may say what
+// these were about, and makes sure that nothing which was deleted is in any file.
+func (j *journal) forgetPatients(ctx context.Context, patients []record.ID) error {
+	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'d'}, UpperBound: []byte{'d' + 1}})
+	if err != nil {
+		return err
+	}
+	b := j.db.NewBatch()
+	defer b.Close()
+	for it.First(); it.Valid(); it.Next() {
+		about, err := record.ParseID(string(it.Value()))
+		if err != nil || len(it.Key()) != 41 || !slices.Contains(patients, about) {
+			continue
+		}
+		var id record.ID
+		copy(id[:], it.Key()[9:])
+		if err := errors.Join(j.forget(b, id), b.Delete(it.Key(), nil)); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	if err := errors.Join(it.Error(), it.Close(), b.Commit(pebble.Sync)); err != nil {
+		return err
+	}
+	return j.scrub(ctx)
+}
+
 // scrub makes sure that requests and outcomes which were deleted are in no file.
 func (j *journal) scrub(ctx context.Context) error {
-	return state.Scrub(ctx, j.db, j.store, state.Span{From: []byte{'o'}, Before: []byte{'r' + 1}})
+	return state.Scrub(ctx, j.db, j.store, state.Span{From: []byte{'d'}, Before: []byte{'r' + 1}})
 }
 
 // forget drops a done operation; one that was taken up again stays.

@@ -319,16 +319,38 @@ func (o *operations) get(id record.ID) (*apiv1.Operation, <-chan struct{}, error
 // finish records the outcome of an operation. The outcome is changed by then.
 func (o *operations) finish(id record.ID, outcome *apiv1.Operation) {
 	outcome.Done = true
-	if err := o.journal.finish(id, outcome, o.now()); err != nil {
-		// The operation runs again at the next start and ends the same way.
-		o.log.Error("the journal could not be written", "error", err)
-	}
 	o.mu.Lock()
 	op := o.open[id]
 	o.mu.Unlock()
+	about := ""
+	if op != nil {
+		about = patientOf(op.request)
+	}
+	if err := o.journal.finish(id, outcome, o.now(), about); err != nil {
+		// The operation runs again at the next start and ends the same way.
+		o.log.Error("the journal could not be written", "error", err)
+	}
 	if op != nil {
 		o.drop(op)
 	}
+}
+
+// patientOf returns whose consent a request brings, empty for other requests: only what
+// consents say has to be forgotten.
+func patientOf(r *apiv1.StoredRequest) string {
+	return r.GetConsent().GetDocument().GetPatient()
+}
+
+// waits reports whether a consent of a patient is not done yet.
+func (o *operations) waits(patient record.ID) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, op := range o.open {
+		if patientOf(op.request) == patient.String() {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *operations) drop(op *operation) {

@@ -23,7 +23,7 @@ func TestAJournalCanBeReadAfterwards(t *testing.T) {
 		}
 		done := len(want) > 0
 		if done {
-			if err := j.finish(e.id, &apiv1.Operation{Id: e.id.String(), Done: true}, time.Unix(1, 0)); err != nil {
+			if err := j.finish(e.id, &apiv1.Operation{Id: e.id.String(), Done: true}, time.Unix(1, 0), ""); err != nil {
 				t.Fatal(err)
 			}
 		}

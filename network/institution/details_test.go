@@ -1,0 +1,124 @@
+package institution
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/internal/details"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+func (w *world) ref(p *person) details.Ref {
+	w.t.Helper()
+	s, known := w.members[hospitalA].Index().Patient(p.id)
+	if !known {
+		w.t.Fatal("the patient is not in the index")
+	}
+	return details.RefOf(s)
+}
+
+func TestMembersHoldDetailsKeysUntilTheErasure(t *testing.T) {
+	w := settledWorld(t, 12)
+	gone, left := w.patients[0], w.patients[1]
+	r := w.ref(gone)
+	w.everywhere("details keys", func(in *Institution) bool {
+		_, a := in.Held(r)
+		_, b := in.Held(w.ref(left))
+		return a && b
+	})
+	w.erase(gone)
+	w.allReport(gone)
+	for i := range msps {
+		in := w.members[i].Institution
+		if _, held := in.Held(r); held {
+			t.Errorf("%s has reported and holds the key", msps[i])
+		}
+		if _, err := in.DetailsKey(t.Context(), r); fault.Of(err) != fault.Purged {
+			t.Errorf("%s after the erasure: %v", msps[i], err)
+		}
+		if _, held := in.Held(w.ref(left)); !held {
+			t.Errorf("%s lost the key of somebody else", msps[i])
+		}
+	}
+	// Not even for a member that has not read of the erasure yet, while the boxes are
+	// still there.
+	w.down(association)
+	w.dropCheckpoint(association)
+	blind := must(New(w.config(association)))
+	if _, err := blind.DetailsKey(t.Context(), r); fault.Of(err) != fault.Purged {
+		t.Errorf("a member that reads the ledger again opens the boxes: %v", err)
+	}
+	if err := blind.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A member without a box, because it joined later, takes other keys or cannot fetch the
+// blob, gets the key from the others.
+func TestAMemberWithoutABoxAsksTheOthers(t *testing.T) {
+	w := newWorld(t)
+	p := &person{key: newKey(), devKey: newKey()}
+	p.in = record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
+	all := w.epoch.Members
+	w.epoch.Members = all[:2]
+	w.enrolPatient(p)
+	w.epoch.Members = all
+	w.everywhere("details keys", func(in *Institution) bool {
+		s, known := in.Index().Patient(p.id)
+		if !known {
+			return false
+		}
+		_, held := in.Held(details.RefOf(s))
+		return held
+	})
+}
+
+// A patient's side that seals different keys to different members splits nobody: what
+// counts is the key whose digest it signed.
+func TestAttackAnotherKeyThanThePatientSigned(t *testing.T) {
+	w := newWorld(t)
+	p := &person{key: newKey(), devKey: newKey()}
+	p.in = record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
+	w.enrolPatient(p)
+	w.everywhere("the patient", func(in *Institution) bool { _, known := in.Index().Patient(p.id); return known })
+	r := w.ref(p)
+	in := w.members[hospitalA].Institution
+	forged := w.blobs.put(must(details.SealBoxes(networkName, p.id, details.NewKey(), w.epoch.Members)))
+	want := must(in.DetailsKey(t.Context(), r))
+	if err := in.vault.remove(detailsName(p.id)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := in.DetailsKey(t.Context(), details.Ref{Patient: r.Patient, Digest: r.Digest, Blob: forged})
+	if err != nil || got != want {
+		t.Errorf("with boxes of another key: %v", err)
+	}
+	if _, err := in.ownKey(t.Context(), details.Ref{Patient: r.Patient, Digest: record.RandomID(), Blob: r.Blob}); err == nil {
+		t.Error("a key with another digest than the one asked for is taken")
+	}
+}
+
+func TestAttackDetailsKeyForAFormerMember(t *testing.T) {
+	w := settledWorld(t, 12)
+	in, p := w.members[hospitalA].Institution, w.patients[0]
+	if _, err := in.giveKey(t.Context(), msps[hospitalB], p.id.String()); err != nil {
+		t.Errorf("a member is refused: %v", err)
+	}
+	for who, want := range map[string]string{"FormerHospital": "not a member", "": "not a member"} {
+		if _, err := in.giveKey(t.Context(), who, p.id.String()); fault.Of(err) != fault.Forbidden || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q gets a key: %v", who, err)
+		}
+	}
+	if _, err := in.giveKey(t.Context(), msps[hospitalB], record.RandomID().String()); fault.Of(err) != fault.NotFound {
+		t.Errorf("of nobody: %v", err)
+	}
+	if _, err := in.giveKey(t.Context(), msps[hospitalB], "../seed"); fault.Of(err) != fault.Invalid {
+		t.Errorf("of no patient's name: %v", err)
+	}
+	w.erase(p)
+	w.allReport(p)
+	if _, err := in.giveKey(context.Background(), msps[hospitalB], p.id.String()); fault.Of(err) != fault.Purged {
+		t.Errorf("after the erasure: %v", err)
+	}
+}
