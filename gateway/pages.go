@@ -152,7 +152,8 @@ func memberSection(g record.Genesis, height uint64) web.Section {
 		Facts: []web.Fact{
 			{Name: "Blocks", Value: fmt.Sprint(height)},
 			{Name: "Members needed to open anything", Value: fmt.Sprintf("%d of %d", g.Threshold, len(g.Members))},
-			{Name: "Smallest cohort", Value: fmt.Sprintf("%d patients", g.MinCohort)},
+			{Name: "Smallest cohort", Value: fmt.Sprintf("%d patients who allow it and have rows; rows do not tell whether they are empty", g.MinCohort)},
+			{Name: "Queries", Value: fmt.Sprintf("at most %d a member and day", g.AsksPerDay())},
 		},
 		Tables: []web.Table{t},
 	}

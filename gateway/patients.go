@@ -171,7 +171,11 @@ func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {
 	if q.Included {
 		share = fmt.Sprintf("with %d hours of your data among %d patients", q.Hours, s.Size)
 	}
-	m.Text = fmt.Sprintf("%s asked for statistics of %s in study %s, %s (%s)", s.Asker, q.About, s.Ask.Study, share, s.Status)
+	status := s.Status
+	if s.Standing != "" && s.Standing != record.StandingFinal {
+		status += ", " + s.Standing
+	}
+	m.Text = fmt.Sprintf("%s asked for statistics of %s in study %s, %s (%s)", s.Asker, q.About, s.Ask.Study, share, status)
 	if q.Unprotected {
 		m.Text += ", unprotected: without privacy noise"
 	}

@@ -45,6 +45,7 @@ type checker struct {
 	epochs     map[uint32]record.EpochState
 	pieceKeys  map[string]record.PieceKeyState // by their keys in the state
 	predicates map[string]record.PredicateState
+	queries    map[string]record.QueryState
 	rows       map[record.ID]map[he.Window]record.ID // rows of the blob read last
 	blocks     map[record.ID]uint64                  // numbers, by hash
 	recorded   map[string]uint64                     // blocks of valid transactions, by identifier
@@ -57,7 +58,8 @@ func newChecker(d record.Descriptor) *checker {
 		genesis: d.Genesis, roots: d.Roots, blocks: map[record.ID]uint64{}, recorded: map[string]uint64{},
 		erased:   map[record.ID]record.Patient{},
 		patients: map[record.ID]record.Patient{}, devices: map[record.ID]record.DeviceState{},
-		posted: map[string]record.SignedAvailable{}, pieceKeys: map[string]record.PieceKeyState{}, predicates: map[string]record.PredicateState{}, params: map[string]*he.Params{},
+		queries: map[string]record.QueryState{},
+		posted:  map[string]record.SignedAvailable{}, pieceKeys: map[string]record.PieceKeyState{}, predicates: map[string]record.PredicateState{}, params: map[string]*he.Params{},
 		epochs: map[uint32]record.EpochState{0: {Epoch: d.Genesis.FirstEpoch()}},
 	}
 }
@@ -112,6 +114,8 @@ func (c *checker) takeWrite(w network.Write, private []network.PrivateWrite) err
 		return into(w.Value, func(s record.CohortState) { c.derived = append(c.derived, s) })
 	case chaincode.KindEpoch:
 		return into(w.Value, func(s record.EpochState) { c.epochs[s.Epoch.Number] = s })
+	case chaincode.KindQuery:
+		return into(w.Value, func(q record.QueryState) { c.queries[q.ID] = q })
 	case chaincode.KindPredicate:
 		return into(w.Value, func(p record.PredicateState) { c.predicates[p.ID] = p })
 	}

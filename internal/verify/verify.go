@@ -9,7 +9,8 @@
 // erased is left,
 // devices' signatures on pointers, blobs and rows behind the pointers, Merkle
 // roots of batches, institutions' signatures and the receipts that follow from
-// them, the cohorts of queries, and the proofs of attested claims.
+// them, the cohorts of queries, the shares that releases rest on, and the proofs of
+// attested claims.
 //
 // What is not: the cohorts before an erasure, which follow from consents that are
 // gone; that members have deleted what they signed to have deleted; or that the
@@ -95,6 +96,7 @@ func Check(ctx context.Context, dir string, tip Tip, out io.Writer) error {
 		{"availability posts", c.posts},
 		{"receipts", c.receipts},
 		{"cohorts", c.cohorts},
+		{"releases, with the shares they rest on", c.releases},
 		{"attested claims", c.claims},
 		{"operations that the gateway has told of", c.operations},
 	} {

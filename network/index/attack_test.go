@@ -185,3 +185,43 @@ func TestAttackExactCohortOfThoseWhoHaveHardlyBegun(t *testing.T) {
 		}
 	}
 }
+
+// TestAttackReleaseThatRestsOnNobodysWord: that a query was released, on which shares, and
+// that other holders confirm them, is taken from what the asker submitted and members have
+// signed. A ledger that writes it without these is not believed; nor is a failure that the
+// asker has not called.
+func TestAttackReleaseThatRestsOnNobodysWord(t *testing.T) {
+	l := newLedger()
+	l.ready(3)
+	l.ask(members[0], hour0, hour0+24, 100)
+	q := l.queries[len(l.queries)-1]
+	made := q
+	made.Status, made.Release, made.Standing = record.QueryReleased, record.RandomID(), record.StandingFinal
+	for range 3 {
+		made.Shares = append(made.Shares, record.ReleasedShare{Hash: record.RandomID(), By: members[:2]})
+	}
+	failed := q
+	failed.Status = record.QueryFailed
+	unsigned := record.PostRelease{Query: q.ID, Hash: made.Release}
+	for _, m := range members {
+		unsigned.Shares = append(unsigned.Shares, record.SignedShares{Statement: record.ShareStatement{Member: m, Query: q.ID}})
+	}
+	l.tx(put(chaincode.QueryKey(q.ID), made))
+	l.call(members[0], "Query:PostRelease", unsigned, put(chaincode.QueryKey(q.ID), made))
+	l.call(members[1], "Query:Fail", record.FailQuery{Query: q.ID}, put(chaincode.QueryKey(q.ID), failed))
+	l.tx(put(chaincode.AbandonKey(q.ID, members[1]), record.AbandonVote{Vote: record.Abandon{Query: q.ID}, Member: members[1]}))
+	l.cut()
+	ix := apply(t, l.blocks)
+	got, err := ix.Query(q.ID)
+	if n, _ := ix.Refused(0); err != nil || got.Status != record.QueryAsked || !got.Release.IsZero() || len(got.Shares) > 0 || n != 4 {
+		t.Errorf("the query is %+v (%v), %d writes were refused", got, err, n)
+	}
+	if len(ix.Stops(q.ID)) > 0 {
+		t.Error("a vote counts that its member has not cast")
+	}
+	l.call(members[0], "Query:Fail", record.FailQuery{Query: q.ID}, put(chaincode.QueryKey(q.ID), failed))
+	l.cut()
+	if got, _ := apply(t, l.blocks).Query(q.ID); got.Status != record.QueryFailed {
+		t.Errorf("the asker has called it failed, and it is %s", got.Status)
+	}
+}

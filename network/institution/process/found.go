@@ -19,6 +19,7 @@ type networkCommand struct {
 	Registrar string   `help:"The member that vouches for patients and may never ask." required:""`
 	Gateways  []string `help:"Members whose gateways may submit for patients and devices. Default: the registrar."`
 	Minimum   int      `help:"Smallest cohort of any query." default:"11"`
+	DailyAsks int      `help:"How many queries a member may ask in a day (UTC), exact ones included." default:"100"`
 	Cap       rho      `help:"Privacy loss of one patient over all askers, rho (zCDP)." default:"3"`
 	Exact     bool     `help:"Allow studies without privacy noise: for trials with made-up data only."`
 	Clock     string   `help:"wall, or simulated for trials: time is what members post." enum:"wall,simulated" default:"wall"`
@@ -44,7 +45,7 @@ func (c networkCommand) document() (record.Descriptor, error) {
 		c.Gateways = []string{c.Registrar}
 	}
 	d := record.Descriptor{Roots: map[string][]byte{}, Genesis: record.Genesis{
-		Network: c.Name, Clock: c.Clock, Threshold: c.Threshold, Registrar: c.Registrar, Gateways: c.Gateways, MinCohort: c.Minimum, Exact: c.Exact,
+		Network: c.Name, Clock: c.Clock, Threshold: c.Threshold, Registrar: c.Registrar, Gateways: c.Gateways, MinCohort: c.Minimum, DailyAsks: c.DailyAsks, Exact: c.Exact,
 		Profile: he.DefaultProfile().Name, Schema: privacy.V1().Digest(), CapMicro: uint64(c.Cap), Circuits: []record.Circuit{},
 		PredicateSlot: c.Slot, PredicateLife: c.Life,
 	}}
