@@ -56,3 +56,78 @@ func declares(t *testing.T, dir, name string) bool {
 	}
 	return false
 }
+
+// TestCommandsInTheDocsRunTests: what the pages say to run, to see that something
+// holds, is there to run: in each folder some test or benchmark has the name.
+func TestCommandsInTheDocsRunTests(t *testing.T) {
+	command := regexp.MustCompile("go test (\\\\\\||[^`\n|])*")
+	pattern := regexp.MustCompile(`-(run|bench) ('[^']*'|\S+)`)
+	folder := regexp.MustCompile(` \./([\w/]+)`)
+	seen := 0
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range command.FindAllString(string(text), -1) {
+			line = strings.ReplaceAll(line, `\|`, "|")
+			for _, p := range pattern.FindAllStringSubmatch(line, -1) {
+				name, err := regexp.Compile(strings.SplitN(strings.Trim(p[2], "'"), "/", 2)[0])
+				if err != nil {
+					t.Errorf("%s: %s: %v", page, line, err)
+					continue
+				}
+				for _, dir := range folder.FindAllStringSubmatch(line, -1) {
+					if p[2] == "'^$'" {
+						continue
+					}
+					seen++
+					if !declaresLike(t, dir[1], name) {
+						t.Errorf("%s: %q runs nothing in %s", page, strings.TrimSpace(line), dir[1])
+					}
+				}
+			}
+		}
+	}
+	if seen < 15 {
+		t.Errorf("only %d commands were found", seen)
+	}
+}
+
+// pages are the documents for people.
+func pages(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, glob := range []string{"*.md", "docs/*.md", "docs/design/*.md"} {
+		found, err := filepath.Glob(glob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+var declared = regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
+
+// declaresLike reports whether a test file of the folder has a function whose name
+// the pattern finds.
+func declaresLike(t *testing.T, dir string, name *regexp.Regexp) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range declared.FindAllStringSubmatch(string(b), -1) {
+			if name.MatchString(f[1]) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -250,6 +250,9 @@ func checkVerifies(t *testing.T, state string) {
 	if !strings.Contains(out.String(), "reports: 1 checked, 0 wrong") {
 		t.Errorf("the check did not see the erasure:\n%s", out.String())
 	}
+	if !strings.Contains(out.String(), "members' newest blocks: 3 checked, 0 wrong") || strings.Contains(out.String(), "told of: 0 checked") {
+		t.Errorf("the check did not hold what others have seen against the ledger:\n%s", out.String())
+	}
 	if !strings.Contains(out.String(), "attested claims: 1 checked") {
 		t.Errorf("the check did not see the attestation:\n%s", out.String())
 	}

@@ -16,7 +16,7 @@
 // gone; that members have deleted what they signed to have deleted; or that the
 // description is the one that people were given: compare the file. An end that was cut
 // off the chain shows where somebody has seen it: the gateway, whose journal is held
-// against the ledger, or whoever kept the tip that an earlier check printed.
+// against the ledger, the members, who note the newest block that they have read, or whoever kept the tip that an earlier check printed.
 package verify
 
 import (
@@ -99,6 +99,7 @@ func Check(ctx context.Context, dir string, tip Tip, out io.Writer) error {
 		{"releases, with the shares they rest on", c.releases},
 		{"attested claims", c.claims},
 		{"operations that the gateway has told of", c.operations},
+		{"members' newest blocks", c.members},
 	} {
 		before := len(c.failures)
 		n := part.check(ctx)

@@ -11,6 +11,7 @@ import (
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/institution"
 )
 
 // Tip is a block that somebody has seen on the ledger: what "vitalveil verify" or
@@ -57,6 +58,25 @@ func (c *checker) operation(op *apiv1.Operation) int {
 		c.wrong("operation %s: the gateway has told that transaction %s is in block %d, and the ledger does not have it there: blocks are missing", op.GetId(), op.GetTxId(), op.GetBlock())
 	}
 	return 1
+}
+
+// members holds what each institution has read against the ledger.
+func (c *checker) members(context.Context) int {
+	n := 0
+	for _, m := range c.genesis.Members {
+		known, err := institution.NewestKnown(filepath.Join(c.dir, "institutions", m.MSP))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			c.wrong("the state of %s: %v", m.MSP, err)
+		case known != nil:
+			n++
+			if number, ok := c.blocks[known.Hash]; !ok || number != known.Number {
+				c.wrong("%s has read block %d with hash %s, and the ledger does not have it: blocks are missing, or it is another ledger", m.MSP, known.Number, known.Hash)
+			}
+		}
+	}
+	return n
 }
 
 // seen checks that the ledger has a block that somebody saw on it.

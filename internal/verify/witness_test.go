@@ -10,14 +10,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/vitalveil/vitalveil/chaincode"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
+	"github.com/vitalveil/vitalveil/internal/vault"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
+	"github.com/vitalveil/vitalveil/network/institution"
 )
 
 func must[T any](v T, err error) T {
@@ -111,6 +115,32 @@ func TestAttackEndOfTheLedgerCutOff(t *testing.T) {
 	if _, err := s.verify(tip); err == nil || !strings.Contains(err.Error(), "blocks are missing") {
 		t.Errorf("got %v", err)
 	}
+	for _, known := range []struct {
+		block institution.Block
+		fits  bool
+	}{
+		{institution.Block{Number: 2, Hash: record.ID(earlier)}, true},
+		{institution.Block{Number: 3, Hash: record.ID(tip)}, false},
+	} {
+		s.hasRead("A", known.block)
+		if _, err := s.verify(Tip{}); (err == nil) != known.fits {
+			t.Errorf("a member has read block %d: %v", known.block.Number, err)
+		}
+	}
+}
+
+// hasRead is the state of a member that has read a block.
+func (s *site) hasRead(msp string, b institution.Block) {
+	s.Helper()
+	dir := filepath.Join(s.dir, "institutions", msp)
+	_, err := state.Claim(dir, 1)
+	check(s.T, err)
+	v, err := vault.Open(filepath.Join(dir, "vault"), filepath.Join(dir, "vault.key"))
+	check(s.T, err)
+	check(s.T, v.Update(true, func(batch *pebble.Batch) error {
+		return v.Set(batch, []byte("ledger/head"), must(json.Marshal(b)))
+	}))
+	check(s.T, v.Close())
 }
 
 func TestWhatTheGatewayHasToldIsOnTheLedger(t *testing.T) {

@@ -3,10 +3,14 @@ package institution
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"path/filepath"
 	"time"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/state"
+	"github.com/vitalveil/vitalveil/internal/vault"
 	"github.com/vitalveil/vitalveil/network"
 )
 
@@ -45,6 +49,24 @@ func (in *Institution) known() (*Block, error) {
 	}
 	raw, found, err := in.vault.get(headName)
 	if err != nil || !found {
+		return nil, err
+	}
+	b := new(Block)
+	return b, json.Unmarshal(raw, b)
+}
+
+// NewestKnown is the newest block that an institution with its state in dir has read,
+// nil for none. It is for checks while no process has the state open.
+func NewestKnown(dir string) (*Block, error) {
+	if err := state.Check(dir, vaultVersion); err != nil {
+		return nil, err
+	}
+	v, err := vault.OpenReadOnly(filepath.Join(dir, vaultFolder), filepath.Join(dir, vaultKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	raw, found, err := memberVault{v}.get(headName)
+	if err = errors.Join(err, v.Close()); err != nil || !found {
 		return nil, err
 	}
 	b := new(Block)
