@@ -38,29 +38,13 @@ func (s devicesService) Enrol(ctx context.Context, r *apiv1.EnrolDeviceRequest) 
 		return nil, err
 	}
 	defer release()
-	if err := s.g.storeSeeds(ctx, e.Device, r.Enrolment.SeedBlob); err != nil {
+	if err := s.g.storeFor(ctx, e.Device.Patient, e.Device.SeedBlob, r.Enrolment.SeedBlob); err != nil {
 		return nil, err
 	}
 	id := record.DeviceID(s.g.genesis.Network, e.Device.Key)
 	return s.g.begin(ctx, kindDevice, id.String(),
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Device{Device: r.Enrolment.Document}},
 		proven(api.PatientParty(e.Device.Patient)))
-}
-
-func (g *Gateway) storeSeeds(ctx context.Context, d record.Device, blob []byte) error {
-	stored, err := g.blobs.Has(ctx, d.SeedBlob)
-	if err != nil {
-		return g.storeFault(err)
-	}
-	if !stored {
-		if err := g.quota.take(d.Patient, len(blob), g.now()); err != nil {
-			return err
-		}
-	}
-	if err := g.blobs.PutNamed(ctx, d.SeedBlob, blob); err != nil {
-		return g.storeFault(err)
-	}
-	return nil
 }
 
 func (g *Gateway) verifyEnrolment(ctx context.Context, e record.EnrolDevice) error {

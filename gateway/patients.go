@@ -40,6 +40,11 @@ func (s patientsService) Enrol(ctx context.Context, r *apiv1.EnrolPatientRequest
 			return nil, fault.New(fault.BadSignature, "the signature of %s's voucher: %w", v.By, record.ErrSignature)
 		}
 	}
+	release, err := s.g.ops.hold([]record.ID{e.DetailsBlob})
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if err := s.g.storeBoxes(ctx, id, e, r.Enrolment.DetailsBoxes); err != nil {
 		return nil, err
 	}
@@ -60,10 +65,7 @@ func (g *Gateway) storeBoxes(ctx context.Context, patient record.ID, e record.En
 	if of != patient {
 		return fault.New(fault.Invalid, "details_boxes has the key of another patient")
 	}
-	if err := g.blobs.PutNamed(ctx, e.DetailsBlob, boxes); err != nil {
-		return g.storeFault(err)
-	}
-	return nil
+	return g.storeFor(ctx, patient, e.DetailsBlob, boxes)
 }
 
 // ListConsents implements apiv1.PatientsServer.
@@ -193,9 +195,7 @@ func (g *Gateway) discardBoxes(ctx context.Context, m *apiv1.EnrolPatient) {
 	if err == nil && p.DetailsBlob == e.DetailsBlob && !p.Erased || err != nil && fault.Of(err) != fault.NotFound {
 		return
 	}
-	if err := g.blobs.Delete(ctx, e.DetailsBlob); err != nil {
-		g.log.Error("the boxes of a refused enrolment could not be deleted", "patient", id.Short(), "error", err)
-	}
+	g.discard(ctx, index.Blob{ID: e.DetailsBlob, Patient: id})
 }
 
 // erasedBefore reports whether what the ledger answered to an enrolment is the record

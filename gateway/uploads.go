@@ -228,9 +228,26 @@ func (q *quota) take(patient record.ID, size int, now time.Time) error {
 	return nil
 }
 
+// storeFor stores a blob of a patient's, within what the patient may store on a day.
+func (g *Gateway) storeFor(ctx context.Context, patient, id record.ID, data []byte) error {
+	stored, err := g.blobs.Has(ctx, id)
+	if err != nil {
+		return g.storeFault(err)
+	}
+	if !stored {
+		if err := g.quota.take(patient, len(data), g.now()); err != nil {
+			return err
+		}
+	}
+	if err := g.blobs.PutNamed(ctx, id, data); err != nil {
+		return g.storeFault(err)
+	}
+	return nil
+}
+
 // blobsNamed are the blobs that a request names.
 func blobsNamed(r *apiv1.StoredRequest) []record.ID {
-	names := map[string]bool{r.GetDevice().GetDevice().GetSeedBlob(): true}
+	names := map[string]bool{r.GetDevice().GetDevice().GetSeedBlob(): true, r.GetPatient().GetDetailsBlob(): true}
 	for _, s := range r.GetAnchor().GetPointers() {
 		names[s.GetPointer().GetBlob()] = true
 	}
@@ -327,21 +344,36 @@ func (g *Gateway) indexed(ctx context.Context, block uint64) error {
 	return nil
 }
 
-// discardSeeds deletes the seeds of a device that was refused because its patient is
-// erased.
+// discardSeeds deletes the sealed seeds of a device that was refused, unless the ledger
+// has it with the same.
 func (g *Gateway) discardSeeds(ctx context.Context, d *apiv1.EnrolDevice) {
 	var e record.EnrolDevice
 	if d == nil || api.FromMessage(d, &e) != nil {
 		return
 	}
-	p, err := g.patient(ctx, e.Device.Patient)
+	id, blob := record.DeviceID(g.genesis.Network, e.Device.Key), e.Device.SeedBlob
+	kept, err := g.keepsSeeds(ctx, id, e.Device)
 	if err != nil {
-		g.log.Error("it is not known whether refused seeds have to go", "blob", e.Device.SeedBlob.Short(), "error", err)
+		g.log.Error("it is not known whether refused seeds have to go", "blob", blob.Short(), "error", err)
 		return
 	}
-	if p.Erased {
-		g.discard(ctx, index.Blob{ID: e.Device.SeedBlob, Device: record.DeviceID(g.genesis.Network, e.Device.Key)})
+	if !kept {
+		g.discard(ctx, index.Blob{ID: blob, Device: id})
 	}
+}
+
+// keepsSeeds reports whether a device is on the ledger with these seeds, and its patient
+// not erased.
+func (g *Gateway) keepsSeeds(ctx context.Context, id record.ID, d record.Device) (bool, error) {
+	recorded, err := g.device(ctx, id)
+	if err != nil && fault.Of(err) == fault.NotFound {
+		return false, nil
+	}
+	if err != nil || recorded.Device.SeedBlob != d.SeedBlob {
+		return false, err
+	}
+	p, err := g.patient(ctx, d.Patient)
+	return !p.Erased, err
 }
 
 // discard deletes a refused blob, unless it is another device's or another operation

@@ -154,11 +154,48 @@ func TestAPatientsDevicesStoreSoMuchADay(t *testing.T) {
 	w := newWorld(t)
 	bridge := w.device()
 	w.advance(10 * 3600)
-	w.ok(w.gw.quota.take(bridge.enrol.Device.Patient, maxStoredDaily-1010, time.Now()))
+	w.ok(w.gw.quota.take(bridge.enrol.Device.Patient, maxStoredDaily-10-w.gw.quota.used[bridge.enrol.Device.Patient], time.Now()))
 	data, pointers := bridge.rows(startHour, startHour+1)
 	_, err = bridge.client().Upload(context.Background(), bridge.id, [][]byte{data}, pointers)
 	wantFault(t, fault.Unavailable, err)
 	if w.stored(record.SumID(data)) {
 		t.Error("a blob over the bound was stored")
+	}
+}
+
+// TestARefusedDeviceLeavesNoSeedsBehind, whatever it was refused for. One whose seeds
+// are on the ledger keeps them, though it is refused under another document.
+func TestARefusedDeviceLeavesNoSeedsBehind(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	p := w.enrolled()
+	refuses := func(what string, d *device) {
+		t.Helper()
+		op, err := w.as("", nil).EnrolDevice(ctx, d.enrol, d.seeds)
+		if err == nil {
+			_, err = w.as("", nil).Wait(ctx, op)
+		}
+		if err == nil {
+			t.Errorf("%s: enrolled", what)
+		}
+	}
+	sign2 := func(d *device) {
+		digest := record.Digest(record.DomainDevice, w.genesis.Network, d.enrol.Device)
+		d.enrol.DeviceSignature, d.enrol.PatientSignature = sign(w, d.key, digest), sign(w, p.key, digest)
+	}
+	odd := p.newDevice()
+	odd.enrol.Device.Profile = "another"
+	sign2(odd)
+	refuses("another profile", odd)
+	if w.stored(record.SumID(odd.seeds)) {
+		t.Error("the seeds of a refused device stay")
+	}
+	good := p.newDevice()
+	w.done(w.as("", nil).EnrolDevice(ctx, good.enrol, good.seeds))
+	good.enrol.Device.FirstHour++
+	sign2(good)
+	refuses("the same device once more, changed", good)
+	if !w.stored(record.SumID(good.seeds)) {
+		t.Error("the seeds of an enrolled device are gone")
 	}
 }

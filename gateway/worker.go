@@ -93,6 +93,7 @@ func (g *Gateway) run(ctx context.Context, e entry) {
 	res, err := g.submit(ctx, call)
 	if err == nil {
 		if m := e.request.GetPatient(); m != nil && erasedBefore(res.Payload) {
+			g.ops.letGo(e.id)
 			g.discardBoxes(ctx, m)
 		}
 		if keys := e.request.GetKeys(); keys != nil {
@@ -110,14 +111,22 @@ func (g *Gateway) run(ctx context.Context, e entry) {
 			time.AfterFunc(pause/2+rand.N(pause), func() { q.put(e) })
 			return
 		}
-		err = e.givenUp(err)
+		g.ops.finish(e.id, failed(e.state, e.givenUp(err)))
+		return
 	}
-	if fault.Of(err) == fault.Forbidden { // before the journal forgets the request
-		g.ops.letGo(e.id)
+	g.discardRefused(ctx, e, err) // before the journal forgets the request
+	g.ops.finish(e.id, failed(e.state, err))
+}
+
+// discardRefused deletes what was stored for an operation that was refused for good.
+// Seeds that another device has named stay: when it is gone, the one they belong to
+// enrols.
+func (g *Gateway) discardRefused(ctx context.Context, e entry, why error) {
+	g.ops.letGo(e.id)
+	if fault.Of(why) != fault.Conflict {
 		g.discardSeeds(ctx, e.request.GetDevice())
 	}
 	g.discardBoxes(ctx, e.request.GetPatient())
-	g.ops.finish(e.id, failed(e.state, err))
 }
 
 // tried is what is known of an operation's tries that failed.
