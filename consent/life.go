@@ -44,9 +44,14 @@ const MaxDetails = MaxDocument + 256
 
 // Entry is what everybody may see of the version.
 func (d Details) Entry(network string) record.ConsentEntry {
+	return d.EntryOf(network, d.Signed.Document.Digest(network))
+}
+
+// EntryOf is Entry for who knows the document's digest.
+func (d Details) EntryOf(network string, digest record.ID) record.ConsentEntry {
 	doc := d.Signed.Document
 	return record.ConsentEntry{
 		ID: doc.ID, Patient: doc.Patient, Version: doc.Version, Status: doc.Status,
-		Hash: record.ConsentHash(network, d.Salt, doc.Digest(network)),
+		Hash: record.ConsentHash(network, d.Salt, digest),
 	}
 }

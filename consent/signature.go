@@ -17,6 +17,11 @@ func RecoveryHash(publicKey []byte) record.ID { return record.SumID(publicKey) }
 //
 // The error wraps record.ErrSignature in every case: refuse the document.
 func (s Signed) Verify(network string, parties []record.RelyingParty, p record.Patient) error {
+	return s.VerifyDigest(s.Document.Digest(network), parties, p)
+}
+
+// VerifyDigest is Verify for who knows the document's digest.
+func (s Signed) VerifyDigest(digest record.ID, parties []record.RelyingParty, p record.Patient) error {
 	if s.Document.Patient != p.ID {
 		return fmt.Errorf("%w: the document is another patient's", record.ErrSignature)
 	}
@@ -24,7 +29,7 @@ func (s Signed) Verify(network string, parties []record.RelyingParty, p record.P
 	if !revokes && !holds(p.ConsentKeys(), s.Key) {
 		return fmt.Errorf("%w: the key is not one that this patient may sign this document with", record.ErrSignature)
 	}
-	return s.CheckSignature(network, parties)
+	return s.checkDigest(digest, parties)
 }
 
 // CheckSignature checks that the signature is s.Key's over the document on this
@@ -33,7 +38,11 @@ func (s Signed) Verify(network string, parties []record.RelyingParty, p record.P
 //
 // The error wraps record.ErrSignature in every case: refuse the document.
 func (s Signed) CheckSignature(network string, parties []record.RelyingParty) error {
-	if err := checkSignature(parties, s.Document.Digest(network), s.Key, s.Signature, s.Assertion); err != nil {
+	return s.checkDigest(s.Document.Digest(network), parties)
+}
+
+func (s Signed) checkDigest(digest record.ID, parties []record.RelyingParty) error {
+	if err := checkSignature(parties, digest, s.Key, s.Signature, s.Assertion); err != nil {
 		return fmt.Errorf("%w (consent %s version %d)", err, s.Document.ID.Short(), s.Document.Version)
 	}
 	return nil

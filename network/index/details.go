@@ -99,10 +99,13 @@ func (ix *Index) judgeKnown(p *patient) {
 func (ix *Index) judgeConsent(p *patient, l place) error {
 	v := l.version()
 	d := v.signed.Document
+	if v.digest.IsZero() { // it was loaded
+		v.digest = d.Digest(ix.genesis.Network)
+	}
 	if err := consent.Validate(d); err != nil {
 		return err
 	}
-	if err := v.signed.Verify(ix.genesis.Network, ix.genesis.RelyingParties, p.asOf(v.at)); err != nil {
+	if err := v.signed.VerifyDigest(v.digest, ix.genesis.RelyingParties, p.asOf(v.at)); err != nil {
 		return err
 	}
 	var last *consent.Document
@@ -182,7 +185,8 @@ func (v *version) fill(networkName string, value []byte) error {
 	if err := json.Unmarshal(value, &d); err != nil {
 		return err
 	}
-	if d.Entry(networkName) != v.entry {
+	v.digest = d.Signed.Document.Digest(networkName)
+	if d.EntryOf(networkName, v.digest) != v.entry {
 		return fmt.Errorf("the details of consent %s version %d are not those whose hash is on the chain", v.entry.ID.Short(), v.entry.Version)
 	}
 	v.signed, v.known = d.Signed, true

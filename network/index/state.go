@@ -115,7 +115,8 @@ type version struct {
 	tx     string
 	entry  record.ConsentEntry
 	signed consent.Signed
-	known  bool // signed is there
+	known  bool      // signed is there
+	digest record.ID // of its document, until it is judged
 	// judged: it is known whether the version follows from the patient's signatures;
 	// unproven: it does not.
 	judged, unproven bool
