@@ -34,7 +34,7 @@ const (
 const (
 	maxStreams = 2048
 	maxConns   = 4096
-	maxReading = 64 << 20 // bytes of bodies on their way in
+	maxReading = 48 << 20 // bytes of bodies on their way in
 	maxWorking = 64 << 20 // bytes that bodies are worked on with
 	workFactor = 6        // times its length that a body takes while it is worked on
 	workBase   = 256 << 10
