@@ -137,6 +137,14 @@ func (c *consortium) submit(member int, function string, doc any) network.Result
 	return res
 }
 
+// predicate is a request as the first member sees it, which made it.
+func (c *consortium) predicate(id string) record.PredicateState {
+	c.Helper()
+	var s record.PredicateState
+	c.ok(json.Unmarshal(must(c.clients[0].Evaluate(context.Background(), network.Call{Function: "Predicate:Get", Args: []string{id}})), &s))
+	return s
+}
+
 func (c *consortium) tick(unix int64) {
 	c.Helper()
 	for i := range msps {
@@ -280,13 +288,16 @@ func TestPredicateIsAttestedOverTheRealNetwork(t *testing.T) {
 	ask := func(lo, hi int64) record.PredicateState {
 		b := verifier.Unbounded()
 		b.Lo, b.Hi, b.K, b.MinCount = code(lo), code(hi), 600, 600
-		res := c.submit(0, "Predicate:Request", record.AskPredicate{
+		text, transient, err := chaincode.RequestArguments(c.genesis.Network, record.Question{Salt: record.RandomID(), Ask: record.AskPredicate{
 			Patient: p.id, Purpose: "HRESCH", Class: "day", Metric: "heart_rate",
 			FirstDay: day0, Bounds: b, Nonce: record.RandomID(),
-		})
-		var s record.PredicateState
-		c.ok(json.Unmarshal(res.Payload, &s))
-		return s
+		}})
+		c.ok(err)
+		res, err := network.SubmitRetry(t.Context(), c.clients[0], network.Call{Function: "Predicate:Request", Args: []string{text}, Transient: transient})
+		c.ok(err)
+		var e record.PredicateEntry
+		c.ok(json.Unmarshal(res.Payload, &e))
+		return c.predicate(e.ID)
 	}
 	holds, fails := ask(60, 80), ask(80, 90)
 	a, err := h.Answer(t.Context())
@@ -301,8 +312,7 @@ func TestPredicateIsAttestedOverTheRealNetwork(t *testing.T) {
 		t.Fatalf("in the slot: %+v", a)
 	}
 	for id, want := range map[string]string{holds.ID: record.PredicateAttested, fails.ID: record.PredicateAsked} {
-		var s record.PredicateState
-		c.ok(json.Unmarshal(must(c.clients[0].Evaluate(t.Context(), network.Call{Function: "Predicate:Get", Args: []string{id}})), &s))
+		s := c.predicate(id)
 		if s.Status != want {
 			t.Errorf("request %s is %s, want %s", id[:8], s.Status, want)
 		}

@@ -317,8 +317,7 @@ func calls(w *world) map[string]any {
 		"Query:ConfirmShares":       record.SignedShares{},
 		"Query:Fail":                record.FailQuery{},
 		"Predicate:Request":         record.AskPredicate{},
-		"Predicate:Attest":          record.Attest{},
-		"Predicate:Expire":          record.Expire{},
+		"Predicate:Close":           record.NamePredicate{},
 	}
 }
 
@@ -343,7 +342,7 @@ func TestAttackGatewayActsAsMember(t *testing.T) {
 	forPatients := map[string]bool{
 		"Registry:EnrolPatient": true, "Registry:ChangeKeys": true, "Registry:EnrolDevice": true, "Consent:Put": true,
 		"Registry:Erase": true,
-		"Pointer:Anchor": true, "Predicate:Attest": true, "Predicate:Expire": true,
+		"Pointer:Anchor": true, "Predicate:Close": true,
 	}
 	for function, arg := range calls(w) {
 		if !forPatients[function] {

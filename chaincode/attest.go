@@ -2,6 +2,7 @@ package chaincode
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 
 	"github.com/vitalveil/vitalveil/consent"
@@ -11,50 +12,145 @@ import (
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
-// Attest records that a request's claim is true (record.Attest,
-// record.PredicateState), if the proof verifies against the public inputs that
-// the request fixed. Who submits it does not matter: a proof answers one request
+// Close records what became of a request (record.NamePredicate,
+// record.PredicateEntry). With a proof as the transient value TransientProof its claim
+// is attested, if the proof verifies against the public inputs that the request
+// fixed; without one it is closed as unanswered once it has expired. Which of the two
+// the chain does not say. Who submits it does not matter: a proof answers one request
 // only.
-func (*Predicate) Attest(tx transaction, arg string) (string, error) {
-	return serve(tx, submitter, timed, arg, smallArgument, attest)
+func (*Predicate) Close(tx transaction, arg string) (string, error) {
+	return serve(tx, submitter, timed, arg, smallArgument, closeRequest)
 }
 
-// Expire closes a request that was not answered in time (record.Expire,
-// record.PredicateState).
-func (*Predicate) Expire(tx transaction, arg string) (string, error) {
-	return serve(tx, submitter, timed, arg, smallArgument, expire)
+// Share passes a request and its outcome on to another institution, if the patient's
+// consent for the one that asked permits it (record.NamePredicate,
+// record.PredicateEntry). To whom comes as the transient value TransientTo.
+func (*Predicate) Share(tx transaction, arg string) (string, error) {
+	return serve(tx, asker, timed, arg, smallArgument, share)
 }
 
-func attest(c *call, a record.Attest) (*record.PredicateState, error) {
-	if len(a.Proof) != verifier.ProofBytes {
-		return nil, fault.New(fault.Invalid, "a proof has %d bytes, not %d", verifier.ProofBytes, len(a.Proof))
-	}
-	p, err := c.predicate(a.Request)
+func closeRequest(c *call, a record.NamePredicate) (*record.PredicateEntry, error) {
+	proof, err := c.transientValue(TransientProof, smallArgument)
 	if err != nil {
 		return nil, err
+	}
+	if proof != nil && len(proof) != verifier.ProofBytes {
+		return nil, fault.New(fault.Invalid, "a proof has %d bytes, not %d", verifier.ProofBytes, len(proof))
+	}
+	e, err := c.predicate(a.Request)
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.predicateDetails(e)
+	switch {
+	case fault.Of(err) == fault.Purged && proof == nil:
+		return c.closeErased(e)
+	case err != nil:
+		return nil, err
+	case e.Status == record.PredicateClosed && bytes.Equal(d.State.Proof, proof):
+		return e, nil
+	case e.Status != record.PredicateAsked:
+		return nil, fault.New(fault.Conflict, "the request is closed")
 	}
 	now, err := c.now()
 	if err != nil {
 		return nil, err
 	}
+	if proof == nil {
+		err = lapse(&d.State, now)
+	} else {
+		err = c.attest(&d.State, proof, now)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.settle(e, d)
+}
+
+// closeErased closes the request about a patient who has been erased meanwhile.
+func (c *call) closeErased(e *record.PredicateEntry) (*record.PredicateEntry, error) {
+	if e.Status == record.PredicateClosed {
+		return e, nil
+	}
+	e.Status = record.PredicateClosed
+	return e, c.put(PredicateKey(e.ID), e)
+}
+
+// lapse closes a request that nobody answered in time.
+func lapse(p *record.PredicateState, now int64) error {
+	if now < p.Expires {
+		return fault.New(fault.TooEarly, "the request expires at %d, it is %d", p.Expires, now)
+	}
+	p.Status = record.PredicateExpired
+	return nil
+}
+
+// attest closes a request with a proof of its claim.
+func (c *call) attest(p *record.PredicateState, proof []byte, now int64) error {
 	switch {
-	case p.Status == record.PredicateAttested && bytes.Equal(p.Proof, a.Proof):
-		return p, nil
-	case p.Status != record.PredicateAsked:
-		return nil, fault.New(fault.Conflict, "the request is %s", p.Status)
 	case now < p.AnswerFrom:
-		return nil, fault.New(fault.TooEarly, "answers to this request are taken from %d on, it is %d", p.AnswerFrom, now)
+		return fault.New(fault.TooEarly, "answers to this request are taken from %d on, it is %d", p.AnswerFrom, now)
 	case now >= p.Expires:
-		return nil, fault.New(fault.Expired, "the request expired at %d", p.Expires)
+		return fault.New(fault.Expired, "the request expired at %d", p.Expires)
 	}
 	if err := c.mayAnswer(p.Device); err != nil {
+		return err
+	}
+	if err := c.prove(p, proof, now); err != nil {
+		return err
+	}
+	p.Status, p.Proof = record.PredicateAttested, proof
+	return nil
+}
+
+// maxShared bounds to how many institutions a request is passed on.
+const maxShared = 32
+
+func share(c *call, a record.NamePredicate) (*record.PredicateEntry, error) {
+	raw, err := c.transientValue(TransientTo, maxName)
+	if err != nil {
 		return nil, err
 	}
-	if err := c.prove(p, a.Proof, now); err != nil {
+	to := string(raw)
+	e, err := c.predicate(a.Request)
+	if err != nil {
 		return nil, err
 	}
-	p.Status, p.Proof, p.AttestTx = record.PredicateAttested, a.Proof, c.stub.GetTxID()
-	return p, c.settle(p)
+	d, err := c.predicateDetails(e)
+	switch {
+	case err != nil:
+		return nil, err
+	case e.Asker != c.msp:
+		return nil, fault.New(fault.Forbidden, "the request is %s's", e.Asker)
+	case !slices.Contains(c.institutions(), to):
+		return nil, fault.New(fault.Invalid, "%q is not an institution of this network; name one as the transient value %q", clip(to), TransientTo)
+	case sees(to, d.State):
+		return e, nil
+	case len(d.State.Shared) >= maxShared:
+		return nil, fault.New(fault.Exhausted, "a request is passed on to %d institutions at most", maxShared)
+	}
+	now, err := c.now()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.mayShare(d.State.Ask, len(d.State.Roots), now); err != nil {
+		return nil, err
+	}
+	d.State.Shared = append(d.State.Shared, record.Sharing{To: to, Time: now})
+	return e, c.putPredicate(e, d)
+}
+
+// mayShare asks the patient's consents for the institution that asked.
+func (c *call) mayShare(a record.AskPredicate, days int, now int64) error {
+	docs, err := c.documents(a.Patient, c.msp)
+	if err != nil {
+		return err
+	}
+	_, err = c.permission(docs, record.ID{}, consent.Request{
+		Grantee: c.msp, Purpose: a.Purpose, Operation: consent.OpShare, Metric: a.Metric,
+		From: a.FirstDay * 24, Until: (a.FirstDay + int64(days)) * 24, At: now,
+	})
+	return err
 }
 
 // prove verifies a proof of a request's statement. The consent that allowed the
@@ -86,33 +182,13 @@ func (c *call) prove(p *record.PredicateState, proof []byte, now int64) error {
 	return nil
 }
 
-func expire(c *call, e record.Expire) (*record.PredicateState, error) {
-	p, err := c.predicate(e.Request)
-	if err != nil {
-		return nil, err
-	}
-	now, err := c.now()
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case p.Status == record.PredicateExpired:
-		return p, nil
-	case p.Status != record.PredicateAsked:
-		return nil, fault.New(fault.Conflict, "the request is %s", p.Status)
-	case now < p.Expires:
-		return nil, fault.New(fault.TooEarly, "the request expires at %d, it is %d", p.Expires, now)
-	}
-	p.Status = record.PredicateExpired
-	return p, c.settle(p)
-}
-
 // settle records a request that is closed.
-func (c *call) settle(p *record.PredicateState) error {
-	if err := c.stub.DelState(PendingKey(p.Device, p.ID)); err != nil {
-		return err
+func (c *call) settle(e *record.PredicateEntry, d *record.PredicateDetails) (*record.PredicateEntry, error) {
+	e.Status, d.State.ClosedTx = record.PredicateClosed, c.stub.GetTxID()
+	if err := c.stub.DelState(PendingKey(d.State.Device, e.ID)); err != nil {
+		return nil, err
 	}
-	return c.put(PredicateKey(p.ID), p)
+	return e, c.putPredicate(e, d)
 }
 
 // maxVerifiers bounds the parsed keys that are kept; a network has few.

@@ -101,4 +101,4 @@ func (*Study) GetEvaluateTransactions() []string { return []string{"Get"} }
 func (*Query) GetEvaluateTransactions() []string { return []string{"Get"} }
 
 // GetEvaluateTransactions names the methods that only read.
-func (*Predicate) GetEvaluateTransactions() []string { return []string{"Get", "Pending"} }
+func (*Predicate) GetEvaluateTransactions() []string { return []string{"Get", "Pending", "OfPatient"} }

@@ -16,7 +16,7 @@
 //	Pointer    Anchor Available Get GetBatch
 //	Study      Create Get
 //	Query      Ask PostCohort Abandon Fail PostRelease ConfirmShares Get
-//	Predicate  Request Attest Expire Get Pending
+//	Predicate  Request Close Share Get Pending OfPatient
 //
 // Arguments and results are the documents of internal/record and of consent,
 // and the few types of this package. An argument that is an identifier may be
@@ -84,22 +84,27 @@
 //	asks        member                      record.AskCount     Query:Ask: how many in the latest day
 //	abandon     query, member               record.AbandonVote  Query:Abandon: a vote of a member that did not ask
 //	cohort      query, attempt, member      record.CohortState  Query:PostCohort
-//	predicate   transaction                 record.PredicateState  Predicate:Request, Attest, Expire
-//	pending     device, predicate           record.ID           Request; deleted by Attest and Expire: the patient
+//	predicate   transaction                 record.PredicateEntry  Predicate:Request, Close, Share
+//	pending     device, predicate           record.ID           Request; deleted by Close: the consent
 //	asked       consent                     uint32              Request: how many claims were asked under it
 //	erasure     patient                     record.ErasureState  Registry:Erase
 //	erased      patient, epoch, member      record.SignedErasureReport  Registry:ReportErasure
 //
-// One kind is in the private data collection Collection, and its values never
-// on the chain: they come as transient data.
+// Two kinds are in the private data collection Collection, and their values never
+// on the chain: they come as transient data. Registry:Erase purges both.
 //
-//	consentdetails  consent, version        consent.Details     Consent:Put; purged by Registry:Erase
+//	consentdetails  consent, version        consent.Details          Consent:Put
+//	question        consent, number         record.PredicateDetails  Predicate:Request, Close, Share
 //
 // What everybody sees of a consent is whose it is, how many versions it has,
 // whether it was ended, when, and a salted hash. Chaincode that has to know what
 // a consent says reads the details, which a peer without them cannot endorse.
-// Get and OfPatient answer with details: evaluate them, since the answer to a
-// submitted transaction is part of it.
+// Get, OfPatient and Pending answer with details: evaluate them, since the answer to
+// a submitted transaction is part of it.
+//
+// Of a claim asked about a patient everybody sees who asked, when, under which
+// consent and whether it is closed; and, as a transaction names what it read, the
+// device and the days. What was asked and with which outcome is private.
 //
 // # Layouts
 //

@@ -84,8 +84,8 @@ func erase(c *call, s record.SignedErasure) (*record.ErasureState, error) {
 	return c.recordErasure(patient, s, versions)
 }
 
-// purgeConsents purges the details of every version that the patient recorded.
-// Put bounds how many there are.
+// purgeConsents purges the details of every version that the patient recorded, and
+// of every claim that was asked under them. Put and Request bound how many there are.
 func (c *call) purgeConsents(patient record.ID) (int, error) {
 	heads, err := c.heads(patient)
 	if err != nil {
@@ -99,8 +99,24 @@ func (c *call) purgeConsents(patient record.ID) (int, error) {
 			}
 			n++
 		}
+		if err := c.purgeQuestions(h.ID); err != nil {
+			return 0, err
+		}
 	}
 	return n, nil
+}
+
+func (c *call) purgeQuestions(consent record.ID) error {
+	asked, err := c.askedUnder(consent)
+	if err != nil {
+		return err
+	}
+	for n := uint32(1); n <= asked; n++ {
+		if err := c.purgePrivate(QuestionKey(consent, n)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *call) recordErasure(p *record.Patient, s record.SignedErasure, versions int) (*record.ErasureState, error) {

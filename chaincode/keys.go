@@ -51,8 +51,9 @@ const (
 	KindErased      Kind = "erased"
 	KindAsks        Kind = "asks"
 	KindAbandon     Kind = "abandon"
-	// KindConsentDetails is a kind of private state, in Collection.
+	// Kinds of private state, in Collection.
 	KindConsentDetails Kind = "consentdetails"
+	KindQuestion       Kind = "question"
 )
 
 // Kinds returns every kind.
@@ -60,7 +61,7 @@ func Kinds() []Kind {
 	return []Kind{
 		KindGenesis, KindLayout, KindTick, KindPatient, KindPerson, KindKeys, KindRecovery, KindDevice, KindSeedHash, KindSeedBlob, KindDesignation, KindAck,
 		KindPieceKey, KindConsent, KindConsentOf, KindPointer, KindBatch, KindAvailable, KindStudy, KindQuery,
-		KindCohort, KindPredicate, KindPending, KindAsked, KindErasure, KindErased, KindConsentDetails,
+		KindCohort, KindPredicate, KindPending, KindAsked, KindErasure, KindErased, KindConsentDetails, KindQuestion,
 		KindDeviceVote, KindDeviceFlag, KindRoster, KindEpoch, KindEpochVote, KindEpochEnd,
 		KindAsks, KindAbandon, KindClock, KindClockVote,
 	}
@@ -75,7 +76,7 @@ func attributes(k Kind) int {
 	case KindTick, KindPatient, KindPerson, KindDevice, KindSeedHash, KindSeedBlob, KindDesignation,
 		KindPieceKey, KindConsent, KindAsked, KindBatch, KindQuery, KindPredicate, KindErasure, KindEpoch, KindAsks, KindClockVote:
 		return 1
-	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindConsentDetails,
+	case KindAck, KindConsentOf, KindAvailable, KindStudy, KindPending, KindKeys, KindRecovery, KindConsentDetails, KindQuestion,
 		KindDeviceVote, KindEpochVote, KindEpochEnd, KindAbandon:
 		return 2
 	case KindCohort, KindErased:
@@ -297,6 +298,12 @@ func PredicateKey(id string) string { return key(KindPredicate, id) }
 
 // PendingKey is the key that lists an open predicate request for a device.
 func PendingKey(device record.ID, id string) string { return key(KindPending, device.String(), id) }
+
+// QuestionKey is the key in Collection of a claim asked under a consent; number
+// counts them from 1.
+func QuestionKey(consent record.ID, number uint32) string {
+	return key(KindQuestion, consent.String(), strconv.FormatUint(uint64(number), 10))
+}
 
 // AskedKey is the key of the number of claims asked under a consent.
 func AskedKey(consent record.ID) string { return key(KindAsked, consent.String()) }

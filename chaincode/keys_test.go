@@ -61,6 +61,7 @@ func TestKeysAreReadBack(t *testing.T) {
 		{chaincode.PredicateKey("p"), chaincode.KindPredicate, []string{"p"}},
 		{chaincode.PendingKey(a, "p"), chaincode.KindPending, []string{a.String(), "p"}},
 		{chaincode.AskedKey(a), chaincode.KindAsked, []string{a.String()}},
+		{chaincode.QuestionKey(a, 7), chaincode.KindQuestion, []string{a.String(), "7"}},
 	} {
 		kind, attrs, err := chaincode.ParseKey(c.key)
 		if err != nil || kind != c.kind || !slices.Equal(attrs, c.want) {

@@ -285,12 +285,11 @@ func TestAttackSecondRecoveryUndoesRevocation(t *testing.T) {
 func TestAttackPredicateAfterRevokingEverything(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
-	var q record.PredicateState
-	w.must(hospitalA, "Predicate:Request", p.question(), &q)
+	q := w.asks(hospitalA, p.question())
 	w.must(gatewayMSP, changeKeys, w.signKeys(p.change(true, p.key), p.key), nil)
 	w.refuses(fault.Forbidden, "is revoked", hospitalA, "Predicate:Request", p.question())
 	w.tick(q.AnswerFrom)
-	w.refuses(fault.Forbidden, "is revoked", gatewayMSP, "Predicate:Attest", record.Attest{Request: q.ID, Proof: loadFixture(t).Proof})
+	w.refuses(fault.Forbidden, "is revoked", gatewayMSP, "Predicate:Close", record.Attest{Request: q.ID, Proof: loadFixture(t).Proof})
 }
 
 // eleven are made-up patients, each with a consent that nobody gave.

@@ -51,8 +51,7 @@ func TestAPredicateThatNobodyAnswersExpires(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
 	d := p.devices[0].id
-	var q record.PredicateState
-	w.must(hospitalA, "Predicate:Request", p.question(), &q)
+	q := w.asks(hospitalA, p.question())
 	if q.Device != d || q.AnswerFrom%300 != 0 || q.AnswerFrom < q.Asked+300 || q.AnswerFrom >= q.Asked+600 || q.Expires != q.Asked+3600 {
 		t.Errorf("asked: %+v", q)
 	}
@@ -64,23 +63,23 @@ func TestAPredicateThatNobodyAnswersExpires(t *testing.T) {
 	if open := w.pending(d); len(open) != 1 || open[0].ID != q.ID {
 		t.Fatalf("pending: %+v", open)
 	}
-	w.refuses(fault.TooEarly, "expires", gatewayMSP, "Predicate:Expire", record.Expire{Request: q.ID})
+	w.refuses(fault.TooEarly, "expires", gatewayMSP, "Predicate:Close", record.NamePredicate{Request: q.ID})
 	early := record.Attest{Request: q.ID, Proof: loadFixture(t).Proof}
-	w.refuses(fault.TooEarly, "taken from", gatewayMSP, "Predicate:Attest", early)
+	w.refuses(fault.TooEarly, "taken from", gatewayMSP, "Predicate:Close", early)
 	w.tick(q.AnswerFrom)
-	w.refuses(fault.Invalid, "does not prove", gatewayMSP, "Predicate:Attest", early)
+	w.refuses(fault.Invalid, "does not prove", gatewayMSP, "Predicate:Close", early)
 	w.tick(q.Expires)
 	if open := w.pending(d); len(open) != 0 {
 		t.Errorf("an expired request is still pending: %+v", open)
 	}
-	w.refuses(fault.Expired, "expired", gatewayMSP, "Predicate:Attest", record.Attest{Request: q.ID, Proof: loadFixture(t).Proof})
+	w.refuses(fault.Expired, "expired", gatewayMSP, "Predicate:Close", record.Attest{Request: q.ID, Proof: loadFixture(t).Proof})
 	for range 2 {
-		w.must(hospitalA, "Predicate:Expire", record.Expire{Request: q.ID}, &q)
-		if q.Status != record.PredicateExpired {
+		w.must(hospitalA, "Predicate:Close", record.NamePredicate{Request: q.ID}, nil)
+		if q = w.predicate(hospitalA, q.ID); q.Status != record.PredicateExpired {
 			t.Errorf("status is %s", q.Status)
 		}
 	}
-	w.refuses(fault.Conflict, "expired", gatewayMSP, "Predicate:Attest", record.Attest{Request: q.ID, Proof: loadFixture(t).Proof})
+	w.refuses(fault.Conflict, "closed", gatewayMSP, "Predicate:Close", record.Attest{Request: q.ID, Proof: loadFixture(t).Proof})
 }
 
 func TestAttackAskBeyondTheTerms(t *testing.T) {
@@ -161,8 +160,7 @@ func TestAttackPredicateOverDaysOfAnotherDevice(t *testing.T) {
 	w.anchor(second.day(w, startDay))
 	w.refuses(fault.NotFound, "root of the day", hospitalA, "Predicate:Request", p.question())
 	w.anchor(p.devices[0].day(w, startDay))
-	var q record.PredicateState
-	w.must(hospitalA, "Predicate:Request", p.question(), &q)
+	q := w.asks(hospitalA, p.question())
 	if q.Device != p.devices[0].id {
 		t.Error("the device that was not designated answers")
 	}
@@ -225,22 +223,21 @@ func prove(t *testing.T, q record.PredicateState, o *zk.Opening) []byte {
 
 func TestATrueClaimIsAttested(t *testing.T) {
 	w, p, opening := proven(t)
-	var q record.PredicateState
-	w.must(hospitalA, "Predicate:Request", p.question(), &q)
+	q := w.asks(hospitalA, p.question())
 	attest := record.Attest{Request: q.ID, Proof: prove(t, q, opening)}
-	w.refuses(fault.TooEarly, "taken from", gatewayMSP, "Predicate:Attest", attest)
+	w.refuses(fault.TooEarly, "taken from", gatewayMSP, "Predicate:Close", attest)
 	w.tick(q.AnswerFrom)
-	var done, again record.PredicateState
-	res := w.must(gatewayMSP, "Predicate:Attest", attest, &done)
-	if done.Status != record.PredicateAttested || done.AttestTx != res.TxID {
+	res := w.must(gatewayMSP, "Predicate:Close", attest, nil)
+	done := w.predicate(hospitalA, q.ID)
+	if done.Status != record.PredicateAttested || done.ClosedTx != res.TxID {
 		t.Errorf("attested: %+v", done)
 	}
-	w.must(gatewayMSP, "Predicate:Attest", attest, &again)
-	if !equalJSON(t, done, again) {
+	w.must(gatewayMSP, "Predicate:Close", attest, nil)
+	if !equalJSON(t, done, w.predicate(gatewayMSP, q.ID)) {
 		t.Error("a repeated answer changed the attestation")
 	}
 	w.tick(q.Expires)
-	w.refuses(fault.Conflict, "attested", hospitalA, "Predicate:Expire", record.Expire{Request: q.ID})
+	w.refuses(fault.Conflict, "closed", hospitalA, "Predicate:Close", record.NamePredicate{Request: q.ID})
 	if open := w.pending(q.Device); len(open) != 0 {
 		t.Errorf("still pending: %+v", open)
 	}
@@ -248,33 +245,31 @@ func TestATrueClaimIsAttested(t *testing.T) {
 
 func TestAttackProofReplay(t *testing.T) {
 	w, p, opening := proven(t)
-	var first, second record.PredicateState
-	w.must(hospitalA, "Predicate:Request", p.question(), &first)
+	first := w.asks(hospitalA, p.question())
 	same := first.Ask // even with the same nonce
-	w.must(hospitalA, "Predicate:Request", same, &second)
+	second := w.asks(hospitalA, same)
 	proof := prove(t, first, opening)
 	w.tick(second.AnswerFrom)
-	w.refuses(fault.Invalid, "proof", gatewayMSP, "Predicate:Attest", record.Attest{Request: second.ID, Proof: proof})
+	w.refuses(fault.Invalid, "proof", gatewayMSP, "Predicate:Close", record.Attest{Request: second.ID, Proof: proof})
 
 	bent := append([]byte(nil), proof...)
 	bent[40] ^= 1
 	for _, bad := range [][]byte{bent, proof[:len(proof)-1], append(proof[:len(proof):len(proof)], 0), nil} {
-		w.refuses(fault.Invalid, "proof", gatewayMSP, "Predicate:Attest", record.Attest{Request: first.ID, Proof: bad})
+		w.refuses(fault.Invalid, "proof", gatewayMSP, "Predicate:Close", record.Attest{Request: first.ID, Proof: bad})
 	}
-	w.must(gatewayMSP, "Predicate:Attest", record.Attest{Request: first.ID, Proof: proof}, nil)
+	w.must(gatewayMSP, "Predicate:Close", record.Attest{Request: first.ID, Proof: proof}, nil)
 }
 
 func TestAttackAttestAfterRevocation(t *testing.T) {
 	w, p, opening := proven(t)
-	var q record.PredicateState
-	w.must(hospitalA, "Predicate:Request", p.question(), &q)
+	q := w.asks(hospitalA, p.question())
 	proof := prove(t, q, opening)
 	p.consents(hospitalA) // another consent does not stand in for the one that was asked under
 	var s chaincode.ConsentState
 	w.read(gatewayMSP, "Consent:Get", q.Consent.String(), &s)
 	p.revoke(s.Signed.Document)
 	w.tick(q.AnswerFrom)
-	w.refuses(fault.Forbidden, "revoked", gatewayMSP, "Predicate:Attest", record.Attest{Request: q.ID, Proof: proof})
+	w.refuses(fault.Forbidden, "revoked", gatewayMSP, "Predicate:Close", record.Attest{Request: q.ID, Proof: proof})
 }
 
 // A consent for claims about whole days is not one for claims about an hour, a

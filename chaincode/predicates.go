@@ -1,6 +1,9 @@
 package chaincode
 
 import (
+	"encoding/json"
+	"slices"
+
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -8,34 +11,159 @@ import (
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
-// maxPending bounds what Pending returns.
-const maxPending = 100
+const (
+	// maxPending bounds what Pending returns.
+	maxPending = 100
+	// maxAsked bounds the claims asked about one patient under all consents together,
+	// so that one transaction can purge them.
+	maxAsked = 1024
+)
 
-// Request records a question about one patient (record.AskPredicate,
-// record.PredicateState): the consent allows it, one designated device has
-// committed every day asked, and the public inputs are computed here. Every call
-// that commits is a request of its own and counts against the consent.
+// Where what a request says travels beside the chain.
+const (
+	// TransientQuestion is the transient entry in which Predicate:Request gets the
+	// record.Question.
+	TransientQuestion = "question"
+	// TransientProof is the one in which Predicate:Close gets a proof; without it a
+	// request is closed that nobody answered.
+	TransientProof = "proof"
+	// TransientTo is the one in which Predicate:Share gets the MSP ID of an institution.
+	TransientTo = "to"
+)
+
+// RequestArguments returns what Predicate:Request takes for a question: its
+// argument, which goes on the chain, and its transient data, which do not.
+func RequestArguments(network string, q record.Question) (string, map[string][]byte, error) {
+	arg, err := json.Marshal(record.RequestPredicate{Hash: q.Hash(network)})
+	if err != nil {
+		return "", nil, err
+	}
+	question, err := json.Marshal(q)
+	return string(arg), map[string][]byte{TransientQuestion: question}, err
+}
+
+// Request records a question about one patient (record.RequestPredicate,
+// record.PredicateEntry): the consent allows it, one designated device has committed
+// every day asked, and the public inputs are computed here. The question comes as
+// the transient value TransientQuestion. Every call that commits is a request of its
+// own and counts against the consent.
 func (*Predicate) Request(tx transaction, arg string) (string, error) {
 	return serve(tx, asker, timed, arg, smallArgument, request)
 }
 
-// Get returns the record.PredicateState of a request.
+// Get returns the record.PredicateState of a request to who asked, to whom that has
+// passed it on, and to gateways, which show it to the patient and the device asked.
+// To be evaluated, never submitted: a transaction's answer is on the chain.
 func (*Predicate) Get(tx transaction, arg string) (string, error) {
-	return serveText(tx, arg, (*call).predicate)
+	return serveText(tx, arg, func(c *call, id string) (*record.PredicateState, error) {
+		e, err := c.predicate(id)
+		if err != nil {
+			return nil, err
+		}
+		d, err := c.predicateDetails(e)
+		if err != nil {
+			return nil, err
+		}
+		if !c.isGateway() && !sees(c.msp, d.State) {
+			return nil, fault.New(fault.Forbidden, "request %s is %s's, who has not passed it on to you", id[:8], e.Asker)
+		}
+		return &d.State, nil
+	})
 }
 
 // Pending returns the open requests for a device ([]record.PredicateState), at
-// most 100, those that have expired left out.
+// most 100, those that have expired left out. It is for gateways and to be evaluated
+// only, as OfPatient.
 func (*Predicate) Pending(tx transaction, arg string) (string, error) {
 	return serveID(tx, arg, pending)
 }
 
-func (c *call) predicate(id string) (*record.PredicateState, error) {
+// OfPatient returns every request about a patient ([]record.PredicateState), by
+// consent and number.
+func (*Predicate) OfPatient(tx transaction, arg string) (string, error) {
+	return serveID(tx, arg, predicatesOf)
+}
+
+// sees reports whether a request is of an institution or was passed on to it.
+func sees(msp string, p record.PredicateState) bool {
+	return p.Asker == msp || slices.ContainsFunc(p.Shared, func(s record.Sharing) bool { return s.To == msp })
+}
+
+func (c *call) isGateway() bool { return slices.Contains(c.genesis.Gateways, c.msp) }
+
+func (c *call) needGateway() error {
+	if !c.isGateway() {
+		return fault.New(fault.Forbidden, "%s is not a gateway, which shows requests to those whom they concern", clip(c.msp))
+	}
+	return nil
+}
+
+// predicate returns what is public of a request.
+func (c *call) predicate(id string) (*record.PredicateEntry, error) {
 	if !validTxID(id) {
 		return nil, fault.New(fault.Invalid, "a request is named by the transaction that asked it, 64 hexadecimal digits")
 	}
-	p := new(record.PredicateState)
-	return p, c.need(PredicateKey(id), p, "request "+id[:8])
+	e := new(record.PredicateEntry)
+	return e, c.need(PredicateKey(id), e, "request "+id[:8])
+}
+
+// predicateDetails returns what is private of a request: fault.Purged once its
+// patient is erased.
+func (c *call) predicateDetails(e *record.PredicateEntry) (*record.PredicateDetails, error) {
+	var of ConsentPublic
+	if err := c.need(ConsentKey(e.Consent), &of, "the consent of request "+e.ID[:8]); err != nil {
+		return nil, err
+	}
+	raw, err := c.readPrivate(of.Entry.Patient, QuestionKey(e.Consent, e.Number))
+	if err != nil {
+		return nil, err
+	}
+	d := new(record.PredicateDetails)
+	return d, json.Unmarshal(raw, d)
+}
+
+// putPredicate records a request: what is private beside the chain, the hash of that
+// on it.
+func (c *call) putPredicate(e *record.PredicateEntry, d *record.PredicateDetails) error {
+	e.Hash = d.Hash(c.genesis.Network)
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	if err := c.writePrivate(d.State.Ask.Patient, QuestionKey(e.Consent, e.Number), raw); err != nil {
+		return err
+	}
+	return c.put(PredicateKey(e.ID), e)
+}
+
+// transientValue returns a transient value of these bytes at most; nil where no
+// transient data came, and an error where others did.
+func (c *call) transientValue(name string, most int) ([]byte, error) {
+	all, err := c.stub.GetTransient()
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	raw, ok := all[name]
+	if !ok || len(all) != 1 || len(raw) > most {
+		return nil, fault.New(fault.Invalid, "transient data is the one value %q of at most %d bytes", name, most)
+	}
+	return raw, nil
+}
+
+// transientQuestion reads the question that the argument is the hash of.
+func (c *call) transientQuestion(r record.RequestPredicate) (record.Question, error) {
+	var q record.Question
+	raw, err := c.transientValue(TransientQuestion, smallArgument)
+	if err != nil {
+		return q, err
+	}
+	if err := record.DecodeJSON(raw, smallArgument, &q); err != nil {
+		return q, fault.New(fault.Invalid, "the transient value %q is not the question expected: %w", TransientQuestion, err)
+	}
+	if q.Salt.IsZero() || q.Hash(c.genesis.Network) != r.Hash {
+		return q, fault.New(fault.Invalid, "the question has no salt or is not the one whose hash is the argument")
+	}
+	return q, nil
 }
 
 // question is a request that is being checked.
@@ -46,10 +174,15 @@ type question struct {
 	class   verifier.Class
 }
 
-func request(c *call, a record.AskPredicate) (*record.PredicateState, error) {
+func request(c *call, r record.RequestPredicate) (*record.PredicateEntry, error) {
 	if _, err := c.seatIn(c.roster.Current); err != nil {
 		return nil, err
 	}
+	asked, err := c.transientQuestion(r)
+	if err != nil {
+		return nil, err
+	}
+	a := asked.Ask
 	q, err := c.question(a)
 	if err != nil {
 		return nil, err
@@ -78,13 +211,17 @@ func request(c *call, a record.AskPredicate) (*record.PredicateState, error) {
 	if err := c.bind(q, p); err != nil {
 		return nil, err
 	}
-	if err := c.put(PendingKey(device, p.ID), a.Patient); err != nil {
+	if err := c.put(PendingKey(device, p.ID), p.Consent); err != nil {
 		return nil, err
 	}
-	if err := c.countAsked(p.Consent); err != nil {
+	if p.Number, err = c.countAsked(p.Consent); err != nil {
 		return nil, err
 	}
-	return p, c.put(PredicateKey(p.ID), p)
+	e := &record.PredicateEntry{
+		ID: p.ID, Asker: p.Asker, Consent: p.Consent, Number: p.Number, Asked: p.Asked, Expires: p.Expires,
+		Binding: p.Binding, Status: record.PredicateAsked,
+	}
+	return e, c.putPredicate(e, &record.PredicateDetails{State: *p, Salt: asked.Salt})
 }
 
 // ceilTo rounds up to a multiple of step.
@@ -136,15 +273,19 @@ func (c *call) allow(q *question, now int64) (consent.Decision, error) {
 		return consent.Decision{}, err
 	}
 	claim := consent.Claim{Bounds: q.ask.Bounds, Used: make(map[record.ID]uint32)}
-	for _, d := range docs {
-		if d.Status != consent.StatusActive {
-			continue
-		}
-		var n uint32
-		if _, err := c.get(AskedKey(d.ID), &n); err != nil {
+	heads, err := c.heads(q.ask.Patient)
+	if err != nil {
+		return consent.Decision{}, err
+	}
+	all := uint32(0)
+	for _, h := range heads {
+		if claim.Used[h.ID], err = c.askedUnder(h.ID); err != nil {
 			return consent.Decision{}, err
 		}
-		claim.Used[d.ID] = n
+		all += claim.Used[h.ID]
+	}
+	if all >= maxAsked {
+		return consent.Decision{}, fault.New(fault.Exhausted, "%d claims were asked about the patient, which is the limit", all)
 	}
 	return c.permission(docs, record.ID{}, consentRequest(q.ask, q.class.Days, c.msp, now, claim))
 }
@@ -156,14 +297,20 @@ func consentRequest(a record.AskPredicate, days int, grantee string, now int64, 
 	}
 }
 
-// countAsked counts a claim asked under a consent. Requests under one consent
-// conflict, those under others never do.
-func (c *call) countAsked(id record.ID) error {
+// askedUnder returns how many claims were asked under a consent.
+func (c *call) askedUnder(id record.ID) (uint32, error) {
 	var n uint32
-	if _, err := c.get(AskedKey(id), &n); err != nil {
-		return err
+	_, err := c.get(AskedKey(id), &n)
+	return n, err
+}
+
+// countAsked counts a claim asked under a consent and returns its number.
+func (c *call) countAsked(id record.ID) (uint32, error) {
+	n, err := c.askedUnder(id)
+	if err != nil {
+		return 0, err
 	}
-	return c.put(AskedKey(id), n+1)
+	return n + 1, c.put(AskedKey(id), n+1)
 }
 
 // committed finds the one device that was designated on every day asked and the
@@ -214,7 +361,36 @@ func Statement(p *record.PredicateState, m wearable.Metric) verifier.Statement {
 	}
 }
 
+// predicatesOf returns the requests about a patient; there are at most maxAsked.
+func predicatesOf(c *call, patient record.ID) ([]record.PredicateState, error) {
+	if err := c.needGateway(); err != nil {
+		return nil, err
+	}
+	heads, err := c.heads(patient)
+	if err != nil {
+		return nil, err
+	}
+	all := []record.PredicateState{}
+	for _, h := range heads {
+		asked, err := c.askedUnder(h.ID)
+		if err != nil {
+			return nil, err
+		}
+		for n := uint32(1); n <= asked; n++ {
+			d, err := c.predicateDetails(&record.PredicateEntry{ID: h.ID.String(), Consent: h.ID, Number: n})
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, d.State)
+		}
+	}
+	return all, nil
+}
+
 func pending(c *call, device record.ID) ([]record.PredicateState, error) {
+	if err := c.needGateway(); err != nil {
+		return nil, err
+	}
 	now, err := c.now()
 	if err != nil {
 		return nil, err
@@ -225,9 +401,16 @@ func pending(c *call, device record.ID) ([]record.PredicateState, error) {
 		if err != nil || len(open) == maxPending {
 			return err
 		}
-		p, err := c.predicate(attrs[1])
-		if err == nil && now < p.Expires {
-			open = append(open, *p)
+		e, err := c.predicate(attrs[1])
+		if err != nil || now >= e.Expires {
+			return err
+		}
+		d, err := c.predicateDetails(e)
+		switch {
+		case fault.Of(err) == fault.Purged:
+			return nil
+		case err == nil:
+			open = append(open, d.State)
 		}
 		return err
 	})

@@ -239,10 +239,38 @@ func quoted(t testing.TB, s string) string {
 // public of it in the argument.
 func (w *world) call(function string, arg any) network.Call {
 	w.Helper()
-	if s, ok := arg.(consent.Signed); ok {
-		return w.privately(consent.Details{Signed: s, Salt: record.RandomID()})
+	switch a := arg.(type) {
+	case consent.Signed:
+		return w.privately(consent.Details{Signed: a, Salt: record.RandomID()})
+	case record.AskPredicate:
+		q := record.Question{Ask: a, Salt: record.RandomID()}
+		text, transient, err := chaincode.RequestArguments(w.genesis.Network, q)
+		if err != nil {
+			w.Fatal(err)
+		}
+		return network.Call{Function: function, Args: []string{text}, Transient: transient}
+	case record.Attest:
+		return network.Call{
+			Function: function, Args: []string{argument(w, record.NamePredicate{Request: a.Request})},
+			Transient: map[string][]byte{chaincode.TransientProof: a.Proof},
+		}
 	}
 	return network.Call{Function: function, Args: []string{argument(w, arg)}}
+}
+
+// asks makes a request as a member and returns what that sees of it.
+func (w *world) asks(msp string, a record.AskPredicate) record.PredicateState {
+	w.Helper()
+	var e record.PredicateEntry
+	w.must(msp, "Predicate:Request", a, &e)
+	return w.predicate(msp, e.ID)
+}
+
+func (w *world) predicate(msp, id string) record.PredicateState {
+	w.Helper()
+	var p record.PredicateState
+	w.read(msp, "Predicate:Get", id, &p)
+	return p
 }
 
 func (w *world) privately(d consent.Details) network.Call {

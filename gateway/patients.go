@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
@@ -105,11 +107,29 @@ func (s patientsService) GetHistory(ctx context.Context, r *apiv1.GetHistoryRequ
 	if err != nil {
 		return nil, err
 	}
+	asked, err := s.g.askedAbout(ctx, r.Patient)
+	if err != nil {
+		return nil, err
+	}
 	out := &apiv1.GetHistoryResponse{}
 	for _, e := range entries {
 		out.Entries = append(out.Entries, historyEntry(e))
 	}
+	for _, p := range asked {
+		out.Entries = append(out.Entries, predicateEntry(p))
+	}
+	slices.SortStableFunc(out.Entries, func(a, b *apiv1.HistoryEntry) int { return cmp.Compare(a.Time, b.Time) })
 	return out, nil
+}
+
+// askedAbout returns the requests about a patient: none of one who is erased.
+func (g *Gateway) askedAbout(ctx context.Context, patient string) ([]record.PredicateState, error) {
+	var asked []record.PredicateState
+	err := g.evaluate(ctx, "Predicate:OfPatient", patient, &asked)
+	if fault.Of(err) == fault.Purged {
+		return nil, nil
+	}
+	return asked, err
 }
 
 // historyEntry puts an event of the index into the form that patients read.
@@ -124,12 +144,19 @@ func historyEntry(e index.Entry) *apiv1.HistoryEntry {
 		m.Subject, m.Text = e.Erasure.Signed.Erasure.Patient.String(), "You demanded to be erased"
 	case e.Query != nil:
 		queryEntry(m, e.Query)
-	case e.Predicate != nil:
-		p := e.Predicate.State
-		m.Institution, m.Purpose = p.Asker, p.Ask.Purpose
-		m.Metrics, m.Status, m.Included = []string{p.Ask.Metric}, p.Status, p.Status == record.PredicateAttested
-		m.From, m.Until = p.Ask.FirstDay*24, (p.Ask.FirstDay+int64(len(p.Roots)))*24
-		m.Text = fmt.Sprintf("%s asked for a proof: %s (%s)", p.Asker, p.Text, p.Status)
+	}
+	return m
+}
+
+func predicateEntry(p record.PredicateState) *apiv1.HistoryEntry {
+	m := &apiv1.HistoryEntry{
+		Kind: "predicate", Id: p.ID, Time: p.Asked, Institution: p.Asker, Purpose: p.Ask.Purpose, Metrics: []string{p.Ask.Metric},
+		Status: p.Status, Included: p.Status == record.PredicateAttested,
+		From: p.Ask.FirstDay * 24, Until: (p.Ask.FirstDay + int64(len(p.Roots))) * 24,
+		Text: fmt.Sprintf("%s asked for a proof: %s (%s)", p.Asker, p.Text, p.Status),
+	}
+	for _, s := range p.Shared {
+		m.Text += ", passed on to " + s.To
 	}
 	return m
 }

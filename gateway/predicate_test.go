@@ -5,13 +5,18 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -32,7 +37,7 @@ func dayCircuit(t testing.TB) record.Circuit {
 }
 
 // asked is a device that hospital A asked for a proof about its first day.
-func (w *world) asked() (*device, record.PredicateState) {
+func (w *world) asked() (*patient, *device, record.PredicateState) {
 	w.Helper()
 	ctx := context.Background()
 	p := w.enrolled()
@@ -53,19 +58,44 @@ func (w *world) asked() (*device, record.PredicateState) {
 	}
 	b := verifier.Unbounded()
 	b.Lo, b.Hi, b.K, b.MinCount = 31, 71, 60, 60
-	res := w.submit(hospitalA, "Predicate:Request", record.AskPredicate{
+	text, transient, err := chaincode.RequestArguments(w.genesis.Network, record.Question{Salt: record.RandomID(), Ask: record.AskPredicate{
 		Patient: p.id, Purpose: "HRESCH", Class: "day", Metric: "heart_rate",
 		FirstDay: startDay, Bounds: b, Nonce: record.RandomID(),
-	})
+	}})
+	w.ok(err)
+	res, err := network.SubmitRetry(ctx, w.members[hospitalA], network.Call{Function: "Predicate:Request", Args: []string{text}, Transient: transient})
+	w.ok(err)
+	var e record.PredicateEntry
+	w.ok(json.Unmarshal(res.Payload, &e))
+	raw, err := w.members[hospitalA].Evaluate(ctx, network.Call{Function: "Predicate:Get", Args: []string{e.ID}})
+	w.ok(err)
 	var q record.PredicateState
-	w.ok(json.Unmarshal(res.Payload, &q))
-	return d, q
+	w.ok(json.Unmarshal(raw, &q))
+	return p, d, q
+}
+
+func TestAPatientSeesWhatWasAskedUntilTheErasure(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	p, _, q := w.asked()
+	asked := func() []*apiv1.HistoryEntry {
+		entries, err := p.client().History(ctx, p.id)
+		w.ok(err)
+		return slices.DeleteFunc(entries, func(e *apiv1.HistoryEntry) bool { return e.Kind != "predicate" })
+	}
+	if got := asked(); len(got) != 1 || got[0].Id != q.ID || got[0].Status != record.PredicateAsked || !strings.Contains(got[0].Text, q.Text) {
+		t.Errorf("the history has %v", got)
+	}
+	w.done(w.as("", nil).Erase(ctx, p.erasure()))
+	if got := asked(); len(got) != 0 {
+		t.Errorf("after the erasure the history has %v", got)
+	}
 }
 
 func TestADeviceSeesAndAnswersItsRequests(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
-	d, q := w.asked()
+	_, d, q := w.asked()
 	open, err := d.client().Requests(ctx, d.id)
 	w.ok(err)
 	if len(open) != 1 || record.Digest("test", "", open[0]) != record.Digest("test", "", q) {
@@ -87,7 +117,7 @@ func TestADeviceSeesAndAnswersItsRequests(t *testing.T) {
 func TestAttackAnswersToSomebodyElsesRequest(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
-	d, q := w.asked()
+	_, d, q := w.asked()
 	p := w.enrolled()
 	other := p.newDevice()
 	other.enrol.Device.FirstHour = startHour + 25

@@ -195,7 +195,7 @@ func callOf(genesis record.Genesis, r *apiv1.StoredRequest) (network.Call, error
 	case *apiv1.StoredRequest_Device:
 		return callWith("Registry:EnrolDevice", d.Device, &record.EnrolDevice{})
 	case *apiv1.StoredRequest_Attest:
-		return callWith("Predicate:Attest", d.Attest, &record.Attest{})
+		return proofCall(d.Attest)
 	case *apiv1.StoredRequest_Retirement:
 		return callWith("Registry:RetireDevice", d.Retirement, &record.SignedRetirement{})
 	}
@@ -212,6 +212,14 @@ func consentCall(networkName string, m *apiv1.SignedConsent) (network.Call, erro
 	}
 	arg, transient, err := chaincode.PutArguments(networkName, d)
 	return network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient}, err
+}
+
+// proofCall puts a proof beside the chain: that there is one is the outcome.
+func proofCall(m *apiv1.Attest) (network.Call, error) {
+	arg, err := json.Marshal(record.NamePredicate{Request: m.Request})
+	return network.Call{
+		Function: "Predicate:Close", Args: []string{string(arg)}, Transient: map[string][]byte{chaincode.TransientProof: m.Proof},
+	}, err
 }
 
 func callWith(function string, m proto.Message, doc any) (network.Call, error) {

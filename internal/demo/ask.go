@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/he/privacy"
-	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/institution"
@@ -242,7 +241,7 @@ func (w *world) askPredicates(ctx context.Context, claims []*claim) error {
 			return fmt.Errorf("asking %q: %w", c.text(), err)
 		}
 		c.id = id
-		if c.state, err = w.predicate(ctx, id); err != nil {
+		if c.state, err = w.asker.inst.Predicate(ctx, id); err != nil {
 			return err
 		}
 		answer, expiry = max(answer, c.state.AnswerFrom), max(expiry, c.state.Expires)
@@ -267,39 +266,25 @@ func (w *world) askPredicates(ctx context.Context, claims []*claim) error {
 // settle records the expiry of a claim that nobody proved.
 func (w *world) settle(ctx context.Context, c *claim) error {
 	var err error
-	if c.state, err = w.predicate(ctx, c.id); err != nil {
+	if c.state, err = w.asker.inst.Predicate(ctx, c.id); err != nil {
 		return err
 	}
 	if c.state.Status == record.PredicateAttested {
 		w.progress.line("attested: %s", c.state.Text)
 		return nil
 	}
-	arg, err := json.Marshal(record.Expire{Request: c.id})
+	arg, err := json.Marshal(record.NamePredicate{Request: c.id})
 	if err != nil {
 		return err
 	}
-	r, err := network.SubmitRetry(ctx, w.client(w.asker), network.Call{Function: "Predicate:Expire", Args: []string{string(arg)}})
-	if err != nil {
+	if _, err := network.SubmitRetry(ctx, w.client(w.asker), network.Call{Function: "Predicate:Close", Args: []string{string(arg)}}); err != nil {
 		return err
 	}
-	if c.state, err = w.predicate(ctx, c.id); err != nil {
+	if c.state, err = w.asker.inst.Predicate(ctx, c.id); err != nil {
 		return err
 	}
-	c.state.AttestTx = r.TxID
 	w.progress.line("expired without an attestation: %s", c.state.Text)
 	return nil
-}
-
-func (w *world) predicate(ctx context.Context, id string) (record.PredicateState, error) {
-	var s record.PredicateState
-	b, err := w.client(w.asker).Evaluate(ctx, network.Call{Function: "Predicate:Get", Args: []string{id}})
-	if err != nil {
-		return s, err
-	}
-	if err := json.Unmarshal(b, &s); err != nil {
-		return s, fault.New(fault.Internal, "the ledger's predicate does not parse: %w", err)
-	}
-	return s, nil
 }
 
 // report turns what was learned into the report.
@@ -317,7 +302,7 @@ func (w *world) report(src *Source, exact bool, got *answers, claims []*claim) *
 	}
 	r.addPairs(got)
 	for _, c := range claims {
-		p := PredicateReport{Text: c.state.Text, Patient: c.person.ID, Outcome: "declined", Tx: c.state.AttestTx}
+		p := PredicateReport{Text: c.state.Text, Patient: c.person.ID, Outcome: "declined", Tx: c.state.ClosedTx}
 		if c.state.Status == record.PredicateAttested {
 			p.Outcome = "attested"
 		}

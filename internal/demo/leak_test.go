@@ -253,7 +253,7 @@ func checkVerifies(t *testing.T, state string) {
 	if !strings.Contains(out.String(), "members' newest blocks: 3 checked, 0 wrong") || strings.Contains(out.String(), "told of: 0 checked") {
 		t.Errorf("the check did not hold what others have seen against the ledger:\n%s", out.String())
 	}
-	if !strings.Contains(out.String(), "attested claims: 1 checked") {
+	if !strings.Contains(out.String(), "claims asked, with their proofs: 2 checked") {
 		t.Errorf("the check did not see the attestation:\n%s", out.String())
 	}
 	blobs := filepath.Join(state, "gateway", "blobs")

@@ -101,7 +101,7 @@ func (w *world) ledgerSaw() web.Section {
 // states lists counts by status in a fixed order.
 func states(m map[string]int) string {
 	var parts []string
-	for _, s := range []string{record.QueryReleased, record.QueryRefused, record.QueryAbandoned, record.QueryFailed, record.QueryAgreed, record.QueryAsked, record.PredicateAttested, record.PredicateExpired} {
+	for _, s := range []string{record.QueryReleased, record.QueryRefused, record.QueryAbandoned, record.QueryFailed, record.QueryAgreed, record.QueryAsked, record.PredicateClosed} {
 		if m[s] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", m[s], s))
 		}
@@ -243,7 +243,7 @@ func claimsSection(claims []*claim) web.Section {
 		if c.state.Status != record.PredicateAttested {
 			outcome = "declined: no proof came, the request expired"
 		}
-		t.Rows = append(t.Rows, []string{outcome, c.person.ID, c.state.AttestTx[:8], c.state.Text})
+		t.Rows = append(t.Rows, []string{outcome, c.person.ID, c.state.ClosedTx[:8], c.state.Text})
 	}
 	return web.Section{
 		Title:      "Claims about one patient",

@@ -462,8 +462,8 @@ type Bounds struct {
 	MinHalf  uint32 `json:"min_half"`
 }
 
-// AskPredicate is the argument of Predicate:Request. The request's identifier is
-// the transaction's.
+// AskPredicate is what an institution asks about one patient. It is as private as
+// the patient's consents: on the chain is its salted hash.
 type AskPredicate struct {
 	Patient  ID     `json:"patient"`
 	Purpose  string `json:"purpose"`
@@ -474,15 +474,64 @@ type AskPredicate struct {
 	Nonce    ID     `json:"nonce"`
 }
 
-// Predicate status.
+// Domains of the documents below.
+const (
+	DomainQuestion  = "predicate-question/v1"
+	DomainPredicate = "predicate/v1"
+)
+
+// Question is what Predicate:Request gets beside the chain. The salt is 32 random
+// bytes; without it, whoever guesses a question could tell whether it was asked.
+type Question struct {
+	Ask  AskPredicate `json:"ask"`
+	Salt ID           `json:"salt"`
+}
+
+// Hash is what the chain shows of a question when it is asked.
+func (q Question) Hash(network string) ID { return Digest(DomainQuestion, network, q) }
+
+// RequestPredicate is the argument of Predicate:Request. The request's identifier is
+// the transaction's.
+type RequestPredicate struct {
+	Hash ID `json:"hash"` // of the Question
+}
+
+// Predicate status. The chain says PredicateAsked or PredicateClosed; with which
+// outcome it was closed is private.
 const (
 	PredicateAsked    = "asked"
+	PredicateClosed   = "closed"
 	PredicateAttested = "attested"
 	PredicateExpired  = "expired"
 )
 
-// PredicateState is the ledger's record of a predicate request. Digest and
-// Binding are the public inputs that chaincode computed when it was made.
+// PredicateEntry is what everybody sees of a request: who asked under which consent,
+// when, and what holds its details to the chain. Binding is a public input of the
+// proof, which binds a proof to this request.
+type PredicateEntry struct {
+	ID      string `json:"id"`    // transaction id
+	Asker   string `json:"asker"` // MSP
+	Consent ID     `json:"consent"`
+	Number  uint32 `json:"number"` // of the claims asked under that consent, from 1
+	Asked   int64  `json:"asked"`
+	Expires int64  `json:"expires"`
+	Binding ID     `json:"binding"`
+	Hash    ID     `json:"hash"` // of the PredicateDetails
+	Status  string `json:"status"`
+}
+
+// PredicateDetails is what is private of a request, in the collection.
+type PredicateDetails struct {
+	State PredicateState `json:"state"`
+	Salt  ID             `json:"salt"` // of the Question
+}
+
+// Hash is what the chain shows of the details.
+func (d PredicateDetails) Hash(network string) ID { return Digest(DomainPredicate, network, d) }
+
+// PredicateState is a predicate request with its outcome, for whom it concerns.
+// DataDigest and Binding are the public inputs that chaincode computed when it was
+// made.
 type PredicateState struct {
 	ID         string       `json:"id"` // transaction id
 	Ask        AskPredicate `json:"ask"`
@@ -490,7 +539,8 @@ type PredicateState struct {
 	Device     ID           `json:"device"`
 	Consent    ID           `json:"consent"`
 	Version    uint32       `json:"version"`
-	Roots      []ID         `json:"roots"` // day roots, FirstDay first
+	Number     uint32       `json:"number"` // as in PredicateEntry
+	Roots      []ID         `json:"roots"`  // day roots, FirstDay first
 	DataDigest ID           `json:"data_digest"`
 	Binding    ID           `json:"binding"`
 	Asked      int64        `json:"asked"`
@@ -499,17 +549,27 @@ type PredicateState struct {
 	Status     string       `json:"status"`
 	Text       string       `json:"text"` // the claim, for people, with the coverage asked
 	Proof      []byte       `json:"proof,omitempty"`
-	AttestTx   string       `json:"attest_tx,omitempty"`
+	ClosedTx   string       `json:"closed_tx,omitempty"`
+	// Shared is to which institutions the asker passed it on, with the patient's
+	// consent.
+	Shared []Sharing `json:"shared,omitempty"`
 }
 
-// Attest is the argument of Predicate:Attest.
+// Sharing says that a request and its outcome were passed on.
+type Sharing struct {
+	To   string `json:"to"`   // MSP
+	Time int64  `json:"time"` // ledger time
+}
+
+// Attest is a device's answer to a request. The proof, whose existence is the
+// outcome, goes to Predicate:Close beside the chain.
 type Attest struct {
 	Request string `json:"request"`
 	Proof   []byte `json:"proof"`
 }
 
-// Expire is the argument of Predicate:Expire.
-type Expire struct {
+// NamePredicate is the argument of Predicate:Close and Predicate:Share.
+type NamePredicate struct {
 	Request string `json:"request"`
 }
 

@@ -17,7 +17,6 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
-	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -33,23 +32,24 @@ type checker struct {
 	keyring memberKeys
 	unread  int // versions of consents for which no key is here
 
-	patients   map[record.ID]record.Patient
-	changes    []rekeyed // of patients' keys, in ledger order
-	devices    map[record.ID]record.DeviceState
-	versions   []version                    // in ledger order
-	erased     map[record.ID]record.Patient // as they were before
-	anchored   []record.PointerState
-	batched    []record.Batch
-	posted     map[string]record.SignedAvailable
-	derived    []record.CohortState
-	epochs     map[uint32]record.EpochState
-	pieceKeys  map[string]record.PieceKeyState // by their keys in the state
-	predicates map[string]record.PredicateState
-	queries    map[string]record.QueryState
-	rows       map[record.ID]map[he.Window]record.ID // rows of the blob read last
-	blocks     map[record.ID]uint64                  // numbers, by hash
-	recorded   map[string]uint64                     // blocks of valid transactions, by identifier
+	patients  map[record.ID]record.Patient
+	changes   []rekeyed // of patients' keys, in ledger order
+	devices   map[record.ID]record.DeviceState
+	versions  []version                    // in ledger order
+	erased    map[record.ID]record.Patient // as they were before
+	anchored  []record.PointerState
+	batched   []record.Batch
+	posted    map[string]record.SignedAvailable
+	derived   []record.CohortState
+	epochs    map[uint32]record.EpochState
+	pieceKeys map[string]record.PieceKeyState // by their keys in the state
+	requests  map[string]request
+	queries   map[string]record.QueryState
+	rows      map[record.ID]map[he.Window]record.ID // rows of the blob read last
+	blocks    map[record.ID]uint64                  // numbers, by hash
+	recorded  map[string]uint64                     // blocks of valid transactions, by identifier
 
+	unseen   int // closed requests whose details are not here
 	failures []string
 }
 
@@ -59,7 +59,7 @@ func newChecker(d record.Descriptor) *checker {
 		erased:   map[record.ID]record.Patient{},
 		patients: map[record.ID]record.Patient{}, devices: map[record.ID]record.DeviceState{},
 		queries: map[string]record.QueryState{},
-		posted:  map[string]record.SignedAvailable{}, pieceKeys: map[string]record.PieceKeyState{}, predicates: map[string]record.PredicateState{}, params: map[string]*he.Params{},
+		posted:  map[string]record.SignedAvailable{}, pieceKeys: map[string]record.PieceKeyState{}, requests: map[string]request{}, params: map[string]*he.Params{},
 		epochs: map[uint32]record.EpochState{0: {Epoch: d.Genesis.FirstEpoch()}},
 	}
 }
@@ -117,7 +117,7 @@ func (c *checker) takeWrite(w network.Write, private []network.PrivateWrite) err
 	case chaincode.KindQuery:
 		return into(w.Value, func(q record.QueryState) { c.queries[q.ID] = q })
 	case chaincode.KindPredicate:
-		return into(w.Value, func(p record.PredicateState) { c.predicates[p.ID] = p })
+		return c.takeRequest(w, private)
 	}
 	return nil
 }
@@ -316,45 +316,4 @@ func (c *checker) cohorts(context.Context) int {
 		}
 	}
 	return n
-}
-
-// claims verifies the proof of every attestation against public inputs made
-// anew.
-func (c *checker) claims(context.Context) int {
-	n := 0
-	for id, p := range c.predicates {
-		if p.Status != record.PredicateAttested {
-			continue
-		}
-		n++
-		if err := c.claim(p); err != nil {
-			c.wrong("claim %s: %v", id, err)
-		}
-	}
-	return n
-}
-
-func (c *checker) claim(p record.PredicateState) error {
-	m, ok := wearable.ByKey(p.Ask.Metric)
-	if !ok {
-		return fmt.Errorf("metric %q is not known", p.Ask.Metric)
-	}
-	digest, err := verifier.DataDigest(p.Roots)
-	if err != nil {
-		return err
-	}
-	for _, k := range c.genesis.Circuits {
-		if k.Class != p.Ask.Class {
-			continue
-		}
-		v, err := verifier.NewVerifier(k.Class, k.VerifyingKey, k.Hash)
-		if err != nil {
-			return err
-		}
-		return v.Verify(verifier.Statement{
-			DataDigest: digest, Slot: m.Slot, FirstDay: p.Ask.FirstDay, Bounds: p.Ask.Bounds,
-			Binding: verifier.Binding(c.genesis.Network, p.ID, p.Ask.Nonce, p.Consent, p.Expires, k.Hash),
-		}, p.Proof)
-	}
-	return fmt.Errorf("circuit class %q is not the network's", p.Ask.Class)
 }

@@ -97,7 +97,7 @@ func Check(ctx context.Context, dir string, tip Tip, out io.Writer) error {
 		{"receipts", c.receipts},
 		{"cohorts", c.cohorts},
 		{"releases, with the shares they rest on", c.releases},
-		{"attested claims", c.claims},
+		{"claims asked, with their proofs", c.claims},
 		{"operations that the gateway has told of", c.operations},
 		{"members' newest blocks", c.members},
 	} {
@@ -124,6 +124,9 @@ func (c *checker) verdict(out io.Writer) error {
 	}
 	if c.unread > 0 {
 		fmt.Fprintf(out, "not read: %d consent versions are sealed, and no member's state here has their key\n", c.unread)
+	}
+	if c.unseen > 0 {
+		fmt.Fprintf(out, "not read: %d claims are sealed, and no member's state here has their key\n", c.unseen)
 	}
 	fmt.Fprintln(out, "everything holds, up to this tip: compare it with what others have seen (--tip)")
 	return nil

@@ -18,7 +18,7 @@ import (
 
 const (
 	// maxDoc bounds one document or text in a saved index, in bytes. The largest are
-	// predicates with their proofs and erasures with their devices.
+	// erasures with their devices.
 	maxDoc = 1 << 20
 	// maxSaved bounds a saved index as a whole.
 	maxSaved = 64 << 30

@@ -11,11 +11,10 @@ import (
 
 // Kinds of history entries.
 const (
-	EntryConsent   = "consent"
-	EntryKeys      = "keys"
-	EntryQuery     = "query"
-	EntryPredicate = "predicate"
-	EntryErasure   = "erasure"
+	EntryConsent = "consent"
+	EntryKeys    = "keys"
+	EntryQuery   = "query"
+	EntryErasure = "erasure"
 )
 
 // StateUnproven is the state of a version that does not follow from the patient's
@@ -23,16 +22,15 @@ const (
 const StateUnproven = "unproven"
 
 // Entry is one event in the life of a patient's data. Exactly one of Consent,
-// Keys, Query, Predicate and Erasure is set.
+// Keys, Query and Erasure is set.
 type Entry struct {
-	Kind      string          `json:"kind"`
-	Time      int64           `json:"time"` // ledger time
-	At        Position        `json:"at"`
-	Tx        string          `json:"tx"`
-	Consent   *ConsentVersion `json:"consent,omitempty"`
-	Keys      *KeysEntry      `json:"keys,omitempty"`
-	Query     *QueryEntry     `json:"query,omitempty"`
-	Predicate *PredicateEntry `json:"predicate,omitempty"`
+	Kind    string          `json:"kind"`
+	Time    int64           `json:"time"` // ledger time
+	At      Position        `json:"at"`
+	Tx      string          `json:"tx"`
+	Consent *ConsentVersion `json:"consent,omitempty"`
+	Keys    *KeysEntry      `json:"keys,omitempty"`
+	Query   *QueryEntry     `json:"query,omitempty"`
 
 	Erasure *record.ErasureState `json:"erasure,omitempty"`
 }
@@ -71,14 +69,10 @@ type QueryEntry struct {
 	Unprotected bool `json:"unprotected"`
 }
 
-// PredicateEntry is a predicate asked about the patient.
-type PredicateEntry struct {
-	State record.PredicateState `json:"state"`
-}
-
 // History returns what happened to a patient's data, oldest first: every
-// consent version, every change of the patient's keys, every query whose cohort
-// included the patient and every predicate asked.
+// consent version, every change of the patient's keys and every query whose cohort
+// included the patient. What was asked about the patient alone is private, and the
+// chaincode's to tell (Predicate:OfPatient).
 func (ix *Index) History(patientID record.ID) ([]Entry, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
@@ -100,10 +94,6 @@ func (ix *Index) History(patientID record.ID) ([]Entry, error) {
 	for _, id := range p.queries {
 		q := ix.queries[id]
 		out = append(out, Entry{Kind: EntryQuery, Time: q.state.Asked, At: q.at, Tx: id, Query: ix.queryEntry(patientID, q)})
-	}
-	for _, id := range p.predicates {
-		r := ix.predicates[id]
-		out = append(out, Entry{Kind: EntryPredicate, Time: r.state.Asked, At: r.at, Tx: id, Predicate: &PredicateEntry{r.state}})
 	}
 	sort.SliceStable(out, func(i, j int) bool { return before(out[i].At, out[j].At) })
 	return out, nil
@@ -171,19 +161,4 @@ func (ix *Index) Consents(patientID record.ID) ([]consent.Signed, error) {
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Document.ID.Compare(out[j].Document.ID) < 0 })
 	return out, nil
-}
-
-// PendingPredicates returns the open requests about a device's data that have
-// not expired, in the order in which they were made.
-func (ix *Index) PendingPredicates(deviceID record.ID) []record.PredicateState {
-	ix.mu.RLock()
-	defer ix.mu.RUnlock()
-	var out []record.PredicateState
-	for _, id := range ix.predOrder {
-		s := ix.predicates[id].state
-		if s.Device == deviceID && s.Status == record.PredicateAsked && ix.now < s.Expires {
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -386,8 +386,6 @@ func TestHistoryShowsWhatHappenedToAPatient(t *testing.T) {
 	d := l.consents[0]
 	d.Version, d.Status = 2, consent.StatusRevoked
 	l.consent(d)
-	p := record.PredicateState{ID: "p", Ask: record.AskPredicate{Patient: l.patients[0]}, Device: l.devices[0].ID, Status: record.PredicateAsked, Expires: l.now + 10}
-	l.tx(put(chaincode.PredicateKey(l.id().String()), p))
 	l.cut()
 	ix := apply(t, l.blocks)
 	history, err := ix.History(l.patients[0])
@@ -398,7 +396,7 @@ func TestHistoryShowsWhatHappenedToAPatient(t *testing.T) {
 	for _, e := range history {
 		kinds = append(kinds, e.Kind)
 	}
-	if want := []string{EntryConsent, EntryConsent, EntryQuery, EntryConsent, EntryPredicate}; !slices.Equal(kinds, want) {
+	if want := []string{EntryConsent, EntryConsent, EntryQuery, EntryConsent}; !slices.Equal(kinds, want) {
 		t.Fatalf("history %v, want %v", kinds, want)
 	}
 	if q := history[2].Query; q.State.ID != id || q.Hours != 24 || !q.Included {
@@ -408,11 +406,32 @@ func TestHistoryShowsWhatHappenedToAPatient(t *testing.T) {
 	if err != nil || len(now) != 2 {
 		t.Fatalf("%d consents (%v)", len(now), err)
 	}
-	if open := ix.PendingPredicates(l.devices[0].ID); len(open) != 1 || open[0].ID != "p" {
-		t.Errorf("open requests %v", open)
-	}
 	if _, err := ix.History(record.RandomID()); fault.Of(err) != fault.NotFound {
 		t.Errorf("unknown patient: %v", err)
+	}
+}
+
+func TestRequestsThatHaveExpiredAreTheAskersToClose(t *testing.T) {
+	l := newLedger()
+	entry := record.PredicateEntry{ID: l.id().String(), Asker: members[0], Expires: l.now + 10, Status: record.PredicateAsked}
+	closed := entry
+	closed.ID, closed.Status = l.id().String(), record.PredicateClosed
+	for _, e := range []record.PredicateEntry{entry, closed} {
+		l.tx(put(chaincode.PredicateKey(e.ID), e))
+	}
+	l.cut()
+	if lapsed := apply(t, l.blocks).Lapsed(members[0]); len(lapsed) != 0 {
+		t.Errorf("before they expire: %v", lapsed)
+	}
+	l.tick(members[0], l.now+10)
+	l.tick(members[1], l.now+10)
+	l.cut()
+	ix := apply(t, l.blocks)
+	if lapsed := ix.Lapsed(members[0]); !slices.Equal(lapsed, []string{entry.ID}) || len(ix.Lapsed(members[1])) != 0 {
+		t.Errorf("lapsed: %v, %v", lapsed, ix.Lapsed(members[1]))
+	}
+	if got, ok := ix.Predicate(closed.ID); !ok || got != closed {
+		t.Errorf("in the index: %+v, %v", got, ok)
 	}
 }
 

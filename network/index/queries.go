@@ -187,21 +187,14 @@ func (ix *Index) putAbandonVote(w write) error {
 }
 
 func (ix *Index) putPredicate(w write) error {
-	s, err := decode[record.PredicateState](w)
+	s, err := decode[record.PredicateEntry](w)
 	if err != nil {
 		return err
 	}
-	if r := ix.predicates[s.ID]; r != nil {
-		r.state = s
-		return nil
+	if ix.predicates[s.ID] == nil {
+		ix.predOrder = append(ix.predOrder, s.ID)
 	}
-	p := ix.patients[s.Ask.Patient]
-	if p == nil {
-		return refuse("patient %s is not enrolled", s.Ask.Patient.Short())
-	}
-	ix.predicates[s.ID] = &predicate{state: s, at: w.at}
-	ix.predOrder = append(ix.predOrder, s.ID)
-	p.predicates = append(p.predicates, s.ID)
+	ix.predicates[s.ID] = &s
 	return nil
 }
 
@@ -298,25 +291,24 @@ func (ix *Index) Unconfirmed(queryID string) []string {
 	return out
 }
 
-// Predicate returns the ledger's record of a predicate request.
-func (ix *Index) Predicate(id string) (record.PredicateState, bool) {
+// Predicate returns what the ledger shows of a predicate request.
+func (ix *Index) Predicate(id string) (record.PredicateEntry, bool) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	p := ix.predicates[id]
 	if p == nil {
-		return record.PredicateState{}, false
+		return record.PredicateEntry{}, false
 	}
-	return p.state, true
+	return *p, true
 }
 
-// Lapsed returns the asker's requests that have expired without an attestation
-// and are not closed yet.
+// Lapsed returns the asker's requests that have expired and are not closed yet.
 func (ix *Index) Lapsed(asker string) []string {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	var out []string
 	for _, id := range ix.predOrder {
-		s := ix.predicates[id].state
+		s := ix.predicates[id]
 		if s.Asker == asker && s.Status == record.PredicateAsked && ix.now >= s.Expires {
 			out = append(out, id)
 		}

@@ -15,7 +15,7 @@ import (
 
 // savedMagic begins a saved index; its last character is the version of the form.
 // A program of another version reads the ledger again instead.
-const savedMagic = "vitalveil index 2"
+const savedMagic = "vitalveil index 4"
 
 // Save writes the index, so that Load need not read the ledger from the first
 // block. Equal indexes are written as equal bytes. It has what consents say, which
@@ -90,7 +90,7 @@ func (ix *Index) code(c *codec) {
 	ordered(c, &ix.deviceOrder, &ix.devices, func(d *device) record.ID { return d.state.ID }, ix.codeDevice)
 	ix.codeBatches(c)
 	ordered(c, &ix.queryOrder, &ix.queries, func(q *query) string { return q.state.ID }, ix.codeQuery)
-	ordered(c, &ix.predOrder, &ix.predicates, func(p *predicate) string { return p.state.ID }, ix.codePredicate)
+	ordered(c, &ix.predOrder, &ix.predicates, func(p *record.PredicateEntry) string { return p.ID }, codeDoc)
 	list(c, &ix.gaps, func(g *Gap) {
 		number(c, &g.Block)
 		c.id(&g.Patient)
@@ -227,13 +227,6 @@ func (ix *Index) derived() error {
 	}
 	if err := ix.derivedRows(); err != nil {
 		return err
-	}
-	for _, id := range ix.predOrder {
-		p := ix.patients[ix.predicates[id].state.Ask.Patient]
-		if p == nil {
-			return fmt.Errorf("predicate %s is about nobody", id)
-		}
-		p.predicates = append(p.predicates, id)
 	}
 	for _, id := range ix.erasedOrder {
 		if p := ix.patients[id]; p == nil || p.erased == nil {

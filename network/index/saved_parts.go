@@ -217,8 +217,3 @@ func (ix *Index) codeCandidate(c *codec, k *candidate) {
 		codeDoc(c, &k.verdict.allowed)
 	}
 }
-
-func (ix *Index) codePredicate(c *codec, p *predicate) {
-	codeDoc(c, &p.state)
-	p.at.code(c)
-}

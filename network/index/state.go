@@ -62,7 +62,7 @@ type reading struct {
 	studies      map[string]record.StudyState
 	queries      map[string]*query
 	queryOrder   []string
-	predicates   map[string]*predicate
+	predicates   map[string]*record.PredicateEntry
 	predOrder    []string
 	gaps         []Gap
 	waiting      []*query                     // whose cohorts are not known yet, in ledger order
@@ -98,8 +98,7 @@ type patient struct {
 	devices    []record.ID       // in the order of their enrolment
 	unjudged   []place           // versions of consents that are not judged, in ledger order
 	queries    []string          // that included the patient at attempt 0, ledger order
-	predicates []string
-	erased     *erasure // nil: not erased
+	erased     *erasure          // nil: not erased
 }
 
 // agreement is a consent: its versions, the first first.
@@ -193,12 +192,6 @@ type query struct {
 	sealed  map[int]Cohort // by attempt; an attempt's cohort never changes
 }
 
-// predicate is a predicate request.
-type predicate struct {
-	state record.PredicateState
-	at    Position
-}
-
 // New returns an index that has seen no block.
 func New() *Index {
 	return &Index{names: map[string]string{}, reading: reading{
@@ -210,7 +203,7 @@ func New() *Index {
 		batches:    map[record.ID]*batch{},
 		studies:    map[string]record.StudyState{},
 		queries:    map[string]*query{},
-		predicates: map[string]*predicate{},
+		predicates: map[string]*record.PredicateEntry{},
 		clockVotes: map[string]record.ResetClock{},
 		voted:      map[string]bool{},
 		ends:       map[ending]bool{},

@@ -205,7 +205,7 @@ func (ix *Index) Counts() Counts {
 		c.Queries[q.state.Status]++
 	}
 	for _, p := range ix.predicates {
-		c.Predicates[p.state.Status]++
+		c.Predicates[p.Status]++
 	}
 	return c
 }

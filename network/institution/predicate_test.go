@@ -3,6 +3,7 @@ package institution
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
@@ -133,13 +135,15 @@ func TestPredicateThatIsAttested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.wait("request in the index", func() bool { return len(in.Index().PendingPredicates(w.patients[0].device)) == 1 })
-	p, _ := in.Index().Predicate(id)
-	if p.Ask.Nonce.IsZero() {
-		t.Error("the request has no nonce")
+	p, err := in.Predicate(t.Context(), id)
+	if err != nil || p.Ask.Nonce.IsZero() {
+		t.Errorf("the request is %+v (%v)", p, err)
 	}
 	w.tick(p.AnswerFrom)
-	w.submit(hospitalB, "Predicate:Attest", record.Attest{Request: id, Proof: keys.prove(t, p)})
+	w.call(hospitalB, network.Call{
+		Function: "Predicate:Close", Args: []string{string(must(json.Marshal(record.NamePredicate{Request: id})))},
+		Transient: map[string][]byte{chaincode.TransientProof: keys.prove(t, p)},
+	})
 	got, err := in.WaitPredicate(t.Context(), id)
 	if err != nil || got.Status != record.PredicateAttested {
 		t.Errorf("the request is %s (%v)", got.Status, err)
@@ -157,6 +161,9 @@ func TestPredicateThatNobodyProvesIsClosedWhenItExpires(t *testing.T) {
 	defer cancel()
 	_, err = in.WaitPredicate(ctx, id)
 	wantFault(t, err, fault.Unavailable)
+	if _, err := w.members[hospitalB].Predicate(t.Context(), id); fault.Of(err) != fault.Forbidden {
+		t.Errorf("another member sees the request: %v", err)
+	}
 	w.tick((firstHour+24)*3600 + w.genesis.PredicateLife)
 	got, err := in.WaitPredicate(t.Context(), id)
 	if err != nil || got.Status != record.PredicateExpired {

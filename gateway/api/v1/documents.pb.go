@@ -2021,25 +2021,30 @@ func (x *AskPredicate) GetNonce() string {
 	return ""
 }
 
-// PredicateState is the ledger's record of a predicate request.
+// PredicateState is a predicate request with its outcome, for whom it concerns.
 type PredicateState struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Ask           *AskPredicate          `protobuf:"bytes,2,opt,name=ask,proto3" json:"ask,omitempty"`
-	Asker         string                 `protobuf:"bytes,3,opt,name=asker,proto3" json:"asker,omitempty"`
-	Device        string                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
-	Consent       string                 `protobuf:"bytes,5,opt,name=consent,proto3" json:"consent,omitempty"`
-	Version       uint32                 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
-	Roots         []string               `protobuf:"bytes,7,rep,name=roots,proto3" json:"roots,omitempty"`
-	DataDigest    string                 `protobuf:"bytes,8,opt,name=data_digest,json=dataDigest,proto3" json:"data_digest,omitempty"`
-	Binding       string                 `protobuf:"bytes,9,opt,name=binding,proto3" json:"binding,omitempty"`
-	Asked         int64                  `protobuf:"varint,10,opt,name=asked,proto3" json:"asked,omitempty"`
-	AnswerFrom    int64                  `protobuf:"varint,11,opt,name=answer_from,json=answerFrom,proto3" json:"answer_from,omitempty"`
-	Expires       int64                  `protobuf:"varint,12,opt,name=expires,proto3" json:"expires,omitempty"`
-	Status        string                 `protobuf:"bytes,13,opt,name=status,proto3" json:"status,omitempty"`
-	Text          string                 `protobuf:"bytes,14,opt,name=text,proto3" json:"text,omitempty"`
-	Proof         []byte                 `protobuf:"bytes,15,opt,name=proof,proto3" json:"proof,omitempty"`
-	AttestTx      string                 `protobuf:"bytes,16,opt,name=attest_tx,json=attestTx,proto3" json:"attest_tx,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Id         string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Ask        *AskPredicate          `protobuf:"bytes,2,opt,name=ask,proto3" json:"ask,omitempty"`
+	Asker      string                 `protobuf:"bytes,3,opt,name=asker,proto3" json:"asker,omitempty"`
+	Device     string                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
+	Consent    string                 `protobuf:"bytes,5,opt,name=consent,proto3" json:"consent,omitempty"`
+	Version    uint32                 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	Roots      []string               `protobuf:"bytes,7,rep,name=roots,proto3" json:"roots,omitempty"`
+	DataDigest string                 `protobuf:"bytes,8,opt,name=data_digest,json=dataDigest,proto3" json:"data_digest,omitempty"`
+	Binding    string                 `protobuf:"bytes,9,opt,name=binding,proto3" json:"binding,omitempty"`
+	Asked      int64                  `protobuf:"varint,10,opt,name=asked,proto3" json:"asked,omitempty"`
+	AnswerFrom int64                  `protobuf:"varint,11,opt,name=answer_from,json=answerFrom,proto3" json:"answer_from,omitempty"`
+	Expires    int64                  `protobuf:"varint,12,opt,name=expires,proto3" json:"expires,omitempty"`
+	Status     string                 `protobuf:"bytes,13,opt,name=status,proto3" json:"status,omitempty"`
+	Text       string                 `protobuf:"bytes,14,opt,name=text,proto3" json:"text,omitempty"`
+	Proof      []byte                 `protobuf:"bytes,15,opt,name=proof,proto3" json:"proof,omitempty"`
+	// Transaction that closed it.
+	ClosedTx string `protobuf:"bytes,16,opt,name=closed_tx,json=closedTx,proto3" json:"closed_tx,omitempty"`
+	// Of the claims asked under the consent, from 1.
+	Number uint32 `protobuf:"varint,17,opt,name=number,proto3" json:"number,omitempty"`
+	// To which institutions the one that asked has passed it on.
+	Shared        []*Sharing `protobuf:"bytes,18,rep,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2179,11 +2184,79 @@ func (x *PredicateState) GetProof() []byte {
 	return nil
 }
 
-func (x *PredicateState) GetAttestTx() string {
+func (x *PredicateState) GetClosedTx() string {
 	if x != nil {
-		return x.AttestTx
+		return x.ClosedTx
 	}
 	return ""
+}
+
+func (x *PredicateState) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *PredicateState) GetShared() []*Sharing {
+	if x != nil {
+		return x.Shared
+	}
+	return nil
+}
+
+// Sharing says that a request and its outcome were passed on.
+type Sharing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	To    string                 `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"`
+	// Ledger time, Unix seconds.
+	Time          int64 `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sharing) Reset() {
+	*x = Sharing{}
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sharing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sharing) ProtoMessage() {}
+
+func (x *Sharing) ProtoReflect() protoreflect.Message {
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sharing.ProtoReflect.Descriptor instead.
+func (*Sharing) Descriptor() ([]byte, []int) {
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Sharing) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Sharing) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
 }
 
 // Attest is a device's answer to a predicate request.
@@ -2197,7 +2270,7 @@ type Attest struct {
 
 func (x *Attest) Reset() {
 	*x = Attest{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2282,7 @@ func (x *Attest) String() string {
 func (*Attest) ProtoMessage() {}
 
 func (x *Attest) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[26]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2295,7 @@ func (x *Attest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attest.ProtoReflect.Descriptor instead.
 func (*Attest) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{26}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Attest) GetRequest() string {
@@ -2253,7 +2326,7 @@ type Terms struct {
 
 func (x *Terms) Reset() {
 	*x = Terms{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[27]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2265,7 +2338,7 @@ func (x *Terms) String() string {
 func (*Terms) ProtoMessage() {}
 
 func (x *Terms) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[27]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2278,7 +2351,7 @@ func (x *Terms) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terms.ProtoReflect.Descriptor instead.
 func (*Terms) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{27}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Terms) GetMetric() string {
@@ -2328,7 +2401,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2413,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[28]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2426,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{28}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Limits) GetHours() uint32 {
@@ -2432,7 +2505,7 @@ type Interval struct {
 
 func (x *Interval) Reset() {
 	*x = Interval{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2444,7 +2517,7 @@ func (x *Interval) String() string {
 func (*Interval) ProtoMessage() {}
 
 func (x *Interval) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[29]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2457,7 +2530,7 @@ func (x *Interval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interval.ProtoReflect.Descriptor instead.
 func (*Interval) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{29}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Interval) GetLo() uint32 {
@@ -2492,7 +2565,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +2577,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[30]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +2590,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{30}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Span) GetLeast() uint32 {
@@ -2565,7 +2638,7 @@ type Consent struct {
 
 func (x *Consent) Reset() {
 	*x = Consent{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2650,7 @@ func (x *Consent) String() string {
 func (*Consent) ProtoMessage() {}
 
 func (x *Consent) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[31]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2663,7 @@ func (x *Consent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consent.ProtoReflect.Descriptor instead.
 func (*Consent) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{31}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Consent) GetId() string {
@@ -2741,7 +2814,7 @@ type SignedConsent struct {
 
 func (x *SignedConsent) Reset() {
 	*x = SignedConsent{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[32]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2753,7 +2826,7 @@ func (x *SignedConsent) String() string {
 func (*SignedConsent) ProtoMessage() {}
 
 func (x *SignedConsent) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[32]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2766,7 +2839,7 @@ func (x *SignedConsent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedConsent.ProtoReflect.Descriptor instead.
 func (*SignedConsent) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{32}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SignedConsent) GetDocument() *Consent {
@@ -2809,7 +2882,7 @@ type Assertion struct {
 
 func (x *Assertion) Reset() {
 	*x = Assertion{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[33]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2821,7 +2894,7 @@ func (x *Assertion) String() string {
 func (*Assertion) ProtoMessage() {}
 
 func (x *Assertion) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[33]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2834,7 +2907,7 @@ func (x *Assertion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assertion.ProtoReflect.Descriptor instead.
 func (*Assertion) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{33}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Assertion) GetAuthenticatorData() []byte {
@@ -2861,7 +2934,7 @@ type Erasure struct {
 
 func (x *Erasure) Reset() {
 	*x = Erasure{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[34]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2873,7 +2946,7 @@ func (x *Erasure) String() string {
 func (*Erasure) ProtoMessage() {}
 
 func (x *Erasure) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[34]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2886,7 +2959,7 @@ func (x *Erasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
 func (*Erasure) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{34}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Erasure) GetPatient() string {
@@ -2911,7 +2984,7 @@ type SignedErasure struct {
 
 func (x *SignedErasure) Reset() {
 	*x = SignedErasure{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[35]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2923,7 +2996,7 @@ func (x *SignedErasure) String() string {
 func (*SignedErasure) ProtoMessage() {}
 
 func (x *SignedErasure) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[35]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2936,7 +3009,7 @@ func (x *SignedErasure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedErasure.ProtoReflect.Descriptor instead.
 func (*SignedErasure) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{35}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SignedErasure) GetErasure() *Erasure {
@@ -2985,7 +3058,7 @@ type ErasureState struct {
 
 func (x *ErasureState) Reset() {
 	*x = ErasureState{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[36]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3070,7 @@ func (x *ErasureState) String() string {
 func (*ErasureState) ProtoMessage() {}
 
 func (x *ErasureState) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[36]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3083,7 @@ func (x *ErasureState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasureState.ProtoReflect.Descriptor instead.
 func (*ErasureState) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{36}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ErasureState) GetSigned() *SignedErasure {
@@ -3066,7 +3139,7 @@ type ErasureReport struct {
 
 func (x *ErasureReport) Reset() {
 	*x = ErasureReport{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[37]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3078,7 +3151,7 @@ func (x *ErasureReport) String() string {
 func (*ErasureReport) ProtoMessage() {}
 
 func (x *ErasureReport) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[37]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3091,7 +3164,7 @@ func (x *ErasureReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErasureReport.ProtoReflect.Descriptor instead.
 func (*ErasureReport) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{37}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ErasureReport) GetPatient() string {
@@ -3147,7 +3220,7 @@ type SignedErasureReport struct {
 
 func (x *SignedErasureReport) Reset() {
 	*x = SignedErasureReport{}
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[38]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3232,7 @@ func (x *SignedErasureReport) String() string {
 func (*SignedErasureReport) ProtoMessage() {}
 
 func (x *SignedErasureReport) ProtoReflect() protoreflect.Message {
-	mi := &file_vitalveil_v1_documents_proto_msgTypes[38]
+	mi := &file_vitalveil_v1_documents_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3245,7 @@ func (x *SignedErasureReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignedErasureReport.ProtoReflect.Descriptor instead.
 func (*SignedErasureReport) Descriptor() ([]byte, []int) {
-	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{38}
+	return file_vitalveil_v1_documents_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SignedErasureReport) GetReport() *ErasureReport {
@@ -3372,7 +3445,7 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x06metric\x18\x05 \x01(\tR\x06metric\x12\x1b\n" +
 	"\tfirst_day\x18\x06 \x01(\x03R\bfirstDay\x12,\n" +
 	"\x06bounds\x18\a \x01(\v2\x14.vitalveil.v1.BoundsR\x06bounds\x12\x14\n" +
-	"\x05nonce\x18\b \x01(\tR\x05nonceJ\x04\b\x03\x10\x04\"\xb1\x03\n" +
+	"\x05nonce\x18\b \x01(\tR\x05nonceJ\x04\b\x03\x10\x04\"\xf8\x03\n" +
 	"\x0ePredicateState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x03ask\x18\x02 \x01(\v2\x1a.vitalveil.v1.AskPredicateR\x03ask\x12\x14\n" +
@@ -3392,7 +3465,12 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x06status\x18\r \x01(\tR\x06status\x12\x12\n" +
 	"\x04text\x18\x0e \x01(\tR\x04text\x12\x14\n" +
 	"\x05proof\x18\x0f \x01(\fR\x05proof\x12\x1b\n" +
-	"\tattest_tx\x18\x10 \x01(\tR\battestTx\"e\n" +
+	"\tclosed_tx\x18\x10 \x01(\tR\bclosedTx\x12\x16\n" +
+	"\x06number\x18\x11 \x01(\rR\x06number\x12-\n" +
+	"\x06shared\x18\x12 \x03(\v2\x15.vitalveil.v1.SharingR\x06shared\"-\n" +
+	"\aSharing\x12\x0e\n" +
+	"\x02to\x18\x01 \x01(\tR\x02to\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x03R\x04time\"e\n" +
 	"\x06Attest\x129\n" +
 	"\arequest\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[A-Za-z0-9._:-]{1,128}$R\arequest\x12 \n" +
 	"\x05proof\x18\x02 \x01(\fB\n" +
@@ -3494,7 +3572,7 @@ func file_vitalveil_v1_documents_proto_rawDescGZIP() []byte {
 	return file_vitalveil_v1_documents_proto_rawDescData
 }
 
-var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_vitalveil_v1_documents_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_vitalveil_v1_documents_proto_goTypes = []any{
 	(*Genesis)(nil),             // 0: vitalveil.v1.Genesis
 	(*RelyingParty)(nil),        // 1: vitalveil.v1.RelyingParty
@@ -3522,19 +3600,20 @@ var file_vitalveil_v1_documents_proto_goTypes = []any{
 	(*Bounds)(nil),              // 23: vitalveil.v1.Bounds
 	(*AskPredicate)(nil),        // 24: vitalveil.v1.AskPredicate
 	(*PredicateState)(nil),      // 25: vitalveil.v1.PredicateState
-	(*Attest)(nil),              // 26: vitalveil.v1.Attest
-	(*Terms)(nil),               // 27: vitalveil.v1.Terms
-	(*Limits)(nil),              // 28: vitalveil.v1.Limits
-	(*Interval)(nil),            // 29: vitalveil.v1.Interval
-	(*Span)(nil),                // 30: vitalveil.v1.Span
-	(*Consent)(nil),             // 31: vitalveil.v1.Consent
-	(*SignedConsent)(nil),       // 32: vitalveil.v1.SignedConsent
-	(*Assertion)(nil),           // 33: vitalveil.v1.Assertion
-	(*Erasure)(nil),             // 34: vitalveil.v1.Erasure
-	(*SignedErasure)(nil),       // 35: vitalveil.v1.SignedErasure
-	(*ErasureState)(nil),        // 36: vitalveil.v1.ErasureState
-	(*ErasureReport)(nil),       // 37: vitalveil.v1.ErasureReport
-	(*SignedErasureReport)(nil), // 38: vitalveil.v1.SignedErasureReport
+	(*Sharing)(nil),             // 26: vitalveil.v1.Sharing
+	(*Attest)(nil),              // 27: vitalveil.v1.Attest
+	(*Terms)(nil),               // 28: vitalveil.v1.Terms
+	(*Limits)(nil),              // 29: vitalveil.v1.Limits
+	(*Interval)(nil),            // 30: vitalveil.v1.Interval
+	(*Span)(nil),                // 31: vitalveil.v1.Span
+	(*Consent)(nil),             // 32: vitalveil.v1.Consent
+	(*SignedConsent)(nil),       // 33: vitalveil.v1.SignedConsent
+	(*Assertion)(nil),           // 34: vitalveil.v1.Assertion
+	(*Erasure)(nil),             // 35: vitalveil.v1.Erasure
+	(*SignedErasure)(nil),       // 36: vitalveil.v1.SignedErasure
+	(*ErasureState)(nil),        // 37: vitalveil.v1.ErasureState
+	(*ErasureReport)(nil),       // 38: vitalveil.v1.ErasureReport
+	(*SignedErasureReport)(nil), // 39: vitalveil.v1.SignedErasureReport
 }
 var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	2,  // 0: vitalveil.v1.Genesis.members:type_name -> vitalveil.v1.Member
@@ -3544,7 +3623,7 @@ var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	5,  // 4: vitalveil.v1.EnrolPatient.voucher:type_name -> vitalveil.v1.Voucher
 	7,  // 5: vitalveil.v1.EnrolPatient.vouchers:type_name -> vitalveil.v1.VoucherSignature
 	8,  // 6: vitalveil.v1.SignedKeys.change:type_name -> vitalveil.v1.PatientKeys
-	33, // 7: vitalveil.v1.SignedKeys.assertion:type_name -> vitalveil.v1.Assertion
+	34, // 7: vitalveil.v1.SignedKeys.assertion:type_name -> vitalveil.v1.Assertion
 	4,  // 8: vitalveil.v1.Patient.inception:type_name -> vitalveil.v1.Inception
 	8,  // 9: vitalveil.v1.Patient.keys:type_name -> vitalveil.v1.PatientKeys
 	11, // 10: vitalveil.v1.EnrolDevice.device:type_name -> vitalveil.v1.Device
@@ -3558,28 +3637,29 @@ var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	21, // 18: vitalveil.v1.Receipt.posts:type_name -> vitalveil.v1.SignedAvailable
 	23, // 19: vitalveil.v1.AskPredicate.bounds:type_name -> vitalveil.v1.Bounds
 	24, // 20: vitalveil.v1.PredicateState.ask:type_name -> vitalveil.v1.AskPredicate
-	23, // 21: vitalveil.v1.Terms.claim:type_name -> vitalveil.v1.Bounds
-	28, // 22: vitalveil.v1.Terms.limits:type_name -> vitalveil.v1.Limits
-	29, // 23: vitalveil.v1.Limits.range:type_name -> vitalveil.v1.Interval
-	29, // 24: vitalveil.v1.Limits.mean:type_name -> vitalveil.v1.Interval
-	29, // 25: vitalveil.v1.Limits.trend:type_name -> vitalveil.v1.Interval
-	30, // 26: vitalveil.v1.Limits.k:type_name -> vitalveil.v1.Span
-	30, // 27: vitalveil.v1.Limits.min_count:type_name -> vitalveil.v1.Span
-	30, // 28: vitalveil.v1.Limits.out_max:type_name -> vitalveil.v1.Span
-	30, // 29: vitalveil.v1.Limits.day_k:type_name -> vitalveil.v1.Span
-	30, // 30: vitalveil.v1.Limits.min_half:type_name -> vitalveil.v1.Span
-	27, // 31: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
-	31, // 32: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
-	33, // 33: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
-	34, // 34: vitalveil.v1.SignedErasure.erasure:type_name -> vitalveil.v1.Erasure
-	33, // 35: vitalveil.v1.SignedErasure.assertion:type_name -> vitalveil.v1.Assertion
-	35, // 36: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
-	37, // 37: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
-	38, // [38:38] is the sub-list for method output_type
-	38, // [38:38] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	26, // 21: vitalveil.v1.PredicateState.shared:type_name -> vitalveil.v1.Sharing
+	23, // 22: vitalveil.v1.Terms.claim:type_name -> vitalveil.v1.Bounds
+	29, // 23: vitalveil.v1.Terms.limits:type_name -> vitalveil.v1.Limits
+	30, // 24: vitalveil.v1.Limits.range:type_name -> vitalveil.v1.Interval
+	30, // 25: vitalveil.v1.Limits.mean:type_name -> vitalveil.v1.Interval
+	30, // 26: vitalveil.v1.Limits.trend:type_name -> vitalveil.v1.Interval
+	31, // 27: vitalveil.v1.Limits.k:type_name -> vitalveil.v1.Span
+	31, // 28: vitalveil.v1.Limits.min_count:type_name -> vitalveil.v1.Span
+	31, // 29: vitalveil.v1.Limits.out_max:type_name -> vitalveil.v1.Span
+	31, // 30: vitalveil.v1.Limits.day_k:type_name -> vitalveil.v1.Span
+	31, // 31: vitalveil.v1.Limits.min_half:type_name -> vitalveil.v1.Span
+	28, // 32: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
+	32, // 33: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
+	34, // 34: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
+	35, // 35: vitalveil.v1.SignedErasure.erasure:type_name -> vitalveil.v1.Erasure
+	34, // 36: vitalveil.v1.SignedErasure.assertion:type_name -> vitalveil.v1.Assertion
+	36, // 37: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
+	38, // 38: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_documents_proto_init() }
@@ -3594,7 +3674,7 @@ func file_vitalveil_v1_documents_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_vitalveil_v1_documents_proto_rawDesc), len(file_vitalveil_v1_documents_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
