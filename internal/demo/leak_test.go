@@ -11,12 +11,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
@@ -287,11 +289,44 @@ func checkVerifies(t *testing.T, state string) {
 	if err := verify.Check(ctx, state, verify.Tip{}, io.Discard); err == nil {
 		t.Error("a missing blob was not noticed")
 	}
+	checkSeeds(t, state)
 	if err := os.WriteFile(filepath.Join(state, "VERSION"), []byte("99\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := verify.Check(ctx, state, verify.Tip{}, io.Discard); err == nil || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("a newer state directory was not refused: %v", err)
+	}
+}
+
+// checkSeeds wants the check to notice that a device's sealed seeds are gone.
+func checkSeeds(t *testing.T, state string) {
+	t.Helper()
+	var before, after bytes.Buffer
+	_ = verify.Check(t.Context(), state, verify.Tip{}, &before) // other things are wrong by now
+	victim := ""
+	err := filepath.WalkDir(filepath.Join(state, "gateway", "blobs"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if _, ok := opening.BlobDevice(b); ok {
+			victim = path
+		}
+		return err
+	})
+	if err != nil || victim == "" {
+		t.Fatalf("no sealed seeds are stored: %v", err)
+	}
+	if err := os.Remove(victim); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify.Check(t.Context(), state, verify.Tip{}, &after); err == nil {
+		t.Error("the check holds without a device's seeds")
+	}
+	line := regexp.MustCompile(`sealed seeds: (\d+) checked, (\d+) wrong`)
+	was, is := line.FindStringSubmatch(before.String()), line.FindStringSubmatch(after.String())
+	if was == nil || is == nil || was[1] == "0" || was[2] != "0" || is[2] != "1" {
+		t.Errorf("sealed seeds before %v, after %v", was, is)
 	}
 }
 

@@ -27,6 +27,33 @@ func (c *checker) successions(context.Context) int {
 	}
 }
 
+// seeds checks the sealed seeds of every device whose rows may count: that they are
+// there, in whole, and that each box was made by its sender for its place. What is in
+// a box its holder alone can tell, who has acknowledged it or complained.
+func (c *checker) seeds(ctx context.Context) int {
+	n := 0
+	for id, d := range c.devices {
+		epoch := c.epochs[d.Device.Epoch]
+		if c.patients[d.Device.Patient].Erased || d.Quarantined != nil || epoch.Retired != 0 || !c.acknowledged(epoch.Epoch, id) {
+			continue
+		}
+		n++
+		blob, err := c.blobs.Get(ctx, d.Device.SeedBlob)
+		if err == nil {
+			err = chaincode.CheckSeedBlob(c.genesis.Network, &epoch.Epoch, d.Device, blob)
+		}
+		if err != nil {
+			c.wrong("seeds of device %s: %v", id, err)
+		}
+	}
+	return n
+}
+
+// acknowledged reports whether some holder has said that it has a device's seeds.
+func (c *checker) acknowledged(e record.Epoch, device record.ID) bool {
+	return slices.ContainsFunc(e.Members, func(m record.Member) bool { return c.index.Acknowledged(device, m.MSP) })
+}
+
 // quarantines examines the evidence against every device that is in quarantine on
 // evidence.
 func (c *checker) quarantines(ctx context.Context) int {

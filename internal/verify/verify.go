@@ -85,6 +85,7 @@ func Check(ctx context.Context, dir string, tip Tip, out io.Writer) error {
 	}{
 		{"epochs", c.successions},
 		{"patients and devices", c.enrolments},
+		{"sealed seeds", c.seeds},
 		{"quarantines on evidence", c.quarantines},
 		{"keys of pieces, with the evidence against faulty ones", c.keysOfPieces},
 		{"changes of patients' keys", c.keys},
