@@ -47,6 +47,7 @@ type consortium struct {
 	url     string
 	stopAll func()
 	now     int64
+	height  uint64 // when everything was stopped last
 	people  []*subject
 }
 
@@ -109,20 +110,32 @@ func newConsortium(t *testing.T) *consortium {
 	}
 	c.blobs = must(blob.Open(filepath.Join(dir, "blobs")))
 	t.Cleanup(func() { c.ok(c.blobs.Close()) })
-	c.start(true)
+	c.start(0)
 	t.Cleanup(func() { c.stopAll() })
 	return c
 }
 
-// start connects and runs every member and the gateway; stopAll ends them.
-func (c *consortium) start(found bool) {
+// start connects and runs every member and the gateway, once every peer has as many
+// blocks; stopAll ends them.
+func (c *consortium) start(least uint64) {
 	c.Helper()
 	p := must(LoadProfile(c.net.Dir()))
 	for _, s := range c.members {
 		org := must(p.Org(s.msp))
 		s.client = must(Connect(p, must(network.LoadIdentity(org.IdentityDir)), WithPeers(s.msp)))
 	}
-	if found {
+	for _, s := range c.members {
+		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+			height, err := s.client.Height(c.Context())
+			if err == nil && height >= least {
+				break
+			}
+			if time.Now().After(deadline) {
+				c.Fatalf("%s is at height %d of %d: %v", s.msp, height, least, err)
+			}
+		}
+	}
+	if least == 0 {
 		c.submit(0, "Registry:Init", c.genesis)
 		for i := range c.members {
 			c.submit(i, "Clock:Tick", record.Tick{Time: c.now})
@@ -157,6 +170,7 @@ func (c *consortium) start(found bool) {
 	c.url = "http://" + l.Addr().String()
 	background(func() error { return gw.Serve(ctx, l) })
 	c.stopAll = func() {
+		c.height = must(c.members[0].client.Height(context.Background()))
 		cancel()
 		for _, done := range ended {
 			if err := <-done; err != nil {
@@ -512,21 +526,20 @@ func TestErasedDetailsOpenNowhereOnRealFabric(t *testing.T) {
 	if grown := (after - own) / int64(n-n/4); grown > 64<<10 {
 		t.Errorf("an erasure leaves %d bytes with members and gateway", grown)
 	}
-	look("after a restart, with a peer that made its state again")
+	look("after a restart, with a peer that replayed the chain")
 }
 
-// restart ends everything, removes the state of one peer, which it makes again of the
-// blocks that it has, and starts everything.
+// restart ends everything, removes what one peer has, which gets all blocks again and
+// replays them, and starts everything.
 func (c *consortium) restart() {
 	c.Helper()
-	c.stopAll()
 	c.ok(c.net.Down(context.Background()))
-	c.ok(os.RemoveAll(filepath.Join(c.net.Dir(), "data", otherOrg, "ledgersData", "stateLeveldb")))
+	c.ok(os.RemoveAll(filepath.Join(c.net.Dir(), "data", otherOrg)))
 	o := c.options
 	o.Log = testLog{c.T}
 	n, err := Up(context.Background(), o)
 	c.ok(err)
 	c.net = n
 	c.Cleanup(func() { takeDown(c.T, n) })
-	c.start(false)
+	c.start(c.height)
 }
