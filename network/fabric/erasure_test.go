@@ -474,7 +474,7 @@ func (c *consortium) descriptors() map[string]int {
 // than its place on the chain.
 func TestErasedDetailsOpenNowhereOnRealFabric(t *testing.T) {
 	c := newConsortium(t)
-	n := 24
+	n := 24 // what a run of all tests has time for
 	if os.Getenv("VITALVEIL_SOAK") != "" {
 		n = 1000
 	}
