@@ -317,3 +317,16 @@ func (c *checker) cohorts(context.Context) int {
 	}
 	return n
 }
+
+// refused names what the index refuses: records that do not follow from signatures,
+// and permit nothing at any member.
+func (c *checker) refused(context.Context) int {
+	n, list := c.index.Refused(0)
+	for _, r := range list {
+		c.wrong("block %d, transaction %d: %s: %s", r.At.Block, r.At.Index, r.What, r.Reason)
+	}
+	if n > len(list) {
+		c.wrong("and %d more records do not follow from signatures", n-len(list))
+	}
+	return c.index.Counts().Transactions
+}

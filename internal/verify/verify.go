@@ -96,6 +96,7 @@ func Check(ctx context.Context, dir string, tip Tip, out io.Writer) error {
 		{"batches", c.batches},
 		{"availability posts", c.posts},
 		{"receipts", c.receipts},
+		{"transactions, with what follows from signatures", c.refused},
 		{"cohorts", c.cohorts},
 		{"releases, with the shares they rest on", c.releases},
 		{"claims asked, with their proofs", c.claims},

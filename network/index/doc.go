@@ -13,10 +13,11 @@
 // query's transaction, and keeps consents with the blocks of their versions so
 // that it can be derived again at a later block when somebody has revoked.
 //
-// Trust: the index believes the blocks it is given. Its institution gets them
-// from its own peer. It decides alone about consents, caps and the once-only
-// rule; it never takes a cohort, a charge or a status of consent from another
-// party.
+// Trust: blocks come in order, with transactions whose creators were checked; what is
+// in them the index verifies by itself. Whoever decides what a ledger records can
+// withhold and reorder, not permit: what does not follow from signatures at its place
+// counts for nothing (Refused). It decides alone about consents, caps and the once-only
+// rule; it never takes a cohort, a charge or a status of consent from another party.
 //
 // Consents come beside the chain. Details that have not arrived are gaps
 // (Missing); cohorts that they could change are fault.Unavailable until Supply or

@@ -559,3 +559,32 @@ func TestAttackQueriesBeyondTheirStudy(t *testing.T) {
 		}
 	}
 }
+
+// What members have vouched for is the batch by its root: other pointers under its name
+// are not used.
+func TestAttackOtherPointersUnderABatchsName(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	for bi, b := range l.blocks {
+		for ti, tx := range b.Txs {
+			for wi, w := range tx.Writes {
+				kind, _, _ := chaincode.ParseKey(w.Key)
+				if kind != chaincode.KindPointer {
+					continue
+				}
+				s := read[record.PointerState](w.Value)
+				if s.Signed.Pointer.Device == l.devices[0].ID && s.Signed.Pointer.Index == hour0+3 {
+					s.Signed.Pointer.Commitment[0]++
+					l.blocks[bi].Txs[ti].Writes[wi] = put(w.Key, s)
+				}
+			}
+		}
+	}
+	ix := apply(t, l.blocks)
+	for i, ok := range []bool{false, true} {
+		_, err := ix.Rows(record.CohortMember{Device: l.devices[i].ID, Ranges: [][2]int64{{hour0, hour0 + 2}}})
+		if (err == nil) != ok {
+			t.Errorf("device %d: %v", i, err)
+		}
+	}
+}

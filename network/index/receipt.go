@@ -16,17 +16,32 @@ type Row struct {
 	Commitment record.ID // SHA-256 of the row
 }
 
-func (ix *Index) rowOf(deviceID record.ID, w window) (Row, bool) {
+func (ix *Index) rowOf(deviceID record.ID, w window) (Row, error) {
 	d := ix.devices[deviceID]
 	if d == nil {
-		return Row{}, false
+		return Row{}, fault.New(fault.Internal, "there is no device %s", deviceID.Short())
 	}
 	s, ok := d.rows.find(w)
 	if !ok {
-		return Row{}, false
+		return Row{}, fault.New(fault.Internal, "device %s has no row for hour %d, correction %d", deviceID.Short(), w.hour, w.number)
+	}
+	if b := ix.batchOrder[s.batch]; !ix.rooted(b) {
+		return Row{}, fault.New(fault.Internal, "the pointers of batch %s are not those that members have vouched for", b.id.Short())
 	}
 	p := ix.at(s)
-	return Row{p.blob, p.commitment}, true
+	return Row{p.blob, p.commitment}, nil
+}
+
+// rooted reports whether a batch has the pointers that its name is the Merkle root of,
+// which is what members sign when they vouch for rows. It is looked at when rows are
+// used, once.
+func (ix *Index) rooted(b *batch) bool {
+	if b.rooted.Load() {
+		return true
+	}
+	ok := ix.treeOf(b).root() == b.id
+	b.rooted.Store(ok)
+	return ok
 }
 
 // Receipts returns the receipts of a device's pointers of one kind with index
@@ -108,9 +123,9 @@ func (ix *Index) Rows(m record.CohortMember) ([]HourRow, error) {
 	defer ix.mu.RUnlock()
 	out := make([]HourRow, 0, m.Rows())
 	take := func(w window) error {
-		row, ok := ix.rowOf(m.Device, w)
-		if !ok {
-			return fault.New(fault.Internal, "device %s has no row for hour %d, correction %d", m.Device.Short(), w.hour, w.number)
+		row, err := ix.rowOf(m.Device, w)
+		if err != nil {
+			return err
 		}
 		out = append(out, HourRow{row, w.hour, w.number})
 		return nil

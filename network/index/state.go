@@ -2,6 +2,7 @@ package index
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
@@ -165,6 +166,7 @@ type device struct {
 
 // batch is the pointers of one anchoring transaction.
 type batch struct {
+	rooted   atomic.Bool // its pointers are known to be those of its root
 	id       record.ID
 	number   uint32 // in ledger order
 	root     record.ID

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -121,6 +122,8 @@ func (ix *Index) Serves(k PieceKey, query string) bool {
 type Batch struct {
 	ID       record.ID
 	Pointers []record.Pointer
+	// Signatures are those that came with the pointers; nobody has checked them here.
+	Signatures [][]byte
 }
 
 // Batches returns the batches from number `from` on in ledger order.
@@ -132,9 +135,10 @@ func (ix *Index) Batches(from int) []Batch {
 	}
 	out := make([]Batch, 0, len(ix.batchOrder)-from)
 	for _, b := range ix.batchOrder[from:] {
-		v := Batch{ID: b.id, Pointers: make([]record.Pointer, len(b.pointers))}
+		v := Batch{ID: b.id, Pointers: make([]record.Pointer, len(b.pointers)), Signatures: make([][]byte, len(b.pointers))}
 		for i := range b.pointers {
 			v.Pointers[i] = ix.pointer(&b.pointers[i])
+			v.Signatures[i] = bytes.Clone(b.pointers[i].signature[:])
 		}
 		out = append(out, v)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -496,5 +497,31 @@ func TestAttackRowThatIsNotCommittedNeverCounts(t *testing.T) {
 	}
 	if c.Size != 12 || c.Rows != int64(len(pointers)-1) {
 		t.Errorf("%d patients with %d rows count, want 12 with %d", c.Size, c.Rows, len(pointers)-1)
+	}
+}
+
+// TestAttackPointersThatNoDeviceSigned: a member vouches for no row of a pointer that
+// the ledger's operator has made up, nor for a batch that has other pointers than its
+// name says.
+func TestAttackPointersThatNoDeviceSigned(t *testing.T) {
+	w := settledWorld(t, 2)
+	in := w.members[hospitalB]
+	good := in.Index().Batches(0)[0]
+	all := bytes.Repeat([]byte{255}, 1)
+	bitmap, _ := in.inspect(t.Context(), good, nil)
+	if bitmap[0]&1 == 0 {
+		t.Fatalf("an honest batch: %08b", bitmap)
+	}
+	unsigned := good
+	unsigned.Signatures = slices.Clone(good.Signatures)
+	unsigned.Signatures[0] = bytes.Repeat(all, 64)
+	if bitmap, _ := in.inspect(t.Context(), unsigned, nil); bitmap[0]&1 != 0 {
+		t.Error("it vouches for a row that no device has signed for")
+	}
+	other := good
+	other.Pointers = slices.Clone(good.Pointers)
+	other.Pointers[0].Index++
+	if bitmap, _ := in.inspect(t.Context(), other, nil); !isZero(bitmap) {
+		t.Errorf("it vouches for another batch: %08b", bitmap)
 	}
 }

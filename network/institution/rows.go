@@ -106,6 +106,9 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte
 	missing := false
 	bitmap := make([]byte, (len(b.Pointers)+7)/8)
 	copy(bitmap, before)
+	if !in.isRoot(b) {
+		return bitmap, false
+	}
 	var device record.ID
 	var checked []columnRow // of the device: a batch mostly has its hours in a row
 	for i, p := range b.Pointers {
@@ -115,6 +118,9 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte
 		}
 		found := true
 		if p.Kind == record.KindRow && !in.serves(p.Device) {
+			continue
+		}
+		if !in.signedPointer(p, b.Signatures[i]) {
 			continue
 		}
 		if p.Kind == record.KindRow {
@@ -136,6 +142,31 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte
 	}
 	in.takeIn(device, checked...)
 	return bitmap, missing
+}
+
+// isRoot reports whether a batch is named by the Merkle root of its pointers, as the
+// contracts name it. What this member signs about a batch says nothing else.
+func (in *Institution) isRoot(b index.Batch) bool {
+	leaves := make([]record.ID, len(b.Pointers))
+	for i, p := range b.Pointers {
+		leaves[i] = p.Digest(in.cfg.Genesis.Network)
+	}
+	ok := record.Root(leaves) == b.ID
+	if !ok {
+		in.log.Error("a batch of the ledger has other pointers than its name is the root of", "batch", b.ID)
+	}
+	return ok
+}
+
+// signedPointer reports whether a pointer's device has signed it. Whoever relies on the
+// word of enough members need not look again.
+func (in *Institution) signedPointer(p record.Pointer, sig []byte) bool {
+	d, _, _, _ := in.index.Device(p.Device)
+	if err := record.Verify(d.Device.Key, p.Digest(in.cfg.Genesis.Network), sig); err != nil {
+		in.log.Error("the ledger has a pointer that its device has not signed", "device", p.Device, "kind", p.Kind, "index", p.Index, "err", err)
+		return false
+	}
+	return true
 }
 
 // takeIn puts rows that are known to be the ledger's into columns. A failure costs
