@@ -87,6 +87,7 @@ func (d *searchDuty) search(ctx context.Context, in *Institution, id string) (bo
 	if !whole {
 		return false, nil
 	}
+	in.log.Info("looked at every device of a failed query", "query", id, "devices", len(d.done[id]))
 	delete(d.done, id)
 	return true, in.vault.put(entry{foundName(id), []byte{}})
 }
