@@ -117,12 +117,19 @@ func onFabric(t testing.TB, orderers string) *world {
 		t.Skipf("SKIPPED, NOT PASSED: Fabric cannot be built here: %v", err)
 	}
 	w := newWorld(t, err)
-	w.dir = filepath.Join(t.TempDir(), "network")
+	dir, err := os.MkdirTemp("", "vv") // sockets have short names
+	w.ok(err)
+	t.Cleanup(func() { w.ok(os.RemoveAll(dir)) })
+	w.dir = filepath.Join(dir, "network")
 	w.fabric, err = fabric.Up(t.Context(), fabric.Options{
 		Dir: w.dir, Orderers: orderers, Attached: true, Chaincode: []string{w.self(), serveContracts}, Log: testLog{t},
 	})
 	w.ok(err)
 	t.Cleanup(func() { w.ok(w.fabric.Down(context.Background())) })
+	w.details = new(detailstest.Keys)
+	for _, msp := range msps {
+		detailstest.Serve(t, w.details, fabric.KeySocket(w.dir, msp))
+	}
 	w.profile, err = w.fabric.Profile()
 	w.ok(err)
 	for _, msp := range msps {
