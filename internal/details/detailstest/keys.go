@@ -94,3 +94,16 @@ func Serve(t testing.TB, keys details.Source, path string) {
 		}
 	})
 }
+
+// Lose makes a key be missing until what it returns is called.
+func (k *Keys) Lose(r details.Ref) func() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key := k.known[r.Digest]
+	delete(k.known, r.Digest)
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.known[r.Digest] = key
+	}
+}
