@@ -254,6 +254,9 @@ func (n *Network) startNodes(ctx context.Context) error {
 		ports = append(ports, n.listensOn(o.Port), o.Admin)
 	}
 	for _, o := range n.topology.Orgs {
+		if err := n.dialAnew(o); err != nil {
+			return fmt.Errorf("%s: %w", peerProcess(o), err)
+		}
 		c := command{peerProcess(o), []string{n.binaries.program("peer"), "node", "start"}, peerEnvironment(n.dir, n.material, o, n.listensOn(o.Port)), peerMemory}
 		if err := n.startOn(c, n.listensOn(o.Port), o.Chaincode, o.Operations); err != nil {
 			return err

@@ -43,7 +43,6 @@ type Certificate struct {
 	msp       string
 	key       string   // file
 	files     []string // that have the certificate
-	dialer    bool     // it is part of how a peer reaches its chaincode
 }
 
 // Due says whether the certificate ends so soon that its owner is warned.
@@ -99,9 +98,7 @@ func (m material) ofNode(msp, node, process, kept string) []Certificate {
 // ofService has both ends of the connection between a peer and its chaincode.
 func (m material) ofService(o peerNode, sequence int) []Certificate {
 	server := m.inDir(o.MSP, m.node(o.MSP, "chaincode"), chaincodeProcess(o, sequence), tlsCertificate)
-	dialer := m.inDir(o.MSP, m.node(o.MSP, "dialer"), peerProcess(o), tlsCertificate)
-	dialer.dialer = true
-	return []Certificate{server, dialer}
+	return []Certificate{server, m.inDir(o.MSP, m.node(o.MSP, "dialer"), peerProcess(o), tlsCertificate)}
 }
 
 func (m material) ofUser(msp, user, kept string) Certificate {
@@ -167,30 +164,36 @@ func (n *Network) renewDue() error {
 		if err := c.renew(wholeLife); err != nil {
 			return fmt.Errorf("renew the %s certificate of %s: %w", c.Kind, c.Of, err)
 		}
-		if c.dialer {
-			if err := n.dialAnew(c.process); err != nil {
-				return err
-			}
-		}
 		n.say("the %s certificate of %s, which ended on %s, has another life", c.Kind, c.Of, c.Ends.Format(time.DateOnly))
 	}
 	return nil
 }
 
-// dialAnew has a peer learn again how to reach its chaincode: the connection, with
-// the certificate in it, is part of what its builder made of the package, and is
-// made again when it is missing.
-func (n *Network) dialAnew(process string) error {
-	for _, o := range n.topology.Orgs {
-		if peerProcess(o) != process {
-			continue
-		}
-		if err := n.writeConnection(o, n.topology.Sequence); err != nil {
-			return err
-		}
-		return os.RemoveAll(filepath.Join(n.dir, "data", o.MSP, "externalbuilder", "builds"))
+// dialAnew has a peer that does not run learn again how to reach its chaincode, if the
+// certificate for that is a newer one. It is part of what the peer's builder made of the
+// package, which a peer makes again when it is missing at the start; a peer that runs
+// would not find its chaincode any more.
+func (n *Network) dialAnew(o peerNode) error {
+	pid, err := n.processes.find(peerProcess(o))
+	if err != nil || pid != 0 {
+		return err
 	}
-	return nil
+	builds := filepath.Join(n.dir, "data", o.MSP, "externalbuilder", "builds")
+	built, err := os.Stat(builds)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	cert, err := os.Stat(filepath.Join(n.material.node(o.MSP, "dialer"), certFile))
+	if err != nil || !cert.ModTime().After(built.ModTime()) {
+		return err
+	}
+	if err := n.writeConnection(o, n.topology.Sequence); err != nil {
+		return err
+	}
+	return os.RemoveAll(builds)
 }
 
 // outdated returns a running process that has read a certificate of which there is
