@@ -2,38 +2,167 @@ package chaincode_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/vitalveil/vitalveil/chaincode"
-	"github.com/vitalveil/vitalveil/internal/details"
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
 )
 
-// What is private about a patient is sealed on the ledger, opens with the patient's key
-// alone, and is nothing but bytes without it.
-func TestWhatAConsentSaysIsSealedOnTheLedger(t *testing.T) {
-	w := newWorld(t)
-	p := w.enrolled()
-	signed := p.sign(p.document(hospitalA))
-	w.must(gatewayMSP, "Consent:Put", signed, nil)
-	key, err := w.details.DetailsKey(context.Background(), p.ref())
-	if err != nil {
-		t.Fatal(err)
+// since returns what is public of the blocks from a height on: transactions with
+// their arguments and answers, and what they wrote.
+func (w *world) since(height uint64) string {
+	w.Helper()
+	blocks, _ := w.blocks()
+	var public strings.Builder
+	for _, b := range blocks[height:] {
+		for _, tx := range b.Txs {
+			raw, err := json.Marshal(tx)
+			if err != nil {
+				w.Fatal(err)
+			}
+			public.Write(raw)
+			for _, x := range tx.Writes {
+				public.Write(x.Value)
+			}
+		}
 	}
-	name, found := chaincode.ConsentDetailsKey(signed.Document.ID, 1), 0
-	for b, err := range w.ledger.Blocks(t.Context(), 0) {
+	return public.String()
+}
+
+// hides checks that no word of a request is on the chain from a height on.
+func (w *world) hides(height uint64, p record.PredicateState) {
+	w.Helper()
+	public := w.since(height)
+	for what, words := range map[string]string{
+		"request": p.ID, "consent": p.Consent.String(), "binding": p.Binding.String(),
+	} {
+		if !strings.Contains(public, words) {
+			w.Fatalf("the %s is not in the blocks that are searched", what)
+		}
+	}
+	bounds, err := json.Marshal(p.Ask.Bounds)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for what, words := range map[string]string{
+		"patient": p.Ask.Patient.String(), "nonce": p.Ask.Nonce.String(), "metric": p.Ask.Metric, "purpose": p.Ask.Purpose,
+		"bounds": string(bounds), "names of bounds": "min_count", "day": "first_day", "text": p.Text, "words": "UTC",
+		"root": p.Roots[0].String(), "digest of the data": p.DataDigest.String(), "attestation": record.PredicateAttested,
+		"expiry": record.PredicateExpired, "question's hash without its salt": record.Question{Ask: p.Ask}.Hash(w.genesis.Network).String(),
+	} {
+		if strings.Contains(public, words) {
+			w.Errorf("the chain shows the %s of a request", what)
+		}
+	}
+	if p.Proof != nil && strings.Contains(public, base64.StdEncoding.EncodeToString(p.Proof)) {
+		w.Error("the chain shows a proof")
+	}
+}
+
+func TestTheChainDoesNotSayWhatIsAskedAboutAPatient(t *testing.T) {
+	w := newWorld(t)
+	p := w.committed()
+	before := w.ledger.Height()
+	q := w.asks(hospitalA, p.question())
+	w.tick(q.Expires)
+	w.must(hospitalA, "Predicate:Close", record.NamePredicate{Request: q.ID}, nil)
+	if q = w.predicate(hospitalA, q.ID); q.Status != record.PredicateExpired {
+		t.Fatalf("the request is %s", q.Status)
+	}
+	w.hides(before, q)
+}
+
+func TestTheChainDoesNotSayThatAClaimIsTrue(t *testing.T) {
+	w, p, opening := proven(t)
+	before := w.ledger.Height()
+	q := w.asks(hospitalA, p.question())
+	w.tick(q.AnswerFrom)
+	w.must(gatewayMSP, "Predicate:Close", record.Attest{Request: q.ID, Proof: prove(t, q, opening)}, nil)
+	if q = w.predicate(hospitalA, q.ID); q.Status != record.PredicateAttested {
+		t.Fatalf("the request is %s", q.Status)
+	}
+	w.hides(before, q)
+}
+
+// What one member asked is not another's, and only gateways list requests, for the
+// patient and the device that they concern.
+func TestAttackAnotherMemberReadsARequest(t *testing.T) {
+	w := newWorld(t)
+	p := w.committed()
+	q := w.asks(hospitalA, p.question())
+	for _, call := range []network.Call{
+		{Function: "Predicate:Get", Args: []string{q.ID}},
+		{Function: "Predicate:Pending", Args: []string{q.Device.String()}},
+		{Function: "Predicate:OfPatient", Args: []string{p.id.String()}},
+	} {
+		for _, msp := range []string{hospitalB, association} {
+			if raw, err := w.clients[msp].Evaluate(t.Context(), call); fault.Of(err) != fault.Forbidden {
+				t.Errorf("%s reads %s: %s (%v)", msp, call.Function, raw, err)
+			}
+		}
+	}
+	var all []record.PredicateState
+	w.read(gatewayMSP, "Predicate:OfPatient", p.id.String(), &all)
+	if len(all) != 1 || !equalJSON(t, all[0], q) {
+		t.Errorf("the patient's requests are %+v", all)
+	}
+}
+
+func TestAttackAQuestionThatIsNotTheOneHashed(t *testing.T) {
+	w := newWorld(t)
+	p := w.committed()
+	honest := record.Question{Ask: p.question(), Salt: record.RandomID()}
+	arg := argument(t, record.RequestPredicate{Hash: honest.Hash(w.genesis.Network)})
+	other, saltless := honest, honest
+	other.Ask.Bounds.Lo++
+	saltless.Salt = record.ID{}
+	for name, c := range map[string]struct {
+		arg       string
+		transient map[string][]byte
+	}{
+		"none":            {arg, nil},
+		"another":         {arg, map[string][]byte{chaincode.TransientQuestion: []byte(argument(t, other))}},
+		"under a name":    {arg, map[string][]byte{"other": []byte(argument(t, honest))}},
+		"one beside":      {arg, map[string][]byte{chaincode.TransientQuestion: []byte(argument(t, honest)), "more": {1}}},
+		"without a salt":  {argument(t, record.RequestPredicate{Hash: saltless.Hash(w.genesis.Network)}), map[string][]byte{chaincode.TransientQuestion: []byte(argument(t, saltless))}},
+		"in the argument": {argument(t, honest.Ask), nil},
+		"too long":        {arg, map[string][]byte{chaincode.TransientQuestion: []byte(strings.Repeat(" ", 20_000) + argument(t, honest))}},
+	} {
+		_, err := w.clients[hospitalA].Submit(t.Context(), network.Call{Function: "Predicate:Request", Args: []string{c.arg}, Transient: c.transient})
+		if fault.Of(err) != fault.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Questions and outcomes go with the patient.
+func TestAttackRequestsOutliveTheErasure(t *testing.T) {
+	w := newWorld(t)
+	p := w.committed()
+	q := w.asks(hospitalA, p.question())
+	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
+	for _, msp := range []string{hospitalA, hospitalB, gatewayMSP} {
+		if raw, err := w.clients[msp].Evaluate(t.Context(), network.Call{Function: "Predicate:Get", Args: []string{q.ID}}); fault.Of(err) != fault.Purged {
+			t.Errorf("after the erasure %s reads %s (%v)", msp, raw, err)
+		}
+	}
+	if open := w.pending(q.Device); len(open) != 0 {
+		t.Errorf("a device is asked about an erased patient: %+v", open)
+	}
+	for b, err := range w.clients[hospitalA].Blocks(context.Background(), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, tx := range b.Txs {
 			for _, private := range tx.Private {
-				found++
-				if private.Key != name {
-					t.Errorf("a private value of another name: %q", private.Key)
-				}
-				if _, err := key.Open(w.genesis.Network, p.id, name, private.Value); err != nil {
-					t.Errorf("the patient's key does not open it: %v", err)
+				if private.Available {
+					t.Errorf("block %d has %q still", b.Number, private.Key)
 				}
 			}
 		}
@@ -41,32 +170,49 @@ func TestWhatAConsentSaysIsSealedOnTheLedger(t *testing.T) {
 			break
 		}
 	}
-	if found != 1 {
-		t.Errorf("%d private values, want 1", found)
+	var e record.PredicateEntry
+	w.must(hospitalA, "Predicate:Close", record.NamePredicate{Request: q.ID}, &e)
+	if e.Status != record.PredicateClosed {
+		t.Errorf("the request is %s", e.Status)
 	}
 }
 
-// Without the key nothing is taken or read, for a while or, of an erased patient, for
-// good.
-func TestWithoutAKeyNothingIsTakenOrRead(t *testing.T) {
+func TestARequestIsPassedOnIfThePatientConsents(t *testing.T) {
 	w := newWorld(t)
-	p := w.enrolled()
-	signed := p.sign(p.document(hospitalA))
-	ref := p.ref()
-	lost := w.details.Lose(ref)
-	w.refuses(fault.Unavailable, "try again", gatewayMSP, "Consent:Put", signed)
-	lost()
-	w.must(gatewayMSP, "Consent:Put", signed, nil)
-	w.details.Lose(ref)
-	w.refuses(fault.Unavailable, "try again", gatewayMSP, "Consent:Get", signed.Document.ID)
-	w.details.Erase(ref)
-	w.refuses(fault.Purged, "final", gatewayMSP, "Consent:Get", signed.Document.ID)
-}
-
-// ref is what the ledger says about the patient's key.
-func (p *person) ref() details.Ref {
-	p.w.Helper()
-	var state record.Patient
-	p.w.read(gatewayMSP, "Registry:GetPatient", p.id, &state)
-	return details.RefOf(state)
+	p := w.committed()
+	q := w.asks(hospitalA, p.question())
+	pass := func(msp, to string) error {
+		_, err := w.clients[msp].Submit(t.Context(), network.Call{
+			Function: "Predicate:Share", Args: []string{argument(t, record.NamePredicate{Request: q.ID})},
+			Transient: map[string][]byte{chaincode.TransientTo: []byte(to)},
+		})
+		return err
+	}
+	if err := pass(hospitalA, hospitalB); fault.Of(err) != fault.Forbidden || !strings.Contains(err.Error(), "operation share") {
+		t.Errorf("without a consent to it: %v", err)
+	}
+	d := p.document(hospitalA)
+	d.Operations, d.Predicates, d.Claims = []string{consent.OpShare}, nil, 0
+	w.must(gatewayMSP, "Consent:Put", p.sign(d), nil)
+	for to, want := range map[string]fault.Code{"": fault.Invalid, association: fault.Invalid, "Nobody": fault.Invalid} {
+		if err := pass(hospitalA, to); fault.Of(err) != want {
+			t.Errorf("to %q: %v", to, err)
+		}
+	}
+	if err := pass(hospitalB, hospitalB); fault.Of(err) != fault.Forbidden {
+		t.Errorf("another institution passes it on: %v", err)
+	}
+	before := w.ledger.Height()
+	for range 2 {
+		if err := pass(hospitalA, hospitalB); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := w.predicate(hospitalB, q.ID)
+	if len(got.Shared) != 1 || got.Shared[0].To != hospitalB {
+		t.Errorf("passed on to %+v", got.Shared)
+	}
+	if strings.Contains(w.since(before), `"`+hospitalB+`"`) {
+		t.Error("the chain says to whom it was passed on")
+	}
 }
