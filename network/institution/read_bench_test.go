@@ -13,7 +13,7 @@ import (
 // -cpuprofile, pprof's -ignore 'crypto/ecdsa|crypto/ed25519' says what that costs
 // beside the signatures.
 func BenchmarkReadLedger(b *testing.B) {
-	n := 300
+	n := 1000
 	if os.Getenv("VITALVEIL_SOAK") != "" {
 		n = 10_000
 	}
