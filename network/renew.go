@@ -57,16 +57,17 @@ func (id Identity) Current() Identity {
 	return now
 }
 
-// Renewal is why the files that took an identity's place are not used; nil where
-// they are or nothing has changed.
+// Renewal looks at the files now and says why what took an identity's place is not
+// used; nil where it is or nothing has changed.
 func (id Identity) Renewal() error {
-	id.Current()
-	if id.files == nil {
+	f := id.files
+	if f == nil {
 		return nil
 	}
-	id.files.mu.Lock()
-	defer id.files.mu.Unlock()
-	return id.files.problem
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.problem = f.read()
+	return f.problem
 }
 
 // Expires is when the certificate ends.

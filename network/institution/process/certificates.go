@@ -26,6 +26,7 @@ type Certificate struct {
 // certificateOf says until when an identity in use serves, and what is wrong with that.
 func certificateOf(of string, id network.Identity, now time.Time) Certificate {
 	c := Certificate{Of: of}
+	unused := id.Renewal()
 	until, err := id.Expires()
 	if err != nil {
 		return Certificate{Of: of, Problem: err.Error()}
@@ -37,8 +38,8 @@ func certificateOf(of string, id network.Identity, now time.Time) Certificate {
 	case left <= network.WarnBefore:
 		c.Problem = fmt.Sprintf("it ends in %d days. Renew it with \"vitalveil institution certificate\"; nothing has to stop for that", int(left/(24*time.Hour)))
 	}
-	if err := id.Renewal(); err != nil {
-		c.Problem = fmt.Sprintf("what took its place is not used: %v", err)
+	if unused != nil {
+		c.Problem = fmt.Sprintf("what took its place is not used: %v", unused)
 	}
 	return c
 }
