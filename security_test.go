@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,7 +29,7 @@ func TestSecurityNamesTestsThatExist(t *testing.T) {
 				continue
 			}
 			named++
-			if !declares(t, dir, m[1]) {
+			if !slices.Contains(declared(t, dir), m[1]) {
 				t.Errorf("there is no %s in %q", m[1], dir)
 			}
 		}
@@ -36,25 +37,6 @@ func TestSecurityNamesTestsThatExist(t *testing.T) {
 	if named < 40 {
 		t.Errorf("SECURITY.md names %d tests of attacks", named)
 	}
-}
-
-// declares reports whether a test file of the folder has the function.
-func declares(t *testing.T, dir, name string) bool {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(b), "\nfunc "+name+"(") {
-			return true
-		}
-	}
-	return false
 }
 
 // TestCommandsInTheDocsRunTests: what the pages say to run, to see that something
@@ -82,7 +64,7 @@ func TestCommandsInTheDocsRunTests(t *testing.T) {
 						continue
 					}
 					seen++
-					if !declaresLike(t, dir[1], name) {
+					if !slices.ContainsFunc(declared(t, dir[1]), name.MatchString) {
 						t.Errorf("%s: %q runs nothing in %s", page, strings.TrimSpace(line), dir[1])
 					}
 				}
@@ -108,26 +90,24 @@ func pages(t *testing.T) []string {
 	return all
 }
 
-var declared = regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
+var declaration = regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)\(`)
 
-// declaresLike reports whether a test file of the folder has a function whose name
-// the pattern finds.
-func declaresLike(t *testing.T, dir string, name *regexp.Regexp) bool {
+// declared returns the names of a folder's tests, benchmarks and fuzz tests.
+func declared(t *testing.T, dir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	var names []string
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, f := range declared.FindAllStringSubmatch(string(b), -1) {
-			if name.MatchString(f[1]) {
-				return true
-			}
+		for _, f := range declaration.FindAllStringSubmatch(string(b), -1) {
+			names = append(names, f[1])
 		}
 	}
-	return false
+	return names
 }
