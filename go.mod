@@ -3,38 +3,38 @@ module github.com/vitalveil/vitalveil
 go 1.26.0
 
 require (
-	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.1
-	buf.build/go/protovalidate v1.4.0
-	filippo.io/edwards25519 v1.2.0
-	github.com/alecthomas/kong v1.17.0
-	github.com/anishathalye/porcupine v1.0.2
-	github.com/bufbuild/protocompile v0.14.1
-	github.com/cockroachdb/pebble/v2 v2.1.4
-	github.com/consensys/gnark v0.16.3
-	github.com/consensys/gnark-crypto v0.21.0
+	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.1 // rules in the .proto files
+	buf.build/go/protovalidate v1.4.0 // checks messages by these rules
+	filippo.io/edwards25519 v1.2.0 // proofs about sealed boxes
+	github.com/alecthomas/kong v1.17.0 // command line
+	github.com/anishathalye/porcupine v1.0.2 // tests: linearizability of both ledgers
+	github.com/bufbuild/protocompile v0.14.1 // compiles .proto files without protoc
+	github.com/cockroachdb/pebble/v2 v2.1.4 // databases: ledger, journal, vaults
+	github.com/consensys/gnark v0.16.3 // claims: circuits and proofs
+	github.com/consensys/gnark-crypto v0.21.0 // claims: curves and hashes
 	github.com/dunglas/httpsfv v1.1.2 // structured fields of request signatures
-	github.com/fxamacker/cbor/v2 v2.9.2
-	github.com/go-ble/ble v0.0.0-20240122180141-8c5522f54333
-	github.com/grpc-ecosystem/grpc-gateway/v2 v2.31.0
-	github.com/hyperledger/fabric-chaincode-go/v2 v2.3.0
-	github.com/hyperledger/fabric-contract-api-go/v2 v2.2.0
-	github.com/hyperledger/fabric-gateway v1.10.1
-	github.com/hyperledger/fabric-protos-go v0.0.0-20211118165945-23d738fc3553
-	github.com/hyperledger/fabric-protos-go-apiv2 v0.3.7
-	github.com/hyperledger/fabric-sdk-go v1.0.1-0.20250425082355-315f4e048501
-	github.com/rogpeppe/go-internal v1.16.0
-	github.com/schollz/progressbar/v3 v3.18.0
-	github.com/tuneinsight/lattigo/v5 v5.0.7
-	go.uber.org/goleak v1.3.0
-	gocloud.dev v0.47.0
-	golang.org/x/sync v0.23.0
-	golang.org/x/term v0.47.0
+	github.com/fxamacker/cbor/v2 v2.9.2 // passkeys' extensions, ledger's records
+	github.com/go-ble/ble v0.0.0-20240122180141-8c5522f54333 // ATT and GATT
+	github.com/grpc-ecosystem/grpc-gateway/v2 v2.31.0 // REST from protobuf
+	github.com/hyperledger/fabric-chaincode-go/v2 v2.3.0 // contracts as a service
+	github.com/hyperledger/fabric-contract-api-go/v2 v2.2.0 // contracts
+	github.com/hyperledger/fabric-gateway v1.10.1 // client of a Fabric network
+	github.com/hyperledger/fabric-protos-go v0.0.0-20211118165945-23d738fc3553 // messages of fabric-sdk-go, in network/admin
+	github.com/hyperledger/fabric-protos-go-apiv2 v0.3.7 // messages of Fabric
+	github.com/hyperledger/fabric-sdk-go v1.0.1-0.20250425082355-315f4e048501 // administration, in network/admin
+	github.com/rogpeppe/go-internal v1.16.0 // tests: transcripts of commands
+	github.com/schollz/progressbar/v3 v3.18.0 // progress of long work
+	github.com/tuneinsight/lattigo/v5 v5.0.7 // ring arithmetic under the sealing
+	go.uber.org/goleak v1.3.0 // tests: goroutines end
+	gocloud.dev v0.47.0 // blob stores
+	golang.org/x/sync v0.23.0 // groups of goroutines
+	golang.org/x/term v0.47.0 // whether a person looks on
 	golang.org/x/time v0.16.0 // pace of callers
-	google.golang.org/genproto/googleapis/api v0.0.0-20261019180522-ce908d29299b
-	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b
-	google.golang.org/grpc v1.84.0
-	google.golang.org/protobuf v1.36.12
-	pgregory.net/rapid v1.3.0
+	google.golang.org/genproto/googleapis/api v0.0.0-20261019180522-ce908d29299b // annotations of routes
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b // status of gRPC
+	google.golang.org/grpc v1.84.0 // between institutions, and inside the gateway
+	google.golang.org/protobuf v1.36.12 // messages
+	pgregory.net/rapid v1.3.0 // tests: properties
 )
 
 require (

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -136,6 +137,28 @@ func TestFabricsSDKStaysOutOfTheMainBinary(t *testing.T) {
 	for _, bad := range []string{"github.com/hyperledger/fabric-sdk-go", "github.com/hyperledger/fabric/"} {
 		if strings.Contains(string(out), bad) {
 			t.Errorf("the main binary links %s, whose protobuf registrations panic beside the v2 stack", bad)
+		}
+	}
+}
+
+// TestDirectRequirementsHaveReasons: whatever this module asks for itself is in one
+// list, each with the reason why it is there. What only tests of peers need has a
+// module of its own.
+func TestDirectRequirementsHaveReasons(t *testing.T) {
+	const most = 32
+	file, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(file), "require (\n")
+	list, _, _ = strings.Cut(list, "\n)")
+	direct := strings.Split(list, "\n")
+	if len(direct) < 10 || len(direct) > most {
+		t.Errorf("%d direct requirements, at most %d are allowed: one more needs a good reason", len(direct), most)
+	}
+	for _, line := range direct {
+		if _, reason, ok := strings.Cut(line, " // "); !ok || reason == "indirect" {
+			t.Errorf("no reason stands beside %s", strings.TrimSpace(line))
 		}
 	}
 }
