@@ -194,7 +194,7 @@ func TestAttackReleaseThatRestsOnNobodysWord(t *testing.T) {
 	l := newLedger()
 	l.ready(3)
 	l.ask(members[0], hour0, hour0+24, 100)
-	q := l.queries[len(l.queries)-1]
+	q := l.agree(members[1], members[2])
 	made := q
 	made.Status, made.Release, made.Standing = record.QueryReleased, record.RandomID(), record.StandingFinal
 	for range 3 {
@@ -213,7 +213,7 @@ func TestAttackReleaseThatRestsOnNobodysWord(t *testing.T) {
 	l.cut()
 	ix := apply(t, l.blocks)
 	got, err := ix.Query(q.ID)
-	if n, _ := ix.Refused(0); err != nil || got.Status != record.QueryAsked || !got.Release.IsZero() || len(got.Shares) > 0 || n != 4 {
+	if n, _ := ix.Refused(0); err != nil || got.Status != record.QueryAgreed || !got.Release.IsZero() || len(got.Shares) > 0 || n != 4 {
 		t.Errorf("the query is %+v (%v), %d writes were refused", got, err, n)
 	}
 	if len(ix.Stops(q.ID)) > 0 {

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"math"
 
 	"github.com/vitalveil/vitalveil/chaincode"
@@ -20,6 +21,9 @@ func (ix *Index) putTick(w write) error {
 	}
 	if err := w.by(member); err != nil {
 		return err
+	}
+	if said, err := argument[record.Tick](w, "Clock:Tick"); err != nil || said != t {
+		return errors.Join(err, refuse("it is another time than the one that %s has posted", member))
 	}
 	if ok && t.Time < last {
 		return refuse("%s's clock went back from %d to %d", member, last, t.Time)

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"maps"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -166,6 +167,9 @@ func (ix *Index) putDeviceFlag(w write) error {
 	}
 	if err := ix.seat(w, d.state.Device.Epoch, f.Member); err != nil {
 		return err
+	}
+	if said, err := argument[record.FlagDevice](w, "Registry:FlagDevice"); err != nil || said != f.Flag {
+		return errors.Join(err, refuse("it is another flag than the one that %s has posted", f.Member))
 	}
 	if d.flags == nil {
 		d.flags = map[string]int{}

@@ -126,7 +126,7 @@ func TestReputationIsWhatTheLedgerShows(t *testing.T) {
 	for _, m := range members {
 		l.tick(m, day0*86400+6*3600+10)
 		f := record.DeviceFlag{Flag: record.FlagDevice{Device: d.ID, Kind: record.FlagOutlier}, Member: m}
-		l.call(m, "Registry:FlagDevice", nil, put(chaincode.DeviceFlagKey(f), f))
+		l.call(m, "Registry:FlagDevice", f.Flag, put(chaincode.DeviceFlagKey(f), f))
 	}
 	for _, m := range members[:1] {
 		v := record.DeviceVote{Vote: record.VoteQuarantine{Device: d.ID}, Member: m}

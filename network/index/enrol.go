@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/vitalveil/vitalveil/chaincode"
@@ -162,6 +163,10 @@ func (ix *Index) putAck(w write) error {
 	member := w.parts[1]
 	if err := ix.seat(w, d.state.Device.Epoch, member); err != nil {
 		return err
+	}
+	a, err := argument[record.AcknowledgeSeeds](w, "Registry:AcknowledgeSeeds")
+	if err != nil || !slices.Contains(a.Devices, id) {
+		return errors.Join(err, refuse("%s has not acknowledged this device's seeds", member))
 	}
 	if !slices.Contains(d.acks, member) {
 		d.acks = append(d.acks, ix.name(member))

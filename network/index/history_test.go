@@ -138,7 +138,7 @@ func (l *ledger) cut() {
 func (l *ledger) tick(member string, at int64) {
 	at = max(at, l.ticks[member])
 	l.ticks[member], l.now = at, max(l.now, at)
-	l.call(member, "Clock:Tick", nil, put(chaincode.TickKey(member), record.Tick{Time: at}))
+	l.call(member, "Clock:Tick", record.Tick{Time: at}, put(chaincode.TickKey(member), record.Tick{Time: at}))
 }
 
 // patient enrols somebody for whom two members vouch.
@@ -264,7 +264,7 @@ func (l *ledger) retire(number uint32) {
 }
 
 func (l *ledger) ack(device record.ID, member string) {
-	l.call(member, "Registry:AcknowledgeSeeds", nil, put(chaincode.AckKey(device, member), chaincode.Acknowledged{Device: device, Member: member}))
+	l.call(member, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{device}}, put(chaincode.AckKey(device, member), chaincode.Acknowledged{Device: device, Member: member}))
 }
 
 // consent records a version that the patient has signed.
@@ -681,4 +681,21 @@ func said(tx network.Tx) consent.Details {
 		return read[consent.Details](value)
 	}
 	panic("no consent was recorded")
+}
+
+// agree records the posts by which members agree on the cohort of the latest query, and
+// returns the query as it then is.
+func (l *ledger) agree(posters ...string) record.QueryState {
+	q := l.queries[len(l.queries)-1]
+	q.Root, q.Size = record.SumID([]byte("the cohort")), 2
+	post := record.PostCohort{Query: q.ID, Root: q.Root, Size: q.Size}
+	for i, m := range posters {
+		writes := []network.Write{put(chaincode.CohortKey(q.ID, 0, m), record.CohortState{Post: post, Member: m})}
+		if i+1 == l.genesis.Threshold {
+			q.Status = record.QueryAgreed
+			writes = append(writes, put(chaincode.QueryKey(q.ID), q))
+		}
+		l.call(m, "Query:PostCohort", post, writes...)
+	}
+	return q
 }

@@ -88,6 +88,9 @@ func (ix *Index) putAvailable(w write) error {
 	if len(speaks) == 0 {
 		return refuse("%q has not signed this post", s.Member)
 	}
+	if old := b.post(s.Member); old != nil && !covers(s.Post.Bitmap, old.Post.Bitmap) {
+		return refuse("an earlier post of %s says more", s.Member) // repeated: its bits would count again
+	}
 	old := b.take(s, ix.name(s.Member))
 	for i := range b.pointers {
 		p := &b.pointers[i]
@@ -108,6 +111,19 @@ func (ix *Index) putAvailable(w write) error {
 		}
 	}
 	return nil
+}
+
+// covers reports whether bitmap a has every bit of b.
+func covers(a, b []byte) bool {
+	for i, bits := range b {
+		if i < len(a) {
+			bits &^= a[i]
+		}
+		if bits != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // take keeps a member's post in place of the one before, whose bitmap it returns.

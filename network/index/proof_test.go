@@ -588,3 +588,123 @@ func TestAttackOtherPointersUnderABatchsName(t *testing.T) {
 		}
 	}
 }
+
+// What a member's record says is what the member has submitted: with transactions of its
+// own about something else a ledger could otherwise say anything in its name, such as the
+// word that it has given no share of an earlier cohort.
+func TestAttackRecordsOtherThanWhatMembersSubmitted(t *testing.T) {
+	one := members[1]
+	cohort := func(q record.QueryState, attempt int) (record.PostCohort, network.Write) {
+		p := record.PostCohort{Query: q.ID, Attempt: attempt, Root: record.SumID([]byte("root")), Size: 2}
+		return p, put(chaincode.CohortKey(q.ID, attempt, one), record.CohortState{Post: p, Member: one})
+	}
+	agreed := func(q record.QueryState) network.Write {
+		q.Status, q.Root, q.Size = record.QueryAgreed, record.SumID([]byte("root")), 2
+		return put(chaincode.QueryKey(q.ID), q)
+	}
+	for name, forge := range map[string]func(l *ledger, q record.QueryState){
+		"a tick": func(l *ledger, _ record.QueryState) {
+			l.call(one, "Clock:Tick", record.Tick{Time: l.time()}, put(chaincode.TickKey(one), record.Tick{Time: l.time() + 86400}))
+		},
+		"a tick by something else": func(l *ledger, _ record.QueryState) {
+			l.call(one, "Query:PostCohort", record.PostCohort{}, put(chaincode.TickKey(one), record.Tick{Time: l.time() + 86400}))
+		},
+		"an acknowledgement": func(l *ledger, _ record.QueryState) {
+			d := l.devices[len(l.devices)-1].ID
+			l.call(one, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{l.devices[0].ID}}, put(chaincode.AckKey(d, one), chaincode.Acknowledged{Device: d, Member: one}))
+		},
+		"a flag": func(l *ledger, _ record.QueryState) {
+			f := record.DeviceFlag{Flag: record.FlagDevice{Device: l.devices[0].ID, Kind: record.FlagOutlier}, Member: one}
+			l.call(one, "Registry:FlagDevice", record.FlagDevice{Device: l.devices[1].ID, Kind: record.FlagOutlier}, put(chaincode.DeviceFlagKey(f), f))
+		},
+		"a vote to abandon": func(l *ledger, q record.QueryState) {
+			l.call(one, "Query:Abandon", record.Abandon{Query: l.queries[0].ID}, put(chaincode.AbandonKey(q.ID, one), record.AbandonVote{Vote: record.Abandon{Query: q.ID}, Member: one}))
+		},
+		"a cohort by something else": func(l *ledger, q record.QueryState) {
+			_, w := cohort(q, 1)
+			l.call(one, "Clock:Tick", record.Tick{Time: l.time()}, w)
+		},
+		"a cohort of another attempt": func(l *ledger, q record.QueryState) {
+			p, _ := cohort(q, 0)
+			_, w := cohort(q, 1)
+			l.call(one, "Query:PostCohort", p, w)
+		},
+		"an agreement without posts": func(l *ledger, q record.QueryState) {
+			l.call(one, "Clock:Tick", record.Tick{Time: l.time()}, agreed(q))
+		},
+		"an agreement on one post": func(l *ledger, q record.QueryState) {
+			p, _ := cohort(q, 0)
+			l.call(one, "Query:PostCohort", p, agreed(q))
+		},
+		"a failure before there is a cohort": func(l *ledger, q record.QueryState) {
+			q.Status = record.QueryFailed
+			l.call(q.Asker, "Query:Fail", record.FailQuery{Query: q.ID}, put(chaincode.QueryKey(q.ID), q))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLedger()
+			l.ready(2)
+			l.ask(members[0], hour0, hour0+24, 100)
+			l.patient() // whose device nobody has acknowledged
+			l.device(l.patients[len(l.patients)-1], day0, metric)
+			l.ask(members[0], hour0, hour0+24, 100)
+			l.cut()
+			before := everythingBut(t, apply(t, l.blocks))
+			forge(l, l.queries[len(l.queries)-1])
+			if got := everythingBut(t, l.forged(t, 1, "")); got != before {
+				t.Errorf("it has changed the index:\n%s\nwas\n%s", got, before)
+			}
+		})
+	}
+}
+
+// A failure is what its asker has called one: with any other transaction of the asker's a
+// ledger would have the devices of its query probed at its cost. What was agreed then
+// stays.
+func TestAttackAFailureThatItsAskerDidNotCall(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	l.ask(members[0], hour0, hour0+24, 100)
+	q := l.agree(members[1], members[2])
+	l.cut()
+	q.Status = record.QueryFailed
+	l.call(q.Asker, "Clock:Tick", record.Tick{Time: l.time()}, put(chaincode.QueryKey(q.ID), q))
+	ix := l.forged(t, 1, "Query:Fail")
+	if got, _ := ix.Query(q.ID); got.Status != record.QueryAgreed {
+		t.Fatalf("it is %s", got.Status)
+	}
+	q.Attempt, q.Root = 1, record.SumID([]byte("another"))
+	l.call(q.Asker, "Query:Fail", record.FailQuery{Query: q.ID}, put(chaincode.QueryKey(q.ID), q))
+	l.cut()
+	if got, _ := apply(t, l.blocks).Query(q.ID); got.Status != record.QueryFailed || got.Attempt != 0 || got.Root == q.Root {
+		t.Errorf("it is %+v", got)
+	}
+}
+
+// A member's posts about a batch can be recorded again in any order; one member's word
+// about a row still counts once.
+func TestAttackAMembersPostsRepeatedCountAsTwoMembers(t *testing.T) {
+	l := newLedger()
+	l.ready(2)
+	l.patient()
+	p := l.patients[len(l.patients)-1]
+	d := l.device(p, day0, metric)
+	for _, m := range members {
+		l.ack(d.ID, m)
+	}
+	l.consent(l.permit(p, members[0], hour0, hour0+24))
+	l.anchor(d.ID, hour0, hour0+1)
+	b := len(l.batches) - 1
+	l.available(b, members[1], 0b01)
+	part := l.open[len(l.open)-1]
+	l.available(b, members[1], 0b11)
+	whole := l.open[len(l.open)-1]
+	for _, again := range []network.Tx{part, whole} {
+		again.Index = len(l.open)
+		l.open = append(l.open, again)
+	}
+	id := l.ask(members[0], hour0, hour0+24, 100)
+	if got := size(t, l.forged(t, 1, "earlier"), id); got != 2 {
+		t.Errorf("%d patients: a row counts by one member's word", got)
+	}
+}

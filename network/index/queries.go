@@ -109,16 +109,51 @@ func (ix *Index) update(q *query, w write) error {
 		return err
 	}
 	ended := q.state.Status != record.QueryAsked && q.state.Status != record.QueryAgreed
-	if ended && s.Status != q.state.Status || s.Attempt < q.state.Attempt {
-		return refuse("a query that is %s at attempt %d cannot be %s at attempt %d", q.state.Status, q.state.Attempt, s.Status, s.Attempt)
+	if ended && s.Status != q.state.Status {
+		return refuse("a query that is %s cannot be %s", q.state.Status, s.Status)
 	}
 	first := q.state
+	s.Attempt, s.Root, s.Size = first.Attempt, first.Root, first.Size
 	s.ID, s.Ask, s.Asker, s.Purpose = first.ID, first.Ask, first.Asker, first.Purpose
 	s.Exact, s.MinCohort, s.Asked, s.Expires = first.Exact, first.MinCohort, first.Asked, first.Expires
+	if err := ix.checkAgreed(q, &s, w); err != nil {
+		return err
+	}
 	if err := ix.checkEnd(first, &s, w); err != nil {
 		return err
 	}
 	q.state = s
+	return nil
+}
+
+// checkAgreed checks that the threshold of members has posted the cohort on which a query
+// is agreed, or for whose size it is refused, and takes it from the post of the caller.
+func (ix *Index) checkAgreed(q *query, s *record.QueryState, w write) error {
+	before := q.state
+	switch {
+	case s.Status == record.QueryAsked && before.Status != record.QueryAsked:
+		return refuse("a query that is %s is not open any more", before.Status)
+	case s.Status != record.QueryAgreed && (s.Status != record.QueryRefused || before.Status == record.QueryRefused):
+		return nil
+	}
+	p, err := argument[record.PostCohort](w, "Query:PostCohort")
+	if err != nil {
+		return err
+	}
+	epoch := ix.epochs[before.Ask.Epoch].Epoch
+	equal := 0
+	for _, m := range epoch.Members {
+		post, ok := q.posts[p.Attempt][m.MSP]
+		if m.MSP == w.tx.Creator.MSP || ok && post.Root == p.Root && post.Size == p.Size {
+			equal++ // the caller's own may come next in the same transaction
+		}
+	}
+	newer := p.Attempt > before.Attempt || p.Attempt == before.Attempt && before.Status == record.QueryAsked
+	small := p.Size < before.MinCohort
+	if p.Query != before.ID || !newer || epoch.Place(w.tx.Creator.MSP) < 0 || equal < epoch.Threshold || small != (s.Status == record.QueryRefused) {
+		return refuse("%d members have posted the cohort by which it would be %s at attempt %d, %d must", equal, s.Status, p.Attempt, epoch.Threshold)
+	}
+	s.Attempt, s.Root, s.Size = p.Attempt, p.Root, p.Size
 	return nil
 }
 
@@ -129,9 +164,15 @@ func (ix *Index) checkEnd(before record.QueryState, s *record.QueryState, w writ
 	epoch := ix.epochs[before.Ask.Epoch].Epoch
 	switch {
 	case s.Status == record.QueryFailed && before.Status != record.QueryFailed:
+		f, err := argument[record.FailQuery](w, "Query:Fail")
+		if err != nil || f.Query != before.ID || before.Status != record.QueryAgreed {
+			return errors.Join(err, refuse("nobody has called this query, which is %s, a failure", before.Status))
+		}
 		return w.by(before.Asker)
 	case s.Status != record.QueryReleased:
 		return nil
+	case before.Status != record.QueryAgreed && before.Status != record.QueryReleased:
+		return refuse("a query that is %s opens nothing", before.Status)
 	case before.Status != record.QueryReleased:
 		p, err := argument[record.PostRelease](w, "Query:PostRelease")
 		if err != nil {
@@ -161,6 +202,12 @@ func (ix *Index) putCohort(w write) error {
 	if err := ix.seat(w, q.state.Ask.Epoch, s.Member); err != nil {
 		return err
 	}
+	if said, err := argument[record.PostCohort](w, "Query:PostCohort"); err != nil || said != s.Post {
+		return errors.Join(err, refuse("it is another cohort than the one that %s has posted", s.Member))
+	}
+	if first, ok := q.posts[s.Post.Attempt][s.Member]; ok && first != s.Post {
+		return refuse("%s has posted another cohort before", s.Member)
+	}
 	if q.posts[s.Post.Attempt] == nil {
 		q.posts[s.Post.Attempt] = map[string]record.PostCohort{}
 	}
@@ -179,6 +226,9 @@ func (ix *Index) putAbandonVote(w write) error {
 	}
 	if err := ix.seat(w, q.state.Ask.Epoch, v.Member); err != nil {
 		return err
+	}
+	if said, err := argument[record.Abandon](w, "Query:Abandon"); err != nil || said != v.Vote {
+		return errors.Join(err, refuse("it is another vote than the one that %s has cast", v.Member))
 	}
 	if !slices.Contains(q.stops, v.Member) {
 		q.stops = append(q.stops, ix.name(v.Member))
