@@ -112,6 +112,7 @@ func (in *Institution) readAll(ctx context.Context) error {
 	if err := in.notShorter(height); err != nil {
 		return err
 	}
+	height = max(height, in.least())
 	read := func() (bool, error) { return in.index.Height() >= height, nil }
 	return in.await(ctx, read, func() error {
 		return fault.New(fault.Unavailable, "%s is still reading the ledger; try again", in.self.MSP)

@@ -103,6 +103,8 @@ type Institution struct {
 	// stopped is why this member does nothing: the ledger has not got what it has read.
 	stopped error
 	other   bool // the operator has accepted another ledger
+	// head is the newest block that was read before the start, or accepted; nil for none.
+	head *Block
 	// clockProblem is why no clock is posted; clockAccepted is the operator's word that
 	// it is right although ledger time is far behind.
 	clockProblem  error
@@ -156,7 +158,7 @@ func New(cfg Config) (*Institution, error) {
 	in.index.OpenWith(in)
 	in.secrets = newSecrets(params, in.context, in.vault)
 	in.sums = newKeySums(in.secrets, in.index.DeviceIDs, in.log)
-	if err := errors.Join(in.claimState(), in.sums.load(), in.openColumns(), in.openCheckpoints()); err != nil {
+	if err := errors.Join(in.claimState(), in.loadHead(), in.sums.load(), in.openColumns(), in.openCheckpoints()); err != nil {
 		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.Close())
 	}
 	return in, nil

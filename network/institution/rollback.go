@@ -28,10 +28,11 @@ type Block struct {
 }
 
 // headEntry is the newest block that was read, for the vault; nothing before there is
-// one.
+// one, while what was read before the start is read again, and once another ledger was
+// accepted.
 func (in *Institution) headEntry() []entry {
 	height, hash := in.index.Head()
-	if height == 0 {
+	if height < in.least() || height == 0 || in.wasAccepted() {
 		return nil
 	}
 	raw, err := json.Marshal(Block{height - 1, hash})
@@ -41,18 +42,41 @@ func (in *Institution) headEntry() []entry {
 	return []entry{{headName, raw}}
 }
 
+// loadHead takes from the vault which block was the newest before the start.
+func (in *Institution) loadHead() error { return in.stored(headName, &in.head) }
+
+// least is how many blocks this member has to read to be where it was before its start.
+func (in *Institution) least() uint64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.head == nil {
+		return 0
+	}
+	return in.head.Number + 1
+}
+
 // known is the newest block that this member has read, before a restart or since; nil
 // for none.
-func (in *Institution) known() (*Block, error) {
-	if height, hash := in.index.Head(); height > 0 {
-		return &Block{height - 1, hash}, nil
+func (in *Institution) known() *Block {
+	height, hash := in.index.Head()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.head != nil && height <= in.head.Number+1 || height == 0 {
+		return in.head
 	}
-	raw, found, err := in.vault.get(headName)
-	if err != nil || !found {
-		return nil, err
+	return &Block{height - 1, hash}
+}
+
+// inPlace checks that the newest block which was known before the start comes again
+// where it was. A server could have shown it by itself, and serve another ledger now.
+func (in *Institution) inPlace(b *network.Block) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.head == nil || b.Number != in.head.Number || b.Hash == in.head.Hash {
+		return nil
 	}
-	b := new(Block)
-	return b, json.Unmarshal(raw, b)
+	return fault.New(fault.Conflict, "the ledger serves block %d with hash %s, and this member has read it with hash %s: "+
+		"whoever serves the ledger has shown one and serves another", b.Number, b.Hash, in.head.Hash)
 }
 
 // NewestKnown is the newest block that an institution with its state in dir has read,
@@ -79,11 +103,8 @@ func NewestKnown(dir string) (*Block, error) {
 // new start helps then.
 func (in *Institution) recognise(ctx context.Context) error {
 	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, mostPause) {
-		known, err := in.known()
-		if err != nil {
-			return err
-		}
-		if known != nil {
+		var err error
+		if known := in.known(); known != nil {
 			err = in.contains(ctx, *known)
 		}
 		if err == nil {
@@ -193,7 +214,7 @@ func (in *Institution) AcceptLedger(ctx context.Context, b Block) error {
 	}
 	in.log.Warn("the operator has accepted another ledger", "block", b.Number, "hash", b.Hash)
 	in.mu.Lock()
-	in.other = true
+	in.other, in.head = true, &b
 	in.mu.Unlock()
 	select {
 	case in.accepted <- struct{}{}:

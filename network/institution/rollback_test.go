@@ -2,7 +2,10 @@ package institution
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -130,4 +133,89 @@ func TestAnotherLedgerIsAcceptedInSoManyWords(t *testing.T) {
 	w.down(hospitalB)
 	in = w.up(hospitalB)
 	w.wait("it does not go back", func() bool { return in.Stopped() != nil })
+}
+
+// twoFaced is a client of a server that has the block which it is asked for by its
+// number, and serves another ledger, or as much of it as it likes, to who reads from
+// further back.
+type twoFaced struct {
+	elsewhere
+	shown uint64
+	read  atomic.Bool // from further back
+}
+
+func (c *twoFaced) height(ctx context.Context) (uint64, error) {
+	if c.read.Load() {
+		return c.elsewhere.height(ctx)
+	}
+	return c.whole(ctx)
+}
+
+func (c *twoFaced) Blocks(ctx context.Context, from uint64) iter.Seq2[*network.Block, error] {
+	if from == c.shown {
+		return c.Client.Blocks(ctx, from)
+	}
+	c.read.Store(true)
+	return c.elsewhere.Blocks(ctx, from)
+}
+
+// upTwoFaced starts the association without its checkpoint, on a ledger that shows it
+// the newest block that it knows.
+func (w *world) upTwoFaced(prepare func(*twoFaced)) (*Institution, Block, func() error) {
+	w.t.Helper()
+	w.down(association)
+	cfg := w.config(association)
+	for _, f := range must(filepath.Glob(filepath.Join(cfg.Dir, checkpointFolder, "*"))) {
+		w.check(os.Remove(f))
+	}
+	known := must(NewestKnown(cfg.Dir))
+	c := &twoFaced{elsewhere: elsewhere{Client: cfg.Client, whole: cfg.Height}, shown: known.Number}
+	prepare(c)
+	cfg.Client, cfg.Height = c, c.height
+	in := must(New(cfg))
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- in.Run(ctx) }()
+	return in, *known, func() error {
+		cancel()
+		return errors.Join(<-done, in.Close())
+	}
+}
+
+// A server that shows the newest block that a member knows, and then serves another
+// ledger from the first block on, has not got by: that block must come at its place.
+func TestAttackABlockShownAndThenAnotherLedger(t *testing.T) {
+	w := settledWorld(t, 3)
+	in, known, stop := w.upTwoFaced(func(c *twoFaced) { c.another.Store(true) })
+	w.wait("it has read as far", func() bool { return in.Index().Height() >= known.Number })
+	w.wait("it has ended", func() bool { return in.failure() != nil || in.Index().Height() > known.Number })
+	if err := stop(); fault.Of(err) != fault.Conflict {
+		t.Errorf("it goes on with another ledger: %v", err)
+	}
+	if now := must(NewestKnown(w.config(association).Dir)); *now != known {
+		t.Errorf("it knows %v, it knew %v", now, known)
+	}
+}
+
+// A member that reads the ledger once more does nothing and forgets nothing before it has
+// come to the newest block that it knew, whatever height the ledger claims: a ledger that
+// ends earlier would otherwise have been rolled back unnoticed.
+func TestAttackARollbackWhileAMemberReadsOnceMore(t *testing.T) {
+	w := settledWorld(t, 3)
+	const blocks = 5
+	in, known, stop := w.upTwoFaced(func(c *twoFaced) { c.blocks.Store(blocks) })
+	w.wait("it has read the beginning", func() bool { return in.Index().Height() == blocks })
+	if ready, err := in.caughtUp(t.Context()); ready || err != nil {
+		t.Errorf("it takes up its duties (%v)", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := in.readAll(ctx); err == nil {
+		t.Error("it answers")
+	}
+	time.Sleep(headPause + headPause/2)
+	w.check(stop())
+	if now := must(NewestKnown(w.config(association).Dir)); *now != known {
+		t.Errorf("it knows %v, it knew %v", now, known)
+	}
 }

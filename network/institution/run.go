@@ -98,6 +98,9 @@ func (in *Institution) follow(ctx context.Context) error {
 
 func (in *Institution) apply(block *network.Block) error {
 	first := !in.hasGenesis()
+	if err := in.inPlace(block); err != nil {
+		return err
+	}
 	if err := in.index.Apply(block); err != nil {
 		return err
 	}
@@ -192,7 +195,7 @@ func (in *Institution) caughtUp(ctx context.Context) (bool, error) {
 		in.mu.Unlock()
 		target = height
 	}
-	if in.index.Height() < target {
+	if in.index.Height() < max(target, in.least()) {
 		return false, nil
 	}
 	in.inherit()
