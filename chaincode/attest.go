@@ -38,8 +38,8 @@ func closeRequest(c *call, a record.NamePredicate) (*record.PredicateEntry, erro
 		return nil, fault.New(fault.Invalid, "a proof has %d bytes, not %d", verifier.ProofBytes, len(proof))
 	}
 	e, err := c.predicate(a.Request)
-	if err != nil {
-		return nil, err
+	if err != nil || proof == nil && e.Status == record.PredicateClosed {
+		return e, err // however it was closed: that is for those whom it concerns
 	}
 	d, err := c.predicateDetails(e)
 	switch {
@@ -59,7 +59,7 @@ func closeRequest(c *call, a record.NamePredicate) (*record.PredicateEntry, erro
 	if proof == nil {
 		err = lapse(&d.State, now)
 	} else {
-		err = c.attest(&d.State, proof, now)
+		err = c.reason(&d.State, c.attest(&d.State, proof, now))
 	}
 	if err != nil {
 		return nil, err
@@ -69,9 +69,6 @@ func closeRequest(c *call, a record.NamePredicate) (*record.PredicateEntry, erro
 
 // closeErased closes the request about a patient who has been erased meanwhile.
 func (c *call) closeErased(e *record.PredicateEntry) (*record.PredicateEntry, error) {
-	if e.Status == record.PredicateClosed {
-		return e, nil
-	}
 	e.Status = record.PredicateClosed
 	return e, c.put(PredicateKey(e.ID), e)
 }
@@ -101,6 +98,15 @@ func (c *call) attest(p *record.PredicateState, proof []byte, now int64) error {
 	}
 	p.Status, p.Proof = record.PredicateAttested, proof
 	return nil
+}
+
+// reason is why a proof is not taken. Who is not concerned by the request learns the code
+// alone: the words say what was asked.
+func (c *call) reason(p *record.PredicateState, err error) error {
+	if err == nil || c.isGateway() || sees(c.msp, *p) {
+		return err
+	}
+	return fault.New(fault.Of(err), "the proof is not taken; why is for those whom request %s concerns", p.ID[:8])
 }
 
 // maxShared bounds to how many institutions a request is passed on.

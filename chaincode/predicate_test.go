@@ -237,7 +237,10 @@ func TestATrueClaimIsAttested(t *testing.T) {
 		t.Error("a repeated answer changed the attestation")
 	}
 	w.tick(q.Expires)
-	w.refuses(fault.Conflict, "closed", hospitalA, "Predicate:Close", record.NamePredicate{Request: q.ID})
+	w.must(hospitalA, "Predicate:Close", record.NamePredicate{Request: q.ID}, nil)
+	if !equalJSON(t, done, w.predicate(hospitalA, q.ID)) {
+		t.Error("closing it without a proof changed the attestation")
+	}
 	if open := w.pending(q.Device); len(open) != 0 {
 		t.Errorf("still pending: %+v", open)
 	}

@@ -114,6 +114,49 @@ func TestAttackAnotherMemberReadsARequest(t *testing.T) {
 	}
 }
 
+// A member that is not concerned by a request hands in something as its proof, or closes it
+// again: what it is told says neither what was asked nor how that ended.
+func TestAttackAnotherMemberClosesARequestToLearnOfIt(t *testing.T) {
+	w := newWorld(t)
+	p := w.committed()
+	q := w.asks(hospitalA, p.question())
+	var s chaincode.ConsentState
+	w.read(gatewayMSP, "Consent:Get", q.Consent.String(), &s)
+	w.must(gatewayMSP, "Consent:Put", p.sign(p.next(s.Signed.Document, func(d *consent.Document) {
+		d.Predicates = []consent.Terms{{Metric: "heart_rate", Days: 1, Limits: consent.Readings(40, 60)}}
+	})), nil)
+	w.tick(q.AnswerFrom)
+	guess := record.Attest{Request: q.ID, Proof: loadFixture(t).Proof}
+	w.refuses(fault.Forbidden, "the bounds of the range are 31 and 71", hospitalA, "Predicate:Close", guess)
+	_, err := w.clients[hospitalB].Evaluate(t.Context(), w.call("Predicate:Close", guess))
+	if fault.Of(err) != fault.Forbidden || strings.ContainsAny(strings.ReplaceAll(err.Error(), q.ID[:8], ""), "0123456789") {
+		t.Errorf("the words of the refusal say what was asked: %v", err)
+	}
+}
+
+func TestAttackAnotherMemberClosesARequestToLearnItsOutcome(t *testing.T) {
+	w, p, opening := proven(t)
+	attested, lapsed := w.asks(hospitalA, p.question()), w.asks(hospitalA, p.question())
+	w.tick(attested.AnswerFrom)
+	w.must(gatewayMSP, "Predicate:Close", record.Attest{Request: attested.ID, Proof: prove(t, attested, opening)}, nil)
+	w.tick(lapsed.Expires)
+	w.must(hospitalA, "Predicate:Close", record.NamePredicate{Request: lapsed.ID}, nil)
+	for _, proof := range [][]byte{nil, loadFixture(t).Proof} {
+		var told [2]fault.Code
+		for i, id := range []string{attested.ID, lapsed.ID} {
+			call := w.call("Predicate:Close", record.NamePredicate{Request: id})
+			if proof != nil {
+				call = w.call("Predicate:Close", record.Attest{Request: id, Proof: proof})
+			}
+			_, err := w.clients[hospitalB].Evaluate(t.Context(), call)
+			told[i] = fault.Of(err)
+		}
+		if told[0] != told[1] {
+			t.Errorf("with a proof of %d bytes another member is told %q where the claim is true and %q where nobody answered", len(proof), told[0], told[1])
+		}
+	}
+}
+
 func TestAttackAQuestionThatIsNotTheOneHashed(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()

@@ -180,7 +180,7 @@ func (g *Gateway) eraser(ctx context.Context) {
 }
 
 // eraseAll returns the patients for whom it has to be tried again. The journal is
-// cleaned once for all of them, when none of their consents waits to be refused.
+// cleaned once for all of them, when none of their consents and proofs waits to be refused.
 func (g *Gateway) eraseAll(ctx context.Context, patients []record.ID) []record.ID {
 	var again, gone []record.ID
 	for _, id := range patients {

@@ -21,7 +21,7 @@ import (
 
 // journal keeps operations. Keys: 'o' + id holds the state of an operation,
 // 'r' + id the request of one that is not done (so that recovery reads these
-// alone), 'd' + time + id orders the done ones for pruning and has the patient of a consent, 'p' is written to see
+// alone), 'd' + time + id orders the done ones for pruning and has the patient of a consent or a proof, 'p' is written to see
 // whether writing goes on.
 //
 // A write that fails ends the process (state.Quiet), since what is on the disk is not
@@ -140,7 +140,7 @@ func (j *journal) accept(e entry) error {
 	return b.Commit(pebble.Sync)
 }
 
-// finish stores the outcome, and about which patient's consent it is, if it is about one. It is not synced: after a crash the operation runs
+// finish stores the outcome, and about which patient it is (patientOf). It is not synced: after a crash the operation runs
 // again and finds what it recorded on the ledger.
 func (j *journal) finish(id record.ID, state *apiv1.Operation, now time.Time, about string) error {
 	value, err := proto.Marshal(state)
@@ -221,8 +221,8 @@ func (j *journal) prune(before time.Time) error {
 	return errors.Join(it.Error(), b.Commit(pebble.NoSync))
 }
 
-// forgetPatients forgets the outcomes of some patients' consents, which may say what
-// these were about, and makes sure that nothing which was deleted is in any file.
+// forgetPatients forgets the outcomes of some patients' consents and proofs, which may say
+// what these were about, and makes sure that nothing which was deleted is in any file.
 func (j *journal) forgetPatients(ctx context.Context, patients []record.ID) error {
 	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{'d'}, UpperBound: []byte{'d' + 1}})
 	if err != nil {

@@ -3,11 +3,13 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -335,13 +337,17 @@ func (o *operations) finish(id record.ID, outcome *apiv1.Operation) {
 	}
 }
 
-// patientOf returns whose consent a request brings, empty for other requests: only what
-// consents say has to be forgotten.
+// patientOf returns the patient of a consent or of a proof, empty for other requests:
+// what consents say and what was asked has to be forgotten. A proof shows which claim
+// it proves to whoever tries them, so its request is not needed for that.
 func patientOf(r *apiv1.StoredRequest) string {
+	if r.GetAttest() != nil {
+		return strings.TrimPrefix(r.Party, api.PartyPatient+":")
+	}
 	return r.GetConsent().GetDocument().GetPatient()
 }
 
-// waits reports whether a consent of a patient is not done yet.
+// waits reports whether a consent of a patient, or a proof about one, is not done yet.
 func (o *operations) waits(patient record.ID) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -135,3 +135,50 @@ func TestAttackAnswersToSomebodyElsesRequest(t *testing.T) {
 	resp, answer := w.raw(w.signed(signer, "POST", "/v1/requests/another/proof", body, time.Now()))
 	problem(t, resp, answer, http.StatusBadRequest, fault.Invalid)
 }
+
+// A proof shows which claim it proves to whoever tries the few that there are. So no file
+// of the gateway has it once its patient's erasure is done, whenever it came in, nor why
+// it was refused.
+func TestAttackAProofIsFoundInTheJournalAfterTheErasure(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	p, d, q := w.asked()
+	refused := record.Attest{Request: q.ID, Proof: random(verifier.ProofBytes)}
+	op, err := d.client().Prove(ctx, refused)
+	w.ok(err)
+	_, err = d.client().Wait(ctx, op)
+	wantFault(t, fault.TooEarly, err)
+
+	late := record.Attest{Request: q.ID, Proof: random(verifier.ProofBytes)} // it is taken, and then the erasure comes first
+	waiting := entry{
+		id: record.RandomID(), state: &apiv1.Operation{Kind: kindProve, Subject: q.ID},
+		request: &apiv1.StoredRequest{Party: api.PatientParty(p.id), Document: &apiv1.StoredRequest_Attest{Attest: &apiv1.Attest{Request: q.ID, Proof: late.Proof}}},
+	}
+	waiting.state.Id = waiting.id.String()
+	_, _, err = w.gw.ops.accept(ctx, waiting)
+	w.ok(err)
+	w.done(w.as("", nil).Erase(ctx, p.erasure()))
+	for msp := range w.members {
+		w.report(msp, p, d.id)
+	}
+	w.indexed()
+	done := func() bool {
+		r, err := p.client().Erasure(ctx, p.id)
+		w.ok(err)
+		return r.Done
+	}
+	time.Sleep(2 * lookEvery)
+	if !w.inJournal(late.Proof) || done() {
+		t.Error("the erasure is done while a proof waits for the ledger")
+	}
+	w.gw.dispatch(waiting)
+	w.eventually("the receipt says that everything is done", done)
+	for _, a := range []record.Attest{refused, late} {
+		if w.inJournal(a.Proof) {
+			t.Error("a proof is still in a file")
+		}
+	}
+	if _, err := d.client().Operation(ctx, op.ID); fault.Of(err) != fault.NotFound {
+		t.Errorf("why a proof was refused is still told: %v", err)
+	}
+}
