@@ -24,7 +24,7 @@ func checkConsentsOffChain(t *testing.T, w *world) {
 	for _, p := range w.people {
 		needles = append(needles, p.consent.Digest(w.genesis.Network).String())
 	}
-	consents, details := 0, 0
+	consents, private := 0, map[chaincode.Kind]int{}
 	for b, err := range l.Blocks(t.Context(), 0) {
 		if err != nil {
 			t.Fatal(err)
@@ -32,7 +32,11 @@ func checkConsentsOffChain(t *testing.T, w *world) {
 		for _, tx := range b.Txs {
 			for _, p := range tx.Private {
 				if p.Collection == chaincode.Collection && p.Available && !p.Delete {
-					details++
+					kind, _, err := chaincode.ParseKey(p.Key)
+					if err != nil {
+						t.Error(err)
+					}
+					private[kind]++
 				}
 			}
 			tx.Private = nil
@@ -57,7 +61,10 @@ func checkConsentsOffChain(t *testing.T, w *world) {
 			break
 		}
 	}
-	if consents != len(w.people)+1 || details != len(w.people)-1 { // one revoked, and was erased
-		t.Errorf("%d versions of %d people's consents, details of %d", consents, len(w.people), details)
+	if n := private[chaincode.KindConsentDetails]; consents != len(w.people)+1 || n != len(w.people)-1 { // one revoked, and was erased
+		t.Errorf("%d versions of %d people's consents, details of %d", consents, len(w.people), n)
+	}
+	if n := private[chaincode.KindQuestion]; n < 2 || len(private) != 2 {
+		t.Errorf("two claims were asked, and %v is private", private)
 	}
 }

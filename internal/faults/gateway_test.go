@@ -109,13 +109,16 @@ func (w *world) upload(url string, people []*person, from int64) []accepted {
 	var out []accepted
 	var wg sync.WaitGroup
 	for _, p := range people {
-		blob := make([]byte, 256)
-		for i := range blob {
-			blob[i] = byte(rand.N(256))
-		}
-		var pointers []record.SignedPointer
+		var rows []record.BlobRow
 		for h := from; h < from+uploadHours; h++ {
-			ptr := record.Pointer{Device: p.device, Kind: record.KindRow, Index: h, Blob: record.SumID(blob), Commitment: record.RandomID()}
+			row := record.RandomID()
+			rows = append(rows, record.BlobRow{Hour: h, Row: row[:]})
+		}
+		blob, err := record.EncodeRows(p.device, rows)
+		w.ok(err)
+		var pointers []record.SignedPointer
+		for _, r := range rows {
+			ptr := record.Pointer{Device: p.device, Kind: record.KindRow, Index: r.Hour, Blob: record.SumID(blob), Commitment: record.SumID(r.Row)}
 			pointers = append(pointers, record.SignedPointer{Pointer: ptr, Signature: w.sign(p.deviceKey, ptr.Digest(channel))})
 		}
 		wg.Go(func() {

@@ -445,13 +445,22 @@ func size(t testing.TB, dir string, skip func(path string) bool) int64 {
 	return sum
 }
 
-// descriptors counts the open files of this process and of the network's.
-func (c *consortium) descriptors() map[string]int {
+// use is what a process holds: open files, and memory in bytes.
+type use struct {
+	files  int
+	memory int64
+}
+
+// held is what this process and the network's hold; nothing where there is no /proc.
+func (c *consortium) held() map[string]use {
 	c.Helper()
-	out := map[string]int{}
+	out := map[string]use{}
 	count := func(name string, pid string) {
-		if entries, err := os.ReadDir(filepath.Join("/proc", pid, "fd")); err == nil {
-			out[name] = len(entries)
+		entries, err := os.ReadDir(filepath.Join("/proc", pid, "fd"))
+		statm, second := os.ReadFile(filepath.Join("/proc", pid, "statm"))
+		var pages, resident int64
+		if _, third := fmt.Sscan(string(statm), &pages, &resident); err == nil && second == nil && third == nil {
+			out[name] = use{len(entries), resident * int64(os.Getpagesize())}
 		}
 	}
 	count("this process", "self")
@@ -470,7 +479,7 @@ func (c *consortium) descriptors() map[string]int {
 // than its place on the chain.
 func TestErasedDetailsOpenNowhereOnRealFabric(t *testing.T) {
 	c := newConsortium(t)
-	n := 24 // what a run of all tests has time for
+	n := 100
 	if os.Getenv("VITALVEIL_SOAK") != "" {
 		n = 1000
 	}
@@ -508,12 +517,22 @@ func TestErasedDetailsOpenNowhereOnRealFabric(t *testing.T) {
 		c.mustBeGone(c.search(append(slices.Clone(some), living)), living, some)
 	}
 	batch(n / 4)
-	before, own := c.descriptors(), size(t, c.dir, func(path string) bool { return strings.HasPrefix(path, c.net.Dir()) })
+	inChain := func(path string) bool {
+		return strings.Contains(path, string(filepath.Separator)+"chains"+string(filepath.Separator))
+	}
+	before, own := c.held(), size(t, c.dir, func(path string) bool { return strings.HasPrefix(path, c.net.Dir()) })
+	nodes := size(t, c.net.Dir(), inChain)
 	batch(n / 2)
-	for name, fds := range c.descriptors() {
-		if fds > before[name]+16 {
-			t.Errorf("%s had %d open files after %d erasures and has %d after %d", name, before[name], n/4, fds, n/2)
+	for name, now := range c.held() {
+		was := before[name]
+		if now.files > was.files+16 || now.memory > was.memory+96<<20 {
+			t.Errorf("%s held %d files and %d MiB after %d erasures, %d and %d after %d", name, was.files, was.memory>>20, n/4, now.files, now.memory>>20, n/2)
 		}
+	}
+	each := (size(t, c.net.Dir(), inChain) - nodes) / int64(n/2-n/4)
+	t.Logf("beside the chain, an enrolment with a consent and its erasure leave %d kB with all nodes together", each>>10)
+	if each > 1<<20 {
+		t.Errorf("beside the chain, nodes grew by %d bytes for each", each)
 	}
 	look("before a restart")
 	c.restart()
