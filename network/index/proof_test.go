@@ -294,15 +294,15 @@ func TestAttackPatientsAndDevicesMadeUp(t *testing.T) {
 			return "Registry:EnrolPatient", e, put(chaincode.PatientKey(l.id()), record.Patient{})
 		}, "another patient"},
 		"a device without its patient's signature": {func(l *ledger) (string, any, network.Write) {
-			e, id := l.deviceOf(l.patients[0], keyOf("a stranger").D.Bytes(), nil)
+			e, id := l.deviceOf(l.patients[0], true, nil)
 			return "Registry:EnrolDevice", e, put(chaincode.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
 		}, "not by a key that the patient signs with"},
 		"a device with another's seeds": {func(l *ledger) (string, any, network.Write) {
-			e, id := l.deviceOf(l.patients[0], nil, l.devices[1].Device.SeedHashes)
+			e, id := l.deviceOf(l.patients[0], false, l.devices[1].Device.SeedHashes)
 			return "Registry:EnrolDevice", e, put(chaincode.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
 		}, "used before"},
 		"a device of nobody": {func(l *ledger) (string, any, network.Write) {
-			e, id := l.deviceOf(l.id(), nil, nil)
+			e, id := l.deviceOf(l.id(), false, nil)
 			return "Registry:EnrolDevice", e, put(chaincode.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
 		}, "not enrolled"},
 	} {
@@ -333,7 +333,7 @@ func (l *ledger) enrolment(person record.ID) (record.EnrolPatient, record.ID) {
 }
 
 // deviceOf is a patient's new device; stranger signs in the patient's place, unless nil.
-func (l *ledger) deviceOf(patient record.ID, stranger []byte, seeds []record.ID) (record.EnrolDevice, record.ID) {
+func (l *ledger) deviceOf(patient record.ID, stranger bool, seeds []record.ID) (record.EnrolDevice, record.ID) {
 	key := l.key()
 	if seeds == nil {
 		seeds = []record.ID{l.id(), l.id(), l.id()}
@@ -341,7 +341,7 @@ func (l *ledger) deviceOf(patient record.ID, stranger []byte, seeds []record.ID)
 	d := record.Device{Key: public(key), Patient: patient, FirstHour: hour0, Metrics: []string{metric}, SeedBlob: l.id(), SeedHashes: seeds}
 	digest := record.Digest(record.DomainDevice, "test", d)
 	by := keyOf("a stranger")
-	if p := l.people[patient]; p != nil && stranger == nil {
+	if p := l.people[patient]; p != nil && !stranger {
 		by = p.key
 	}
 	return record.EnrolDevice{Device: d, DeviceSignature: signed(key, digest), PatientSignature: signed(by, digest)}, record.DeviceID("test", d.Key)
