@@ -40,6 +40,13 @@ func tick(c *call, t record.Tick) (record.Tick, error) {
 	if err := CheckTick(c.genesis.Clock, t.Time, now, first); err != nil {
 		return t, err
 	}
+	state := new(record.ClockState)
+	if _, err := c.get(ClockKey(), state); err != nil {
+		return t, err
+	}
+	if t.Round != state.Round {
+		return t, fault.New(fault.Conflict, "ledger time was set back %d times, and your tick is for the time after %d", state.Round, t.Round)
+	}
 	var last record.Tick
 	ok, err := c.get(TickKey(c.msp), &last)
 	switch {
@@ -72,12 +79,6 @@ func TickStep(clock string) int64 {
 	return WallStep
 }
 
-// clockVote is a member's latest vote that ledger time goes back.
-type clockVote struct {
-	Reset  record.ResetClock `json:"reset"`
-	Member string            `json:"member"`
-}
-
 // Reset records that the calling member of the current epoch wants ledger time set
 // back (record.ResetClock, record.ClockState). With the votes of the threshold for one
 // time it is: every member's clock is taken to have said that, and an epoch that began
@@ -105,18 +106,18 @@ func resetClock(c *call, r record.ResetClock) (*record.ClockState, error) {
 	case r.Time >= now || r.Time < -consent.MaxTime:
 		return nil, fault.New(fault.Invalid, "ledger time is %d and can be set back only, not to %d", now, r.Time)
 	}
-	if err := c.put(ClockVoteKey(c.msp), clockVote{r, c.msp}); err != nil {
+	if err := c.put(ClockVoteKey(c.msp), record.ClockVote{Reset: r, Member: c.msp, At: now}); err != nil {
 		return nil, err
 	}
 	for _, m := range current.Members {
-		vote := clockVote{Reset: r}
+		vote := record.ClockVote{Reset: r, At: now}
 		ok := m.MSP == c.msp
 		if !ok {
 			if ok, err = c.get(ClockVoteKey(m.MSP), &vote); err != nil {
 				return nil, err
 			}
 		}
-		if ok && vote.Reset == r {
+		if ok && vote.For(r, now) {
 			state.Votes++
 		}
 	}

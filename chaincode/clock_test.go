@@ -45,8 +45,9 @@ func TestAttackTwoWrongClocks(t *testing.T) {
 				t.Fatalf("ledger time is %d after %+v", now(), state)
 			}
 			w.refuses(fault.Conflict, "set back 1 times", hospitalA, "Clock:Reset", record.ResetClock{Time: start})
-			w.must(hospitalA, "Clock:Tick", record.Tick{Time: start + 120}, nil) // whose clock was wrong
-			w.must(hospitalB, "Clock:Tick", record.Tick{Time: start + 120}, nil)
+			w.refuses(fault.Conflict, "set back 1 times", hospitalA, "Clock:Tick", record.Tick{Time: start + 120})
+			w.must(hospitalA, "Clock:Tick", record.Tick{Time: start + 120, Round: 1}, nil) // whose clock was wrong
+			w.must(hospitalB, "Clock:Tick", record.Tick{Time: start + 120, Round: 1}, nil)
 			if now() != start+120 {
 				t.Errorf("time does not go on: %d", now())
 			}
@@ -85,5 +86,24 @@ func TestAttackConsentFromALaterTimeOutlivesARevocation(t *testing.T) {
 	w.must(gatewayMSP, changeKeys, p.recovery(record.NewRecoveryCode(), true, p.key), &s)
 	if !s.RevokedSince(start + 3*86400) {
 		t.Errorf("revoked at %d, and the consent is of %d", *s.RevokedAt, start+3*86400)
+	}
+}
+
+// TestAttackOneVoteAndOneOfLongAgo: a vote to set time back that came to nothing does not
+// wait for another member to join it.
+func TestAttackOneVoteAndOneOfLongAgo(t *testing.T) {
+	w := newWorld(t, func(g *record.Genesis) { g.Clock = record.ClockSimulated })
+	w.tick(start)
+	back := record.ResetClock{Time: start - 60}
+	w.must(hospitalA, "Clock:Reset", back, nil)
+	w.tick(start + 2*86400)
+	var state record.ClockState
+	w.must(hospitalB, "Clock:Reset", back, &state)
+	if state.Votes != 1 || w.now() != start+2*86400 {
+		t.Fatalf("one vote has set time back: %+v", state)
+	}
+	w.must(hospitalA, "Clock:Reset", back, &state) // says it again
+	if state.Round != 1 || w.now() != start-60 {
+		t.Errorf("two votes have not: %+v", state)
 	}
 }

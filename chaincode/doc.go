@@ -57,7 +57,7 @@
 //	layout                                  Layout              Registry:Init, Upgrade
 //	tick        member                      record.Tick         Clock:Tick, Reset
 //	clock                                   record.ClockState   Clock:Reset: how often time was set back
-//	clockvote   member                      a vote              Clock:Reset: the latest
+//	clockvote   member                      record.ClockVote    Clock:Reset: the latest
 //	patient     patient                     record.Patient      Registry:EnrolPatient, ChangeKeys; Erase marks it
 //	person      person                      record.ID           Registry:EnrolPatient: the patient enrolled for a person
 //	keys        patient, version            KeysState           Registry:ChangeKeys

@@ -232,9 +232,11 @@ type SealedBox struct {
 	Ciphertext []byte `json:"ciphertext"`
 }
 
-// Tick is the argument of Clock:Tick.
+// Tick is the argument of Clock:Tick. Round is how often ledger time was set back before
+// (ClockState): a tick of a wrong clock is no tick of the time after.
 type Tick struct {
-	Time int64 `json:"time"`
+	Time  int64  `json:"time"`
+	Round uint32 `json:"round,omitempty"`
 }
 
 // MaxBatch bounds every batched call.

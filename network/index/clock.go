@@ -25,6 +25,9 @@ func (ix *Index) putTick(w write) error {
 	if said, err := argument[record.Tick](w, "Clock:Tick"); err != nil || said != t {
 		return errors.Join(err, refuse("it is another time than the one that %s has posted", member))
 	}
+	if t.Round != ix.clockRound {
+		return refuse("ledger time was set back %d times, and the tick is for the time after %d", ix.clockRound, t.Round)
+	}
 	if ok && t.Time < last {
 		return refuse("%s's clock went back from %d to %d", member, last, t.Time)
 	}
@@ -46,13 +49,13 @@ func (ix *Index) putClock(w write) error {
 	}
 	current := ix.roster.Epoch(ix.roster.Current)
 	votes := 0
+	now, known := ix.median()
 	for _, m := range current.Members {
 		vote, ok := ix.clockVotes[m.MSP]
-		if m.MSP == w.tx.Creator.MSP && !ix.voted[w.tx.ID] || ok && vote == r {
+		if m.MSP == w.tx.Creator.MSP && !ix.voted[w.tx.ID] || ok && vote.For(r, now) {
 			votes++
 		}
 	}
-	now, known := ix.median()
 	if r.Round != ix.clockRound || !known || r.Time >= now || votes < current.Threshold {
 		return refuse("%d members have voted to set ledger time back to %d, %d must", votes, r.Time, current.Threshold)
 	}
@@ -79,7 +82,7 @@ func (ix *Index) putClockVote(w write) error {
 		return err
 	}
 	if r.Round == ix.clockRound { // otherwise it has just decided
-		ix.clockVotes[ix.name(member)] = r
+		ix.clockVotes[ix.name(member)] = record.ClockVote{Reset: r, Member: ix.name(member), At: ix.now}
 	}
 	return nil
 }

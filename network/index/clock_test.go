@@ -13,6 +13,7 @@ import (
 func (l *ledger) reset(member string, r record.ResetClock, decides bool) {
 	writes := []network.Write{put(chaincode.ClockVoteKey(member), map[string]any{"reset": r, "member": member})}
 	if decides {
+		l.round = r.Round + 1
 		writes = append(writes, put(chaincode.ClockKey(), record.ClockState{Round: r.Round + 1}))
 		for _, m := range l.roster.Members() {
 			l.ticks[m.MSP] = r.Time
@@ -134,5 +135,42 @@ func TestAttackConsentFromALaterTimeOutlivesARevocation(t *testing.T) {
 	query := l.ask(members[0], hour0, hour0+24, 100)
 	if got := size(t, l.forged(t, 0, ""), query); got != 1 {
 		t.Errorf("%d patients, want 1", got)
+	}
+}
+
+// Who voted once that time go back, when something else was wrong, has not voted for it
+// now.
+func TestAttackAVoteOfLongAgoSetsTimeBack(t *testing.T) {
+	l := newLedger()
+	start := l.time()
+	l.tickAll(start + 60)
+	back := record.ResetClock{Time: start}
+	l.reset(members[1], back, false)
+	l.tickAll(start + 2*86400)
+	l.reset(members[0], back, true)
+	l.cut()
+	if ix := apply(t, l.blocks); ix.Time() != start+2*86400 || ix.ClockRound() != 0 {
+		t.Errorf("one vote has set time back to %d", ix.Time())
+	}
+}
+
+// After votes have set time back, a ledger cannot move it by the ticks of the wrong clocks
+// once more.
+func TestAttackTicksOfWrongClocksRepeated(t *testing.T) {
+	l := newLedger()
+	start := l.time()
+	l.cut()
+	l.tickAll(start + 5*86400)
+	wrong := l.open
+	l.cut()
+	back := record.ResetClock{Time: start + 60}
+	l.reset(members[0], back, false)
+	l.reset(members[1], back, true)
+	for _, tx := range wrong {
+		tx.Index = len(l.open)
+		l.open = append(l.open, tx)
+	}
+	if ix := l.forged(t, len(wrong), "set back 1 times"); ix.Time() != start+60 {
+		t.Errorf("time is %d", ix.Time())
 	}
 }

@@ -29,6 +29,7 @@ type ledger struct {
 	blocks  []*network.Block
 	open    []network.Tx
 	nextID  int
+	round   uint32 // of the clock
 
 	genesis  record.Genesis
 	roster   record.Roster
@@ -138,7 +139,8 @@ func (l *ledger) cut() {
 func (l *ledger) tick(member string, at int64) {
 	at = max(at, l.ticks[member])
 	l.ticks[member], l.now = at, max(l.now, at)
-	l.call(member, "Clock:Tick", record.Tick{Time: at}, put(chaincode.TickKey(member), record.Tick{Time: at}))
+	t := record.Tick{Time: at, Round: l.round}
+	l.call(member, "Clock:Tick", t, put(chaincode.TickKey(member), t))
 }
 
 // patient enrols somebody for whom two members vouch.

@@ -15,7 +15,7 @@ import (
 
 // savedMagic begins a saved index; its last character is the version of the form.
 // A program of another version reads the ledger again instead.
-const savedMagic = "vitalveil index 3"
+const savedMagic = "vitalveil index 4"
 
 // Save writes the index, so that Load need not read the ledger from the first
 // block. Equal indexes are written as equal bytes. It has what consents say, which
@@ -137,7 +137,7 @@ func (ix *Index) codePolicy(c *codec) {
 	number(c, &ix.now)
 	number(c, &ix.clockRound)
 	number(c, &ix.latest)
-	table(c, &ix.clockVotes, c.text, func(r *record.ResetClock) { codeDoc(c, r) })
+	table(c, &ix.clockVotes, c.text, func(v *record.ClockVote) { codeDoc(c, v) })
 	table(c, &ix.studies, c.text, func(s *record.StudyState) { codeDoc(c, s) })
 	keys := slices.SortedFunc(maps.Values(ix.pieceKeys), func(a, b PieceKey) int {
 		return cmp.Or(cmp.Compare(a.State.Epoch, b.State.Epoch), cmp.Compare(a.State.Piece, b.State.Piece))
@@ -159,7 +159,7 @@ func (ix *Index) codePolicy(c *codec) {
 		ix.epochs = map[uint32]record.EpochState{}
 	}
 	if ix.clockVotes == nil {
-		ix.clockVotes = map[string]record.ResetClock{}
+		ix.clockVotes = map[string]record.ClockVote{}
 	}
 	if ix.ticks == nil {
 		ix.ticks = map[string]int64{}

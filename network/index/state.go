@@ -66,15 +66,15 @@ type reading struct {
 	predicates   map[string]*record.PredicateEntry
 	predOrder    []string
 	gaps         []Gap
-	waiting      []*query                     // whose cohorts are not known yet, in ledger order
-	clockRound   uint32                       // how often ledger time was set back
-	latest       int64                        // that it was before
-	clockVotes   map[string]record.ResetClock // of this round, by member
-	voted        map[string]bool              // transactions with votes, which count once
-	ends         map[ending]bool              // votes that epochs end
-	persons      map[record.ID]bool           // of patients
-	seeds        map[record.ID]record.ID      // devices by the hashes of their seeds
-	guessed      bool                         // what queries cost is known as an upper bound only
+	waiting      []*query                    // whose cohorts are not known yet, in ledger order
+	clockRound   uint32                      // how often ledger time was set back
+	latest       int64                       // that it was before
+	clockVotes   map[string]record.ClockVote // of this round, by member
+	voted        map[string]bool             // transactions with votes, which count once
+	ends         map[ending]bool             // votes that epochs end
+	persons      map[record.ID]bool          // of patients
+	seeds        map[record.ID]record.ID     // devices by the hashes of their seeds
+	guessed      bool                        // what queries cost is known as an upper bound only
 	erasedOrder  []record.ID
 	txs, invalid int
 	anchored     int
@@ -206,7 +206,7 @@ func New() *Index {
 		studies:    map[string]record.StudyState{},
 		queries:    map[string]*query{},
 		predicates: map[string]*record.PredicateEntry{},
-		clockVotes: map[string]record.ResetClock{},
+		clockVotes: map[string]record.ClockVote{},
 		voted:      map[string]bool{},
 		ends:       map[ending]bool{},
 		persons:    map[record.ID]bool{},

@@ -29,7 +29,7 @@ const (
 
 // Tick posts this member's clock, in Unix seconds.
 func (in *Institution) Tick(ctx context.Context, unix int64) error {
-	_, err := in.submit(ctx, "Clock:Tick", record.Tick{Time: unix}, nil)
+	_, err := in.submit(ctx, "Clock:Tick", record.Tick{Time: unix, Round: in.index.ClockRound()}, nil)
 	return err
 }
 
