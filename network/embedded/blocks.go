@@ -41,24 +41,25 @@ func corrupt(block uint64, tx int, reason string, cause error) error {
 	return &CorruptError{Block: block, Tx: tx, Reason: reason, cause: cause}
 }
 
-// readHeader reads a header and checks the operator's signature.
-func readHeader(r pebble.Reader, g genesis, number uint64) (header, error) {
+// readHeader reads a header, checks the operator's signature and returns its hash, too.
+func readHeader(r pebble.Reader, g genesis, number uint64) (sealedHeader, record.ID, error) {
 	var sealed sealedHeader
 	found, err := decodeStored(r, blockKey(number), &sealed)
 	if err != nil {
-		return header{}, corrupt(number, -1, "the header is damaged", err)
+		return sealedHeader{}, record.ID{}, corrupt(number, -1, "the header is damaged", err)
 	}
 	if !found {
-		return header{}, corrupt(number, -1, "the header is missing", nil)
+		return sealedHeader{}, record.ID{}, corrupt(number, -1, "the header is missing", nil)
 	}
 	h := sealed.Header
 	if h.Number != number {
-		return header{}, corrupt(number, -1, fmt.Sprintf("the header says it is number %d", h.Number), nil)
+		return sealedHeader{}, record.ID{}, corrupt(number, -1, fmt.Sprintf("the header says it is number %d", h.Number), nil)
 	}
-	if err := record.Verify(g.Operator, h.hash(g.Channel), sealed.Signature); err != nil {
-		return header{}, corrupt(number, -1, "the operator's signature", err)
+	hash := h.hash(g.Channel)
+	if err := record.Verify(g.Operator, hash, sealed.Signature); err != nil {
+		return sealedHeader{}, record.ID{}, corrupt(number, -1, "the operator's signature", err)
 	}
-	return h, nil
+	return sealed, hash, nil
 }
 
 // readTxs reads the encoded transactions of a block and checks that they are
@@ -140,24 +141,25 @@ func (l *Ledger) await(ctx context.Context, number uint64) (bool, error) {
 	}
 }
 
+// block reads a block. What it has never changes but for private values that are
+// purged, which may happen meanwhile, so this needs no snapshot.
 func (l *Ledger) block(number uint64) (*network.Block, error) {
 	if err := l.enter(); err != nil {
 		return nil, err
 	}
 	defer l.leave()
-	snap := l.db.NewSnapshot()
-	defer snap.Close()
-	h, err := readHeader(snap, l.genesis, number)
+	sealed, hash, err := readHeader(l.db, l.genesis, number)
 	if err != nil {
 		return nil, err
 	}
-	txs, err := readTxs(snap, h)
+	h := sealed.Header
+	txs, err := readTxs(l.db, h)
 	if err != nil {
 		return nil, err
 	}
-	b := &network.Block{Number: number, Hash: h.hash(l.Channel()), Previous: h.Previous}
+	b := &network.Block{Number: number, Hash: hash, Previous: h.Previous}
 	for i, data := range txs {
-		tx, err := l.tx(snap, h, i, data)
+		tx, err := l.tx(l.db, h, i, data)
 		if err != nil {
 			return nil, corrupt(number, i, "it cannot be understood", err)
 		}

@@ -273,11 +273,11 @@ func readGenesis(r pebble.Reader, cfg Config) (genesis, tip, error) {
 	if found, err := decodeStored(r, keyTip, &t); err != nil || !found {
 		return g, t, corrupt(0, -1, "the tip is missing or damaged", err)
 	}
-	h, err := readHeader(r, g, t.Number)
+	_, hash, err := readHeader(r, g, t.Number)
 	if err != nil {
 		return g, t, err
 	}
-	if h.hash(g.Channel) != t.Hash {
+	if hash != t.Hash {
 		return g, t, corrupt(t.Number, -1, "the last block is not the one that the tip names", nil)
 	}
 	return g, t, nil

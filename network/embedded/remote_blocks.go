@@ -26,31 +26,26 @@ type remoteBlock struct {
 	Private []privateValue // that are there, of valid transactions
 }
 
-// remoteBlock reads a block as it is stored.
+// remoteBlock reads a block as it is stored, like block.
 func (l *Ledger) remoteBlock(number uint64) (*remoteBlock, error) {
 	if err := l.enter(); err != nil {
 		return nil, err
 	}
 	defer l.leave()
-	snap := l.db.NewSnapshot()
-	defer snap.Close()
-	h, err := readHeader(snap, l.genesis, number)
+	sealed, _, err := readHeader(l.db, l.genesis, number)
 	if err != nil {
 		return nil, err
 	}
-	out := &remoteBlock{}
-	if _, err := decodeStored(snap, blockKey(number), &out.Sealed); err != nil {
-		return nil, err
-	}
+	out := &remoteBlock{Sealed: sealed}
 	if number == 0 {
 		out.Genesis, err = marshal(l.genesis)
 		return out, err
 	}
-	if out.Txs, err = readTxs(snap, h); err != nil {
+	if out.Txs, err = readTxs(l.db, sealed.Header); err != nil {
 		return nil, err
 	}
 	for i, data := range out.Txs {
-		if err := out.addPrivate(snap, h, i, data); err != nil {
+		if err := out.addPrivate(l.db, sealed.Header, i, data); err != nil {
 			return nil, corrupt(number, i, "it cannot be understood", err)
 		}
 	}

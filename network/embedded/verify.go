@@ -117,10 +117,11 @@ func (v *verifier) run(ctx context.Context) error {
 
 // block checks one block and replays it.
 func (v *verifier) block(number uint64) error {
-	h, err := readHeader(v.stored, v.genesis, number)
+	sealed, hash, err := readHeader(v.stored, v.genesis, number)
 	if err != nil {
 		return err
 	}
+	h := sealed.Header
 	if h.Previous != v.last {
 		return corrupt(number, -1, "it does not follow the block before it", nil)
 	}
@@ -136,7 +137,7 @@ func (v *verifier) block(number uint64) error {
 		if record.SumID(data) != h.Data || len(h.Codes) != 0 {
 			return corrupt(0, -1, "the genesis is not the one that block 0 commits to", nil)
 		}
-		v.report.Genesis = h.hash(v.genesis.Channel)
+		v.report.Genesis = hash
 	}
 	batch := v.scratch.NewBatch()
 	defer batch.Close()
@@ -146,7 +147,7 @@ func (v *verifier) block(number uint64) error {
 			return err
 		}
 	}
-	v.last = h.hash(v.genesis.Channel)
+	v.last = hash
 	v.report.Blocks++
 	return batch.Commit(pebble.NoSync)
 }

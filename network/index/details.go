@@ -11,7 +11,6 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/consent"
-	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -159,7 +158,7 @@ func (ix *Index) openPrivate(p *patient, w network.PrivateWrite) ([]byte, bool, 
 	if !w.Available || ix.keys == nil {
 		return nil, false, nil
 	}
-	k, here := ix.keys.Held(details.RefOf(p.state))
+	k, here := ix.detailsKey(p)
 	if !here {
 		return nil, false, nil
 	}

@@ -58,6 +58,7 @@ func (ix *Index) putErasure(w write) error {
 		ix.judgeLast(p, q, e)
 	}
 	p.erased, p.state.Erased = e, true
+	delete(ix.near, p.state.ID)
 	ix.erasedOrder = append(ix.erasedOrder, p.state.ID)
 	p.forget()
 	ix.gaps = slices.DeleteFunc(ix.gaps, func(g Gap) bool { return g.Patient == p.state.ID })

@@ -23,6 +23,7 @@ type Index struct {
 	mu sync.RWMutex
 	reading
 	keys   Keys
+	near   near
 	broken bool              // a block was applied in part
 	names  map[string]string // texts that many records have in common
 	trees  forest
@@ -196,7 +197,7 @@ type query struct {
 
 // New returns an index that has seen no block.
 func New() *Index {
-	return &Index{names: map[string]string{}, reading: reading{
+	return &Index{near: near{}, names: map[string]string{}, reading: reading{
 		ticks:      map[string]int64{},
 		patients:   map[record.ID]*patient{},
 		devices:    map[record.ID]*device{},

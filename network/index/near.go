@@ -1,0 +1,33 @@
+package index
+
+import (
+	"github.com/vitalveil/vitalveil/internal/details"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
+// maxNear bounds how many details keys are at hand.
+const maxNear = 256
+
+// near has the details keys that were used last, so that one patient's consents, which
+// mostly come together, cost the vault one read. The erasure of a patient takes the key
+// out, before the member destroys its own.
+type near map[record.ID]details.Key
+
+func (n near) put(patient record.ID, k details.Key) {
+	if len(n) == maxNear {
+		clear(n)
+	}
+	n[patient] = k
+}
+
+// detailsKey returns the key of a patient who is not erased, if it is here.
+func (ix *Index) detailsKey(p *patient) (details.Key, bool) {
+	if k, here := ix.near[p.state.ID]; here {
+		return k, true
+	}
+	k, here := ix.keys.Held(details.RefOf(p.state))
+	if here {
+		ix.near.put(p.state.ID, k)
+	}
+	return k, here
+}
