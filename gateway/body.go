@@ -64,7 +64,7 @@ func (b *bounds) readBody(w http.ResponseWriter, r *http.Request, c route) ([]by
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &incoming{budget: b.reading, most: c.maxBody + 1, slowest: slowest{http.NewResponseController(w), time.Now().Add(b.grace)}}
+	in := &incoming{budget: b.forBody(r.ContentLength).reading, most: c.maxBody + 1, slowest: slowest{http.NewResponseController(w), time.Now().Add(b.grace)}}
 	if r.ContentLength >= 0 {
 		in.most = r.ContentLength + 1 // one more, to see the end
 	}
@@ -180,11 +180,11 @@ func (s slowest) deadline(t time.Time) error {
 // work waits until a body of n bytes may be worked on. The function that it returns
 // ends that.
 func (b *bounds) work(ctx context.Context, n int) (func(), error) {
-	weight := int64(workBase + workFactor*n)
-	if err := acquire(ctx, b.working, weight); err != nil {
+	weight, working := int64(workBase+workFactor*n), b.forBody(int64(n)).working
+	if err := acquire(ctx, working, weight); err != nil {
 		return nil, err
 	}
-	return func() { b.working.Release(weight) }, nil
+	return func() { working.Release(weight) }, nil
 }
 
 // maxNesting bounds nested objects and lists; no message of ours nests deeper than six.

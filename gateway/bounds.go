@@ -34,18 +34,40 @@ const (
 const (
 	maxStreams = 2048
 	maxConns   = 4096
-	maxReading = 48 << 20 // bytes of bodies on their way in
-	maxWorking = 64 << 20 // bytes that bodies are worked on with
-	workFactor = 6        // times its length that a body takes while it is worked on
+	workFactor = 6 // times its length that a body takes while it is worked on
 	workBase   = 256 << 10
+	// smallBody is the most bytes of a body that counts as small, as those are by which
+	// somebody stops something. They have budgets of their own, so that no large ones
+	// are in their way.
+	smallBody    = 16 << 10
+	smallReading = 8 << 20  // bytes of small bodies on their way in
+	smallWorking = 16 << 20 // bytes that they are worked on with
+	largeReading = 40 << 20
+	largeWorking = 52 << 20
 )
+
+// budgets are what the bodies of one size take from.
+type budgets struct{ reading, working *semaphore.Weighted }
+
+func newBudgets(reading, working int64) budgets {
+	return budgets{semaphore.NewWeighted(reading), semaphore.NewWeighted(working)}
+}
+
+// forBody are the budgets of a body of that length, or of unknown length if it is
+// negative.
+func (b *bounds) forBody(length int64) budgets {
+	if length >= 0 && length <= smallBody {
+		return b.small
+	}
+	return b.large
+}
 
 // bounds is what the front holds against too much work.
 type bounds struct {
 	calls, uploads, streams *places
 	pace, asks              *limiters
 	allStreams              *semaphore.Weighted
-	reading, working        *semaphore.Weighted
+	small, large            budgets
 	conns                   *conns
 	grace                   time.Duration // bodyGrace
 }
@@ -55,7 +77,7 @@ func newBounds() *bounds {
 		calls: newPlaces(placesEach), uploads: newPlaces(uploadsEach), streams: newPlaces(streamsEach),
 		pace: newLimiters(callsEach, callsBurst), asks: newLimiters(asksEach, asksBurst),
 		allStreams: semaphore.NewWeighted(maxStreams),
-		reading:    semaphore.NewWeighted(maxReading), working: semaphore.NewWeighted(maxWorking),
+		small:      newBudgets(smallReading, smallWorking), large: newBudgets(largeReading, largeWorking),
 		conns: newConns(maxConns, connsEach), grace: bodyGrace,
 	}
 }

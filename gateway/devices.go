@@ -152,12 +152,16 @@ func (s devicesService) Retire(ctx context.Context, r *apiv1.RetireRequest) (*ap
 		return nil, err
 	}
 	digest := record.Digest(record.DomainRetire, s.g.genesis.Network, e.Retire)
-	if !p.SignedBy(digest, e.Signature) && !signedByAny([][]byte{d.Device.Key}, digest, e.Signature) {
-		return nil, fault.New(fault.BadSignature, "the signature of the retirement: %w", record.ErrSignature)
+	by := api.PatientParty(p.ID)
+	if !p.SignedBy(digest, e.Signature) {
+		by = api.DeviceParty(d.ID) // in no way of the patient's own
+		if err := record.Verify(d.Device.Key, digest, e.Signature); err != nil {
+			return nil, fault.New(fault.BadSignature, "the signature of the retirement: %w", err)
+		}
 	}
 	return s.g.begin(ctx, kindRetire, r.Device,
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Retirement{Retirement: r.Retirement}},
-		proven(api.PatientParty(p.ID)))
+		proven(by))
 }
 
 func signedByAny(keys [][]byte, digest record.ID, sig []byte) bool {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"path"
@@ -82,27 +83,74 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, c route, next ht
 		return err
 	}
 	defer leave()
+	if c.maxBody > 0 {
+		return g.serveBody(w, r, c, who, next)
+	}
+	_, release, err := g.bounds.readBody(w, r, c) // none may come
+	if err != nil {
+		return err
+	}
+	defer release()
+	if c.stream {
+		return g.serveEvents(w, r, c, who, next)
+	}
+	next.ServeHTTP(w, clean(whole(r), r, c, who, nil))
+	return nil
+}
+
+// serveBody is for requests with a body. What its length takes of the bounds is given
+// back before the answer is written, which its reader may take slowly.
+func (g *Gateway) serveBody(w http.ResponseWriter, r *http.Request, c route, who caller, next http.Handler) error {
+	answer := &heldAnswer{header: w.Header(), status: http.StatusOK}
+	if err := g.workOn(answer, w, r, c, who, next); err != nil {
+		return err
+	}
+	w.WriteHeader(answer.status)
+	_, err := w.Write(answer.body.Bytes())
+	if err != nil {
+		g.log.Debug("an answer was not taken", "route", c.name, "error", err)
+	}
+	return nil
+}
+
+// workOn reads a body and has it worked on.
+func (g *Gateway) workOn(answer *heldAnswer, w http.ResponseWriter, r *http.Request, c route, who caller, next http.Handler) error {
 	body, release, err := g.bounds.readBody(w, r, c)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if c.maxBody > 0 {
-		if err := scan(body, c.items); err != nil {
-			return err
-		}
-		rest, err := g.bounds.work(r.Context(), len(body))
-		if err != nil {
-			return err
-		}
-		defer rest()
+	if err := scan(body, c.items); err != nil {
+		return err
 	}
-	if c.stream {
-		return g.serveEvents(w, r, c, who, next)
+	rest, err := g.bounds.work(r.Context(), len(body))
+	if err != nil {
+		return err
 	}
-	next.ServeHTTP(w, clean(r, c, who, body))
+	defer rest()
+	next.ServeHTTP(answer, clean(whole(r), r, c, who, body))
 	return nil
 }
+
+// heldAnswer is an answer that is not yet written.
+type heldAnswer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (a *heldAnswer) Header() http.Header { return a.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (a *heldAnswer) WriteHeader(status int) { a.status = status }
+
+// Write implements http.ResponseWriter.
+func (a *heldAnswer) Write(b []byte) (int, error) { return a.body.Write(b) }
+
+// whole is the context of a request's work, which goes on when the caller hangs up: its
+// place is taken until the work is done, and the services bound how long that is.
+func whole(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }
 
 // serveEvents is for streams: once one has begun, an error cannot be a problem document.
 func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, c route, who caller, next http.Handler) error {
@@ -117,7 +165,7 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, c route, w
 		}
 		return nil
 	}
-	passed := clean(r, c, who, nil)
+	passed := clean(r.Context(), r, c, who, nil)
 	if events {
 		passed.Header.Set("Accept", eventStream)
 	}
@@ -126,8 +174,8 @@ func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, c route, w
 }
 
 // clean is the request that is passed on.
-func clean(r *http.Request, c route, who caller, body []byte) *http.Request {
-	passed := r.Clone(context.WithValue(r.Context(), callerKey{}, who))
+func clean(ctx context.Context, r *http.Request, c route, who caller, body []byte) *http.Request {
+	passed := r.Clone(context.WithValue(ctx, callerKey{}, who))
 	passed.Method = c.method // GET for HEAD
 	passed.Header = http.Header{"Content-Type": {"application/json"}}
 	passed.Body = &wholeBody{body}

@@ -301,30 +301,60 @@ func TestAttackStreamsOfOneAddress(t *testing.T) {
 }
 
 // TestAttackConnectionsOfOneAddress: whoever opens connections without end has the ones
-// too many closed, and others get theirs.
+// too many closed, and others get theirs, also when all are taken.
 func TestAttackConnectionsOfOneAddress(t *testing.T) {
 	needsLinux(t)
 	w := newWorld(t)
 	w.gw.bounds.conns.mu.Lock()
-	w.gw.bounds.conns.each = 2
+	w.gw.bounds.conns.each, w.gw.bounds.conns.all = 4, 6
 	w.gw.bounds.conns.mu.Unlock()
-	host := strings.TrimPrefix(w.url, "http://")
-	ask := func(address string) error {
-		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).Dial("tcp", host)
+	ask := func(address, request string) net.Conn {
+		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).Dial("tcp", strings.TrimPrefix(w.url, "http://"))
 		w.ok(err)
 		t.Cleanup(func() { c.Close() })
-		w.ok(c.SetDeadline(time.Now().Add(10 * time.Second)))
-		fmt.Fprint(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-		_, err = c.Read(make([]byte, 1))
-		return err
+		w.ok(c.SetDeadline(time.Now().Add(3 * time.Second)))
+		fmt.Fprint(c, request)
+		return c
+	}
+	served := func(c net.Conn) bool {
+		_, err := c.Read(make([]byte, 1))
+		return err == nil
+	}
+	const whole, begun = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "GET /healthz HTTP/1.1\r\nHost: x\r\n"
+	for range 4 {
+		ask("127.0.0.3", begun)
+	}
+	time.Sleep(100 * time.Millisecond)
+	if !served(ask("127.0.0.3", whole)) || w.gw.bounds.conns.counted()["127.0.0.3"] != 4 { // in the place of one that waits
+		t.Errorf("connections: %v", w.gw.bounds.conns.counted())
 	}
 	for range 2 {
-		w.ok(ask("127.0.0.3"))
+		if !served(ask("127.0.0.4", whole)) {
+			t.Error("another address has no connection")
+		}
 	}
-	if ask("127.0.0.3") == nil {
-		t.Error("one connection too many was served")
+	for range 2 { // all are taken: first one of the address that has four, then one of two
+		if !served(ask("127.0.0.5", whole)) {
+			t.Error("an address has no connection beside one that has many")
+		}
 	}
-	w.ok(ask("127.0.0.4"))
+	if !served(ask("127.0.0.5", whole)) { // in the place of one of its own
+		t.Error("an address has no connection beside what it has kept open")
+	}
+	if of := w.gw.bounds.conns.counted(); of["127.0.0.3"] != 2 || of["127.0.0.4"] != 2 || of["127.0.0.5"] != 2 {
+		t.Errorf("connections: %v", of)
+	}
+}
+
+// counted is how many connections of each address are open.
+func (c *conns) counted() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	of := map[string]int{}
+	for from, held := range c.of {
+		of[from] = len(held)
+	}
+	return of
 }
 
 func TestAPaceIsKeptPerCallerAndTheLatestAreRemembered(t *testing.T) {

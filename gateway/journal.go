@@ -22,7 +22,7 @@ import (
 // journal keeps operations. Keys: 'o' + id holds the state of an operation,
 // 'r' + id the request of one that is not done (so that recovery reads these
 // alone), 'd' + time + id orders the done ones for pruning and has the patient of a consent or a proof, 'p' is written to see
-// whether writing goes on.
+// whether writing goes on, 's' holds the secret.
 //
 // A write that fails ends the process (state.Quiet), since what is on the disk is not
 // known then; while the disk has no room for what is written in the background, writes
@@ -30,6 +30,8 @@ import (
 type journal struct {
 	db    *pebble.DB
 	store string // its directory
+	// secret goes into the identifiers of operations that could be guessed. It stays.
+	secret record.ID
 
 	mu     sync.Mutex
 	closed bool
@@ -70,7 +72,28 @@ func openJournal(dir string) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", dir, err)
 	}
-	return &journal{db: db, store: store}, nil
+	j := &journal{db: db, store: store}
+	if j.secret, err = readSecret(db); err != nil {
+		return nil, errors.Join(fmt.Errorf("journal %s: %w", dir, err), db.Close())
+	}
+	return j, nil
+}
+
+// readSecret returns the secret, and makes it at first.
+func readSecret(db *pebble.DB) (record.ID, error) {
+	value, closer, err := db.Get([]byte{'s'})
+	if errors.Is(err, pebble.ErrNotFound) {
+		secret := record.RandomID()
+		return secret, db.Set([]byte{'s'}, secret[:], pebble.Sync)
+	}
+	if err != nil {
+		return record.ID{}, err
+	}
+	defer closer.Close()
+	if len(value) != len(record.ID{}) {
+		return record.ID{}, fmt.Errorf("a secret of %d bytes", len(value))
+	}
+	return record.ID(value), nil
 }
 
 func (j *journal) close() error {

@@ -47,7 +47,7 @@ func TestARepeatedDocumentWaitsNoLongerThanItsCaller(t *testing.T) {
 	r := &apiv1.StoredRequest{Document: &apiv1.StoredRequest_Consent{Consent: consentMessage(w, p.consent())}}
 	digest, err := requestDigest(r)
 	w.ok(err)
-	id := operationID(w.gw.genesis.Network, kindConsent, caller{}, digest)
+	id := operationID(w.gw.genesis.Network, kindConsent, caller{}, digest, record.ID{})
 	e := entry{id: id, request: r, state: &apiv1.Operation{Id: id.String(), Request: digest.String()}}
 	op, fresh, err := w.gw.ops.reserve(e)
 	if err != nil || !fresh {

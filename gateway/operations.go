@@ -16,7 +16,7 @@ import (
 )
 
 // domainOperation separates the identifiers of operations from other digests.
-const domainOperation = "gateway-operation/v1"
+const domainOperation = "gateway-operation/v2"
 
 // Bounds of what is accepted and not done yet.
 const (
@@ -24,7 +24,7 @@ const (
 	maxPointers = 200_000 // pointers in them
 	// urgentRoom is the part of maxPending that is kept for urgent operations.
 	urgentRoom = 1_000
-	// What one party may have.
+	// What one party may have, and of urgent ones as much again.
 	partyPending  = 100
 	partyPointers = 10 * record.MaxBatch
 )
@@ -38,12 +38,12 @@ type operations struct {
 
 	urgent, queue *lanes // for the workers
 
-	mu      sync.Mutex
-	open    map[record.ID]*operation
-	total   usage
-	parties map[string]usage
-	named   map[record.ID]int  // how many open operations, or those about to be, name a blob
-	going   map[record.ID]bool // blobs that are being deleted
+	mu     sync.Mutex
+	open   map[record.ID]*operation
+	total  usage
+	shares map[string]usage
+	named  map[record.ID]int  // how many open operations, or those about to be, name a blob
+	going  map[record.ID]bool // blobs that are being deleted
 }
 
 // usage is what of the bounds is used.
@@ -56,6 +56,15 @@ func (u usage) plus(o usage) usage {
 // usage is what an operation uses while it is open.
 func (e entry) usage() usage { return usage{1, len(e.request.GetAnchor().GetPointers())} }
 
+// share is whose share of the bounds an operation takes. Urgent ones have one of their
+// own: what a patient's devices have waiting is in no revocation's way.
+func (e entry) share() string {
+	if urgent(e.request) {
+		return "urgent " + e.party()
+	}
+	return e.party()
+}
+
 // operation is one that is not done. Its state is replaced, never changed.
 type operation struct {
 	entry
@@ -67,7 +76,7 @@ type operation struct {
 
 func newOperations(j *journal, now func() time.Time, log *slog.Logger) *operations {
 	return &operations{
-		journal: j, now: now, log: log, open: map[record.ID]*operation{}, parties: map[string]usage{},
+		journal: j, now: now, log: log, open: map[record.ID]*operation{}, shares: map[string]usage{},
 		named: map[record.ID]int{}, going: map[record.ID]bool{},
 		urgent: newLanes(), queue: newLanes(),
 	}
@@ -75,10 +84,11 @@ func newOperations(j *journal, now func() time.Time, log *slog.Logger) *operatio
 
 // operationID is the same for the same document, or for the same key of the same
 // party. An Idempotency-Key on an open route belongs to nobody, and does not
-// count: there the document is the key.
-func operationID(network, kind string, c caller, document record.ID) record.ID {
+// count: there the document is the key. Whoever has the identifier sees the operation:
+// documents cannot be guessed, keys can, so a secret of the journal goes in with them.
+func operationID(network, kind string, c caller, document, secret record.ID) record.ID {
 	if c.key != "" && c.party.Kind != "" {
-		return record.Digest(domainOperation, network, []any{"key", kind, c.party.String(), c.key})
+		return record.Digest(domainOperation, network, []any{"key", kind, c.party.String(), c.key, secret})
 	}
 	return record.Digest(domainOperation, network, []any{"document", kind, c.party.String(), document})
 }
@@ -180,7 +190,7 @@ func (o *operations) room(e entry) error {
 	if !urgent(e.request) {
 		most -= urgentRoom
 	}
-	total, own := o.total.plus(e.usage()), o.parties[e.party()].plus(e.usage())
+	total, own := o.total.plus(e.usage()), o.shares[e.share()].plus(e.usage())
 	switch {
 	case total.operations > most || total.pointers > maxPointers:
 		return fault.New(fault.Unavailable, "too many operations wait for the ledger; try again later")
@@ -194,7 +204,7 @@ func (o *operations) room(e entry) error {
 func (o *operations) add(op *operation) {
 	o.open[op.id] = op
 	o.total = o.total.plus(op.usage())
-	o.parties[op.party()] = o.parties[op.party()].plus(op.usage())
+	o.shares[op.share()] = o.shares[op.share()].plus(op.usage())
 	for _, id := range blobsNamed(op.request) {
 		o.named[id]++
 	}
@@ -366,10 +376,10 @@ func (o *operations) drop(op *operation) {
 	used := op.usage()
 	back := usage{-used.operations, -used.pointers}
 	o.total = o.total.plus(back)
-	if left := o.parties[op.party()].plus(back); left != (usage{}) {
-		o.parties[op.party()] = left
+	if left := o.shares[op.share()].plus(back); left != (usage{}) {
+		o.shares[op.share()] = left
 	} else {
-		delete(o.parties, op.party())
+		delete(o.shares, op.share())
 	}
 	o.letGoOf(op)
 	close(op.changed)

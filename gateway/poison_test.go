@@ -127,7 +127,7 @@ func TestAttackOperationsThatTheLedgerDoesNotTake(t *testing.T) {
 	w.client.refusesBy(bad, worse)
 	var ops []*api.Operation
 	for _, p := range []*patient{bad, worse} {
-		for i := range partyPending {
+		for i := range 2 * partyPending { // half of them urgent
 			s := p.consent()
 			if i%2 == 0 {
 				s = p.revocation(s)
@@ -193,7 +193,7 @@ func TestOperationsAreTheirSendersWhileTheLedgerIsAway(t *testing.T) {
 	op, err := w.as("", nil).PutConsent(ctx, p.revocation(kept))
 	w.ok(err)
 	stranger := &patient{w: w, id: p.id, key: newKey(t)}
-	for range partyPending - 1 {
+	for range partyPending {
 		_, err = w.as("", nil).PutConsent(ctx, stranger.consent())
 		w.ok(err)
 	}

@@ -126,11 +126,21 @@ func codeOf(c codes.Code) fault.Code {
 	return fault.Internal
 }
 
+// maxDetail bounds a detail in bytes: some repeat what a request said.
+const maxDetail = 1 << 10
+
+func clipped(detail string) string {
+	if len(detail) <= maxDetail {
+		return detail
+	}
+	return strings.ToValidUTF8(detail[:maxDetail], "") + "..."
+}
+
 func newProblem(f *fault.Error) api.Problem {
 	kind := fault.Codes[f.Code]
 	return api.Problem{
 		Type: problemType + string(f.Code), Title: kind.Meaning, Status: kind.HTTP,
-		Detail: f.Detail, Code: f.Code, Retry: kind.Retry,
+		Detail: clipped(f.Detail), Code: f.Code, Retry: kind.Retry,
 	}
 }
 

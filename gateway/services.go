@@ -33,7 +33,7 @@ func (g *Gateway) begin(ctx context.Context, kind, subject string, r *apiv1.Stor
 	if err != nil {
 		return nil, err
 	}
-	id := operationID(g.genesis.Network, kind, callerOf(ctx), digest)
+	id := operationID(g.genesis.Network, kind, callerOf(ctx), digest, g.ops.journal.secret)
 	e := entry{id: id, request: r, state: &apiv1.Operation{
 		Id: id.String(), Kind: kind, Subject: subject, Request: digest.String(),
 	}}

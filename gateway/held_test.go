@@ -1,0 +1,213 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// takesNo makes the ledger fail, as if it were away, for calls of these functions.
+func (f *faulty) takesNo(functions ...string) {
+	fn := func(_ context.Context, c network.Call) error {
+		for _, name := range functions {
+			if c.Function == name {
+				return fault.New(fault.Unavailable, "the ledger does not take this")
+			}
+		}
+		return nil
+	}
+	f.before.Store(&fn)
+}
+
+// day is an upload without a blob, another one with every number.
+func (d *device) day(i int) []record.SignedPointer {
+	return []record.SignedPointer{d.pointer(record.Pointer{Device: d.id, Kind: record.KindDay, Index: int64(startDay + i), Commitment: record.RandomID()})}
+}
+
+// TestAttackADeviceFillsThePlacesOfItsPatient: a device that was stolen has as much
+// waiting as its patient may have, also of its own retirement, and the patient can stop
+// it and revoke.
+func TestAttackADeviceFillsThePlacesOfItsPatient(t *testing.T) {
+	w := newWorld(t)
+	p := w.enrolled()
+	d, given := p.newDevice(), p.consent()
+	w.done(w.as("", nil).EnrolDevice(context.Background(), d.enrol, d.seeds))
+	w.done(w.as("", nil).PutConsent(context.Background(), given))
+	w.client.takesNo("Pointer:Anchor", "Registry:RetireDevice")
+	defer w.client.before.Store(nil)
+	for name, post := range map[string]func(int) (*api.Operation, error){
+		"uploads": func(i int) (*api.Operation, error) {
+			return d.client().Upload(context.Background(), d.id, nil, d.day(i))
+		},
+		"retirements": func(int) (*api.Operation, error) {
+			return w.as("", nil).RetireDevice(context.Background(), d.retirement(d.key, false))
+		},
+	} {
+		for i := range partyPending {
+			if _, err := post(i); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if _, err := post(partyPending); fault.Of(err) != fault.Unavailable {
+			t.Errorf("%s: one too many: %v", name, err)
+		}
+	}
+	if took := w.took(p, given); took > 5*time.Second {
+		t.Errorf("a revocation took %s", took)
+	}
+	if _, err := w.as("", nil).RetireDevice(context.Background(), d.retirement(p.key, true)); err != nil {
+		t.Errorf("the patient reports the device lost: %v", err)
+	}
+}
+
+// retirement is signed by whoever has the key.
+func (d *device) retirement(key *ecdsa.PrivateKey, lost bool) record.SignedRetirement {
+	d.w.Helper()
+	r := record.RetireDevice{Device: d.id, Lost: lost}
+	return record.SignedRetirement{Retire: r, Signature: sign(d.w, key, record.Digest(record.DomainRetire, d.w.genesis.Network, r))}
+}
+
+// stalled is an index that does not answer about devices, and counts who asks.
+type stalled struct {
+	Index
+	asking atomic.Int64
+	answer chan struct{}
+}
+
+func (s *stalled) Device(id record.ID) (record.DeviceState, []string, bool, bool) {
+	s.asking.Add(1)
+	<-s.answer
+	return s.Index.Device(id)
+}
+
+// TestAttackAbortedUploads: whoever hangs up while a request is worked on has its place
+// until the work is done.
+func TestAttackAbortedUploads(t *testing.T) {
+	w := newWorld(t)
+	d := w.device()
+	slow := &stalled{Index: w.gw.index, answer: make(chan struct{})}
+	w.gw.index = slow
+	defer close(slow.answer)
+	for i := range 3 * uploadsEach {
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		_, err := d.client().Upload(ctx, d.id, nil, d.day(i))
+		cancel()
+		if err == nil {
+			t.Fatal("an upload was answered, whose work is not done")
+		}
+	}
+	if n := slow.asking.Load(); n > uploadsEach {
+		t.Errorf("%d uploads are worked on at once for one patient, of at most %d", n, uploadsEach)
+	}
+}
+
+// unread is an answer that nobody reads: it blocks with the first byte.
+type unread struct {
+	header http.Header
+	wrote  chan struct{}
+	end    chan struct{}
+}
+
+func (u *unread) Header() http.Header { return u.header }
+func (u *unread) WriteHeader(int)     {}
+func (u *unread) Write(b []byte) (int, error) {
+	u.wrote <- struct{}{}
+	<-u.end
+	return len(b), nil
+}
+
+// TestAttackAnswersThatNobodyReads: they hold nothing that others need.
+func TestAttackAnswersThatNobodyReads(t *testing.T) {
+	w := newWorld(t)
+	document := append(bytes.Repeat([]byte(" "), api.MaxBody-10), `{"x":0}`...)
+	end := make(chan struct{})
+	defer close(end)
+	for range largeWorking/(workBase+workFactor*api.MaxBody) + 1 {
+		u := &unread{header: http.Header{}, wrote: make(chan struct{}, 1), end: end}
+		r := w.request("POST", "/v1/consents", document)
+		r.RemoteAddr = "192.0.2.1:1"
+		go w.gw.Handler().ServeHTTP(u, r)
+		select {
+		case <-u.wrote:
+		case <-time.After(10 * time.Second):
+			t.Fatal("no answer")
+		}
+	}
+	resp, answer := w.raw(w.request("POST", "/v1/consents", document))
+	problem(t, resp, answer, http.StatusBadRequest, fault.Invalid) // and not 429
+}
+
+// TestAttackAnswersThatRepeatTheRequest: what was wrong in a body does not come back
+// many times as long.
+func TestAttackAnswersThatRepeatTheRequest(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []string{"<", "\u0080", `\u0001`} {
+		body := repeated(`{"`, c, `":0}`, api.MaxBody-100)
+		resp, answer := w.raw(w.request("POST", "/v1/consents", body))
+		problem(t, resp, answer, http.StatusBadRequest, fault.Invalid)
+		if len(answer) > 16<<10 {
+			t.Errorf("%q: a body of %d bytes is answered with %d", c, len(body), len(answer))
+		}
+	}
+}
+
+// TestAttackLargeBodiesThatStop: three patients who mean ill begin as many large uploads
+// as they may, and stop in the middle. Meanwhile somebody revokes a consent.
+func TestAttackLargeBodiesThatStop(t *testing.T) {
+	w := newWorld(t)
+	p := w.enrolled()
+	given := p.consent()
+	w.done(w.as("", nil).PutConsent(context.Background(), given))
+	half := bytes.Repeat([]byte(" "), api.MaxUpload/2+1)
+	for range 3 {
+		d := w.device()
+		target := "/v1/devices/" + d.id.String() + "/uploads"
+		r := w.signed(&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}, "POST", target, []byte("{"), time.Now())
+		for range uploadsEach {
+			c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+			w.ok(err)
+			t.Cleanup(func() { c.Close() })
+			fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n", target, api.MaxUpload)
+			w.ok(r.Header.Write(c))
+			fmt.Fprint(c, "\r\n")
+			_, err = c.Write(half)
+			w.ok(err)
+		}
+	}
+	time.Sleep(300 * time.Millisecond)
+	if _, err := w.as("", nil).PutConsent(context.Background(), p.revocation(given)); err != nil {
+		t.Errorf("a revocation: %v", err)
+	}
+}
+
+// TestAttackGuessedOperations: whoever knows a device and guesses its Idempotency-Key
+// does not see what became of its upload.
+func TestAttackGuessedOperations(t *testing.T) {
+	w := newWorld(t)
+	d := w.device()
+	key := "upload-1"
+	w.advance(10 * 3600)
+	body := uploadBody(w, nil, d.day(0))
+	r := w.request("POST", "/v1/devices/"+d.id.String()+"/uploads", body)
+	r.Header.Set(api.HeaderKey, key)
+	w.ok((&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}).Sign(r, w.genesis.Network, body, time.Now()))
+	resp, answer := w.raw(r)
+	if resp.StatusCode != http.StatusAccepted {
+		t.Fatalf("%d %s", resp.StatusCode, answer)
+	}
+	guess := record.Digest("gateway-operation/v1", w.genesis.Network, []any{"key", kindUpload, api.DeviceParty(d.id), key})
+	resp, answer = w.raw(w.request("GET", "/v1/operations/"+guess.String(), nil))
+	problem(t, resp, answer, http.StatusNotFound, fault.NotFound)
+}
