@@ -840,3 +840,36 @@ func TestAttackHostileArguments(t *testing.T) {
 	many := record.Anchor{Pointers: make([]record.SignedPointer, record.MaxBatch+1)}
 	w.refuses(fault.TooLarge, "500", gatewayMSP, "Pointer:Anchor", many)
 }
+
+// A patient who is talked into lifting a denial has a day to think of it, as with a
+// permission that was revoked.
+func TestAttackDenialLiftedWithinADay(t *testing.T) {
+	w := newWorld(t)
+	p := w.enrolled()
+	p.consents(hospitalA)
+	deny := p.document(hospitalA)
+	deny.Effect, deny.Predicates, deny.Claims = consent.EffectDeny, nil, 0
+	w.must(gatewayMSP, "Consent:Put", p.sign(deny), nil)
+	w.tick(start + 100)
+	wider := p.next(deny, func(d *consent.Document) { d.Expires++ })
+	w.must(gatewayMSP, "Consent:Put", p.sign(wider), nil)
+	lifted := map[string]consent.Document{
+		"revoked":          p.next(wider, func(d *consent.Document) { d.Status = consent.StatusRevoked }),
+		"entered in error": p.next(wider, func(d *consent.Document) { d.Status = consent.StatusInError }),
+		"for less":         p.next(wider, func(d *consent.Document) { d.Operations = d.Operations[:1] }),
+		"for less time":    p.next(wider, func(d *consent.Document) { d.Expires-- }),
+	}
+	w.tick(start + 100 + 86400 - 1)
+	for name, d := range lifted {
+		t.Log(name)
+		w.refuses(fault.TooEarly, "denied", gatewayMSP, "Consent:Put", p.sign(d))
+	}
+	w.tick(start + 100 + 86400)
+	p.revoke(p.consents(hospitalA))
+	for name, d := range lifted {
+		t.Log(name)
+		w.refuses(fault.TooEarly, "a consent for HospitalA was revoked", gatewayMSP, "Consent:Put", p.sign(d))
+	}
+	w.tick(start + 100 + 2*86400)
+	w.must(gatewayMSP, "Consent:Put", p.sign(lifted["revoked"]), nil)
+}

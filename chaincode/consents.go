@@ -47,7 +47,7 @@ const (
 	// consent apart, so that one transaction can purge them.
 	maxVersions = 1024
 	// CoolingOff is how many seconds after a revocation the same institution may
-	// be permitted more again.
+	// be permitted more again, and a denial be lifted.
 	CoolingOff = 24 * hourSeconds
 )
 
@@ -234,12 +234,30 @@ func (c *call) details(patient, id record.ID, version uint32) (consent.Details, 
 	return d, json.Unmarshal(raw, &d)
 }
 
-// checkMoment applies the rules that depend on time. The end of a consent is
-// exempt from all of them: nothing keeps a patient from stopping.
+// checkMoment applies the rules that depend on time. The end of a permission is
+// exempt from all of them: nothing keeps a patient from stopping. The end of a denial
+// permits more.
 func (c *call) checkMoment(patient *record.Patient, previous *consent.Document, d consent.Document) error {
-	if d.Status != consent.StatusActive {
+	if d.Status == consent.StatusActive {
+		if err := c.checkActive(previous, d); err != nil {
+			return err
+		}
+	}
+	if !consent.Widens(previous, d) {
 		return nil
 	}
+	now, err := c.now()
+	if err != nil {
+		return err
+	}
+	if all := patient.RevokedAt; all != nil && now < *all+CoolingOff {
+		return fault.New(fault.TooEarly, "everything was revoked at %d; permit again from %d on", *all, *all+CoolingOff)
+	}
+	return c.checkCoolingOff(d, now)
+}
+
+// checkActive checks what holds for every version that does not end its consent.
+func (c *call) checkActive(previous *consent.Document, d consent.Document) error {
 	if err := c.checkTimestamp(); err != nil {
 		return err
 	}
@@ -257,16 +275,7 @@ func (c *call) checkMoment(patient *record.Patient, previous *consent.Document, 
 	if err != nil {
 		return err
 	}
-	if err := checkRoom(previous, heads); err != nil {
-		return err
-	}
-	if d.Effect == consent.EffectDeny || previous != nil && consent.Narrower(*previous, d) {
-		return nil
-	}
-	if all := patient.RevokedAt; all != nil && now < *all+CoolingOff {
-		return fault.New(fault.TooEarly, "everything was revoked at %d; permit again from %d on", *all, *all+CoolingOff)
-	}
-	return c.checkCoolingOff(heads, d, now)
+	return checkRoom(previous, heads)
 }
 
 // checkRoom bounds what a patient ever records.
@@ -284,9 +293,21 @@ func checkRoom(previous *consent.Document, heads []ConsentHead) error {
 	return nil
 }
 
-func (c *call) checkCoolingOff(heads []ConsentHead, d consent.Document, now int64) error {
+// checkCoolingOff lets a patient reconsider: for a day after a permission for an
+// institution was revoked nothing permits it more, and a denial holds for a day.
+func (c *call) checkCoolingOff(d consent.Document, now int64) error {
+	heads, err := c.heads(d.Patient)
+	if err != nil {
+		return err
+	}
 	for _, h := range heads {
-		if h.Status == consent.StatusActive || now >= h.Time+CoolingOff {
+		if now >= h.Time+CoolingOff {
+			continue
+		}
+		if h.Status == consent.StatusActive {
+			if h.ID == d.ID && d.Effect == consent.EffectDeny {
+				return fault.New(fault.TooEarly, "%s was denied at %d; lift that from %d on", d.Grantee, h.Time, h.Time+CoolingOff)
+			}
 			continue
 		}
 		old, err := c.details(d.Patient, h.ID, h.Version)

@@ -192,6 +192,42 @@ func TestNarrowerNeverWidens(t *testing.T) {
 	})
 }
 
+// A version of a denial that is not called wider lets nothing through that was denied.
+func TestADenialThatDoesNotWidenDeniesAsMuch(t *testing.T) {
+	kept := 0
+	rapid.Check(t, func(t *rapid.T) {
+		before, after := anyDocument(t), anyDocument(t)
+		for _, d := range []*Document{&before, &after} {
+			d.ID, d.Patient, d.Grantee, d.Effect = before.ID, before.Patient, before.Grantee, EffectDeny
+			d.Exact, d.BeyondShare, d.Predicates, d.Claims = false, false, nil, 0
+		}
+		if rapid.Bool().Draw(t, "mostly the same") {
+			purpose := rapid.SampledFrom([]string{before.Purpose, before.Purpose, after.Purpose}).Draw(t, "new purpose")
+			after = before
+			after.Status, after.Purpose = StatusActive, purpose
+			after.DataFrom -= rapid.Int64Range(-1, 8).Draw(t, "from")
+			after.DataUntil += rapid.Int64Range(-1, 8).Draw(t, "until")
+			after.NotBefore -= rapid.Int64Range(-1, 8).Draw(t, "begins")
+			after.Expires += rapid.Int64Range(-1, 8).Draw(t, "ends")
+		}
+		before.Status = StatusActive
+		if Widens(&before, after) {
+			return
+		}
+		kept++
+		permit, r := before, anyRequest(t, before)
+		permit.ID, permit.Effect = record.SumID([]byte("permission")), EffectPermit
+		r.Purpose = rapid.SampledFrom([]string{r.Purpose, before.Purpose, "ETREAT", "CLINTRCH"}).Draw(t, "purpose")
+		permit.Purpose = r.Purpose
+		if !Decide([]Document{permit, before}, r).Permit && Decide([]Document{permit}, r).Permit && Decide([]Document{permit, after}, r).Permit {
+			t.Fatalf("%+v is permitted after %+v, which %+v denied", r, after, before)
+		}
+	})
+	if kept == 0 {
+		t.Error("no generated version keeps a denial")
+	}
+}
+
 // narrowed takes something away in each dimension, or nothing.
 func narrowed(t *rapid.T, d Document) Document {
 	d.DataFrom += rapid.Int64Range(0, 2).Draw(t, "less data")

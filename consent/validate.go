@@ -183,6 +183,28 @@ func Narrower(a, b Document) bool {
 		b.Claims <= a.Claims && termsWithin(b.Predicates, a.Predicates)
 }
 
+// Widens reports whether next, which is recorded after previous (nil for a first
+// version), may permit what was not permitted before: a permission that is not
+// narrower, and a denial that ends or does not reach as far.
+func Widens(previous *Document, next Document) bool {
+	switch {
+	case next.Effect == EffectDeny:
+		return previous != nil && !deniesAll(next, *previous)
+	case next.Status != StatusActive:
+		return false
+	}
+	return previous == nil || !Narrower(*previous, next)
+}
+
+// deniesAll reports whether a denial a denies all that the denial b does, of the same
+// patient and grantee.
+func deniesAll(a, b Document) bool {
+	return a.Status == StatusActive && deniedBy(b.Purpose, a.Purpose) &&
+		within(b.Operations, a.Operations) && within(b.Metrics, a.Metrics) &&
+		a.DataFrom <= b.DataFrom && a.DataUntil >= b.DataUntil &&
+		a.NotBefore <= b.NotBefore && a.Expires >= b.Expires
+}
+
 func within(inner, outer []string) bool {
 	for _, s := range inner {
 		if !slices.Contains(outer, s) {

@@ -125,10 +125,11 @@ func (ix *Index) judgeConsent(p *patient, l place) error {
 }
 
 // cooledOff applies the rule that no institution is permitted more within a day of a
-// revocation: the patient could have been talked into it.
+// revocation, and that a denial holds for a day: the patient could have been talked into
+// it.
 func (p *patient) cooledOff(last *consent.Document, v *version) error {
 	d := v.signed.Document
-	if d.Status != consent.StatusActive || d.Effect == consent.EffectDeny || last != nil && consent.Narrower(*last, d) {
+	if !consent.Widens(last, d) {
 		return nil
 	}
 	if r := p.revocation(v.at); r != nil && v.time < r.state.Time+chaincode.CoolingOff {
@@ -140,6 +141,9 @@ func (p *patient) cooledOff(last *consent.Document, v *version) error {
 			continue
 		}
 		o := c.versions[n-1]
+		if c.id == d.ID && d.Effect == consent.EffectDeny && v.time < o.time+chaincode.CoolingOff {
+			return fmt.Errorf("%s was denied at %d", d.Grantee, o.time)
+		}
 		if o.entry.Status != consent.StatusActive && v.time < o.time+chaincode.CoolingOff && o.signed.Document.Grantee == d.Grantee {
 			return fmt.Errorf("a consent for %s was revoked at %d", d.Grantee, o.time)
 		}

@@ -145,7 +145,7 @@ func (l *ledger) tick(member string, at int64) {
 
 // patient enrols somebody for whom two members vouch.
 func (l *ledger) patient() {
-	p := &person{key: l.key(), recovery: l.key()}
+	p := &person{key: l.key(), recovery: l.key(), denied: map[record.ID]int64{}}
 	in := record.Inception{ConsentKeys: [][]byte{public(p.key)}, RecoveryHash: consent.RecoveryHash(public(p.recovery)), Salt: l.id(), DetailsKey: testKey.Digest("test")}
 	p.state = record.Patient{ID: in.PatientID("test"), Inception: in, DetailsBlob: l.id(), Person: l.id(), Enrolled: l.time()}
 	id := p.state.ID
@@ -279,8 +279,11 @@ func (l *ledger) consent(d consent.Document) {
 		d.Previous = l.consents[i].Digest("test")
 		l.consents[i] = d
 	}
-	if d.Status != consent.StatusActive {
+	switch {
+	case d.Status != consent.StatusActive:
 		p.revoked = append(p.revoked, revoked{at: l.time(), grantee: d.Grantee})
+	case d.Effect == consent.EffectDeny:
+		p.denied[d.ID] = l.time()
 	}
 	l.record(consent.Signed{Document: d, Key: public(p.key), Signature: signed(p.key, d.Digest("test"))})
 }
@@ -465,14 +468,18 @@ func (l *ledger) time() int64 {
 }
 
 // mayPermit is the rule that nobody is permitted more within a day of a revocation,
-// or by a consent that was revoked.
+// or by a consent that was revoked, and that a denial holds for a day.
 func (l *ledger) mayPermit(d consent.Document) bool {
-	for _, r := range l.people[d.Patient].revoked {
-		if d.Status == consent.StatusActive && (r.grantee == "" || r.grantee == d.Grantee) && l.time() < r.at+chaincode.CoolingOff {
-			return d.Effect == consent.EffectDeny
-		}
+	if (d.Status == consent.StatusActive) == (d.Effect == consent.EffectDeny) {
+		return true // it stops something
 	}
-	return true
+	p := l.people[d.Patient]
+	if at, denied := p.denied[d.ID]; denied && l.time() < at+chaincode.CoolingOff {
+		return false
+	}
+	return !slices.ContainsFunc(p.revoked, func(r revoked) bool {
+		return (r.grantee == "" || r.grantee == d.Grantee) && l.time() < r.at+chaincode.CoolingOff
+	})
 }
 
 // all returns every transaction with its place, those in the open block too.

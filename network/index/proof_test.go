@@ -168,6 +168,46 @@ func TestAttackDenialsLifted(t *testing.T) {
 	}
 }
 
+// The patient's own signature does not end a denial within a day either: what was denied
+// stays denied.
+func TestAttackDenialsToggled(t *testing.T) {
+	for name, c := range map[string]struct {
+		hours int64 // after the denial
+		stop  func(*ledger)
+		lift  func(*consent.Document)
+		words string
+	}{
+		"lifted":           {23, func(*ledger) {}, func(d *consent.Document) { d.Status = consent.StatusRevoked }, "was denied at"},
+		"entered in error": {23, func(*ledger) {}, func(d *consent.Document) { d.Status = consent.StatusInError }, "was denied at"},
+		"moved away":       {23, func(*ledger) {}, func(d *consent.Document) { d.DataFrom = d.DataUntil - 1 }, "was denied at"},
+		"lifted after a revocation": {24, func(l *ledger) {
+			d := l.consents[4]
+			d.Version, d.Status = 2, consent.StatusRevoked
+			l.consent(d)
+		}, func(d *consent.Document) { d.Status = consent.StatusRevoked }, "was revoked at"},
+		"lifted after a revoking all": {24, func(l *ledger) { l.changeKeys(l.patients[0], true) }, func(d *consent.Document) { d.Status = consent.StatusRevoked }, "everything was revoked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLedger()
+			l.ready(2)
+			l.consent(l.permit(l.patients[0], members[0], hour0, hour0+10))
+			denial := l.permit(l.patients[0], members[0], hour0, hour0+100)
+			denial.Effect, denial.Exact, denial.BeyondShare = consent.EffectDeny, false, false
+			l.consent(denial)
+			l.tickAll(l.now + c.hours*3600)
+			c.stop(l)
+			lifted := denial
+			lifted.Version, lifted.Previous = 2, denial.Digest("test")
+			c.lift(&lifted)
+			l.record(l.honest(lifted))
+			query := l.ask(members[0], hour0, hour0+24, 100)
+			if got := size(t, l.forged(t, 1, c.words), query); got != 1 {
+				t.Errorf("%d patients, want the other alone", got)
+			}
+		})
+	}
+}
+
 // A revocation that cannot be proven ends the consent for good.
 func TestAnUnprovenRevocationCounts(t *testing.T) {
 	l := newLedger()

@@ -14,6 +14,7 @@ type person struct {
 	state         record.Patient
 	key, recovery *ecdsa.PrivateKey
 	revoked       []revoked
+	denied        map[record.ID]int64 // when, by denial
 }
 
 // revoked is a revocation: of a consent for somebody, or of everything.
