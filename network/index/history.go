@@ -63,7 +63,7 @@ type QueryEntry struct {
 	Hours int64 `json:"hours"`
 	// Included is false when the query was refused, which opens nothing, and when
 	// the patient had withdrawn before the cohort of the attempt that the query
-	// reached.
+	// reached and no member can have given a share of an earlier one.
 	Included bool `json:"included"`
 	// Unprotected is true of an answer without privacy noise.
 	Unprotected bool `json:"unprotected"`
@@ -126,7 +126,11 @@ func (p Position) compare(o Position) int {
 func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
 	asked, _ := ix.schema.Question(q.state.Ask.Metric)
 	e := &QueryEntry{State: q.state, Metrics: asked.Metrics, About: asked.Text(), Unprotected: q.state.Exact}
-	reached, _, err := ix.members(q, q.state.Attempt)
+	attempt := q.state.Attempt
+	if len(ix.unconfirmed(q)) > 0 { // a share of an earlier cohort may have left
+		attempt = 0
+	}
+	reached, _, err := ix.members(q, attempt)
 	for _, m := range q.members {
 		if ix.devices[m.Device].state.Device.Patient != patientID {
 			continue

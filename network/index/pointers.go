@@ -39,6 +39,9 @@ func (ix *Index) putPointer(w write) error {
 	if s.Leaf < 0 || s.Leaf >= record.MaxBatch {
 		return fmt.Errorf("leaf %d is beyond a batch of %d", s.Leaf, record.MaxBatch)
 	}
+	if s.Leaf >= len(w.tx.Writes) { // memory goes by what came
+		return refuse("leaf %d of a batch was anchored by a transaction of %d writes", s.Leaf, len(w.tx.Writes))
+	}
 	p, err := pack(s.Signed, d.number)
 	if err != nil {
 		return err

@@ -748,3 +748,63 @@ func TestAttackAMembersPostsRepeatedCountAsTwoMembers(t *testing.T) {
 		t.Errorf("%d patients: a row counts by one member's word", got)
 	}
 }
+
+// Batches take memory for the pointers that came, not for the leaf that one of them says
+// it is.
+func TestAttackPointersFarOutInTheirBatches(t *testing.T) {
+	l := newLedger()
+	d := l.ready(1)[0]
+	l.cut()
+	for i := range 10 {
+		s := record.SignedPointer{Pointer: l.row(d.ID, 0, hour0+1000+int64(i)), Signature: make([]byte, 64)}
+		l.tx(put(chaincode.PointerKey(s.Pointer), record.PointerState{Signed: s, Batch: l.id(), Leaf: record.MaxBatch - 1}))
+	}
+	ix := l.forged(t, 10, "leaf")
+	if got := len(ix.Batches(0)); got != len(l.batches) {
+		t.Errorf("%d batches, want %d", got, len(l.batches))
+	}
+}
+
+// An asker that has a share of a query's first cohort cannot keep a patient from seeing it
+// who has withdrawn since, by having others agree on the next cohort.
+func TestAttackAnAnswerKeptFromTheHistoryByTheNextCohort(t *testing.T) {
+	l := newLedger()
+	l.ready(3)
+	id := l.ask(members[0], hour0, hour0+24, 100)
+	l.cut()
+	revoked := l.withdraw(0)
+	l.cut()
+	c, err := apply(t, l.blocks).Cohort(id, 1)
+	if err != nil || c.Size != 2 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	q := l.queries[len(l.queries)-1]
+	q.Status, q.Attempt, q.Root, q.Size = record.QueryAgreed, 1, c.Root, c.Size
+	post := record.PostCohort{Query: id, Attempt: 1, Root: c.Root, Size: c.Size}
+	vow := func(m string) network.Write {
+		return put(chaincode.CohortKey(id, 1, m), record.CohortState{Post: post, Member: m})
+	}
+	included := func() bool {
+		l.cut()
+		entries, err := apply(t, l.blocks).History(revoked.Patient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Kind == EntryQuery && e.Tx == id {
+				return e.Query.Included
+			}
+		}
+		t.Fatal("the query is not in the history")
+		return false
+	}
+	l.call(members[0], "Query:PostCohort", post, vow(members[0]))
+	l.call(members[1], "Query:PostCohort", post, vow(members[1]), put(chaincode.QueryKey(id), q))
+	if !included() {
+		t.Error("the third member may have given a share with the patient in it, and the history says that none was")
+	}
+	l.call(members[2], "Query:PostCohort", post, vow(members[2]))
+	if included() {
+		t.Error("all others vow that no share has left, and the history says that the patient was included")
+	}
+}

@@ -327,10 +327,13 @@ func (ix *Index) Posted(queryID string, attempt int, member string) bool {
 func (ix *Index) Unconfirmed(queryID string) []string {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	q := ix.queries[queryID]
-	if q == nil {
-		return nil
+	if q := ix.queries[queryID]; q != nil {
+		return ix.unconfirmed(q)
 	}
+	return nil
+}
+
+func (ix *Index) unconfirmed(q *query) []string {
 	var out []string
 	for _, m := range ix.epochs[q.state.Ask.Epoch].Epoch.Members {
 		post, ok := q.posts[q.state.Attempt][m.MSP]
