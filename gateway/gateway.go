@@ -76,7 +76,7 @@ type Gateway struct {
 	clean    *cleaned
 	anchors  *batcher
 	patience patience
-	quota    quota
+	quota    quota // of blobs
 	rest     *rest
 	handler  http.Handler
 	bounds   *bounds
@@ -109,6 +109,7 @@ func newGateway(cfg Config, now func() time.Time) (*Gateway, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g := &Gateway{
+		quota:   quota{most: maxStoredDaily, what: "blobs"},
 		genesis: cfg.Genesis, client: cfg.Client, blobs: cfg.Blobs, index: cfg.Index, log: cfg.Log, now: now,
 		clean: &cleaned{patients: map[record.ID]bool{}}, bounds: newBounds(), origins: pagesOf(cfg.Genesis), drain: make(chan struct{}), quit: make(chan struct{}), cancel: cancel,
 	}

@@ -211,3 +211,26 @@ func TestAttackGuessedOperations(t *testing.T) {
 	resp, answer = w.raw(w.request("GET", "/v1/operations/"+guess.String(), nil))
 	problem(t, resp, answer, http.StatusNotFound, fault.NotFound)
 }
+
+// TestAttackTheJournalIsFilled: a device brings pointers without end that the ledger
+// refuses. It is stopped, its patient and others are not.
+func TestAttackTheJournalIsFilled(t *testing.T) {
+	w := newWorld(t)
+	p, other := w.enrolled(), w.device()
+	d, given := p.newDevice(), p.consent()
+	w.done(w.as("", nil).EnrolDevice(context.Background(), d.enrol, d.seeds))
+	w.done(w.as("", nil).PutConsent(context.Background(), given))
+	w.gw.ops.written.mu.Lock()
+	w.gw.ops.written.most = 64 << 10
+	w.gw.ops.written.mu.Unlock()
+	var err error
+	sent := 0
+	for ; err == nil && sent < 1000; sent++ { // each has about 300 bytes
+		_, err = d.client().Upload(context.Background(), d.id, nil, d.day(1000+sent))
+	}
+	if fault.Of(err) != fault.Unavailable || !strings.Contains(err.Error(), "bytes of documents today") {
+		t.Errorf("after %d uploads: %v", sent, err)
+	}
+	w.took(p, given)
+	w.done(other.client().Upload(context.Background(), other.id, nil, other.day(1000)))
+}

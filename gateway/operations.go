@@ -27,6 +27,9 @@ const (
 	// What one party may have, and of urgent ones as much again.
 	partyPending  = 100
 	partyPointers = 10 * record.MaxBatch
+	// maxWrittenDaily is how many bytes of documents a share may bring on one day. The
+	// journal keeps about as much of their outcomes for keepDone.
+	maxWrittenDaily = 128 << 20
 )
 
 // operations holds the operations that are not done in memory, and all of them
@@ -37,6 +40,7 @@ type operations struct {
 	log     *slog.Logger
 
 	urgent, queue *lanes // for the workers
+	written       quota  // of documents that were accepted, whose outcomes are kept
 
 	mu     sync.Mutex
 	open   map[record.ID]*operation
@@ -78,7 +82,7 @@ func newOperations(j *journal, now func() time.Time, log *slog.Logger) *operatio
 	return &operations{
 		journal: j, now: now, log: log, open: map[record.ID]*operation{}, shares: map[string]usage{},
 		named: map[record.ID]int{}, going: map[record.ID]bool{},
-		urgent: newLanes(), queue: newLanes(),
+		urgent: newLanes(), queue: newLanes(), written: quota{most: maxWrittenDaily, what: "documents"},
 	}
 }
 
@@ -177,6 +181,9 @@ func (o *operations) reserve(e entry) (*operation, bool, error) {
 		return nil, false, nil
 	}
 	if err := o.room(e); err != nil {
+		return nil, false, err
+	}
+	if err := o.written.take(e.share(), proto.Size(e.request), o.now()); err != nil {
 		return nil, false, err
 	}
 	op = &operation{entry: e, stored: make(chan struct{}), changed: make(chan struct{})}

@@ -159,7 +159,7 @@ func (g *Gateway) store(ctx context.Context, u *uploaded) error {
 	if err != nil {
 		return err
 	}
-	if err := g.quota.take(u.device.Device.Patient, size, g.now()); err != nil {
+	if err := g.quota.take(api.PatientParty(u.device.Device.Patient), size, g.now()); err != nil {
 		return err
 	}
 	eg, ctx := errgroup.WithContext(ctx)
@@ -208,23 +208,26 @@ func (g *Gateway) checkStored(ctx context.Context, u *uploaded) (int, error) {
 // day: years of sealed hours. A patient may have many.
 const maxStoredDaily = 64 << 20
 
-// quota counts by patient what is sent on a day, in memory: a restart begins anew.
+// quota counts by party what is kept of a day, in memory: a restart begins anew.
 type quota struct {
+	most int // bytes of one party
+	what string
+
 	mu   sync.Mutex
 	day  int64
-	used map[record.ID]int
+	used map[string]int
 }
 
-func (q *quota) take(patient record.ID, size int, now time.Time) error {
+func (q *quota) take(party string, size int, now time.Time) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if day := now.Unix() / 86400; day != q.day || q.used == nil {
-		q.day, q.used = day, map[record.ID]int{}
+		q.day, q.used = day, map[string]int{}
 	}
-	if q.used[patient]+size > maxStoredDaily {
-		return crowded(fmt.Sprintf("the devices of patient %s have sent %d bytes of blobs today, of at most %d", patient.Short(), q.used[patient], maxStoredDaily))
+	if q.used[party]+size > q.most {
+		return crowded(fmt.Sprintf("%s has sent %d bytes of %s today, of at most %d", party, q.used[party], q.what, q.most))
 	}
-	q.used[patient] += size
+	q.used[party] += size
 	return nil
 }
 
@@ -235,7 +238,7 @@ func (g *Gateway) storeFor(ctx context.Context, patient, id record.ID, data []by
 		return g.storeFault(err)
 	}
 	if !stored {
-		if err := g.quota.take(patient, len(data), g.now()); err != nil {
+		if err := g.quota.take(api.PatientParty(patient), len(data), g.now()); err != nil {
 			return err
 		}
 	}

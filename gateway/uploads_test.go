@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -135,9 +136,9 @@ func TestABlobIsNotDeletedFromUnderAnUpload(t *testing.T) {
 }
 
 func TestAPatientsDevicesStoreSoMuchADay(t *testing.T) {
-	var q quota
+	q := quota{most: maxStoredDaily}
 	now := time.Unix(start, 0)
-	d, other := record.RandomID(), record.RandomID()
+	d, other := "one", "another"
 	for range 8 {
 		if err := q.take(d, maxStoredDaily/8, now); err != nil {
 			t.Fatal(err)
@@ -154,7 +155,8 @@ func TestAPatientsDevicesStoreSoMuchADay(t *testing.T) {
 	w := newWorld(t)
 	bridge := w.device()
 	w.advance(10 * 3600)
-	w.ok(w.gw.quota.take(bridge.enrol.Device.Patient, maxStoredDaily-10-w.gw.quota.used[bridge.enrol.Device.Patient], time.Now()))
+	owner := api.PatientParty(bridge.enrol.Device.Patient)
+	w.ok(w.gw.quota.take(owner, maxStoredDaily-10-w.gw.quota.used[owner], time.Now()))
 	data, pointers := bridge.rows(startHour, startHour+1)
 	_, err = bridge.client().Upload(context.Background(), bridge.id, [][]byte{data}, pointers)
 	wantFault(t, fault.Unavailable, err)
