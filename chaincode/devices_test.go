@@ -73,7 +73,8 @@ func TestAComplaintWithEvidenceQuarantines(t *testing.T) {
 	w := newWorld(t)
 	first := w.genesis.FirstEpoch()
 	_, otherBlob := w.enrolled().sealedDevice(first, honestly)
-	otherBlob = append(bytes.Clone(otherBlob[:len(otherBlob)-1]), 0) // its hash is not named yet
+	otherBlob = bytes.Clone(otherBlob)
+	otherBlob[len(otherBlob)-1] ^= 1 // its hash is not named yet
 	w.tick(start + 1)
 	for name, c := range map[string]struct {
 		spoil  func(d *record.Device, seeds []he.Seed, blob *[]byte)
