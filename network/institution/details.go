@@ -107,7 +107,8 @@ func (in *Institution) isGone(patient record.ID) (bool, error) {
 	return gone, err
 }
 
-// keepKey stores a key, unless its patient has been erased meanwhile.
+// keepKey stores a key, unless its patient has been erased meanwhile. One that this member
+// has not read of on the ledger, and knows from who asks alone, it does not store.
 func (in *Institution) keepKey(r details.Ref, k details.Key) (details.Key, error) {
 	in.seeding.Lock()
 	defer in.seeding.Unlock()
@@ -116,6 +117,9 @@ func (in *Institution) keepKey(r details.Ref, k details.Key) (details.Key, error
 	}
 	if in.ended() {
 		return details.Key{}, details.Later(r.Patient)
+	}
+	if p, known := in.index.Patient(r.Patient); !known || p.Inception.DetailsKey != r.Digest {
+		return k, nil
 	}
 	return k, in.vault.put(entry{detailsName(r.Patient), k.Bytes()})
 }

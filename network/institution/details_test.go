@@ -99,6 +99,34 @@ func TestAttackAnotherKeyThanThePatientSigned(t *testing.T) {
 	}
 }
 
+// The contracts ask for what their peer says about a patient. A lie about one whose key is
+// not here yet must not keep the real one out.
+func TestAttackAPeerLiesAboutAPatientsKeyFirst(t *testing.T) {
+	w := newWorld(t)
+	p := &person{key: newKey(), devKey: newKey()}
+	p.in = record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
+	w.enrolPatient(p)
+	in, k := w.members[hospitalA].Institution, details.NewKey()
+	w.everywhere("the patient", func(in *Institution) bool { _, known := in.Index().Patient(p.id); return known })
+	want := must(in.DetailsKey(t.Context(), w.ref(p)))
+	if err := in.vault.remove(detailsName(p.id)); err != nil {
+		t.Fatal(err)
+	}
+	nobody := record.RandomID() // whose enrolment this member has not read
+	for _, id := range []record.ID{p.id, nobody} {
+		lie := details.Ref{Patient: id, Digest: k.Digest(networkName), Blob: w.blobs.put(must(details.SealBoxes(networkName, id, k, w.epoch.Members)))}
+		if _, err := in.DetailsKey(t.Context(), lie); err != nil {
+			t.Fatalf("the lie is no key at all: %v", err)
+		}
+		if _, found, err := in.vault.get(detailsName(id)); err != nil || found {
+			t.Errorf("a key that nobody signed is stored: %v", err)
+		}
+	}
+	if got, err := in.DetailsKey(t.Context(), w.ref(p)); err != nil || got != want {
+		t.Errorf("the patient's own key does not come any more: %v", err)
+	}
+}
+
 func TestAttackDetailsKeyForAFormerMember(t *testing.T) {
 	w := settledWorld(t, 12)
 	in, p := w.members[hospitalA].Institution, w.patients[0]
