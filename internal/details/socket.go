@@ -135,7 +135,12 @@ func take(ctx context.Context, path string) (net.Listener, error) {
 }
 
 func serve(ctx context.Context, path string, l net.Listener, keys Source, log *slog.Logger) error {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		// In this order: from the moment that nobody answers here the path is another's.
+		if err := errors.Join(os.Remove(path), l.Close()); err != nil {
+			log.Warn("details socket", "err", err)
+		}
+	})
 	defer stop()
 	var answering sync.WaitGroup
 	defer answering.Wait()
@@ -144,10 +149,12 @@ func serve(ctx context.Context, path string, l net.Listener, keys Source, log *s
 		places <- struct{}{}
 		c, err := l.Accept()
 		switch {
-		case ctx.Err() != nil && err == nil:
-			return errors.Join(c.Close(), os.Remove(path))
+		case ctx.Err() != nil && err == nil: // the last before the socket is closed
+			c.Close()
+			<-places
+			continue
 		case ctx.Err() != nil:
-			return os.Remove(path)
+			return nil
 		case err != nil: // no file descriptor is left, for a moment
 			log.Warn("details socket", "err", err)
 			<-places

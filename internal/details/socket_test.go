@@ -176,3 +176,34 @@ func TestALongSocketPathIsRefusedInSoManyWords(t *testing.T) {
 		t.Error("it was not")
 	}
 }
+
+// The next process of a member takes the socket the moment that the one before it lets
+// go: that one must not delete what is the other's by then.
+func TestTheSocketOfTheNextHolderIsNotDeleted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	for range 300 {
+		first := newHolder()
+		stop := served(t, first, path)
+		eventually(t, NewClient(path), first.ref, "")
+		taken := make(chan net.Listener)
+		go func() {
+			for {
+				if l, err := take(t.Context(), path); l != nil || err != nil {
+					taken <- l
+					return
+				}
+			}
+		}()
+		stop()
+		l := <-taken
+		if l == nil {
+			t.Fatal("it was not taken")
+		}
+		_, err := os.Stat(path)
+		l.Close()
+		if err != nil {
+			t.Fatalf("the socket that was taken is gone: %v", err)
+		}
+		os.Remove(path)
+	}
+}
