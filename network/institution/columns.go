@@ -38,6 +38,7 @@ type columns struct {
 
 	mu      sync.Mutex
 	pending map[columnFile]*columnBlock
+	gone    map[int]bool        // numbers of devices that were dropped, of which nothing is kept any more
 	opened  map[columnFile]bool // its end was checked
 	spare   []*columnBlock      // to be filled again
 	out     []byte              // a block as it is written
@@ -80,7 +81,7 @@ func newColumns(p *he.Params, network, dir string, v memberVault, number func(re
 	}
 	c := &columns{
 		params: p, network: network, dir: filepath.Join(dir, columnsFolder), key: key, number: number,
-		layouts: map[int]*he.Columns{}, pending: map[columnFile]*columnBlock{}, opened: map[columnFile]bool{},
+		layouts: map[int]*he.Columns{}, pending: map[columnFile]*columnBlock{}, gone: map[int]bool{}, opened: map[columnFile]bool{},
 	}
 	for slot := range p.Schema().Slots() {
 		if c.layouts[slot], err = p.Columns(p.Schema().MetricCoefficients(slot)); err != nil {
@@ -132,6 +133,9 @@ func (c *columns) drop(device record.ID) error {
 	if err != nil {
 		return err
 	}
+	c.mu.Lock()
+	c.gone[n] = true // rows of it may be on their way
+	c.mu.Unlock()
 	if err := c.flush(); err != nil {
 		return err
 	}

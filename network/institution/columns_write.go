@@ -40,6 +40,9 @@ func (c *columns) add(device record.ID, rows ...columnRow) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.gone[n] {
+		return nil
+	}
 	for i, r := range rows {
 		day, at := place(n, r.window)
 		for slot, part := range parts {

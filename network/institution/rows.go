@@ -172,7 +172,7 @@ func (in *Institution) signedPointer(p record.Pointer, sig []byte) bool {
 // takeIn puts rows that are known to be the ledger's into columns. A failure costs
 // time later: they are read from their blob.
 func (in *Institution) takeIn(device record.ID, rows ...columnRow) {
-	if in.columns == nil || len(rows) == 0 {
+	if in.columns == nil || len(rows) == 0 || in.index.ErasedDevice(device) {
 		return
 	}
 	if err := in.columns.add(device, rows...); err != nil {
