@@ -117,16 +117,8 @@ func (d *device) quarantinedFrom(from uint64) (uint64, bool) {
 }
 
 func (ix *Index) putDeviceVote(w write) error {
-	id, err := w.id(0)
+	id, d, member, err := ix.deviceAndMember(w)
 	if err != nil {
-		return err
-	}
-	d := ix.devices[id]
-	if d == nil {
-		return refuse("device %s is not enrolled", id.Short())
-	}
-	member := w.parts[1]
-	if err := ix.seat(w, d.state.Device.Epoch, member); err != nil {
 		return err
 	}
 	v, err := argument[record.VoteQuarantine](w, "Registry:VoteQuarantine")

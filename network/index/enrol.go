@@ -150,18 +150,25 @@ func (p *patient) devicesFor(metric string) []designation {
 	return nil
 }
 
-// putAck notes that a member of the device's epoch holds its seeds.
-func (ix *Index) putAck(w write) error {
+// deviceAndMember returns the device that a write is about, and the member of its epoch
+// that it is by.
+func (ix *Index) deviceAndMember(w write) (record.ID, *device, string, error) {
 	id, err := w.id(0)
 	if err != nil {
-		return err
+		return id, nil, "", err
 	}
 	d := ix.devices[id]
 	if d == nil {
-		return refuse("device %s is not enrolled", id.Short())
+		return id, nil, "", refuse("device %s is not enrolled", id.Short())
 	}
 	member := w.parts[1]
-	if err := ix.seat(w, d.state.Device.Epoch, member); err != nil {
+	return id, d, member, ix.seat(w, d.state.Device.Epoch, member)
+}
+
+// putAck notes that a member of the device's epoch holds its seeds.
+func (ix *Index) putAck(w write) error {
+	id, d, member, err := ix.deviceAndMember(w)
+	if err != nil {
 		return err
 	}
 	a, err := argument[record.AcknowledgeSeeds](w, "Registry:AcknowledgeSeeds")
