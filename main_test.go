@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +21,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"vitalveil": 
 // TestCommandLine runs the transcripts, each of which reads like a shell session.
 func TestCommandLine(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("internal", "demo", "testdata", "scripts"),
+		Dir: filepath.Join("cmd", "demo", "testdata", "scripts"),
 		// A, B, C and LEDGER are free addresses on loopback.
 		Setup: func(e *testscript.Env) error {
 			for _, name := range []string{"A", "B", "C", "LEDGER"} {
@@ -37,44 +39,15 @@ func TestCommandLine(t *testing.T) {
 
 const module = "github.com/vitalveil/vitalveil/"
 
-// mayImport lists, for each package, the packages of this module that its
-// non-test code may import. docs/design/layout.md says why.
-var mayImport = map[string][]string{
-	"wearable":            {},
-	"wearable/virtual":    {"wearable"},
-	"he/privacy":          {"wearable", "internal/record"},
-	"he/opening":          {"internal/record"},
-	"he":                  {"he/privacy", "he/opening", "internal/record"},
-	"zk/verifier":         {"wearable", "internal/record"},
-	"zk":                  {"wearable", "zk/verifier", "internal/record"},
-	"consent":             {"wearable", "zk/verifier", "internal/record"},
-	"chaincode":           {"consent", "zk/verifier", "he/privacy", "he/opening", "wearable", "internal/record", "internal/details", "internal/fault"},
-	"network":             {"internal/state", "internal/record", "internal/fault"},
-	"network/embedded":    {"network", "internal/record", "internal/fault"},
-	"network/fabric":      {"network", "chaincode", "internal/state", "internal/details", "internal/record", "internal/fault"},
-	"network/conformance": {"network", "internal/record", "internal/fault"},
-	"network/index":       {"network", "chaincode", "consent", "he/opening", "he/privacy", "wearable", "internal/details", "internal/record", "internal/fault"},
-	"network/institution": {"network", "network/index", "he", "he/opening", "he/privacy", "consent", "chaincode", "gateway/api", "gateway/api/v1", "wearable", "internal/details", "internal/state", "internal/vault", "internal/record", "internal/fault"},
-	"bridge":              {"wearable", "he", "he/privacy", "zk", "zk/verifier", "consent", "gateway/api", "internal/state", "internal/vault", "internal/record", "internal/fault"},
-	"gateway":             {"consent", "network", "network/index", "chaincode", "gateway/api", "gateway/api/v1", "gateway/web", "internal/blob", "internal/details", "internal/state", "internal/record", "internal/fault"},
-	"gateway/api":         {"gateway/api/v1", "consent", "internal/record", "internal/fault"},
-	"gateway/api/v1":      {},
-	"gateway/web":         {},
-	"internal/record":     {},
-	"internal/state":      {},
-	"internal/vault":      {"internal/state"},
-	"internal/fault":      {},
-	"internal/blob":       {"internal/record", "internal/fault"},
-	"internal/details":    {"internal/record", "internal/fault"},
-
-	"network/conformance/forgery":  {"network", "chaincode", "consent", "he", "he/privacy", "internal/details/detailstest", "internal/record", "internal/fault"},
-	"network/institution/process":  {"network", "network/embedded", "network/fabric", "network/index", "network/institution", "chaincode", "gateway/api", "he", "he/privacy", "internal/blob", "internal/details", "internal/state", "internal/record", "internal/fault"},
-	"internal/details/detailstest": {"internal/details", "internal/record"},
-	"internal/faults":              {}, // tests alone
+// floors of the house, lowest first. docs/design/layout.md says why.
+var floors = [][]string{
+	{"internal", "wearable"}, {"consent", "he", "zk"}, {"chaincode"}, {"network"}, {"gateway"}, {"bridge"}, {"cmd"},
 }
 
-// anything may be imported by these, and these by main alone.
-var wiring = []string{"internal/demo", "internal/verify"}
+func floor(name string) int {
+	top, _, _ := strings.Cut(name, "/")
+	return slices.IndexFunc(floors, func(f []string) bool { return slices.Contains(f, top) })
+}
 
 type listed struct {
 	ImportPath string
@@ -82,13 +55,26 @@ type listed struct {
 	Name       string
 }
 
-func packages(t *testing.T) []listed {
+// own returns the packages of this module that p imports.
+func (p listed) own() []string {
+	var names []string
+	for _, imp := range p.Imports {
+		if name, ok := strings.CutPrefix(imp, module); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// packages returns what this module has below its root.
+func packages(t *testing.T) map[string]listed {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,Name", "./...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	var all []listed
+	all := map[string]listed{}
 	d := json.NewDecoder(strings.NewReader(string(out)))
 	for {
 		var p listed
@@ -99,35 +85,99 @@ func packages(t *testing.T) []listed {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, p)
+		if name, below := strings.CutPrefix(p.ImportPath, module); below {
+			all[name] = p
+		}
 	}
 }
 
-func TestImportsGoOneWay(t *testing.T) {
-	seen := map[string]bool{}
-	for _, p := range packages(t) {
-		name, inside := strings.CutPrefix(p.ImportPath, module)
-		if !inside || p.Name == "main" || slices.Contains(wiring, name) {
-			continue
+// layout is what docs/design/layout.md says of each package: what it imports, or
+// nothing for programs and for what only tests need.
+type layout struct{ parts, programs, tests map[string][]string }
+
+func readLayout(t *testing.T) layout {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("docs", "design", "layout.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := regexp.MustCompile("`([^`]+)`")
+	table := func(title string) map[string][]string {
+		_, section, found := strings.Cut(string(b), "\n## "+title+"\n")
+		if !found {
+			t.Fatalf("docs/design/layout.md has no section %q", title)
 		}
-		seen[name] = true
-		allowed, known := mayImport[name]
-		if !known {
-			t.Errorf("%s is not in the layout: say in docs/design/layout.md what it owns, and list it here", name)
-			continue
+		section, _, _ = strings.Cut(section, "\n## ")
+		rows := map[string][]string{}
+		for line := range strings.Lines(section) {
+			cells := strings.Split(line, "|")
+			if len(cells) < 4 || !strings.HasPrefix(cells[1], " `") {
+				continue
+			}
+			imports := []string{}
+			for _, m := range code.FindAllStringSubmatch(strings.Join(cells[3:], ""), -1) {
+				imports = append(imports, m[1])
+			}
+			slices.Sort(imports)
+			rows[strings.Trim(cells[1], " `")] = imports
 		}
-		for _, imp := range p.Imports {
-			if own, ok := strings.CutPrefix(imp, module); ok && !slices.Contains(allowed, own) {
-				t.Errorf("%s imports %s, which the layout does not allow", name, own)
+		return rows
+	}
+	return layout{table("Packages of the system"), table("Programs"), table("For tests alone")}
+}
+
+func TestTheLayoutIsExactBothWays(t *testing.T) {
+	l, all := readLayout(t), packages(t)
+	for name, p := range all {
+		imports, part := l.parts[name]
+		_, program := l.programs[name]
+		_, tests := l.tests[name]
+		if !part && !program && !tests {
+			t.Errorf("%s is not in the layout: say in docs/design/layout.md what it owns", name)
+		}
+		if part && !slices.Equal(imports, p.own()) {
+			t.Errorf("docs/design/layout.md says that %s imports\n  %s\nand it imports\n  `%s`", name, strings.Join(imports, ", "), strings.Join(p.own(), "`, `"))
+		}
+		for _, own := range p.own() {
+			if _, ok := l.tests[own]; ok && !tests {
+				t.Errorf("%s imports %s, which is for tests alone", name, own)
 			}
 		}
 	}
-	for name := range mayImport {
-		if !seen[name] {
+	for name := range merge(l.parts, l.programs, l.tests) {
+		if _, ok := all[name]; !ok {
 			t.Errorf("the layout lists %s, which does not exist", name)
 		}
 	}
 }
+
+func merge(tables ...map[string][]string) map[string][]string {
+	all := map[string][]string{}
+	for _, t := range tables {
+		maps.Copy(all, t)
+	}
+	return all
+}
+
+func TestNoImportGoesUp(t *testing.T) {
+	tests := readLayout(t).tests
+	for name, p := range packages(t) {
+		if _, ok := tests[name]; ok {
+			continue
+		}
+		if floor(name) < 0 {
+			t.Errorf("%s stands on no floor", name)
+		}
+		for _, own := range p.own() {
+			if floor(own) > floor(name) && !slices.Contains(upward, name+" "+own) {
+				t.Errorf("%s imports %s, which is above it", name, own)
+			}
+		}
+	}
+}
+
+// upward is what still goes up: the members' protocol lies with the gateway's.
+var upward = []string{"network/institution gateway/api/v1"}
 
 func TestFabricsSDKStaysOutOfTheMainBinary(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()

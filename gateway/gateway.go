@@ -12,9 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vitalveil/vitalveil/gateway/web"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/web"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
 )

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
-	"github.com/vitalveil/vitalveil/gateway/web"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/internal/web"
 )
 
 // pages serves what is not the REST interface. Everything is for reading.

@@ -1,0 +1,108 @@
+package demo
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/web"
+)
+
+// schemaOf is the row schema of a run. What is to be asked must be in it.
+func schemaOf(o Options) (*privacy.Schema, error) {
+	if o.Schema == "" {
+		o.Schema = privacy.V1().Name
+	}
+	schema, ok := privacy.SchemaByName(o.Schema)
+	if !ok {
+		return nil, fmt.Errorf("there is no row schema %q", o.Schema)
+	}
+	for _, key := range o.Ask {
+		if _, ok := schema.Question(key); !ok {
+			return nil, fmt.Errorf("%s has no question %q", schema.Name, key)
+		}
+	}
+	return schema, nil
+}
+
+// questions are those asked for or, by default, all of whose metrics anybody has
+// samples. An exact study then asks about metrics alone: their answers use up the
+// hours of every pair.
+func (w *world) questions(src *Source, o Options) []privacy.Question {
+	has := map[string]bool{}
+	for _, s := range src.Subjects {
+		for _, key := range s.Metrics() {
+			has[key] = true
+		}
+	}
+	return slices.DeleteFunc(w.params.Schema().Questions(), func(q privacy.Question) bool {
+		if len(o.Ask) > 0 {
+			return !slices.Contains(o.Ask, q.Key)
+		}
+		absent := slices.ContainsFunc(q.Metrics, func(key string) bool { return !has[key] })
+		return absent || o.Exact && q.Shape != privacy.ShapeMetric
+	})
+}
+
+// PairReport is a released pair.
+type PairReport struct {
+	privacy.PairRelease
+	Cohort int     `json:"cohort"`
+	Rho    float64 `json:"rho,omitempty"`
+	Query  string  `json:"query"`
+	// Preliminary is as in MetricReport.
+	Preliminary bool  `json:"preliminary,omitempty"`
+	Millis      int64 `json:"query_ms"`
+}
+
+// GroupsReport is a released metric by stratum.
+type GroupsReport struct {
+	privacy.StrataRelease
+	Cohort int     `json:"cohort"`
+	Rho    float64 `json:"rho"`
+	Query  string  `json:"query"`
+	// Preliminary is as in MetricReport.
+	Preliminary bool  `json:"preliminary,omitempty"`
+	Millis      int64 `json:"query_ms"`
+}
+
+func (r *Report) addPairs(got *answers) {
+	for key, a := range got.pairs {
+		if r.Pairs == nil {
+			r.Pairs = map[string]PairReport{}
+		}
+		r.Pairs[key] = PairReport{*a.Pair, a.Cohort, float64(a.rho) / 1e6, a.QueryID, a.preliminary(), a.Timing.Total.Milliseconds()}
+	}
+	for key, a := range got.groups {
+		if r.Groups == nil {
+			r.Groups = map[string]GroupsReport{}
+		}
+		r.Groups[key] = GroupsReport{*a.Strata, a.Cohort, float64(a.rho) / 1e6, a.QueryID, a.preliminary(), a.Timing.Total.Milliseconds()}
+	}
+}
+
+// pairTables show what was learned about pairs and strata: no table where nothing
+// was asked. It also returns the privacy loss of these answers, in micro-zCDP.
+func pairTables(schema *privacy.Schema, got *answers) ([]web.Table, uint64) {
+	pairs := web.Table{Caption: "Pairs, over minutes with both", Columns: []string{"second on first", "patients", "minutes", "correlation", "slope", "intercept"}}
+	groups := web.Table{Caption: "By stratum", Columns: []string{"metric", "stratum", "readings", "mean", "unit"}}
+	rho := uint64(0)
+	for _, q := range schema.Questions() {
+		if a, ok := got.pairs[q.Key]; ok {
+			p := a.Pair
+			rho += a.rho
+			pairs.Rows = append(pairs.Rows, []string{
+				strings.Join(q.Metrics, ", "), patientsText(a), privacy.Round(float64(p.Sums.N), p.SDs.N),
+				p.Correlation.Text(), p.Slope.Text(), p.Intercept.Text(),
+			})
+		}
+		if a, ok := got.groups[q.Key]; ok {
+			rho += a.rho
+			for _, g := range a.Strata.Groups {
+				groups.Rows = append(groups.Rows, []string{a.Strata.Metric, g.Stratum, privacy.Round(float64(g.N), g.NSD), g.Mean.Text(), a.Strata.Unit})
+			}
+		}
+	}
+	return slices.DeleteFunc([]web.Table{pairs, groups}, func(t web.Table) bool { return len(t.Rows) == 0 }), rho
+}

@@ -1,0 +1,136 @@
+// Package inspect is the commands that look into things without a network: metrics,
+// circuits, sealing profiles, payloads of wearables, the program's version.
+package inspect
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"text/tabwriter"
+
+	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk"
+)
+
+// Metrics lists the metrics.
+type Metrics struct {
+	JSON bool `help:"Print JSON."`
+}
+
+// Run prints them.
+func (c Metrics) Run() error {
+	if c.JSON {
+		b, err := wearable.MetricsJSON()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Printf("%s\n", b)
+		return err
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "METRIC\tSLOT\tUNIT\tRANGE\tRESOLUTION\tLOINC\tMDC")
+	for _, m := range wearable.Metrics() {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s..%s\t%s\t%s\t%d\n", m.Key, m.Slot, m.UCUM, m.Min, m.Max, m.Resolution, m.LOINC, m.MDC)
+	}
+	return w.Flush()
+}
+
+// Circuits loads the keys of every class, making them where they are
+// missing: a hash cannot be named before.
+type Circuits struct {
+	JSON bool   `help:"Print JSON."`
+	Keys string `help:"Directory of the keys; made there (a development setup) if absent. Default: the user's cache." type:"path"`
+}
+
+// Run prints them.
+func (c Circuits) Run() error {
+	dir := c.Keys
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return fmt.Errorf("no cache directory (%w); name one with --keys", err)
+		}
+		dir = filepath.Join(cache, "vitalveil", "keys")
+	}
+	infos, err := zk.Infos(dir, func(s string) { fmt.Fprintln(os.Stderr, s) })
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		e := json.NewEncoder(os.Stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(infos)
+	}
+	for _, i := range infos {
+		fmt.Printf("%s: %d constraints, proof %d bytes, proving key %d bytes, verifying key %d bytes\n  verifying key SHA-256 %s\n  setup: %s\n",
+			i.Class, i.Constraints, i.ProofBytes, i.ProvingKeyBytes, i.VerifyingKeyBytes, i.VerifyingKeyHash, i.Setup)
+	}
+	return nil
+}
+
+// Profiles shows the sealing profiles.
+type Profiles struct {
+	JSON bool `help:"Print JSON."`
+}
+
+// Run prints them.
+func (c Profiles) Run() error { return he.WriteProfiles(os.Stdout, c.JSON) }
+
+// Wearable looks into what wearables send.
+type Wearable struct {
+	Decode decodeCommand `cmd:"" help:"Decode one GATT payload as JSON, or a whole capture as CSV."`
+}
+
+type decodeCommand struct {
+	UUID    string `arg:"" optional:"" help:"Characteristic, such as 2a37."`
+	Hex     string `arg:"" optional:"" help:"Payload in hexadecimal."`
+	BTSnoop string `name:"btsnoop" help:"Decode every reading of this btsnoop (H4) capture as CSV." type:"existingfile"`
+}
+
+func (c decodeCommand) Run() error {
+	if c.BTSnoop != "" {
+		if c.UUID != "" {
+			return fmt.Errorf("give either UUID and HEX or --btsnoop, not both")
+		}
+		f, err := os.Open(c.BTSnoop)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := wearable.WriteBTSnoopCSV(f, os.Stdout); err != nil {
+			return fmt.Errorf("%s: %w", c.BTSnoop, err)
+		}
+		return nil
+	}
+	if c.UUID == "" || c.Hex == "" {
+		return fmt.Errorf("want UUID and HEX, as in \"vitalveil wearable decode 2a37 0648\", or --btsnoop FILE")
+	}
+	b, err := wearable.DecodeJSON(c.UUID, c.Hex)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Printf("%s\n", b)
+	return err
+}
+
+// Version prints which build this is.
+type Version struct{}
+
+// Run prints it.
+func (Version) Run() error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return fmt.Errorf("this binary carries no build information")
+	}
+	version, revision := info.Main.Version, ""
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = " " + s.Value
+		}
+	}
+	_, err := fmt.Printf("vitalveil %s%s (%s)\n", version, revision, info.GoVersion)
+	return err
+}

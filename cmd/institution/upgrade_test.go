@@ -1,0 +1,58 @@
+package institution
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// answers is a ledger whose chaincode gives one layout after the other, and refuses
+// after the last: no chaincode that this program comes with has anything to move.
+type answers struct {
+	network.Client
+	layouts []chaincode.Layout
+	calls   int
+}
+
+func (a *answers) Submit(_ context.Context, call network.Call) (network.Result, error) {
+	if call.Function != "Registry:Upgrade" || a.calls == len(a.layouts) {
+		return network.Result{}, fault.New(fault.Forbidden, "not expected")
+	}
+	raw, err := json.Marshal(a.layouts[a.calls])
+	a.calls++
+	return network.Result{Payload: raw}, err
+}
+
+// An institution that starts repeats the step until the state is moved, and neither
+// asks for nothing nor for ever.
+func TestStartMovesTheState(t *testing.T) {
+	current := chaincode.LayoutVersion
+	old := chaincode.Layout{Version: current - 1}
+	moving := chaincode.Layout{Version: current - 1, To: current, Moved: 200}
+	done := chaincode.Layout{Version: current, Moved: 300}
+	for name, c := range map[string]struct {
+		first   chaincode.Layout
+		answers []chaincode.Layout
+		code    fault.Code
+	}{
+		"nothing to do":                   {chaincode.Layout{Version: current}, nil, ""},
+		"moved in two steps":              {old, []chaincode.Layout{moving, done}, ""},
+		"begun by another, who stopped":   {moving, []chaincode.Layout{done}, ""},
+		"refused":                         {old, nil, fault.Forbidden},
+		"the ledger's chaincode is older": {old, []chaincode.Layout{old}, fault.Internal},
+	} {
+		raw, err := json.Marshal(c.first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ledger := &answers{layouts: c.answers}
+		err = upgrade(t.Context(), ledger, raw)
+		if fault.Of(err) != c.code || ledger.calls != len(c.answers) {
+			t.Errorf("%s: %v after %d calls", name, err, ledger.calls)
+		}
+	}
+}
