@@ -18,13 +18,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
 	role "github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 func signalContext() (context.Context, context.CancelFunc) {
@@ -62,7 +62,7 @@ func (v *witness) watch(ctx context.Context, query string) {
 		g.Go(func() {
 			for ctx.Err() == nil {
 				short, cancel := context.WithTimeout(ctx, 2*time.Second)
-				r, err := apiv1.NewInstitutionsClient(c).GetShare(short, &apiv1.GetShareRequest{Query: query})
+				r, err := share.NewInstitutionsClient(c).GetShare(short, &share.GetShareRequest{Query: query})
 				cancel()
 				if err == nil {
 					v.note(r)
@@ -74,7 +74,7 @@ func (v *witness) watch(ctx context.Context, query string) {
 	g.Wait()
 }
 
-func (v *witness) note(r *apiv1.GetShareResponse) {
+func (v *witness) note(r *share.GetShareResponse) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, s := range r.Shares {

@@ -15,15 +15,11 @@
 // The generated files are made anew by
 //
 //	go generate ./gateway/api
-//
-// and checked to be current by
-//
-//	go run ./gateway/api/internal/protogen -dir gateway/api -check
 package api
 
 import _ "embed"
 
-//go:generate go run ./internal/protogen
+//go:generate go run ../../internal/protogen -rest
 
 // OpenAPI is the merged OpenAPI document (version 2) of the REST interface.
 //

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 func answerName(query string, attempt int) string {
@@ -36,7 +36,7 @@ func (in *Institution) answered(query string) (bool, error) {
 // that left before, byte for byte, or new ones. It never gives shares of two
 // cohorts of one query, and none that includes a patient who has withdrawn at
 // the newest block of this member's peer.
-func (in *Institution) answer(ctx context.Context, asker, id string, attempt int) (*apiv1.GetShareResponse, error) {
+func (in *Institution) answer(ctx context.Context, asker, id string, attempt int) (*share.GetShareResponse, error) {
 	q, err := in.agreed(ctx, asker, id, attempt)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (in *Institution) answer(ctx context.Context, asker, id string, attempt int
 	if _, err := in.standing(ctx, q); err != nil {
 		return nil, err
 	}
-	r := &apiv1.GetShareResponse{}
+	r := &share.GetShareResponse{}
 	return r, proto.Unmarshal(raw, r)
 }
 
@@ -152,7 +152,7 @@ func (in *Institution) standing(ctx context.Context, q record.QueryState) (uint6
 
 // newAnswer computes shares, checks the newest block last of all, and stores the
 // answer before it returns it. The caller holds the query's lock.
-func (in *Institution) newAnswer(ctx context.Context, q record.QueryState) (*apiv1.GetShareResponse, error) {
+func (in *Institution) newAnswer(ctx context.Context, q record.QueryState) (*share.GetShareResponse, error) {
 	if err := in.fresh(q); err != nil {
 		return nil, err
 	}

@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // TestAttackExactAnswerOfOnePatient: eleven patients allow it and have whole days of
@@ -112,10 +112,10 @@ func shifted(p he.Profile, share []byte, payload *big.Int) []byte {
 
 // move lets a member add to the sum of readings of the share of a piece that it holds,
 // and sign for that.
-func (w *world) move(member, piece int, by int64) func(*apiv1.GetShareResponse, record.QueryState) {
+func (w *world) move(member, piece int, by int64) func(*share.GetShareResponse, record.QueryState) {
 	at := slices.IndexFunc(w.params.Schema().Fields(0), func(f privacy.Field) bool { return f.Kind == privacy.KindSum })
 	payload := new(big.Int).Lsh(big.NewInt(by), uint(w.params.Schema().Fields(0)[at].Shift))
-	return func(r *apiv1.GetShareResponse, q record.QueryState) {
+	return func(r *share.GetShareResponse, q record.QueryState) {
 		for _, s := range r.Shares {
 			if int(s.Piece) == piece { // the member knows its own share; the test reads it with the asker's key
 				binding := boxBinding(networkName, q, msps[member], piece)

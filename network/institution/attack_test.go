@@ -16,12 +16,12 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/proto"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // agreedQuery makes a query of hospital A and waits until every member has seen
@@ -37,7 +37,7 @@ func (w *world) agreedQuery(study string) string {
 }
 
 // getShare calls a member as another one.
-func (w *world) getShare(from, to int, query string, attempt int) (*apiv1.GetShareResponse, error) {
+func (w *world) getShare(from, to int, query string, attempt int) (*share.GetShareResponse, error) {
 	w.t.Helper()
 	p, err := newPeers(w.config(from))
 	if err != nil {
@@ -228,13 +228,13 @@ func TestAttackMemberThatLagsGivesNoShare(t *testing.T) {
 
 // liar serves a member's shares after change had its way with them.
 type liar struct {
-	apiv1.UnimplementedInstitutionsServer
+	share.UnimplementedInstitutionsServer
 	in     *Institution
-	change func(*apiv1.GetShareResponse, record.QueryState)
-	probe  func(*apiv1.GetProbeResponse)
+	change func(*share.GetShareResponse, record.QueryState)
+	probe  func(*share.GetProbeResponse)
 }
 
-func (l liar) GetProbe(ctx context.Context, req *apiv1.GetProbeRequest) (*apiv1.GetProbeResponse, error) {
+func (l liar) GetProbe(ctx context.Context, req *share.GetProbeRequest) (*share.GetProbeResponse, error) {
 	r, err := (shareServer{in: l.in}).GetProbe(ctx, req)
 	if err == nil && l.probe != nil {
 		l.probe(r)
@@ -242,7 +242,7 @@ func (l liar) GetProbe(ctx context.Context, req *apiv1.GetProbeRequest) (*apiv1.
 	return r, err
 }
 
-func (l liar) GetShare(ctx context.Context, req *apiv1.GetShareRequest) (*apiv1.GetShareResponse, error) {
+func (l liar) GetShare(ctx context.Context, req *share.GetShareRequest) (*share.GetShareResponse, error) {
 	caller, err := callerMSP(ctx)
 	if err != nil {
 		return nil, err
@@ -255,21 +255,21 @@ func (l liar) GetShare(ctx context.Context, req *apiv1.GetShareRequest) (*apiv1.
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	r = proto.Clone(r).(*apiv1.GetShareResponse)
+	r = proto.Clone(r).(*share.GetShareResponse)
 	l.change(r, q)
 	return r, nil
 }
 
 // corrupt replaces a member's server by a liar that has its keys.
-func (w *world) corrupt(member int, change func(*apiv1.GetShareResponse, record.QueryState)) {
+func (w *world) corrupt(member int, change func(*share.GetShareResponse, record.QueryState)) {
 	w.t.Helper()
 	w.replace(member, liar{change: change})
 }
 
 // corruptProbes is corrupt for a member that lies about probes.
-func (w *world) corruptProbes(member int, change func(*apiv1.GetProbeResponse)) {
+func (w *world) corruptProbes(member int, change func(*share.GetProbeResponse)) {
 	w.t.Helper()
-	w.replace(member, liar{change: func(*apiv1.GetShareResponse, record.QueryState) {}, probe: change})
+	w.replace(member, liar{change: func(*share.GetShareResponse, record.QueryState) {}, probe: change})
 }
 
 func (w *world) replace(member int, with liar) {
@@ -280,7 +280,7 @@ func (w *world) replace(member int, with liar) {
 	tls := must(network.ServerTLS(w.ids[member], w.roots))
 	srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(tls)))
 	with.in = in
-	apiv1.RegisterInstitutionsServer(srv, with)
+	share.RegisterInstitutionsServer(srv, with)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -293,8 +293,8 @@ func (w *world) replace(member int, with liar) {
 
 // forge replaces the share of one piece by another one that is signed and sealed
 // as it should be.
-func (w *world) forge(member, piece int) func(*apiv1.GetShareResponse, record.QueryState) {
-	return func(r *apiv1.GetShareResponse, q record.QueryState) {
+func (w *world) forge(member, piece int) func(*share.GetShareResponse, record.QueryState) {
+	return func(r *share.GetShareResponse, q record.QueryState) {
 		share := bytes.Repeat([]byte{1}, w.params.ShareBytes(6))
 		st := record.ShareStatement{Member: msps[member], Query: q.ID, Attempt: q.Attempt, Root: q.Root, Block: r.CheckedBlock}
 		for _, s := range r.Shares {
@@ -321,7 +321,7 @@ func TestAttackAlteredShareIsAttributed(t *testing.T) {
 		t.Fatalf("dispute about piece %d with %d copies", d.Piece, len(d.Copies))
 	}
 	for _, c := range d.Copies { // anybody can check whose bytes they were
-		r := &apiv1.GetShareResponse{}
+		r := &share.GetShareResponse{}
 		if err := proto.Unmarshal(c.Answer, r); err != nil {
 			t.Fatal(err)
 		}
@@ -369,19 +369,19 @@ func TestAttackAlteredShareWithoutAWitnessOpensNothing(t *testing.T) {
 
 func TestAttackAnswerThatIsNotTheMembers(t *testing.T) {
 	w := settledWorld(t, 11)
-	lies := map[string]func(*apiv1.GetShareResponse, record.QueryState){
-		"signature":   func(r *apiv1.GetShareResponse, _ record.QueryState) { r.Signature[5] ^= 1 },
-		"other query": func(r *apiv1.GetShareResponse, _ record.QueryState) { r.Query = strings.Repeat("0", 64) },
-		"other root":  func(r *apiv1.GetShareResponse, _ record.QueryState) { r.Root = record.SumID(nil).String() },
-		"other block": func(r *apiv1.GetShareResponse, _ record.QueryState) { r.CheckedBlock += 100 },
-		"other hash":  func(r *apiv1.GetShareResponse, _ record.QueryState) { r.Shares[0].Hash = record.SumID(nil).String() },
-		"swapped": func(r *apiv1.GetShareResponse, _ record.QueryState) {
+	lies := map[string]func(*share.GetShareResponse, record.QueryState){
+		"signature":   func(r *share.GetShareResponse, _ record.QueryState) { r.Signature[5] ^= 1 },
+		"other query": func(r *share.GetShareResponse, _ record.QueryState) { r.Query = strings.Repeat("0", 64) },
+		"other root":  func(r *share.GetShareResponse, _ record.QueryState) { r.Root = record.SumID(nil).String() },
+		"other block": func(r *share.GetShareResponse, _ record.QueryState) { r.CheckedBlock += 100 },
+		"other hash":  func(r *share.GetShareResponse, _ record.QueryState) { r.Shares[0].Hash = record.SumID(nil).String() },
+		"swapped": func(r *share.GetShareResponse, _ record.QueryState) {
 			r.Shares[0], r.Shares[1] = r.Shares[1], r.Shares[0]
 		},
-		"a piece less": func(r *apiv1.GetShareResponse, _ record.QueryState) {
+		"a piece less": func(r *share.GetShareResponse, _ record.QueryState) {
 			r.Shares = r.Shares[:1]
 		},
-		"sealed bytes": func(r *apiv1.GetShareResponse, _ record.QueryState) { r.Shares[1].Sealed[40] ^= 1 },
+		"sealed bytes": func(r *share.GetShareResponse, _ record.QueryState) { r.Shares[1].Sealed[40] ^= 1 },
 	}
 	id := w.agreedQuery("exact")
 	q, err := w.members[hospitalA].Index().Query(id)
@@ -394,7 +394,7 @@ func TestAttackAnswerThatIsNotTheMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, lie := range lies {
-		r := proto.Clone(honest).(*apiv1.GetShareResponse)
+		r := proto.Clone(honest).(*share.GetShareResponse)
 		lie(r, q)
 		if _, err := in.open(q, hospitalB, r); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -402,7 +402,7 @@ func TestAttackAnswerThatIsNotTheMembers(t *testing.T) {
 	}
 	// Signed as it should be, but sealed is another share than the signed one:
 	// as evidence it would be worth nothing.
-	r := proto.Clone(honest).(*apiv1.GetShareResponse)
+	r := proto.Clone(honest).(*share.GetShareResponse)
 	box := must(he.SealBox(w.boxes[hospitalA].Share.Public(), purposeShare, boxBinding(networkName, q, msps[hospitalB], 0), make([]byte, w.params.ShareBytes(6))))
 	r.Shares[0].Sealed = box
 	if _, err := in.open(q, hospitalB, r); err == nil {

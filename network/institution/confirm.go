@@ -7,9 +7,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // Unconfirmed is a piece of whose share too few holders are known to have the same
@@ -141,7 +141,7 @@ func (in *Institution) ownShares(ctx context.Context, q record.QueryState) (reco
 		return record.SignedShares{}, err
 	}
 	if found {
-		r := &apiv1.GetShareResponse{}
+		r := &share.GetShareResponse{}
 		if err := proto.Unmarshal(raw, r); err != nil {
 			return record.SignedShares{}, err
 		}

@@ -9,12 +9,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/internal/vault"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // Patients' details keys are in the vault, under detailsName, from when the patient
@@ -145,7 +145,7 @@ func (in *Institution) askForKey(ctx context.Context, r details.Ref) (details.Ke
 }
 
 // giveKey answers another member, which may have joined after the patient enrolled.
-func (in *Institution) giveKey(ctx context.Context, caller, name string) (*apiv1.GetDetailsKeyResponse, error) {
+func (in *Institution) giveKey(ctx context.Context, caller, name string) (*share.GetDetailsKeyResponse, error) {
 	id, err := record.ParseID(name)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
@@ -161,7 +161,7 @@ func (in *Institution) giveKey(ctx context.Context, caller, name string) (*apiv1
 	if err != nil {
 		return nil, err
 	}
-	return &apiv1.GetDetailsKeyResponse{Key: k.Bytes()}, nil
+	return &share.GetDetailsKeyResponse{Key: k.Bytes()}, nil
 }
 
 // keyDuty fetches the keys of new patients, so that the blobs are not needed later.

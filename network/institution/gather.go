@@ -10,10 +10,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // stragglers is how long the asker waits for further answers, to compare them,
@@ -53,7 +53,7 @@ func (d *Dispute) Error() string {
 // reply is what one member sent.
 type reply struct {
 	member int
-	answer *apiv1.GetShareResponse
+	answer *share.GetShareResponse
 	shares map[int][]byte
 	err    error
 }

@@ -12,10 +12,10 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // given is a share that left: whose, of which query, checked at which block, with
@@ -160,7 +160,7 @@ func (w *world) given(queries []string) []given {
 				if !found {
 					continue
 				}
-				r := &apiv1.GetShareResponse{}
+				r := &share.GetShareResponse{}
 				c, cerr := in.index.Cohort(q, attempt)
 				if err := errors.Join(cerr, proto.Unmarshal(raw, r)); err != nil {
 					w.t.Fatal(err)

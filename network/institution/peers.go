@@ -12,10 +12,10 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // peers keeps one connection to each other member.
@@ -48,7 +48,7 @@ func (p *peers) detailsKey(ctx context.Context, msp string, patient record.ID) (
 	if err != nil {
 		return nil, err
 	}
-	r, err := apiv1.NewInstitutionsClient(conn).GetDetailsKey(ctx, &apiv1.GetDetailsKeyRequest{Patient: patient.String()})
+	r, err := share.NewInstitutionsClient(conn).GetDetailsKey(ctx, &share.GetDetailsKeyRequest{Patient: patient.String()})
 	if err != nil {
 		return nil, fromStatus(err)
 	}
@@ -56,12 +56,12 @@ func (p *peers) detailsKey(ctx context.Context, msp string, patient record.ID) (
 }
 
 // share asks a member for its shares.
-func (p *peers) share(ctx context.Context, msp, query string, attempt int) (*apiv1.GetShareResponse, error) {
+func (p *peers) share(ctx context.Context, msp, query string, attempt int) (*share.GetShareResponse, error) {
 	conn, err := p.conn(msp)
 	if err != nil {
 		return nil, err
 	}
-	r, err := apiv1.NewInstitutionsClient(conn).GetShare(ctx, &apiv1.GetShareRequest{Query: query, Attempt: uint32(attempt)})
+	r, err := share.NewInstitutionsClient(conn).GetShare(ctx, &share.GetShareRequest{Query: query, Attempt: uint32(attempt)})
 	if err != nil {
 		return nil, fromStatus(err)
 	}
@@ -69,12 +69,12 @@ func (p *peers) share(ctx context.Context, msp, query string, attempt int) (*api
 }
 
 // probe asks a member for its shares of a part of a failed query's devices.
-func (p *peers) probe(ctx context.Context, msp, query string, part int) (*apiv1.GetProbeResponse, error) {
+func (p *peers) probe(ctx context.Context, msp, query string, part int) (*share.GetProbeResponse, error) {
 	conn, err := p.conn(msp)
 	if err != nil {
 		return nil, err
 	}
-	r, err := apiv1.NewInstitutionsClient(conn).GetProbe(ctx, &apiv1.GetProbeRequest{Query: query, Part: uint32(part)})
+	r, err := share.NewInstitutionsClient(conn).GetProbe(ctx, &share.GetProbeRequest{Query: query, Part: uint32(part)})
 	if err != nil {
 		return nil, fromStatus(err)
 	}

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strconv"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // probePart is how many devices of a cohort one answer is about.
@@ -66,7 +66,7 @@ func (in *Institution) partOf(q record.QueryState, c index.Cohort, part int) ([]
 // probe gives this member's shares of the zero coefficients of a part of a failed
 // query's devices to another member. They are the same bytes whoever asks and however
 // often. Which devices they are about is on disk before they leave.
-func (in *Institution) probe(ctx context.Context, caller, id string, part int) (*apiv1.GetProbeResponse, error) {
+func (in *Institution) probe(ctx context.Context, caller, id string, part int) (*share.GetProbeResponse, error) {
 	if !slices.ContainsFunc(in.cfg.Genesis.Members, func(m record.Member) bool { return m.MSP == caller }) {
 		return nil, fault.New(fault.Forbidden, "%s is not a member of epoch %d", caller, in.context.Epoch)
 	}
@@ -86,12 +86,12 @@ func (in *Institution) probe(ctx context.Context, caller, id string, part int) (
 	if err := in.logProbes(q, part, places); err != nil {
 		return nil, err
 	}
-	r := &apiv1.GetProbeResponse{Member: in.self.MSP, Query: q.ID, Root: q.Root.String(), Part: uint32(part), CheckedBlock: checked}
+	r := &share.GetProbeResponse{Member: in.self.MSP, Query: q.ID, Root: q.Root.String(), Part: uint32(part), CheckedBlock: checked}
 	for _, place := range places {
 		r.Devices = append(r.Devices, uint32(place))
 	}
 	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
-		p := &apiv1.ProbedPiece{Piece: uint32(piece)}
+		p := &share.ProbedPiece{Piece: uint32(piece)}
 		for _, place := range places {
 			share, err := in.probeShare(ctx, q, c.Members[place], piece)
 			if err != nil {
@@ -181,7 +181,7 @@ func (in *Institution) stored(name string, v any) error {
 }
 
 // probeDigest is what a member signs about an answer to a probe.
-func probeDigest(network string, r *apiv1.GetProbeResponse) record.ID {
+func probeDigest(network string, r *share.GetProbeResponse) record.ID {
 	type piece struct {
 		Piece  uint32
 		Shares record.ID
@@ -200,7 +200,7 @@ type probed map[int]map[int][]byte
 
 // openProbe checks a member's answer to a probe: it is about this part of this cohort,
 // has shares of exactly its pieces, and it signed them.
-func (in *Institution) openProbe(q record.QueryState, part, member int, r *apiv1.GetProbeResponse) (probed, error) {
+func (in *Institution) openProbe(q record.QueryState, part, member int, r *share.GetProbeResponse) (probed, error) {
 	m := in.cfg.Genesis.Members[member]
 	held := in.params.Sharing().Held(member)
 	if r.GetMember() != m.MSP || r.GetQuery() != q.ID || r.GetRoot() != q.Root.String() || int64(r.GetPart()) != int64(part) || len(r.GetPieces()) != len(held) {

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // measureWithJunk is measure, but one patient's device sends random bytes in the form of
@@ -208,8 +208,8 @@ func TestAttackProbesWithoutEnd(t *testing.T) {
 }
 
 // framing lets a member send shares of a probe under which every device looks broken.
-func (w *world) framing(member int) func(*apiv1.GetProbeResponse) {
-	return func(r *apiv1.GetProbeResponse) {
+func (w *world) framing(member int) func(*share.GetProbeResponse) {
+	return func(r *share.GetProbeResponse) {
 		for _, p := range r.Pieces {
 			for i := 0; i < len(p.Shares); i += 27 {
 				p.Shares[i+3] ^= 1 // still below its prime, and far from what it was

@@ -5,14 +5,14 @@ import (
 	"path/filepath"
 	"testing"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // hashes of the clear shares, by piece.
-func hashes(r *apiv1.GetShareResponse) map[uint32]string {
+func hashes(r *share.GetShareResponse) map[uint32]string {
 	out := map[uint32]string{}
 	for _, s := range r.Shares {
 		out[s.Piece] = s.Hash

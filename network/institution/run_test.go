@@ -11,9 +11,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 func TestMemberOfAnotherNetworkStops(t *testing.T) {
@@ -140,7 +140,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(must(proto.Marshal(honest)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r := &apiv1.GetShareResponse{}
+		r := &share.GetShareResponse{}
 		if proto.Unmarshal(data, r) != nil {
 			return
 		}

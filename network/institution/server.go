@@ -13,10 +13,10 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 
 // shareServer is what other members reach.
 type shareServer struct {
-	apiv1.UnimplementedInstitutionsServer
+	share.UnimplementedInstitutionsServer
 	in *Institution
 }
 
@@ -38,7 +38,7 @@ var queryPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
 // GetShare answers the asker of a query; who that is, is what its certificate
 // says.
-func (s shareServer) GetShare(ctx context.Context, req *apiv1.GetShareRequest) (*apiv1.GetShareResponse, error) {
+func (s shareServer) GetShare(ctx context.Context, req *share.GetShareRequest) (*share.GetShareResponse, error) {
 	caller, err := callerMSP(ctx)
 	if err != nil {
 		return nil, toStatus(err)
@@ -55,7 +55,7 @@ func (s shareServer) GetShare(ctx context.Context, req *apiv1.GetShareRequest) (
 }
 
 // GetDetailsKey answers members of the network.
-func (s shareServer) GetDetailsKey(ctx context.Context, req *apiv1.GetDetailsKeyRequest) (*apiv1.GetDetailsKeyResponse, error) {
+func (s shareServer) GetDetailsKey(ctx context.Context, req *share.GetDetailsKeyRequest) (*share.GetDetailsKeyResponse, error) {
 	caller, err := callerMSP(ctx)
 	if err != nil {
 		return nil, toStatus(err)
@@ -68,7 +68,7 @@ func (s shareServer) GetDetailsKey(ctx context.Context, req *apiv1.GetDetailsKey
 }
 
 // GetProbe answers a member that looks for a device which made a query fail.
-func (s shareServer) GetProbe(ctx context.Context, req *apiv1.GetProbeRequest) (*apiv1.GetProbeResponse, error) {
+func (s shareServer) GetProbe(ctx context.Context, req *share.GetProbeRequest) (*share.GetProbeResponse, error) {
 	caller, err := callerMSP(ctx)
 	if err != nil {
 		return nil, toStatus(err)
@@ -110,7 +110,7 @@ func (in *Institution) serve(ctx context.Context) error {
 		grpc.MaxConcurrentStreams(maxCalls), grpc.ConnectionTimeout(10*time.Second),
 		grpc.WaitForHandlers(true), // an answer that is being made needs the vault, which is closed next
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}))
-	apiv1.RegisterInstitutionsServer(srv, shareServer{in: in})
+	share.RegisterInstitutionsServer(srv, shareServer{in: in})
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

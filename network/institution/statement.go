@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"slices"
 
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
 // purposeShare is the HPKE info under which shares are sealed.
@@ -19,13 +19,13 @@ func boxBinding(network string, q record.QueryState, member string, piece int) r
 }
 
 // sign seals shares to the asker and signs what they are.
-func (in *Institution) sign(q record.QueryState, block uint64, shares map[int][]byte) (*apiv1.GetShareResponse, error) {
+func (in *Institution) sign(q record.QueryState, block uint64, shares map[int][]byte) (*share.GetShareResponse, error) {
 	asker := slices.IndexFunc(in.cfg.Genesis.Members, func(m record.Member) bool { return m.MSP == q.Asker })
 	if asker < 0 {
 		return nil, fault.New(fault.Forbidden, "%s is not a member", q.Asker)
 	}
 	network := in.cfg.Genesis.Network
-	r := &apiv1.GetShareResponse{
+	r := &share.GetShareResponse{
 		Member: in.self.MSP, Query: q.ID, Attempt: uint32(q.Attempt), Root: q.Root.String(), CheckedBlock: block,
 	}
 	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
@@ -33,7 +33,7 @@ func (in *Institution) sign(q record.QueryState, block uint64, shares map[int][]
 		if err != nil {
 			return nil, err
 		}
-		r.Shares = append(r.Shares, &apiv1.PieceShare{Piece: uint32(piece), Sealed: box, Hash: record.SumID(shares[piece]).String()})
+		r.Shares = append(r.Shares, &share.PieceShare{Piece: uint32(piece), Sealed: box, Hash: record.SumID(shares[piece]).String()})
 	}
 	signed, err := signedShares(r)
 	if err != nil {
@@ -45,7 +45,7 @@ func (in *Institution) sign(q record.QueryState, block uint64, shares map[int][]
 
 // signedShares is what an answer says and its member signs, with the signature, in the
 // form in which the ledger takes it.
-func signedShares(r *apiv1.GetShareResponse) (record.SignedShares, error) {
+func signedShares(r *share.GetShareResponse) (record.SignedShares, error) {
 	s := record.SignedShares{Signature: r.GetSignature(), Statement: record.ShareStatement{
 		Member: r.GetMember(), Query: r.GetQuery(), Attempt: int(r.GetAttempt()), Block: r.GetCheckedBlock(),
 	}}
@@ -68,7 +68,7 @@ const maxBox = 64 << 10
 
 // open checks a member's answer and opens its shares: it is about this query and
 // cohort, has exactly the member's pieces, each as signed.
-func (in *Institution) open(q record.QueryState, member int, r *apiv1.GetShareResponse) (map[int][]byte, error) {
+func (in *Institution) open(q record.QueryState, member int, r *share.GetShareResponse) (map[int][]byte, error) {
 	m := in.cfg.Genesis.Members[member]
 	held := in.params.Sharing().Held(member)
 	if len(r.GetShares()) != len(held) {
@@ -93,7 +93,7 @@ func (in *Institution) open(q record.QueryState, member int, r *apiv1.GetShareRe
 	return shares, nil
 }
 
-func (in *Institution) openShare(q record.QueryState, member string, piece int, s *apiv1.PieceShare, hash record.ID) ([]byte, error) {
+func (in *Institution) openShare(q record.QueryState, member string, piece int, s *share.PieceShare, hash record.ID) ([]byte, error) {
 	if int64(s.GetPiece()) != int64(piece) || len(s.GetSealed()) > maxBox {
 		return nil, fmt.Errorf("it is said to be piece %d with %d bytes", s.GetPiece(), len(s.GetSealed()))
 	}

@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: vitalveil/v1/institutions.proto
 
-package apiv1
+package share
 
 import (
 	context "context"

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: vitalveil/v1/institutions.proto
 
-package apiv1
+package share
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
@@ -575,7 +575,7 @@ const file_vitalveil_v1_institutions_proto_rawDesc = "" +
 	"\fInstitutions\x12I\n" +
 	"\bGetShare\x12\x1d.vitalveil.v1.GetShareRequest\x1a\x1e.vitalveil.v1.GetShareResponse\x12I\n" +
 	"\bGetProbe\x12\x1d.vitalveil.v1.GetProbeRequest\x1a\x1e.vitalveil.v1.GetProbeResponse\x12X\n" +
-	"\rGetDetailsKey\x12\".vitalveil.v1.GetDetailsKeyRequest\x1a#.vitalveil.v1.GetDetailsKeyResponseB5Z3github.com/vitalveil/vitalveil/gateway/api/v1;apiv1b\x06proto3"
+	"\rGetDetailsKey\x12\".vitalveil.v1.GetDetailsKeyRequest\x1a#.vitalveil.v1.GetDetailsKeyResponseB:Z8github.com/vitalveil/vitalveil/network/institution/shareb\x06proto3"
 
 var (
 	file_vitalveil_v1_institutions_proto_rawDescOnce sync.Once

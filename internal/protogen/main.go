@@ -1,12 +1,11 @@
-// Command protogen makes the generated files of gateway/api from its .proto
-// files: messages, gRPC services, the REST front and the OpenAPI document.
+// Command protogen makes the generated files of a package from the .proto files
+// below its folder proto: messages and gRPC services, and with -rest the REST front
+// and the OpenAPI document.
 //
 // It needs no protoc: files are compiled in this process, imports of other
 // projects come from the descriptors that their Go modules carry, and the
-// plugins are the tools that go.mod pins. With -check it writes nothing and
-// fails when a file is missing, stale or no longer generated:
-//
-//	go run ./gateway/api/internal/protogen -dir gateway/api -check
+// plugins are the tools that go.mod pins. It works in the folder that it is started
+// in, as go generate does, and removes what no .proto file makes any more.
 package main
 
 import (
@@ -38,25 +37,28 @@ import (
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
-const module = "module=github.com/vitalveil/vitalveil/gateway/api"
+// plugin is a generator and its parameter, beside the module.
+type plugin struct{ tool, param string }
 
-// plugins are run in this order; their files are disjoint.
-var plugins = []struct{ tool, param string }{
-	{"protoc-gen-go", module},
-	{"protoc-gen-go-grpc", module},
-	{"protoc-gen-grpc-gateway", module},
-	{"protoc-gen-openapiv2", "allow_merge=true,merge_file_name=vitalveil,json_names_for_fields=false,disable_default_errors=true,output_format=json"},
-}
+// Their files are disjoint.
+var (
+	messages = []plugin{{"protoc-gen-go", ""}, {"protoc-gen-go-grpc", ""}}
+	front    = []plugin{
+		{"protoc-gen-grpc-gateway", ""},
+		{"protoc-gen-openapiv2", "allow_merge=true,merge_file_name=vitalveil,json_names_for_fields=false,disable_default_errors=true,output_format=json"},
+	}
+)
 
 func main() {
-	dir := flag.String("dir", ".", "directory of gateway/api")
-	check := flag.Bool("check", false, "compare instead of writing")
+	rest := flag.Bool("rest", false, "make the REST front and the OpenAPI document")
 	flag.Parse()
-	files, err := generate(*dir)
-	if err == nil && *check {
-		err = compare(*dir, files)
-	} else if err == nil {
-		err = write(*dir, files)
+	plugins := messages
+	if *rest {
+		plugins = append(plugins, front...)
+	}
+	files, err := generate(plugins)
+	if err == nil {
+		err = replace(files)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "protogen:", err)
@@ -64,15 +66,23 @@ func main() {
 	}
 }
 
-// generate returns the generated files by path below dir.
-func generate(dir string) (map[string][]byte, error) {
-	req, err := compile(filepath.Join(dir, "proto"))
+// generate returns the generated files by path.
+func generate(plugins []plugin) (map[string][]byte, error) {
+	here, err := exec.Command("go", "list", "-e", "-find", "-f", "{{.ImportPath}}").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
+	req, err := compile("proto")
 	if err != nil {
 		return nil, err
 	}
 	files := map[string][]byte{}
 	for _, p := range plugins {
-		made, err := run(p.tool, p.param, req)
+		param := p.param
+		if param == "" {
+			param = "module=" + strings.TrimSpace(string(here))
+		}
+		made, err := run(p.tool, param, req)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.tool, err)
 		}
@@ -172,37 +182,26 @@ func run(tool, param string, req *pluginpb.CodeGeneratorRequest) (map[string][]b
 	return files, nil
 }
 
-func write(dir string, files map[string][]byte) error {
+// replace writes the files, and removes what was generated beside them before.
+func replace(files map[string][]byte) error {
 	for name, content := range files {
-		dst := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(dst, content, 0o644); err != nil {
+		if err := os.WriteFile(name, content, 0o644); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// compare fails unless the files on disk are exactly the generated ones.
-func compare(dir string, files map[string][]byte) error {
-	for name, want := range files {
-		got, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+		old, err := filepath.Glob(filepath.Join(filepath.Dir(name), "*.pb*.go"))
 		if err != nil {
 			return err
 		}
-		if !bytes.Equal(got, want) {
-			return fmt.Errorf("%s is stale: run go generate ./gateway/api", name)
-		}
-	}
-	entries, err := os.ReadDir(filepath.Join(dir, "v1"))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if _, ok := files["v1/"+e.Name()]; !ok {
-			return fmt.Errorf("v1/%s is not generated from any .proto: remove it", e.Name())
+		for _, o := range old {
+			if files[filepath.ToSlash(o)] != nil {
+				continue
+			}
+			if err := os.Remove(o); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
