@@ -29,7 +29,7 @@ type commands struct {
 	Ledger      institution.LedgerCommand `cmd:"" help:"Serve the embedded ledger to the institutions of one site."`
 	Network     fabric.Command            `cmd:"" help:"Run a Hyperledger Fabric network of native processes on this machine."`
 	Chaincode   fabric.ServiceCommand     `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`
-	Metrics     inspect.Metrics           `cmd:"" help:"List the metrics: units, ranges, resolutions, codes."`
+	Metrics     inspect.Metrics           `cmd:"" help:"List the metrics: units, ranges, what makes a person's day, codes."`
 	Circuits    inspect.Circuits          `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
 	Profiles    inspect.Profiles          `cmd:"" help:"Show the sealing profiles with their computed safety: margins, security level, sizes."`
 	Wearable    inspect.Wearable          `cmd:"" help:"Look into what wearables send."`

@@ -326,7 +326,9 @@ func (w *sealing) take(hour int64, h privacy.Hour, counted *countedRecord, intoD
 		if !present {
 			continue
 		}
-		h.Codes[m.Slot] = codes[:]
+		if m.Vital() {
+			h.Codes[m.Slot] = codes[:]
+		}
 		counted.add(m.Slot, codes)
 		if intoDay {
 			if err := w.setDay(hour, m.Slot, codes); err != nil {

@@ -282,6 +282,20 @@ func TestSealingDoesNotTouchOtherMetrics(t *testing.T) {
 	}
 }
 
+// TestThingsAreCommittedToAlone: the temperature of a thing is in the day's root and in
+// no row.
+func TestThingsAreCommittedToAlone(t *testing.T) {
+	w := newWorld(t)
+	d := w.enrolled(w.hub(filepath.Join(t.TempDir(), "hub")), "storage_temp", "heart_rate")
+	push(t, d, reading(t, "storage_temp", epochStart, "4.5"), reading(t, "heart_rate", epochStart, "60"))
+	if err := d.Advance(t.Context(), epochStart+86400); err != nil {
+		t.Fatal(err)
+	}
+	if day := dayOf(t, d, epochDay); day.Columns[9] == nil || day.Columns[0] == nil {
+		t.Error("the day lacks a column")
+	}
+}
+
 func BenchmarkAdvance(b *testing.B) {
 	w := newWorld(b)
 	d := w.enrolled(w.hub(filepath.Join(b.TempDir(), "hub")), "heart_rate", "resp_rate", "body_temp", "bp_systolic", "bp_diastolic", "glucose")

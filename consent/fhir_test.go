@@ -83,7 +83,7 @@ func anyExpressible(t *rapid.T) Document {
 	d.Purpose = rapid.SampledFrom(Purposes()).Draw(t, "purpose").Code
 	d.CapMicro = rapid.Uint64Range(0, MaxCapMicro).Draw(t, "cap")
 	var keys []string
-	for _, m := range wearable.Metrics() {
+	for _, m := range wearable.Vitals() {
 		keys = append(keys, m.Key)
 	}
 	d.Metrics = rapid.Permutation(keys).Draw(t, "metrics")[:rapid.IntRange(1, len(keys)).Draw(t, "count")]

@@ -192,7 +192,7 @@ func (r *reading) actor(e *element) string {
 }
 
 func (r *reading) metric(e *element, loinc string) wearable.Metric {
-	for _, m := range wearable.Metrics() {
+	for _, m := range wearable.Vitals() {
 		if m.LOINC == loinc {
 			return m
 		}

@@ -98,8 +98,8 @@ func validateScope(d Document) error {
 		return errors.New("metrics names each metric once and at least one")
 	}
 	for _, key := range d.Metrics {
-		if _, ok := wearable.ByKey(key); !ok {
-			return fmt.Errorf("metric %q is unknown", clip(key))
+		if m, ok := wearable.ByKey(key); !ok || !m.Vital() {
+			return fmt.Errorf("metric %q is no vital sign", clip(key))
 		}
 	}
 	return nil

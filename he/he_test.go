@@ -92,7 +92,7 @@ func randomCodes(r *rand.Rand, m wearable.Metric) []uint16 {
 func randomRow(t testing.TB, s *privacy.Schema, r *rand.Rand) ([]privacy.Payload, map[int]privacy.HourStats) {
 	t.Helper()
 	stats := map[int]privacy.HourStats{}
-	for _, m := range wearable.Metrics() {
+	for _, m := range wearable.Vitals() {
 		h, err := s.Stats(m, randomCodes(r, m))
 		if err != nil {
 			t.Fatal(err)

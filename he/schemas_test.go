@@ -29,7 +29,7 @@ func pairParams(t testing.TB) *Params {
 // every minute.
 func extremeHour(high bool) privacy.Hour {
 	h := privacy.Hour{Codes: map[int][]uint16{}, Stratum: 8}
-	for _, m := range wearable.Metrics() {
+	for _, m := range wearable.Vitals() {
 		codes := make([]uint16, privacy.MinutesPerRow)
 		for i := range codes {
 			codes[i] = 1

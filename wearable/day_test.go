@@ -59,7 +59,7 @@ func TestADayRefusesWhatTheTableLacks(t *testing.T) {
 	for _, c := range []struct {
 		slot, minute int
 		code         uint16
-	}{{-1, 0, 1}, {9, 0, 1}, {0, -1, 1}, {0, 1440, 1}, {0, 0, 202}} {
+	}{{-1, 0, 1}, {10, 0, 1}, {0, -1, 1}, {0, 1440, 1}, {0, 0, 202}} {
 		if err := d.Set(c.slot, c.minute, c.code); !errors.Is(err, ErrGrid) {
 			t.Errorf("%+v: %v", c, err)
 		}

@@ -102,6 +102,9 @@ func TestTheMeanAgreesWithRationalArithmetic(t *testing.T) {
 		// |units - mean| <= 1/2, and a tie goes away from zero.
 		mean := sum.Quo(sum, new(big.Rat).Mul(new(big.Rat).SetInt64(n), m.Resolution.Rat()))
 		off := new(big.Rat).Sub(new(big.Rat).SetInt64(m.Units(code)), mean)
+		if mean.Sign() < 0 {
+			off.Neg(off)
+		}
 		half := big.NewRat(1, 2)
 		if off.Cmp(half) > 0 || off.Cmp(new(big.Rat).Neg(half)) <= 0 {
 			t.Fatalf("mean %v units became %d", mean, m.Units(code))

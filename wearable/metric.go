@@ -56,8 +56,9 @@ type entry struct {
 // ISO/IEEE 11073-10101, partition 2 (SCADA), in order MDC_ECG_HEART_RATE,
 // MDC_PULS_OXIM_PULS_RATE, MDC_RESP_RATE, MDC_PULS_OXIM_SAT_O2, MDC_TEMP_BODY,
 // MDC_TEMP_SKIN, MDC_PRESS_BLD_NONINV_SYS, MDC_PRESS_BLD_NONINV_DIA,
-// MDC_CONC_GLU_GEN. Buckets are narrow where clinical decisions lie and wide
-// where values are rare.
+// MDC_CONC_GLU_GEN, MDC_TEMP_ROOM. Storage temperature is of things, such as a drug in
+// its box; no code is made for it, those of a room's temperature come nearest. Buckets
+// are narrow where clinical decisions lie and wide where values are rare.
 var entries = []entry{
 	{
 		"heart_rate", "Heart rate", "8867-4", "/min", 147842, 0,
@@ -94,6 +95,10 @@ var entries = []entry{
 	{
 		"glucose", "Blood glucose", "2339-0", "mg/dL", 160020, 0,
 		[...]int64{10, 40, 54, 70, 80, 90, 100, 110, 120, 140, 160, 180, 200, 250, 300, 400, 600},
+	},
+	{
+		"storage_temp", "Storage temperature", "60832-3", "Cel", 188508, 1,
+		[...]int64{-200, -150, -100, -50, -20, 0, 10, 20, 40, 50, 81, 100, 150, 200, 251, 300, 400},
 	},
 }
 
@@ -182,11 +187,7 @@ func (m Metric) Bucket(units int64) (int, bool) {
 	if units < m.minUnits || units > m.maxUnits {
 		return 0, false
 	}
-	bucket := 0
-	for bucket < Buckets-1 && units >= m.edgesUnits[bucket+1] {
-		bucket++
-	}
-	return bucket, true
+	return bucketOf(m.edgesUnits, units), true
 }
 
 // InRange tells whether a sample may enter the grid.
@@ -203,11 +204,12 @@ type metricJSON struct {
 	Min        Decimal              `json:"min"`
 	Max        Decimal              `json:"max"`
 	Edges      [Buckets + 1]Decimal `json:"edges"`
+	Person     *personJSON          `json:"person,omitempty"`
 }
 
 // MarshalJSON writes the stable form; decimals are strings.
 func (m Metric) MarshalJSON() ([]byte, error) {
-	return json.Marshal(metricJSON{m.Key, m.Slot, m.LOINC, m.UCUM, m.MDC, m.Resolution, m.Min, m.Max, m.Edges})
+	return json.Marshal(metricJSON{m.Key, m.Slot, m.LOINC, m.UCUM, m.MDC, m.Resolution, m.Min, m.Max, m.Edges, m.personJSON()})
 }
 
 // MetricsJSON returns the table as a JSON array, indented, sorted by slot.

@@ -7,7 +7,7 @@ import (
 )
 
 func TestTheTableIsConsistent(t *testing.T) {
-	keys := []string{"heart_rate", "pulse_rate", "resp_rate", "spo2", "body_temp", "skin_temp", "bp_systolic", "bp_diastolic", "glucose"}
+	keys := []string{"heart_rate", "pulse_rate", "resp_rate", "spo2", "body_temp", "skin_temp", "bp_systolic", "bp_diastolic", "glucose", "storage_temp"}
 	for slot, m := range Metrics() {
 		if m.Slot != slot || m.Key != keys[slot] {
 			t.Errorf("slot %d is %s, and must stay %s", slot, m.Key, keys[slot])
@@ -40,7 +40,7 @@ func TestRangesAreFixed(t *testing.T) {
 	for key, want := range map[string][3]string{
 		"heart_rate": {"20", "220", "1"}, "pulse_rate": {"20", "220", "1"}, "resp_rate": {"1", "80", "1"}, "spo2": {"50", "100", "0.1"},
 		"body_temp": {"30", "45", "0.1"}, "skin_temp": {"10", "45", "0.1"}, "bp_systolic": {"30", "300", "1"},
-		"bp_diastolic": {"10", "200", "1"}, "glucose": {"10", "600", "1"},
+		"bp_diastolic": {"10", "200", "1"}, "glucose": {"10", "600", "1"}, "storage_temp": {"-20", "40", "0.1"},
 	} {
 		m, _ := ByKey(key)
 		if got := [3]string{m.Min.String(), m.Max.String(), m.Resolution.String()}; got != want {
@@ -89,7 +89,7 @@ func TestUnknownMetricsAreNotFound(t *testing.T) {
 			t.Errorf("%q is a metric", key)
 		}
 	}
-	for _, slot := range []int{-1, 9, 16} {
+	for _, slot := range []int{-1, 10, 16} {
 		if _, ok := BySlot(slot); ok {
 			t.Errorf("slot %d is a metric", slot)
 		}
@@ -111,7 +111,7 @@ func TestMetricsJSONHasTheStableForm(t *testing.T) {
 			t.Errorf("%s is %v, want %v", key, first[key], want)
 		}
 	}
-	if edges := first["edges"].([]any); len(edges) != Buckets+1 || edges[0] != "20" || edges[Buckets] != "220" || len(first) != 9 {
+	if edges := first["edges"].([]any); len(edges) != Buckets+1 || edges[0] != "20" || edges[Buckets] != "220" || len(first) != 10 {
 		t.Errorf("unexpected form: %v", first)
 	}
 }

@@ -22,7 +22,7 @@ func TestNoisyAnswersStateTheirNoise(t *testing.T) {
 		o = Options{}
 	}
 	r, out, w := runDemo(t, o)
-	if r.Noise != "on" || len(r.Metrics) != len(wearable.Metrics()) {
+	if r.Noise != "on" || len(r.Metrics) != len(wearable.Vitals()) {
 		t.Fatalf("noise %s, %d metrics\n%s", r.Noise, len(r.Metrics), out)
 	}
 	truth := truthOf(w)
@@ -53,7 +53,7 @@ func truthOf(w *world) map[string]figures {
 		if p.Extra {
 			continue
 		}
-		for _, m := range wearable.Metrics() {
+		for _, m := range wearable.Vitals() {
 			f := out[m.Key]
 			for _, x := range minutesOf(p, m) {
 				f.n, f.sum, f.sumSq = f.n+1, f.sum+x, f.sumSq+x*x

@@ -164,7 +164,7 @@ func (w *world) consentOf(p *person) consent.Document {
 		CapMicro: patientCap, BeyondShare: true, Exact: w.genesis.Exact,
 		Claims: 4,
 	}
-	for _, m := range wearable.Metrics() {
+	for _, m := range wearable.Vitals() {
 		d.Metrics = append(d.Metrics, m.Key)
 		d.Predicates = append(d.Predicates, consent.Terms{Metric: m.Key, Days: 1, Limits: consent.Readings(1, uint32(m.MaxCode()))})
 	}

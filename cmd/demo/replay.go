@@ -204,7 +204,7 @@ func (l *loader) row(rec []string, at [len(columns)]int) error {
 		metric = a
 	}
 	m, ok := wearable.ByKey(metric)
-	if !ok {
+	if !ok || !m.Vital() {
 		l.ignored[strings.Clone(metric)] = true
 		return nil
 	}

@@ -35,7 +35,7 @@ func (s *Subject) Metrics() []string {
 		has[x.Slot] = true
 	}
 	var keys []string
-	for _, m := range wearable.Metrics() {
+	for _, m := range wearable.Vitals() {
 		if has[m.Slot] {
 			keys = append(keys, m.Key)
 		}

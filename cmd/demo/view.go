@@ -140,7 +140,7 @@ func (w *world) hospitalLearned(r *Report, got *answers) web.Section {
 	}}
 	t := web.Table{Caption: "Statistics", Columns: []string{"metric", "patients", "readings", "mean", "standard deviation", "unit", "time"}}
 	rho := uint64(0)
-	for _, m := range wearable.Metrics() {
+	for _, m := range wearable.Vitals() {
 		a, ok := got.metrics[m.Key]
 		if few, refused := got.refused[m.Key]; refused {
 			t.Rows = append(t.Rows, []string{m.Key, few.text(), "", "", "", m.UCUM, ""})

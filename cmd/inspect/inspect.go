@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/vitalveil/vitalveil/he"
@@ -15,7 +16,8 @@ import (
 	"github.com/vitalveil/vitalveil/zk"
 )
 
-// Metrics lists the metrics.
+// Metrics lists the metrics: what a minute may be, and for metrics of people where the
+// means of their days lie, the clinical limits and how many minutes make a day.
 type Metrics struct {
 	JSON bool `help:"Print JSON."`
 }
@@ -31,9 +33,15 @@ func (c Metrics) Run() error {
 		return err
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "METRIC\tSLOT\tUNIT\tRANGE\tRESOLUTION\tLOINC\tMDC")
+	fmt.Fprintln(w, "METRIC\tSLOT\tUNIT\tRANGE\tRESOLUTION\tPERSONS\tLIMITS\tLEAST\tLOINC\tMDC")
 	for _, m := range wearable.Metrics() {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%s..%s\t%s\t%s\t%d\n", m.Key, m.Slot, m.UCUM, m.Min, m.Max, m.Resolution, m.LOINC, m.MDC)
+		persons, limits, least := "-", "-", "-"
+		if p, ok := m.Person(); ok {
+			persons = fmt.Sprintf("%s..%s", m.Value(p.Low), m.Value(p.High))
+			limits = fmt.Sprintf("%s..%s", m.Value(p.LimitLow), m.Value(p.LimitHigh))
+			least = strconv.Itoa(p.Least)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s..%s\t%s\t%s\t%s\t%s\t%s\t%d\n", m.Key, m.Slot, m.UCUM, m.Min, m.Max, m.Resolution, persons, limits, least, m.LOINC, m.MDC)
 	}
 	return w.Flush()
 }

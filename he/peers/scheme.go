@@ -59,7 +59,7 @@ func (q query) each(f func(device, hour int)) {
 // makeHour draws plausible minutes and computes their statistics.
 func makeHour(r *rand.Rand) (hour, error) {
 	var row hour
-	for slot, m := range wearable.Metrics() {
+	for slot, m := range wearable.Vitals() {
 		codes := make([]uint16, privacy.MinutesPerRow)
 		middle := float64(m.MaxCode()) * (0.3 + 0.2*r.Float64())
 		for i := range codes {

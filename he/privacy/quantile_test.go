@@ -62,7 +62,7 @@ func inside(t rapid.TB, m wearable.Metric, units int64, low, high string) bool {
 // interval is one bucket and the quantile of the raw readings is in it.
 func TestExactQuantilesHoldTheTrueOnes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := rapid.SampledFrom(wearable.Metrics()).Draw(t, "metric")
+		m := rapid.SampledFrom(wearable.Vitals()).Draw(t, "metric")
 		codes := rapid.SliceOfN(rapid.Uint16Range(1, m.MaxCode()), 1, 150).Draw(t, "codes")
 		var units []int64
 		for _, c := range codes {

@@ -27,7 +27,7 @@ func slotOf(t testing.TB, key string) int {
 // drawHour draws an hour of all nine metrics, many minutes missing.
 func drawHour(t *rapid.T) map[int][]uint16 {
 	codes := map[int][]uint16{}
-	for _, m := range wearable.Metrics() {
+	for _, m := range wearable.Vitals() {
 		if rapid.Bool().Draw(t, "present") {
 			codes[m.Slot] = drawCodes(t, m)
 		}
@@ -344,7 +344,7 @@ func TestAttackOverflowAtTheBounds(t *testing.T) {
 	s := V2()
 	for _, high := range []bool{true, false} {
 		codes := map[int][]uint16{}
-		for _, m := range wearable.Metrics() {
+		for _, m := range wearable.Vitals() {
 			code := uint16(1)
 			if high {
 				code = m.MaxCode()

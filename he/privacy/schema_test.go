@@ -135,7 +135,7 @@ func drawCodes(t *rapid.T, m wearable.Metric) []uint16 {
 func TestSumsOfRowsDecodeToSums(t *testing.T) {
 	s := V1()
 	rapid.Check(t, func(t *rapid.T) {
-		m := wearable.Metrics()[rapid.IntRange(0, 8).Draw(t, "slot")]
+		m := wearable.Vitals()[rapid.IntRange(0, 8).Draw(t, "slot")]
 		var want Totals
 		sums := make([]*big.Int, MetricCoefficients)
 		for i := range sums {

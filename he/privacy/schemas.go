@@ -11,7 +11,7 @@ import (
 // slots 0 to 8, six coefficients each, and the zero coefficient.
 func V1() *Schema { return v1() }
 
-var v1 = sync.OnceValue(func() *Schema { return fixed(layout{name: "vitals-v1", metrics: wearable.Metrics()}) })
+var v1 = sync.OnceValue(func() *Schema { return fixed(layout{name: "vitals-v1", metrics: wearable.Vitals()}) })
 
 // V2 returns the schema "vitals-v2": the metrics of vitals-v1 in the first 54
 // coefficients, then three for each of five pairs, then six for each of four metrics
@@ -20,7 +20,7 @@ func V2() *Schema { return v2() }
 
 var v2 = sync.OnceValue(func() *Schema {
 	return fixed(layout{
-		name: "vitals-v2", metrics: wearable.Metrics(), pairs: pairTable, strata: strataTable,
+		name: "vitals-v2", metrics: wearable.Vitals(), pairs: pairTable, strata: strataTable,
 		grouped: []string{"heart_rate", "resp_rate", "spo2", "bp_systolic"},
 	})
 })

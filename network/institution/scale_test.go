@@ -19,7 +19,7 @@ func TestIntensiveCareScale(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.metrics, w.hours = nil, 48
-	for _, m := range wearable.Metrics() {
+	for _, m := range wearable.Vitals() {
 		w.metrics = append(w.metrics, m.Key)
 	}
 	slices.Sort(w.metrics)
