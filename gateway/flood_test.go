@@ -306,20 +306,13 @@ func (w *world) drip(devices []*device, n int) func() {
 	w.Helper()
 	stop := make(chan struct{})
 	var all sync.WaitGroup
-	host := strings.TrimPrefix(w.url, "http://")
 	for i := range n {
 		d := devices[i%len(devices)]
 		s := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
 		if i%2 == 0 {
 			s.Key = newKey(w)
 		}
-		target := "/v1/devices/" + d.id.String() + "/uploads"
-		r := w.signed(s, "POST", target, []byte("{"), time.Now())
-		c, err := net.Dial("tcp", host)
-		w.ok(err)
-		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n", target)
-		w.ok(r.Header.Write(c))
-		fmt.Fprint(c, "\r\n{")
+		c := w.begin(s, d, 8_000_000)
 		all.Go(func() {
 			defer c.Close()
 			for {
@@ -336,6 +329,22 @@ func (w *world) drip(devices []*device, n int) func() {
 	}
 	time.Sleep(200 * time.Millisecond)
 	return func() { close(stop); all.Wait() }
+}
+
+// begin sends the head of an upload of so many bytes that s signed.
+func (w *world) begin(s *api.Signer, d *device, bytes int) net.Conn {
+	w.Helper()
+	target := "/v1/devices/" + d.id.String() + "/uploads"
+	r := w.signed(s, "POST", target, []byte("{"), time.Now())
+	var head strings.Builder
+	fmt.Fprintf(&head, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n", target, bytes)
+	w.ok(r.Header.Write(&head))
+	c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	w.ok(err)
+	w.Cleanup(func() { c.Close() })
+	_, err = fmt.Fprint(c, head.String(), "\r\n") // at once, so that it is not answered meanwhile
+	w.ok(err)
+	return c
 }
 
 // TestAttackABodyThatDoesNotCome: neither a body that is awaited nor that of a refused

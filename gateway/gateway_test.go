@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -304,11 +305,16 @@ func TestOperationsAreWatchedAsServerSentEvents(t *testing.T) {
 	}
 	r := w.request("GET", "/v1/operations/"+op.ID.String()+":watch", nil)
 	r.Header.Set("Accept", eventStream)
-	go func() {
-		time.Sleep(100 * time.Millisecond)
-		close(hold)
-	}()
-	resp, body := w.raw(r)
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+	w.ok(err)
+	defer resp.Body.Close()
+	first := make([]byte, 1)
+	_, err = io.ReadFull(resp.Body, first)
+	w.ok(err)
+	close(hold) // what is watched ends only now
+	rest, err := io.ReadAll(resp.Body)
+	w.ok(err)
+	body := append(first, rest...)
 	if resp.Header.Get("Content-Type") != eventStream {
 		t.Errorf("content type %q", resp.Header.Get("Content-Type"))
 	}

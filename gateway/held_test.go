@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
-	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -163,32 +161,38 @@ func TestAttackAnswersThatRepeatTheRequest(t *testing.T) {
 	}
 }
 
-// TestAttackLargeBodiesThatStop: three patients who mean ill begin as many large uploads
-// as they may, and stop in the middle. Meanwhile somebody revokes a consent.
+// TestAttackLargeBodiesThatStop: three patients who mean ill begin large uploads, which
+// take all the memory for such bodies, and stop in the middle. Meanwhile somebody
+// revokes a consent.
 func TestAttackLargeBodiesThatStop(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
 	given := p.consent()
 	w.done(w.as("", nil).PutConsent(context.Background(), given))
-	half := bytes.Repeat([]byte(" "), api.MaxUpload/2+1)
-	for range 3 {
-		d := w.device()
-		target := "/v1/devices/" + d.id.String() + "/uploads"
-		r := w.signed(&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}, "POST", target, []byte("{"), time.Now())
-		for range uploadsEach {
-			c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
-			w.ok(err)
-			t.Cleanup(func() { c.Close() })
-			fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n", target, api.MaxUpload)
-			w.ok(r.Header.Write(c))
-			fmt.Fprint(c, "\r\n")
-			_, err = c.Write(half)
-			w.ok(err)
+	left := func(bytes int64) bool {
+		memory := w.gw.bounds.large.reading
+		if !memory.TryAcquire(bytes) {
+			return false
 		}
+		memory.Release(bytes)
+		return true
 	}
-	time.Sleep(300 * time.Millisecond)
-	if _, err := w.as("", nil).PutConsent(context.Background(), p.revocation(given)); err != nil {
-		t.Errorf("a revocation: %v", err)
+	half := bytes.Repeat([]byte(" "), api.MaxUpload/2+1)
+	var d *device
+	for i := range largeReading / api.MaxUpload {
+		if i%uploadsEach == 0 {
+			d = w.device()
+		}
+		c := w.begin(&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}, d, api.MaxUpload-1)
+		_, err := c.Write(half)
+		w.ok(err) // there was memory for it
+		w.eventually("an upload takes its memory", func() bool { return !left(int64(largeReading - (i+1)*api.MaxUpload + 1)) })
+	}
+	// One more may be refused while it is being sent, which its sender sees as an error.
+	go w.begin(&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}, d, api.MaxUpload-1).Write(half)
+	w.done(w.as("", nil).PutConsent(context.Background(), p.revocation(given)))
+	if left(1) {
+		t.Error("the uploads had ended before the revocation went through")
 	}
 }
 
