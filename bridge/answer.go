@@ -58,16 +58,25 @@ var ErrNoProver = errors.New("a predicate holds, but there is no prover")
 // their slot. About all others it stays silent. Call it every now and then; it
 // may be interrupted at any point.
 func (h *Hub) Answer(ctx context.Context) (Answers, error) {
-	n, err := retried(ctx, func() (api.Network, error) { return h.open[0].Network(ctx) })
+	now, err := h.clock.askOne(ctx, h.clock.gateways.client())
 	if err != nil {
 		return Answers{}, fmt.Errorf("ask for ledger time: %w", err)
 	}
-	if n.Genesis.Network != h.network {
-		return Answers{}, fmt.Errorf("the gateway serves network %q, this hub belongs to %q", clip(n.Genesis.Network), h.network)
-	}
 	var total Answers
-	err = forEach(h.Devices(), func(d *Device) (Answers, error) { return d.answer(ctx, n.LedgerTime) }, total.add)
+	err = forEach(h.Devices(), func(d *Device) (Answers, error) { return d.answer(ctx, now) }, total.add)
 	return total, err
+}
+
+// predicates is what a device answers requests with: the openings of its committed days,
+// the consents that its patient left with it, and what it has answered so far. An
+// answer is stored, and counts against its consent, before anybody hears of it.
+type predicates struct {
+	hub      *Hub
+	vault    *deviceVault
+	gateways *gateways
+	id       record.ID
+	patient  record.ID
+	metrics  metricList
 }
 
 // answer handles the open requests for one device at ledger time now. A retired
@@ -75,7 +84,7 @@ func (h *Hub) Answer(ctx context.Context) (Answers, error) {
 func (d *Device) answer(ctx context.Context, now int64) (Answers, error) {
 	d.sync.Lock()
 	defer d.sync.Unlock()
-	defer d.closeClients()
+	defer d.gateways.close()
 	var a Answers
 	d.mu.Lock()
 	enrolled, failed := d.rec.Enrolled, d.failed
@@ -83,13 +92,13 @@ func (d *Device) answer(ctx context.Context, now int64) (Answers, error) {
 	if !enrolled || failed != nil {
 		return a, failed
 	}
-	requests, err := retried(ctx, func() ([]record.PredicateState, error) { return d.client().Requests(ctx, d.id) })
+	requests, err := retried(ctx, func() ([]record.PredicateState, error) { return d.gateways.client().Requests(ctx, d.id) })
 	if err != nil {
 		return a, err
 	}
 	var errs []error
 	for _, q := range requests {
-		if err := d.request(ctx, q, now, &a); err != nil {
+		if err := d.predicates.request(ctx, q, now, &a); err != nil {
 			errs = append(errs, fmt.Errorf("request %s: %w", clip(q.ID), err))
 		}
 	}
@@ -99,19 +108,19 @@ func (d *Device) answer(ctx context.Context, now int64) (Answers, error) {
 // maxRequestID bounds the identifier of a request in bytes.
 const maxRequestID = 128
 
-func (d *Device) request(ctx context.Context, q record.PredicateState, now int64, a *Answers) error {
+func (p *predicates) request(ctx context.Context, q record.PredicateState, now int64, a *Answers) error {
 	if q.ID == "" || len(q.ID) > maxRequestID || q.Status != record.PredicateAsked {
 		a.Ignored = append(a.Ignored, clip(q.ID))
 		return nil
 	}
 	var rec answerRecord
-	known, err := d.vault.load(d.answerKey(q.ID), &rec)
+	known, err := p.vault.load(p.answerKey(q.ID), &rec)
 	if err != nil {
 		return err
 	}
 	if !known {
 		var inOrder bool
-		rec, inOrder, err = d.decide(ctx, q, now)
+		rec, inOrder, err = p.decide(ctx, q, now)
 		if err != nil {
 			return err
 		}
@@ -130,18 +139,23 @@ func (d *Device) request(ctx context.Context, q record.PredicateState, now int64
 		a.Pending = append(a.Pending, q.ID)
 		return nil
 	}
-	return d.handIn(ctx, q.ID, rec, a)
+	return p.handIn(ctx, q.ID, rec, a)
 }
 
-func (d *Device) answerKey(request string) []byte { return d.vault.key(kindAnswer, []byte(request)...) }
+func (p *predicates) answerKey(request string) []byte {
+	return p.vault.key(kindAnswer, []byte(request)...)
+}
 
 // decide checks a new request, and proves it if it holds. The outcome is durable
 // on return, and counts against the consent; a request that is not in order is
 // not recorded.
-func (d *Device) decide(ctx context.Context, q record.PredicateState, now int64) (answerRecord, bool, error) {
-	statement, openings, err := d.recognise(q)
-	if err != nil || now >= q.Expires || d.forbids(q, now) != nil {
-		return answerRecord{}, false, d.damage(err)
+func (p *predicates) decide(ctx context.Context, q record.PredicateState, now int64) (answerRecord, bool, error) {
+	statement, openings, err := p.recognise(q)
+	if err == nil {
+		err = p.forbids(q, now)
+	}
+	if err != nil || now >= q.Expires {
+		return answerRecord{}, false, damage(err)
 	}
 	rec := answerRecord{
 		Outcome: answerFalse, Consent: q.Consent, AnswerFrom: q.AnswerFrom, Expires: q.Expires,
@@ -152,20 +166,20 @@ func (d *Device) decide(ctx context.Context, q record.PredicateState, now int64)
 	}
 	if holds {
 		rec.Outcome = answerPending
-		if rec.Proof, err = d.hub.prove(ctx, statement, openings); err != nil {
+		if rec.Proof, err = p.hub.prove(ctx, statement, openings); err != nil {
 			return rec, false, err
 		}
 	}
-	return rec, true, d.keepAnswer(q.ID, rec)
+	return rec, true, p.keepAnswer(q.ID, rec)
 }
 
-func (d *Device) keepAnswer(request string, rec answerRecord) error {
-	return d.vault.Update(true, func(b *pebble.Batch) error { return d.vault.store(b, d.answerKey(request), rec) })
+func (p *predicates) keepAnswer(request string, rec answerRecord) error {
+	return p.vault.Update(true, func(b *pebble.Batch) error { return p.vault.store(b, p.answerKey(request), rec) })
 }
 
 // damage lets failures of the store through; what else is wrong with a request
 // is nobody's business.
-func (d *Device) damage(err error) error {
+func damage(err error) error {
 	if errors.Is(err, errForeign) {
 		return nil
 	}
@@ -173,25 +187,25 @@ func (d *Device) damage(err error) error {
 }
 
 // errForeign says that a request is not about this device's own commitments as
-// the network defines them.
+// the network defines them, or is beyond the consents left with it.
 var errForeign = errors.New("request is not in order")
 
 // recognise rebuilds the statement of a request from the device's own openings
 // and the pinned genesis, and compares: nothing in it is taken from the gateway
 // unchecked.
-func (d *Device) recognise(q record.PredicateState) (verifier.Statement, []*zk.Opening, error) {
+func (p *predicates) recognise(q record.PredicateState) (verifier.Statement, []*zk.Opening, error) {
 	var none verifier.Statement
 	class, err := verifier.ClassByName(q.Ask.Class)
 	if err != nil {
 		return none, nil, errForeign
 	}
-	m, ok := d.metric(q.Ask.Metric)
-	g := &d.hub.cfg.Genesis
+	m, ok := p.metrics.find(q.Ask.Metric)
+	g := &p.hub.cfg.Genesis
 	i := slices.IndexFunc(g.Circuits, func(c record.Circuit) bool { return c.Class == class.Name })
-	if !ok || i < 0 || q.Device != d.id || q.Ask.Patient != d.Patient() || len(q.Roots) != class.Days {
+	if !ok || i < 0 || q.Device != p.id || q.Ask.Patient != p.patient || len(q.Roots) != class.Days {
 		return none, nil, errForeign
 	}
-	openings, err := d.openings(q.Ask.FirstDay, q.Roots)
+	openings, err := p.openings(q.Ask.FirstDay, q.Roots)
 	if err != nil {
 		return none, nil, err
 	}
@@ -213,14 +227,14 @@ func (d *Device) recognise(q record.PredicateState) (verifier.Statement, []*zk.O
 
 // openings returns what opens the days from first on; their roots must be those
 // asked about.
-func (d *Device) openings(first int64, roots []record.ID) ([]*zk.Opening, error) {
+func (p *predicates) openings(first int64, roots []record.ID) ([]*zk.Opening, error) {
 	if first < verifier.MinDay || first > verifier.MaxDay {
 		return nil, errForeign
 	}
 	list := make([]*zk.Opening, len(roots))
 	for i, root := range roots {
 		var rec dayRecord
-		found, err := d.vault.load(d.vault.key(kindOpening, ordered(first+int64(i))...), &rec)
+		found, err := p.vault.load(p.vault.key(kindOpening, ordered(first+int64(i))...), &rec)
 		if err != nil {
 			return nil, err
 		}
@@ -235,40 +249,40 @@ func (d *Device) openings(first int64, roots []record.ID) ([]*zk.Opening, error)
 	return list, nil
 }
 
-// forbids says why the consent left with the device does not allow a request, or
-// nil. The consent that the ledger names must allow it by itself, and no denial
+// forbids is errForeign where the consent left with the device does not allow a request,
+// and nil where it does. The consent that the ledger names must allow it by itself, and no denial
 // may touch it.
-func (d *Device) forbids(q record.PredicateState, now int64) error {
-	docs, named, err := d.consents(q.Consent)
+func (p *predicates) forbids(q record.PredicateState, now int64) error {
+	docs, named, err := p.consents(q.Consent)
 	if err != nil {
 		return err
 	}
 	if named == nil || named.Version != q.Version {
-		return errors.New("the consent named is not the one left with this device")
+		return errForeign // not the consent left with this device
 	}
-	used, err := d.used(q.Consent)
+	used, err := p.used(q.Consent)
 	if err != nil {
 		return err
 	}
 	claim := consent.Claim{Bounds: q.Ask.Bounds, Used: map[record.ID]uint32{q.Consent: used}}
-	if d.hub.cfg.Genesis.Clock != record.ClockSimulated {
-		now = max(now, d.hub.cfg.Clock().Unix()) // ledger time is the gateway's word
+	if p.hub.clock.wall {
+		now = max(now, p.hub.clock.now()) // ledger time is the gateway's word
 	}
 	decision := consent.Decide(docs, consent.Request{
 		Grantee: q.Asker, Purpose: q.Ask.Purpose, Operation: consent.OpPredicate, Metric: q.Ask.Metric,
 		From: q.Ask.FirstDay * 24, Until: (q.Ask.FirstDay + int64(len(q.Roots))) * 24, At: now, Claim: &claim,
 	})
 	if !decision.Permit || decision.Document != q.Consent {
-		return errors.New("the consent left with this device does not allow it")
+		return errForeign
 	}
 	return nil
 }
 
 // consents returns the denials on record and the consent named, if there.
-func (d *Device) consents(name record.ID) ([]consent.Document, *consent.Document, error) {
+func (p *predicates) consents(name record.ID) ([]consent.Document, *consent.Document, error) {
 	var docs []consent.Document
 	var named *consent.Document
-	for e, err := range d.vault.each(kindConsent, nil) {
+	for e, err := range p.vault.each(kindConsent, nil) {
 		if err != nil {
 			return nil, nil, err
 		}
@@ -287,9 +301,9 @@ func (d *Device) consents(name record.ID) ([]consent.Document, *consent.Document
 }
 
 // used counts the requests answered, with a proof or with silence, under a consent.
-func (d *Device) used(name record.ID) (uint32, error) {
+func (p *predicates) used(name record.ID) (uint32, error) {
 	var n uint32
-	for e, err := range d.vault.each(kindAnswer, nil) {
+	for e, err := range p.vault.each(kindAnswer, nil) {
 		if err != nil {
 			return 0, err
 		}
@@ -318,14 +332,14 @@ func (h *Hub) prove(ctx context.Context, s verifier.Statement, openings []*zk.Op
 }
 
 // handIn submits a proof. A retry sends the same bytes.
-func (d *Device) handIn(ctx context.Context, request string, rec answerRecord, a *Answers) error {
+func (p *predicates) handIn(ctx context.Context, request string, rec answerRecord, a *Answers) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTime)
 	defer cancel()
 	op, err := retried(ctx, func() (*api.Operation, error) {
-		return d.client().Prove(ctx, record.Attest{Request: request, Proof: rec.Proof})
+		return p.gateways.client().Prove(ctx, record.Attest{Request: request, Proof: rec.Proof})
 	})
 	if err == nil {
-		_, err = d.client().Wait(ctx, op)
+		_, err = p.gateways.client().Wait(ctx, op)
 	}
 	switch {
 	case err == nil:
@@ -335,13 +349,45 @@ func (d *Device) handIn(ctx context.Context, request string, rec answerRecord, a
 		// Attested already, by this proof before a crash, or too late: then the request
 		// is not open any more. But that is a gateway's word, so the proof stays.
 		a.Pending = append(a.Pending, request)
-		d.elsewhere()
+		p.gateways.elsewhere()
 		return nil
 	default:
 		a.Pending = append(a.Pending, request)
-		d.elsewhere()
+		p.gateways.elsewhere()
 		return fmt.Errorf("hand in the proof: %w", err)
 	}
 	rec.Proof = nil
-	return d.keepAnswer(request, rec)
+	return p.keepAnswer(request, rec)
+}
+
+// permit keeps the highest version of each consent.
+func (p *predicates) permit(docs []consent.Document) error {
+	newest := map[record.ID]consent.Document{}
+	for _, doc := range docs {
+		if doc.Patient != p.patient {
+			return fmt.Errorf("consent %s is of another patient", doc.ID.Short())
+		}
+		if err := consent.Validate(doc); err != nil {
+			return fmt.Errorf("consent %s: %w", doc.ID.Short(), err)
+		}
+		if doc.Version > newest[doc.ID].Version {
+			newest[doc.ID] = doc
+		}
+	}
+	return p.vault.Update(true, func(b *pebble.Batch) error {
+		for id, doc := range newest {
+			var old consent.Document
+			key := p.vault.key(kindConsent, id[:]...)
+			if _, err := p.vault.load(key, &old); err != nil {
+				return err
+			}
+			if doc.Version <= old.Version {
+				continue
+			}
+			if err := p.vault.store(b, key, doc); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -6,16 +6,13 @@ import (
 	"crypto/elliptic"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
-	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -82,12 +79,13 @@ type Device struct {
 	hub     *Hub
 	id      record.ID
 	vault   *deviceVault
-	signer  *ecdsa.PrivateKey
-	clients []*api.Client     // of the gateways
-	gateway atomic.Uint32     // the one in use, modulo their number
-	metrics []wearable.Metric // enrolled, by slot
+	metrics metricList
 	// document is what the ledger records; it never changes.
-	document record.Device
+	document   record.Device
+	gateways   *gateways
+	outbox     outbox
+	receipts   receipts
+	predicates predicates
 
 	// sync keeps Hub.Sync and Hub.Answer to one run per device at a time, and
 	// Close from ending the store below them. It is taken before mu.
@@ -96,10 +94,10 @@ type Device struct {
 	mu      sync.Mutex
 	rec     deviceRecord
 	state   deviceState
-	grid    map[int64]*gridHour
+	grid    grid
+	sealer  sealer
 	changed bool // counts in state differ from the store
 	failed  error
-	key     *he.DeviceKey
 	checked bool // compared with the ledger since the hub was opened
 }
 
@@ -112,35 +110,34 @@ func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: device key: %v", ErrDamaged, err)
 	}
+	p, err := parseMetrics(rec.Document.Device.Metrics)
+	if err != nil {
+		return nil, err
+	}
 	d := &Device{
-		hub: h, id: id, vault: v, signer: key, rec: rec, document: rec.Document.Device, grid: map[int64]*gridHour{},
+		hub: h, id: id, vault: v, metrics: p, rec: rec, document: rec.Document.Device,
+		gateways: newGateways(h.cfg.gateways(), h.network, &api.Signer{Party: api.DeviceParty(id), Key: key}),
+		outbox:   outbox{vault: v, id: id, network: h.network, signer: key},
+		grid:     grid{vault: v, hours: map[int64]*gridHour{}},
+		sealer:   sealer{hub: h, id: id, seeds: rec.Seeds},
 	}
-	for _, name := range rec.Document.Device.Metrics {
-		m, ok := wearable.ByKey(name)
-		if !ok {
-			return nil, fmt.Errorf("%w: device for unknown metric %q", ErrDamaged, name)
-		}
-		d.metrics = append(d.metrics, m)
-	}
-	slices.SortFunc(d.metrics, func(a, b wearable.Metric) int { return a.Slot - b.Slot })
-	for _, url := range h.cfg.gateways() {
-		d.clients = append(d.clients, api.NewClient(url, h.network, &api.Signer{Party: api.DeviceParty(id), Key: key}))
-	}
+	d.receipts = receipts{v, &d.outbox}
+	d.predicates = predicates{hub: h, vault: v, gateways: d.gateways, id: id, patient: d.Patient(), metrics: d.metrics}
 	return d, nil
 }
 
-// client is of the gateway in use.
-func (d *Device) client() *api.Client { return d.clients[int(d.gateway.Load())%len(d.clients)] }
-
-// elsewhere turns to the next gateway: the one in use has failed, or refused, and its
-// word alone is not enough.
-func (d *Device) elsewhere() { d.gateway.Add(1) }
-
-// closeClients closes the connections to all gateways.
-func (d *Device) closeClients() {
-	for _, c := range d.clients {
-		c.Close()
+// parseMetrics finds the metrics of these keys.
+func parseMetrics(keys []string) (metricList, error) {
+	var list metricList
+	for _, key := range keys {
+		m, ok := wearable.ByKey(key)
+		if !ok {
+			return nil, fmt.Errorf("%w: device for unknown metric %q", ErrDamaged, key)
+		}
+		list = append(list, m)
 	}
+	slices.SortFunc(list, func(a, b wearable.Metric) int { return a.Slot - b.Slot })
+	return list, nil
 }
 
 func (h *Hub) loadDevice(id record.ID) (*Device, error) {
@@ -220,10 +217,10 @@ func (d *Device) usable() error {
 // retire is called with mu held, or before the device is shared. Its seeds are
 // dropped: they must not seal again.
 func (d *Device) retire(why string) error {
-	d.forgetKey()
+	d.sealer.retire()
 	d.state.Retired = why
 	d.rec.Seeds = nil
-	clear(d.grid)
+	clear(d.grid.hours)
 	return d.vault.Update(true, func(b *pebble.Batch) error {
 		return errors.Join(d.vault.store(b, d.vault.key(kindDevice), d.rec), d.vault.store(b, d.vault.key(kindState), d.state))
 	})
@@ -238,6 +235,20 @@ func (d *Device) fail(err error) error {
 	return err
 }
 
+// flush writes the open minutes and the counts, and with sync waits until they are on
+// disk.
+func (d *Device) flush(sync bool) error { return d.fail(d.vault.Update(sync, d.writeGrid)) }
+
+// writeGrid puts every changed hour, and the counts, into the batch.
+func (d *Device) writeGrid(b *pebble.Batch) error {
+	changed, err := d.grid.write(b)
+	if err != nil || !changed && !d.changed {
+		return err
+	}
+	d.changed = false
+	return d.vault.store(b, d.vault.key(kindState), d.state)
+}
+
 // shutdown writes the open minutes and forgets the secrets.
 func (d *Device) shutdown() error {
 	d.sync.Lock()
@@ -248,9 +259,9 @@ func (d *Device) shutdown() error {
 	if d.failed == nil && d.state.Retired == "" {
 		err = d.vault.Update(true, d.writeGrid)
 	}
-	d.forgetKey()
+	d.sealer.forget()
 	d.failed = ErrClosed
-	d.closeClients()
+	d.gateways.close()
 	return err
 }
 
@@ -284,9 +295,11 @@ func (d *Device) keepRecord(rec deviceRecord) error {
 }
 
 func (d *Device) handInEnrolment(ctx context.Context, rec deviceRecord) error {
-	op, err := retried(ctx, func() (*api.Operation, error) { return d.client().EnrolDevice(ctx, rec.Document, rec.SeedBlob) })
+	op, err := retried(ctx, func() (*api.Operation, error) {
+		return d.gateways.client().EnrolDevice(ctx, rec.Document, rec.SeedBlob)
+	})
 	if err == nil {
-		_, err = d.client().Wait(ctx, op)
+		_, err = d.gateways.client().Wait(ctx, op)
 	}
 	if err != nil && !d.onLedger(ctx, err) {
 		return fmt.Errorf("enrol device %s: %w", d.id.Short(), err)
@@ -326,7 +339,7 @@ func (d *Device) onLedger(ctx context.Context, err error) bool {
 	if fault.Of(err) != fault.Conflict {
 		return false
 	}
-	s, err := d.client().Device(ctx, d.id)
+	s, err := d.gateways.client().Device(ctx, d.id)
 	if err != nil {
 		return false
 	}
@@ -338,7 +351,7 @@ func (d *Device) onLedger(ctx context.Context, err error) bool {
 // then do its rows count. It rests on the gateway's word; rows may be sealed and
 // uploaded before.
 func (d *Device) Ready(ctx context.Context) (bool, error) {
-	s, err := d.client().Device(ctx, d.id)
+	s, err := d.gateways.client().Device(ctx, d.id)
 	return err == nil && s.Ready, err
 }
 
@@ -352,34 +365,7 @@ func (d *Device) SetConsent(docs ...consent.Document) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	return d.vault.Update(true, func(b *pebble.Batch) error {
-		newest := map[record.ID]consent.Document{}
-		for _, doc := range docs {
-			if doc.Patient != d.Patient() {
-				return fmt.Errorf("consent %s is of another patient", doc.ID.Short())
-			}
-			if err := consent.Validate(doc); err != nil {
-				return fmt.Errorf("consent %s: %w", doc.ID.Short(), err)
-			}
-			if doc.Version > newest[doc.ID].Version {
-				newest[doc.ID] = doc
-			}
-		}
-		for _, id := range slices.SortedFunc(maps.Keys(newest), record.ID.Compare) {
-			var old consent.Document
-			key := d.vault.key(kindConsent, id[:]...)
-			if _, err := d.vault.load(key, &old); err != nil {
-				return err
-			}
-			if newest[id].Version <= old.Version {
-				continue
-			}
-			if err := d.vault.store(b, key, newest[id]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return d.predicates.permit(docs)
 }
 
 // checkMetrics returns the metrics sorted by name, as the ledger wants them.

@@ -43,9 +43,13 @@ func TestADiskThatFailsIsNotDamage(t *testing.T) {
 
 	all := uploadRecord{RowsFrom: first, RowsUntil: first + 30, DaysFrom: epochDay, DaysUntil: epochDay + 1, LateUntil: 1}
 	for what, err := range map[string]error{
-		"rows of an upload":   second(d.blob(all)),
-		"a pointer":           onlyError(d.pointer(record.KindRow, first, 0)),
+		"rows of an upload":   second(d.outbox.blob(all)),
+		"a pointer":           onlyError(d.outbox.pointer(record.KindRow, first, 0)),
 		"a row already there": (&sealing{device: d, state: d.state}).hour(first + 20),
+		"a correction":        onlyError(d.outbox.late(0)),
+		"the root of a day":   d.outbox.sign(nil, uploadRecord{DaysFrom: epochDay, DaysUntil: epochDay + 1}),
+		"a day at hand":       (&sealing{device: d, state: d.state}).loadDay(epochDay),
+		"what opens a day":    onlyError(d.predicates.openings(epochDay, []record.ID{{}})),
 	} {
 		if !errors.Is(err, ErrUnreadable) || errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", what, err)
@@ -69,10 +73,10 @@ func TestWhatIsMissingIsDamage(t *testing.T) {
 	d := sealedFor(t, w, w.hub(filepath.Join(t.TempDir(), "hub")), 5)
 	first := d.Document().FirstHour
 	for what, err := range map[string]error{
-		"rows of an upload": second(d.blob(uploadRecord{RowsFrom: first, RowsUntil: first + 6})),
-		"a correction":      onlyError(d.late(0)),
-		"a pointer":         onlyError(d.pointer(record.KindRow, first+6, 0)),
-		"the root of a day": d.sign(nil, uploadRecord{DaysFrom: epochDay, DaysUntil: epochDay + 1}),
+		"rows of an upload": second(d.outbox.blob(uploadRecord{RowsFrom: first, RowsUntil: first + 6})),
+		"a correction":      onlyError(d.outbox.late(0)),
+		"a pointer":         onlyError(d.outbox.pointer(record.KindRow, first+6, 0)),
+		"the root of a day": d.outbox.sign(nil, uploadRecord{DaysFrom: epochDay, DaysUntil: epochDay + 1}),
 		"a second row":      (&sealing{device: d, state: d.state}).hour(first),
 	} {
 		if !errors.Is(err, ErrDamaged) || errors.Is(err, ErrUnreadable) {

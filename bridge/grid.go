@@ -28,23 +28,27 @@ type gridHour struct {
 // they are written and read again when needed.
 const maxOpenHours = 48
 
-// gridKey names the stored minutes of one hour and metric.
-func (d *Device) gridKey(hour int64, slot int) []byte {
-	return d.vault.key(kindGrid, append(ordered(hour), byte(slot))...)
+// grid is the minutes of a device that are not sealed yet: what is in memory, over what
+// is in the store. Memory never has less than the store.
+type grid struct {
+	vault *deviceVault
+	hours map[int64]*gridHour
+}
+
+// key names the stored minutes of one hour and metric.
+func (g *grid) key(hour int64, slot int) []byte {
+	return g.vault.key(kindGrid, append(ordered(hour), byte(slot))...)
 }
 
 // minutesOf returns the minutes of an hour and slot, from memory or the store.
-func (d *Device) minutesOf(hour int64, slot int) (*minutes, error) {
-	g := d.grid[hour]
-	if g == nil {
-		if err := d.makeRoom(); err != nil {
-			return nil, err
-		}
-		g = &gridHour{}
-		d.grid[hour] = g
+func (g *grid) minutesOf(hour int64, slot int) (*minutes, error) {
+	h := g.hours[hour]
+	if h == nil {
+		h = &gridHour{}
+		g.hours[hour] = h
 	}
-	if g.slots[slot] == nil {
-		stored, err := d.vault.get(d.gridKey(hour, slot))
+	if h.slots[slot] == nil {
+		stored, err := g.vault.get(g.key(hour, slot))
 		if err != nil {
 			return nil, err
 		}
@@ -52,56 +56,53 @@ func (d *Device) minutesOf(hour int64, slot int) (*minutes, error) {
 		if err != nil {
 			return nil, err
 		}
-		g.slots[slot] = m
+		h.slots[slot] = m
 	}
-	return g.slots[slot], nil
+	return h.slots[slot], nil
 }
 
-// makeRoom forgets the earlier half of the hours in memory, written first.
-func (d *Device) makeRoom() error {
-	if len(d.grid) < maxOpenHours {
-		return nil
+// full tells whether an hour is one too many for memory: write, and halve.
+func (g *grid) full(hour int64) bool { return g.hours[hour] == nil && len(g.hours) >= maxOpenHours }
+
+// halve forgets the earlier half of the hours in memory, which have been written.
+func (g *grid) halve() {
+	for _, hour := range slices.Sorted(maps.Keys(g.hours))[:maxOpenHours/2] {
+		delete(g.hours, hour)
 	}
-	if err := d.fail(d.vault.Update(false, d.writeGrid)); err != nil {
-		return err
-	}
-	for _, hour := range slices.Sorted(maps.Keys(d.grid))[:maxOpenHours/2] {
-		delete(d.grid, hour)
-	}
-	return nil
 }
 
-// writeGrid puts every changed hour, and the counts, into the batch.
-func (d *Device) writeGrid(b *pebble.Batch) error {
-	for hour, g := range d.grid {
-		for slot, m := range g.slots {
+// forget drops hours before this one, which are sealed, from memory.
+func (g *grid) forget(before int64) {
+	maps.DeleteFunc(g.hours, func(hour int64, _ *gridHour) bool { return hour < before })
+}
+
+// write puts every changed hour into the batch, and tells whether there was one.
+func (g *grid) write(b *pebble.Batch) (bool, error) {
+	changed := false
+	for hour, h := range g.hours {
+		for slot, m := range h.slots {
 			if m == nil || !m.dirty {
 				continue
 			}
 			value, err := m.marshal()
 			if err != nil {
-				return err
+				return changed, err
 			}
-			if err := d.vault.Set(b, d.gridKey(hour, slot), value); err != nil {
-				return err
+			if err := g.vault.Set(b, g.key(hour, slot), value); err != nil {
+				return changed, err
 			}
-			m.dirty = false
-			d.changed = true
+			m.dirty, changed = false, true
 		}
 	}
-	if !d.changed {
-		return nil
-	}
-	d.changed = false
-	return d.vault.store(b, d.vault.key(kindState), d.state)
+	return changed, nil
 }
 
-// add takes one sample into its minute.
-func (d *Device) add(m wearable.Metric, minute int64, v wearable.Decimal) error {
+// add takes one sample into its minute, and tells whether it is in the metric's range.
+func (g *grid) add(m wearable.Metric, minute int64, v wearable.Decimal) (bool, error) {
 	hour := hourOfMinute(minute)
-	cells, err := d.minutesOf(hour, m.Slot)
+	cells, err := g.minutesOf(hour, m.Slot)
 	if err != nil {
-		return err
+		return false, err
 	}
 	i := int(minute - hour*wearable.MinutesPerHour)
 	a := cells.cells[i]
@@ -109,25 +110,22 @@ func (d *Device) add(m wearable.Metric, minute int64, v wearable.Decimal) error 
 		a, _ = wearable.NewAccumulator(m.Key)
 	}
 	if !a.Add(v) {
-		d.state.Counts.OutOfRange++
-	} else {
-		d.state.Counts.Gridded++
-		cells.cells[i], cells.dirty = a, true
+		return false, nil
 	}
-	d.changed = true
-	return nil
+	cells.cells[i], cells.dirty = a, true
+	return true, nil
 }
 
 // codes returns the grid codes of an hour and slot, and false where every
 // minute is missing.
-func (d *Device) codes(hour int64, slot int) ([wearable.MinutesPerHour]uint16, bool, error) {
+func (g *grid) codes(hour int64, slot int) ([wearable.MinutesPerHour]uint16, bool, error) {
 	var codes [wearable.MinutesPerHour]uint16
 	var m *minutes
-	if g := d.grid[hour]; g != nil {
-		m = g.slots[slot]
+	if h := g.hours[hour]; h != nil {
+		m = h.slots[slot]
 	}
 	if m == nil { // not in memory, and not worth keeping there
-		stored, err := d.vault.get(d.gridKey(hour, slot))
+		stored, err := g.vault.get(g.key(hour, slot))
 		if err != nil || stored == nil {
 			return codes, false, err
 		}

@@ -153,7 +153,7 @@ func TestGridEqualsNaiveRationalArithmetic(t *testing.T) {
 		for _, k := range keys {
 			m, _ := wearable.ByKey(k)
 			for hour := range int64(2) {
-				codes, _, err := d.codes(epochStart/3600+hour, m.Slot)
+				codes, _, err := d.grid.codes(epochStart/3600+hour, m.Slot)
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -222,7 +222,7 @@ func TestManyOpenHoursDoNotStayInMemory(t *testing.T) {
 		push(t, d, reading(t, "heart_rate", epochStart+hour*3600, "60"))
 	}
 	push(t, d, reading(t, "heart_rate", epochStart, "62"))
-	if n := len(d.grid); n > maxOpenHours {
+	if n := len(d.grid.hours); n > maxOpenHours {
 		t.Errorf("%d hours in memory", n)
 	}
 	if err := d.Advance(t.Context(), epochStart+86400); err != nil {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -72,8 +71,7 @@ type Hub struct {
 	store   *vault.Vault
 	schema  *privacy.Schema
 	pieces  int
-	open    []*api.Client // of the gateways, without a signer
-	ledger  ledgerTime
+	clock   clock
 
 	mu      sync.Mutex
 	devices map[record.ID]*Device
@@ -100,6 +98,10 @@ func Open(cfg Config) (*Hub, error) {
 	}
 	h := &Hub{
 		cfg: cfg, epoch: uint32(len(cfg.Epochs)), network: cfg.Genesis.Network, schema: cfg.Params.Schema(), prover: cfg.Prover,
+		clock: clock{
+			wall: cfg.Genesis.Clock != record.ClockSimulated, hub: cfg.Clock, network: cfg.Genesis.Network,
+			gateways: newGateways(cfg.gateways(), cfg.Genesis.Network, nil),
+		},
 		pieces: cfg.Params.Sharing().Pieces(), devices: map[record.ID]*Device{},
 	}
 	if err := h.openFiles(); err != nil {
@@ -108,9 +110,6 @@ func Open(cfg Config) (*Hub, error) {
 	if err := h.openDevices(); err != nil {
 		h.store.Close()
 		return nil, err
-	}
-	for _, url := range cfg.gateways() {
-		h.open = append(h.open, api.NewClient(url, h.network, nil))
 	}
 	h.flusher = startFlusher(h.store.DB())
 	return h, nil
@@ -217,9 +216,7 @@ func (h *Hub) Close() error {
 	for _, d := range devices {
 		errs = append(errs, d.shutdown())
 	}
-	for _, c := range h.open {
-		c.Close()
-	}
+	h.clock.gateways.close()
 	errs = append(errs, h.store.Close())
 	return errors.Join(errs...)
 }
@@ -230,6 +227,11 @@ func (h *Hub) SetProver(p Prover) {
 	defer h.mu.Unlock()
 	h.prover = p
 }
+
+// ClockAhead is by how much the hub's clock is ahead of ledger time, if it was found to
+// be by more than both may differ when a gateway told ledger time last, and has not
+// been set since. Otherwise it is 0.
+func (h *Hub) ClockAhead() time.Duration { return h.clock.ahead() }
 
 // Devices returns the devices of the installation, in the order of their
 // identifiers, retired ones too.

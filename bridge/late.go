@@ -44,23 +44,7 @@ func (c *countedRecord) sealed() map[int][]uint16 {
 	return out
 }
 
-// lateRecord is a sealed correction.
-type lateRecord struct {
-	Hour   int64
-	Number uint8
-	Row    []byte
-}
-
 func (d *Device) countedKey(hour int64) []byte { return d.vault.key(kindCounted, ordered(hour)...) }
-
-func (d *Device) lateKey(n int64) []byte { return d.vault.key(kindLate, ordered(n)...) }
-
-// late loads a sealed correction by its sequence number.
-func (d *Device) late(n int64) (lateRecord, error) {
-	var l lateRecord
-	found, err := d.vault.load(d.lateKey(n), &l)
-	return l, expect(found, err, "no row for sealed correction number %d", n)
-}
 
 // takesLate tells whether there may be another correction of an hour: now is the
 // hour at hand.
@@ -69,10 +53,10 @@ func takesLate(hour, now int64) bool { return dayOfHour(now)-dayOfHour(hour) <= 
 // hourAtHand is the hour that is open. The bridge may have been off since it
 // sealed the last one, and the ledger's time goes on.
 func (d *Device) hourAtHand() int64 {
-	if !d.hub.wall() {
+	if !d.hub.clock.wall {
 		return d.state.SealedUntil
 	}
-	now := d.hub.cfg.Clock().Add(-d.hub.ClockAhead()) // a clock that is ahead makes nothing late
+	now := d.hub.clock.hub().Add(-d.hub.clock.ahead()) // a clock that is ahead makes nothing late
 	return max(d.state.SealedUntil, wearable.HourOf(now.Unix()))
 }
 
@@ -110,8 +94,8 @@ func (d *Device) SealLate(ctx context.Context) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	defer d.forgetKey()
-	if err := d.fail(d.vault.Update(true, d.writeGrid)); err != nil {
+	defer d.sealer.forget()
+	if err := d.flush(true); err != nil {
 		return err
 	}
 	return d.seal(func(w *sealing) error {
@@ -196,7 +180,7 @@ func (d *Device) lateHours() ([]int64, error) {
 func (w *sealing) forget(hour int64) error {
 	d := w.device
 	for _, m := range d.metrics {
-		codes, present, err := d.codes(hour, m.Slot)
+		codes, present, err := d.grid.codes(hour, m.Slot)
 		if err != nil {
 			return err
 		}
@@ -208,7 +192,7 @@ func (w *sealing) forget(hour int64) error {
 				w.state.Counts.Late++
 			}
 		}
-		if err := w.batch.Delete(d.gridKey(hour, m.Slot), nil); err != nil {
+		if err := w.batch.Delete(d.grid.key(hour, m.Slot), nil); err != nil {
 			return err
 		}
 	}
@@ -226,7 +210,7 @@ func (w *sealing) correction(hour int64, counted countedRecord) error {
 	if err := expect(old == nil, err, "correction %d has a row already", win.Correction); err != nil {
 		return err
 	}
-	h, err := d.newHour(&w.state, counted.sealed())
+	h, err := w.newHour(counted.sealed())
 	if err != nil {
 		return err
 	}
@@ -234,7 +218,7 @@ func (w *sealing) correction(hour int64, counted countedRecord) error {
 	if err := w.take(hour, h, &counted, open); err != nil {
 		return err
 	}
-	row, err := d.sealRow(win, h) // refuses a minute that is counted already
+	row, err := d.sealer.row(win, h)
 	if err != nil {
 		return err
 	}
@@ -242,7 +226,7 @@ func (w *sealing) correction(hour int64, counted countedRecord) error {
 	n := w.state.Corrected
 	w.state.Corrected++
 	return errors.Join(
-		d.vault.store(w.batch, d.lateKey(n), lateRecord{Hour: hour, Number: win.Correction, Row: row}),
+		d.vault.store(w.batch, d.outbox.lateKey(n), lateRecord{Hour: hour, Number: win.Correction, Row: row}),
 		d.vault.store(w.batch, d.countedKey(hour), counted),
 		d.vault.store(w.batch, key, n))
 }

@@ -71,7 +71,7 @@ func (d *Device) Push(ctx context.Context, readings []Reading) (Outcome, error) 
 			return Outcome{}, d.fail(err)
 		}
 	}
-	if err := d.fail(d.vault.Update(true, d.writeGrid)); err != nil {
+	if err := d.flush(true); err != nil {
 		return Outcome{}, err
 	}
 	after := d.state.Counts
@@ -95,7 +95,7 @@ func (d *Device) place(readings []Reading) ([]sample, error) {
 	latest := d.latestMinute()
 	placed := make([]sample, len(readings))
 	for i, r := range readings {
-		m, ok := d.metric(r.Metric)
+		m, ok := d.metrics.find(r.Metric)
 		if !ok {
 			return nil, fmt.Errorf("%w: number %d is of %q, for which this device is not enrolled", ErrReading, i, r.Metric)
 		}
@@ -115,10 +115,31 @@ func (d *Device) place(readings []Reading) ([]sample, error) {
 // whose clock is simulated the data may run ahead of it.
 func (d *Device) latestMinute() int64 {
 	latest := (d.state.SealedUntil+maxAheadHours)*60 - 1
-	if d.hub.wall() {
-		latest = min(latest, wearable.MinuteOf(d.hub.cfg.Clock().Unix()+skewSeconds))
+	if d.hub.clock.wall {
+		latest = min(latest, wearable.MinuteOf(d.hub.clock.now()+skewSeconds))
 	}
 	return latest
+}
+
+// add takes one sample into its minute.
+func (d *Device) add(m wearable.Metric, minute int64, v wearable.Decimal) error {
+	if d.grid.full(hourOfMinute(minute)) {
+		if err := d.flush(false); err != nil {
+			return err
+		}
+		d.grid.halve()
+	}
+	inRange, err := d.grid.add(m, minute, v)
+	if err != nil {
+		return err
+	}
+	if inRange {
+		d.state.Counts.Gridded++
+	} else {
+		d.state.Counts.OutOfRange++
+	}
+	d.changed = true
+	return nil
 }
 
 // take grids one sample: of an hour that is sealed for its next correction, if
@@ -138,9 +159,11 @@ func (d *Device) take(m wearable.Metric, minute int64, v wearable.Decimal) error
 
 func (d *Device) beyondFinish(hour int64) bool { return d.state.Finished && hour >= d.state.FinishAt }
 
-// metric finds a metric that the device is enrolled for.
-func (d *Device) metric(key string) (wearable.Metric, bool) {
-	for _, m := range d.metrics {
+// metricList is the metrics that a device is enrolled for, by slot.
+type metricList []wearable.Metric
+
+func (l metricList) find(key string) (wearable.Metric, bool) {
+	for _, m := range l {
 		if m.Key == key {
 			return m, true
 		}

@@ -5,13 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/vitalveil/vitalveil/gateway/api"
-	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -116,13 +113,13 @@ func (d *Device) compare(ctx context.Context) error {
 		return nil
 	}
 	from := packed - (record.CorrectionDays+1)*24 // no hour before it can have a correction that is new to us
-	err := d.pages(ctx, record.KindRow, from, maxHour, func(list []record.Receipt) (bool, error) {
+	err := d.gateways.pages(ctx, d.id, record.KindRow, from, maxHour, func(list []record.Receipt) (bool, error) {
 		for _, r := range list {
-			ours, err := d.sent(r.Pointer.Pointer, packed)
+			ours, err := d.outbox.sent(r.Pointer.Pointer, packed)
 			if err != nil {
 				return false, err
 			}
-			if !ours && d.signedByUs(r.Pointer) {
+			if !ours && d.outbox.signedByUs(r.Pointer) {
 				d.mu.Lock()
 				defer d.mu.Unlock()
 				return false, errors.Join(ErrRetired, d.retire("the ledger is ahead of the store: the store was restored from a copy"))
@@ -139,45 +136,6 @@ func (d *Device) compare(ctx context.Context) error {
 	return nil
 }
 
-// sent tells whether this store has made the pointer to a row: hours before
-// packed belong to an upload.
-func (d *Device) sent(p record.Pointer, packed int64) (bool, error) {
-	if p.Correction == 0 {
-		return p.Index < packed, nil
-	}
-	return d.vault.Has(d.pointerKey(record.KindRow, p.Index, p.Correction))
-}
-
-// pages fetches receipts page by page, in strict order of index and correction,
-// and hands them to take until it wants no more. A gateway that has only just
-// heard of the device may not find it; then there are none.
-func (d *Device) pages(ctx context.Context, kind string, from, until int64, take func([]record.Receipt) (bool, error)) error {
-	for from < until {
-		list, err := retried(ctx, func() ([]record.Receipt, error) { return d.client().Receipts(ctx, d.id, kind, from, until) })
-		if err != nil && fault.Of(err) != fault.NotFound {
-			return err
-		}
-		last := place{index: from - 1, correction: math.MaxUint8}
-		for _, receipt := range list {
-			p := placeOf(receipt.Pointer.Pointer)
-			if p.compare(last) <= 0 || p.index >= until {
-				return fmt.Errorf("%w: index %d, correction %d is out of order", ErrReceipt, p.index, p.correction)
-			}
-			last = p
-		}
-		if len(list) == 0 {
-			return nil
-		}
-		// A page ends with an index, so it may be short of the most by corrections.
-		more, err := take(list)
-		if err != nil || !more || len(list) < api.MaxReceipts-record.MaxCorrection {
-			return err
-		}
-		from = last.index + 1
-	}
-	return nil
-}
-
 // place is where a pointer of a kind stands.
 type place struct {
 	index      int64
@@ -190,16 +148,11 @@ func (p place) compare(o place) int {
 	return cmp.Or(cmp.Compare(p.index, o.index), cmp.Compare(p.correction, o.correction))
 }
 
-func (d *Device) signedByUs(s record.SignedPointer) bool {
-	return s.Pointer.Device == d.id &&
-		record.Verify(d.document.Key, s.Pointer.Digest(d.hub.network), s.Signature) == nil
-}
-
 // lateKind names corrections in ReceiptsFrom; on the ledger they are rows.
 const lateKind = "correction"
 
-// receipts fetches, verifies and stores what receipts there are.
-func (d *Device) receipts(ctx context.Context, r *Report) error {
+// fetchReceipts fetches, verifies and stores what receipts there are.
+func (d *Device) fetchReceipts(ctx context.Context, r *Report) error {
 	for _, kind := range []string{record.KindRow, lateKind, record.KindDay} {
 		if err := d.receiptsOf(ctx, kind, r); err != nil {
 			return fmt.Errorf("receipts of %ss: %w", kind, err)
@@ -209,7 +162,8 @@ func (d *Device) receipts(ctx context.Context, r *Report) error {
 }
 
 func (d *Device) receiptsOf(ctx context.Context, kind string, r *Report) error {
-	a, err := d.awaited(kind)
+	from, end := d.unsettled(kind)
+	a, err := d.receipts.awaited(kind, from, end)
 	if err != nil {
 		return err
 	}
@@ -219,7 +173,7 @@ func (d *Device) receiptsOf(ctx context.Context, kind string, r *Report) error {
 		on = record.KindRow
 	}
 	if len(a.pointers) > 0 {
-		err = d.pages(ctx, on, a.from, a.until, func(list []record.Receipt) (bool, error) {
+		err = d.gateways.pages(ctx, d.id, on, a.from, a.until, func(list []record.Receipt) (bool, error) {
 			err := d.keep(checker, list, a.pointers, r)
 			return len(a.pointers) > 0, err
 		})
@@ -245,9 +199,11 @@ type awaiting struct {
 	from, until int64
 }
 
-// awaited lists the pointers of a kind that are on the ledger without a receipt.
-func (d *Device) awaited(kind string) (awaiting, error) {
+// unsettled returns the positions of a kind, packed and from the first on for which a
+// receipt may be awaited.
+func (d *Device) unsettled(kind string) (int64, int64) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	from, known := d.state.ReceiptsFrom[kind]
 	end, first := d.state.PackedRows, d.document.FirstHour
 	switch kind {
@@ -256,13 +212,24 @@ func (d *Device) awaited(kind string) (awaiting, error) {
 	case lateKind:
 		end, first = d.state.PackedLate, 0
 	}
-	d.mu.Unlock()
 	if !known {
 		from = first
 	}
+	return from, end
+}
+
+// receipts is what members have signed about what left: verified before it is stored.
+type receipts struct {
+	vault  *deviceVault
+	outbox *outbox
+}
+
+// awaited lists the pointers of a kind in these positions that are on the ledger
+// without a receipt.
+func (r *receipts) awaited(kind string, from, end int64) (awaiting, error) {
 	a := awaiting{pointers: map[place]record.SignedPointer{}, positions: map[place]int64{}, end: end, open: end, from: maxHour, until: -maxHour}
 	for i := from; i < end; i++ {
-		p, err := d.packed(kind, i)
+		p, err := r.outbox.packed(kind, i)
 		if err != nil {
 			return a, err
 		}
@@ -272,7 +239,7 @@ func (d *Device) awaited(kind string) (awaiting, error) {
 			break
 		}
 		ptr := p.Signed.Pointer
-		has, err := d.vault.Has(d.receiptKey(ptr.Kind, ptr.Index, ptr.Correction))
+		has, err := r.vault.Has(r.key(ptr.Kind, ptr.Index, ptr.Correction))
 		if err != nil {
 			return a, err
 		}
@@ -290,20 +257,8 @@ func (d *Device) awaited(kind string) (awaiting, error) {
 	return a, nil
 }
 
-// packed loads the pointer of a kind at a position.
-func (d *Device) packed(kind string, position int64) (pointerRecord, error) {
-	if kind != lateKind {
-		return d.pointer(kind, position, 0)
-	}
-	late, err := d.late(position)
-	if err != nil {
-		return pointerRecord{}, err
-	}
-	return d.pointer(record.KindRow, late.Hour, late.Number)
-}
-
-func (d *Device) receiptKey(kind string, index int64, correction uint8) []byte {
-	return d.vault.key(kindReceipt, pointerName(kind, index, correction)...)
+func (r *receipts) key(kind string, index int64, correction uint8) []byte {
+	return r.vault.key(kindReceipt, pointerName(kind, index, correction)...)
 }
 
 // keep verifies receipts and stores them, all of the list or none.
@@ -323,7 +278,7 @@ func (d *Device) keep(checker *receiptChecker, list []record.Receipt, awaited ma
 				return fmt.Errorf("%s %d, correction %d: %w", p.Kind, p.Index, p.Correction, err)
 			}
 			receipt.Pointer = ours
-			if err := d.vault.store(b, d.receiptKey(p.Kind, p.Index, p.Correction), receipt); err != nil {
+			if err := d.vault.store(b, d.receipts.key(p.Kind, p.Index, p.Correction), receipt); err != nil {
 				return err
 			}
 			kept = append(kept, placeOf(p))
@@ -346,7 +301,7 @@ func (d *Device) keep(checker *receiptChecker, list []record.Receipt, awaited ma
 // foreign handles a receipt for a pointer that this store did not make. If our
 // own key signed it, a copy of the store is in use.
 func (d *Device) foreign(s record.SignedPointer) error {
-	if !d.signedByUs(s) {
+	if !d.outbox.signedByUs(s) {
 		return fmt.Errorf("%w: it is about another pointer than ours", ErrReceipt)
 	}
 	d.mu.Lock()
@@ -358,7 +313,7 @@ func (d *Device) foreign(s record.SignedPointer) error {
 // bytes of rows below it: the members keep them. Rows of uploads that are still
 // in the outbox stay, as they would be sent again.
 func (d *Device) settled(kind string, from int64) error {
-	uploads, err := d.uploads()
+	uploads, err := d.outbox.uploads()
 	if err != nil {
 		return err
 	}
@@ -375,7 +330,7 @@ func (d *Device) settled(kind string, from int64) error {
 		}
 	}
 	err = d.vault.Update(false, func(b *pebble.Batch) error {
-		if err := d.forgetRows(b, kind, from, uploads); err != nil {
+		if err := d.outbox.forgetRows(b, kind, d.document.FirstHour, from, uploads); err != nil {
 			return err
 		}
 		return d.vault.store(b, d.vault.key(kindState), next)
@@ -387,8 +342,8 @@ func (d *Device) settled(kind string, from int64) error {
 	return nil
 }
 
-// forgetRows deletes rows, or corrections, before from.
-func (d *Device) forgetRows(b *pebble.Batch, kind string, from int64, uploads []numbered) error {
+// forgetRows deletes rows from the hour first on, or corrections, before from.
+func (o *outbox) forgetRows(b *pebble.Batch, kind string, first, from int64, uploads []numbered) error {
 	switch kind {
 	case record.KindRow:
 		for _, u := range uploads {
@@ -396,15 +351,14 @@ func (d *Device) forgetRows(b *pebble.Batch, kind string, from int64, uploads []
 				from = min(from, u.RowsFrom)
 			}
 		}
-		begin := ordered(d.document.FirstHour)
-		return b.DeleteRange(d.vault.key(kindRow, begin...), d.vault.key(kindRow, ordered(from)...), nil)
+		return b.DeleteRange(o.vault.key(kindRow, ordered(first)...), o.vault.key(kindRow, ordered(from)...), nil)
 	case lateKind:
 		for _, u := range uploads {
 			if u.LateFrom < u.LateUntil {
 				from = min(from, u.LateFrom)
 			}
 		}
-		return b.DeleteRange(d.lateKey(0), d.lateKey(from), nil)
+		return b.DeleteRange(o.lateKey(0), o.lateKey(from), nil)
 	}
 	return nil
 }
@@ -431,6 +385,6 @@ func (d *Device) receipt(kind string, index int64, correction uint8) (record.Rec
 	if d.failed != nil {
 		return r, false, d.failed
 	}
-	found, err := d.vault.load(d.receiptKey(kind, index, correction), &r)
+	found, err := d.vault.load(d.receipts.key(kind, index, correction), &r)
 	return r, found, err
 }

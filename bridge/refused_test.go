@@ -118,7 +118,7 @@ func TestAttackARefusalThatNobodySigned(t *testing.T) {
 		if r := syncs(t, h); r.Receipts != 31 || r.Awaited != 0 {
 			t.Errorf("%s, receipts: %+v", name, r)
 		}
-		if uploads, err := d.uploads(); err != nil || len(uploads) != 0 {
+		if uploads, err := d.outbox.uploads(); err != nil || len(uploads) != 0 {
 			t.Errorf("%s: %d uploads are left, %v", name, len(uploads), err)
 		}
 		if err := h.Close(); err != nil {
@@ -173,7 +173,7 @@ func TestRefusalsKeepOnlyTheirOwnUpload(t *testing.T) {
 	}
 	w.findAvailable(2)
 	syncs(t, h)
-	uploads, err := d.uploads()
+	uploads, err := d.outbox.uploads()
 	if err != nil || len(uploads) != 1 || uploads[0].RowsFrom != uploads[0].RowsUntil || uploads[0].DaysUntil-uploads[0].DaysFrom != 1 {
 		t.Errorf("left: %+v, %v", uploads, err)
 	}

@@ -43,7 +43,7 @@ const roundHours = 72
 // Advance is Device.Advance for every device that is not retired, on all
 // processors. The error joins those of all devices.
 func (h *Hub) Advance(ctx context.Context, now int64) error {
-	now, ahead := h.sealable(ctx, now)
+	now, ahead := h.clock.sealable(ctx, now)
 	if ahead != nil && !errors.Is(ahead, ErrClockAhead) {
 		return ahead
 	}
@@ -108,13 +108,13 @@ func (d *Device) Finish(ctx context.Context, untilHour, now int64) error {
 }
 
 func (d *Device) advance(ctx context.Context, now int64, prepare func(*deviceState, int64) error) error {
-	if d.hub.wall() && now > d.hub.cfg.Clock().Unix()+skewSeconds {
+	if d.hub.clock.wall && now > d.hub.clock.now()+skewSeconds {
 		return fmt.Errorf("bridge: %d is a time still to come", now)
 	}
 	if now < -maxHour*3600 || now > maxHour*3600 {
 		return fmt.Errorf("bridge: %d is not a time within the years 1 to 9999", now)
 	}
-	now, ahead := d.hub.sealable(ctx, now)
+	now, ahead := d.hub.clock.sealable(ctx, now)
 	if ahead != nil && !errors.Is(ahead, ErrClockAhead) {
 		return ahead
 	}
@@ -131,7 +131,7 @@ func (d *Device) advance(ctx context.Context, now int64, prepare func(*deviceSta
 
 // sealUntil is called with mu held.
 func (d *Device) sealUntil(ctx context.Context, now int64) error {
-	defer d.forgetKey()
+	defer d.sealer.forget()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -152,7 +152,7 @@ func (d *Device) step(now int64) (bool, error) {
 	}
 	until := min(end, d.state.SealedUntil+chunkHours)
 	// Open minutes first, so that what is in memory is also in the store.
-	if err := d.fail(d.vault.Update(true, d.writeGrid)); err != nil {
+	if err := d.flush(true); err != nil {
 		return false, err
 	}
 	err := d.seal(func(w *sealing) error { return w.run(until, wearable.DayOf(now)) })
@@ -170,11 +170,7 @@ func (d *Device) seal(work func(*sealing) error) error {
 		return d.fail(err)
 	}
 	d.state = w.state
-	for hour := range d.grid {
-		if hour < d.state.SealedUntil {
-			delete(d.grid, hour)
-		}
-	}
+	d.grid.forget(d.state.SealedUntil)
 	return nil
 }
 
@@ -299,7 +295,7 @@ func (w *sealing) hour(hour int64) error {
 	if err := expect(old == nil, err, "hour %d has a row already", hour); err != nil {
 		return err
 	}
-	h, err := d.newHour(&w.state, nil)
+	h, err := w.newHour(nil)
 	if err != nil {
 		return err
 	}
@@ -307,7 +303,7 @@ func (w *sealing) hour(hour int64) error {
 	if err := w.take(hour, h, &counted, true); err != nil {
 		return err
 	}
-	row, err := d.sealRow(he.Window{Hour: hour}, h)
+	row, err := d.sealer.row(he.Window{Hour: hour}, h)
 	if err != nil {
 		return err
 	}
@@ -319,7 +315,7 @@ func (w *sealing) hour(hour int64) error {
 func (w *sealing) take(hour int64, h privacy.Hour, counted *countedRecord, intoDay bool) error {
 	d := w.device
 	for _, m := range d.metrics {
-		codes, present, err := d.codes(hour, m.Slot)
+		codes, present, err := d.grid.codes(hour, m.Slot)
 		if err != nil {
 			return err
 		}
@@ -335,11 +331,18 @@ func (w *sealing) take(hour int64, h privacy.Hour, counted *countedRecord, intoD
 				return err
 			}
 		}
-		if err := w.batch.Delete(d.gridKey(hour, m.Slot), nil); err != nil {
+		if err := w.batch.Delete(d.grid.key(hour, m.Slot), nil); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// newHour is an hour for the patient's stratum, without readings yet; sealed are those
+// that rows of the same hour count.
+func (w *sealing) newHour(sealed map[int][]uint16) (privacy.Hour, error) {
+	stratum, err := w.device.hub.schema.Stratum(w.state.Stratum)
+	return privacy.Hour{Codes: map[int][]uint16{}, Sealed: sealed, Stratum: stratum}, err
 }
 
 // setDay puts the codes of an hour that are not missing into the day at hand.
@@ -355,42 +358,50 @@ func (w *sealing) setDay(hour int64, slot int, codes [wearable.MinutesPerHour]ui
 	return nil
 }
 
-// forgetKey drops the expanded key, which is large.
-func (d *Device) forgetKey() {
-	if d.key != nil {
-		d.key.Wipe()
-		d.key = nil
+// sealer makes rows of hours, and holds the key for it no longer than it takes.
+type sealer struct {
+	hub   *Hub
+	id    record.ID
+	seeds [][]byte
+	key   *he.DeviceKey // expanded, which is large; or nil
+}
+
+// forget drops the expanded key.
+func (s *sealer) forget() {
+	if s.key != nil {
+		s.key.Wipe()
+		s.key = nil
 	}
 }
 
-// newHour is an hour for the patient's stratum, without readings yet; sealed are
-// those that rows of the same hour count.
-func (d *Device) newHour(s *deviceState, sealed map[int][]uint16) (privacy.Hour, error) {
-	stratum, err := d.hub.schema.Stratum(s.Stratum)
-	return privacy.Hour{Codes: map[int][]uint16{}, Sealed: sealed, Stratum: stratum}, err
+// retire drops the seeds too: they must not seal again.
+func (s *sealer) retire() {
+	s.forget()
+	s.seeds = nil
 }
 
-func (d *Device) sealRow(win he.Window, h privacy.Hour) ([]byte, error) {
-	payloads, err := d.hub.schema.HourRow(h)
+// row seals an hour for its window. It refuses a minute that is counted already.
+func (s *sealer) row(win he.Window, h privacy.Hour) ([]byte, error) {
+	payloads, err := s.hub.schema.HourRow(h)
 	if err != nil {
 		return nil, err
 	}
-	if d.key == nil {
-		if d.key, err = d.sealingKey(); err != nil {
+	if s.key == nil {
+		if s.key, err = s.expand(); err != nil {
 			return nil, err
 		}
 	}
-	return d.hub.cfg.Params.Seal(d.hub.context(), d.key, win, payloads)
+	return s.hub.cfg.Params.Seal(s.hub.context(), s.key, win, payloads)
 }
 
-// sealingKey expands the device's seeds.
-func (d *Device) sealingKey() (*he.DeviceKey, error) {
-	seeds := make([]he.Seed, len(d.rec.Seeds))
-	for i, s := range d.rec.Seeds {
-		if len(s) != len(seeds[i]) {
-			return nil, fmt.Errorf("%w: seed of %d bytes", ErrDamaged, len(s))
+// expand makes the key of the seeds.
+func (s *sealer) expand() (*he.DeviceKey, error) {
+	seeds := make([]he.Seed, len(s.seeds))
+	for i, seed := range s.seeds {
+		if len(seed) != len(seeds[i]) {
+			return nil, fmt.Errorf("%w: seed of %d bytes", ErrDamaged, len(seed))
 		}
-		copy(seeds[i][:], s)
+		copy(seeds[i][:], seed)
 	}
-	return d.hub.cfg.Params.NewDeviceKey(d.hub.context(), d.id, seeds)
+	return s.hub.cfg.Params.NewDeviceKey(s.hub.context(), s.id, seeds)
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/go-ble/ble"
 	"github.com/go-ble/ble/linux/gatt"
 
@@ -173,7 +172,7 @@ func (s *Session) take(handle uint16, payload []byte, indicated bool) error {
 
 // measured takes the readings of one notification.
 func (d *Device) measured(s *Session, readings []wearable.Reading, special int, undecodable, indicated bool) error {
-	minute := wearable.MinuteOf(d.hub.cfg.Clock().Unix())
+	minute := wearable.MinuteOf(d.hub.clock.now())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.usable(); err != nil {
@@ -187,7 +186,7 @@ func (d *Device) measured(s *Session, readings []wearable.Reading, special int, 
 	// The close of a minute is written with what was gridded before it.
 	if minute != s.minute {
 		s.minute = minute
-		if err := d.fail(d.vault.Update(false, d.writeGrid)); err != nil {
+		if err := d.flush(false); err != nil {
 			return err
 		}
 		d.hub.flusher.nudge()
@@ -200,13 +199,13 @@ func (d *Device) measured(s *Session, readings []wearable.Reading, special int, 
 	if !indicated {
 		return nil
 	}
-	return d.fail(d.vault.Update(true, d.writeGrid))
+	return d.flush(true)
 }
 
 // fromSensor grids one reading if its sensor is the designated one of the
 // metric. The first sensor to report a metric becomes that.
 func (d *Device) fromSensor(r wearable.Reading, minute int64, sensor string) error {
-	m, ok := d.metric(r.Metric)
+	m, ok := d.metrics.find(r.Metric)
 	if !ok {
 		d.state.Counts.NotEnrolled++
 		d.changed = true
@@ -236,7 +235,7 @@ func (d *Device) fromSensor(r wearable.Reading, minute int64, sensor string) err
 // Designate makes a sensor the one that counts for a metric, from now on. It is
 // durable on return.
 func (d *Device) Designate(metric, sensor string) error {
-	m, ok := d.metric(metric)
+	m, ok := d.metrics.find(metric)
 	if !ok {
 		return fmt.Errorf("bridge: device is not enrolled for %q", metric)
 	}
@@ -253,7 +252,7 @@ func (d *Device) Designate(metric, sensor string) error {
 	}
 	d.state.Sensors[m.Key] = sensor
 	d.changed = true
-	return d.fail(d.vault.Update(true, func(b *pebble.Batch) error { return d.writeGrid(b) }))
+	return d.flush(true)
 }
 
 // Sensor returns the designated sensor of a metric, or "".
