@@ -16,10 +16,10 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/vitalveil/vitalveil/cmd/demo"
+	"github.com/vitalveil/vitalveil/cmd/fabric"
 	"github.com/vitalveil/vitalveil/cmd/inspect"
 	"github.com/vitalveil/vitalveil/cmd/institution"
 	"github.com/vitalveil/vitalveil/cmd/verify"
-	"github.com/vitalveil/vitalveil/network/fabric"
 )
 
 type commands struct {

@@ -16,6 +16,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/fabric/launch"
 )
 
 // newFabricWorld is newWorld on a Fabric network of the three organisations.
@@ -24,8 +25,8 @@ func newFabricWorld(t *testing.T) *world {
 	if testing.Short() {
 		t.Skip("SKIPPED, NOT PASSED: runs a Fabric network")
 	}
-	_, err := fabric.Build(t.Context(), testLog{t})
-	if errors.Is(err, fabric.ErrModules) || errors.Is(err, fabric.ErrNoGo) {
+	_, err := launch.Build(t.Context(), testLog{t})
+	if errors.Is(err, launch.ErrModules) || errors.Is(err, launch.ErrNoGo) {
 		t.Skipf("SKIPPED, NOT PASSED: Fabric cannot be built here: %v", err)
 	}
 	if err != nil {
@@ -50,7 +51,7 @@ func (w *world) openFabric(log testLog, program string) string {
 	dir, err := os.MkdirTemp("", "vv") // short, for the sockets in it
 	w.ok(err)
 	w.Cleanup(func() { w.ok(os.RemoveAll(dir)) })
-	n, err := fabric.Up(context.Background(), fabric.Options{
+	n, err := launch.Up(context.Background(), launch.Options{
 		Dir: filepath.Join(dir, "fabric"), Orgs: []string{hospitalA, hospitalB, association},
 		Attached: true, Chaincode: []string{program, "chaincode"}, Log: log,
 	})

@@ -7,7 +7,7 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/fabric/launch"
 )
 
 // TestFabricGivesTheSameAnswers runs the demo on both ledgers.
@@ -15,8 +15,8 @@ func TestFabricGivesTheSameAnswers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: runs a Fabric network")
 	}
-	_, err := fabric.Build(t.Context(), testLog{t})
-	if errors.Is(err, fabric.ErrModules) || errors.Is(err, fabric.ErrNoGo) {
+	_, err := launch.Build(t.Context(), testLog{t})
+	if errors.Is(err, launch.ErrModules) || errors.Is(err, launch.ErrNoGo) {
 		t.Skipf("SKIPPED: Fabric cannot be built here: %v", err)
 	}
 	if err != nil {

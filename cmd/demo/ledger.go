@@ -12,6 +12,7 @@ import (
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/fabric/launch"
 )
 
 // ledger is what the demo needs of a ledger, of either kind.
@@ -63,14 +64,14 @@ func (w *world) openEmbedded() (*ledger, error) {
 // openFabric starts a Fabric network of three organisations beside this process
 // and connects to it. Its processes end with the demo.
 func (w *world) openFabric(ctx context.Context, chaincodeCommand []string) (*ledger, error) {
-	n, err := fabric.Up(ctx, fabric.Options{
+	n, err := launch.Up(ctx, launch.Options{
 		Dir: filepath.Join(w.dir, "fabric"), Attached: true, Chaincode: chaincodeCommand, Log: lines{w.progress},
 	})
 	if err != nil {
 		return nil, err
 	}
 	l := &ledger{clients: map[string]network.Client{}, keySocket: func(msp string) string { return fabric.KeySocket(n.Dir(), msp) }, describe: func() string {
-		return "Hyperledger Fabric " + fabric.Version + ", three organisations, two of which endorse every write"
+		return "Hyperledger Fabric " + launch.Version + ", three organisations, two of which endorse every write"
 	}}
 	var open []*fabric.Client
 	l.close = func() error {

@@ -6,19 +6,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
-	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/chaincode"
@@ -30,39 +23,11 @@ import (
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/fabric/launch"
+	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
 )
 
-// serveContracts is the word by which this test program serves chaincode.
-const serveContracts = "serve-contracts"
-
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == serveContracts {
-		if err := serve(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
-
-func serve(args []string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	var command fabric.ServiceCommand
-	parser, err := kong.New(&command)
-	if err != nil {
-		return err
-	}
-	if _, err := parser.Parse(args); err != nil {
-		return err
-	}
-	cc, err := command.Contracts()
-	if err != nil {
-		return err
-	}
-	return command.Serve(ctx, cc)
-}
+func TestMain(m *testing.M) { launchtest.Main(m) }
 
 const (
 	hospitalA   = "HospitalA"
@@ -83,7 +48,7 @@ type world struct {
 	genesis record.Genesis
 	signing map[string]*ecdsa.PrivateKey
 	clients map[string]network.Client
-	fabric  *fabric.Network // nil on the embedded ledger
+	fabric  *launch.Network // nil on the embedded ledger
 	profile fabric.Profile
 	dir     string // of the ledger
 }
@@ -98,34 +63,16 @@ func size(small, large int) int {
 	return small
 }
 
-// testLog shows the launcher's progress in the test's output.
-type testLog struct{ testing.TB }
-
-func (l testLog) Write(b []byte) (int, error) {
-	l.Logf("%s", strings.TrimRight(string(b), "\n"))
-	return len(b), nil
-}
-
 // onFabric starts a Fabric network that ends with the test.
 func onFabric(t testing.TB, orderers string) *world {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("SKIPPED, NOT PASSED: -short leaves out every test on real Fabric")
-	}
-	_, err := fabric.Build(t.Context(), testLog{t})
-	if errors.Is(err, fabric.ErrModules) || errors.Is(err, fabric.ErrNoGo) {
-		t.Skipf("SKIPPED, NOT PASSED: Fabric cannot be built here: %v", err)
-	}
-	w := newWorld(t, err)
+	launchtest.Build(t)
+	w := newWorld(t, nil)
 	dir, err := os.MkdirTemp("", "vv") // sockets have short names
 	w.ok(err)
 	t.Cleanup(func() { w.ok(os.RemoveAll(dir)) })
 	w.dir = filepath.Join(dir, "network")
-	w.fabric, err = fabric.Up(t.Context(), fabric.Options{
-		Dir: w.dir, Orderers: orderers, Attached: true, Chaincode: []string{w.self(), serveContracts}, Log: testLog{t},
-	})
-	w.ok(err)
-	t.Cleanup(func() { w.ok(w.fabric.Down(context.Background())) })
+	w.fabric = launchtest.Up(t, launch.Options{Dir: w.dir, Orderers: orderers, Chaincode: launchtest.Serves(t, launchtest.Contracts)})
 	w.details = new(detailstest.Keys)
 	for _, msp := range msps {
 		detailstest.Serve(t, w.details, fabric.KeySocket(w.dir, msp))

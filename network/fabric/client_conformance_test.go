@@ -1,4 +1,4 @@
-package fabric
+package fabric_test
 
 import (
 	"context"
@@ -9,24 +9,27 @@ import (
 
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance"
+	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/fabric/launch"
+	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
 )
 
 // harness is a network of two organisations with the suite's chaincode.
 type harness struct {
 	t       *testing.T
-	options Options
-	network *Network
+	options launch.Options
+	network *launch.Network
 
 	mu      sync.Mutex
-	clients map[string]*Client // one of each organisation, as long as the network
+	clients map[string]*fabric.Client // one of each organisation, as long as the network
 }
 
 func newHarness(t *testing.T) *harness {
-	h := &harness{t: t, clients: map[string]*Client{}, options: Options{
+	h := &harness{t: t, clients: map[string]*fabric.Client{}, options: launch.Options{
 		Dir: t.TempDir(), Orgs: []string{conformance.OrgA, conformance.OrgB},
-		Collections: secrets, Attached: true,
+		Collections: secrets,
 	}}
-	h.network = launchNetwork(t, h.options)
+	h.network = launchtest.Up(t, h.options)
 	return h
 }
 
@@ -37,11 +40,11 @@ func (h *harness) Client(t *testing.T, msp string) network.Client {
 	if c := h.clients[msp]; c != nil {
 		return caughtUp{c, h}
 	}
-	p, err := LoadProfile(h.options.Dir)
+	p, err := fabric.LoadProfile(h.options.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := connect(h.t, p, issue(t, h.options.Dir, msp, "client"))
+	c := fabric.ConnectFor(h.t, p, member(t, p, msp))
 	h.clients[msp] = c
 	return caughtUp{c, h}
 }
@@ -53,21 +56,21 @@ func (h *harness) Restart(t *testing.T) {
 	t.Helper()
 	h.mu.Lock()
 	old := h.clients
-	h.clients = map[string]*Client{}
+	h.clients = map[string]*fabric.Client{}
 	h.mu.Unlock()
 	for _, c := range old {
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	takeDown(t, h.network)
-	h.network = launchNetwork(t, h.options)
+	launchtest.Down(t, h.network)
+	h.network = launchtest.Up(t, h.options)
 }
 
 // caughtUp is a client whose reads come after every other client's commits: the
 // suite is about one ledger, and two peers are a moment apart.
 type caughtUp struct {
-	*Client
+	*fabric.Client
 	h *harness
 }
 
@@ -88,6 +91,6 @@ func (c caughtUp) Submit(ctx context.Context, call network.Call) (network.Result
 }
 
 func TestConformance(t *testing.T) {
-	fabricBinaries(t)
+	launchtest.Build(t)
 	conformance.Run(t, func(t *testing.T) conformance.Harness { return newHarness(t) })
 }

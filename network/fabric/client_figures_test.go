@@ -1,4 +1,4 @@
-package fabric
+package fabric_test
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/fabric/launch"
+	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
 )
 
 // TestFigures measures submissions and evaluations by one and by many
@@ -19,13 +22,15 @@ func TestFigures(t *testing.T) {
 	if os.Getenv("VITALVEIL_SOAK") == "" {
 		t.Skip("SKIPPED: measures for half a minute; set VITALVEIL_SOAK=1")
 	}
-	n := launchNetwork(t, Options{Attached: true})
+	n := launchtest.Up(t, launch.Options{})
 	p, err := n.Profile()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := connect(t, p, issue(t, n.Dir(), ownOrg, "client"))
-	put(t, c, "warm", "up")
+	c := fabric.ConnectFor(t, p, member(t, p, ownOrg))
+	if _, err := c.Submit(t.Context(), network.Call{Function: "put", Args: []string{"warm", "up"}}); err != nil {
+		t.Fatal(err)
+	}
 	for _, clients := range []int{1, 16, 64} {
 		measure(t, "submit", clients, 5*time.Second, func(ctx context.Context, i int64) error {
 			key := fmt.Sprintf("%d/%d", clients, i)
@@ -39,13 +44,17 @@ func TestFigures(t *testing.T) {
 			return err
 		})
 	}
+	height, err := c.Height(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	begin, blocks := time.Now(), 0
 	for b, err := range c.Blocks(t.Context(), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		blocks++
-		if b.Number+1 >= c.seen.Load() {
+		if b.Number+1 >= height {
 			break
 		}
 	}

@@ -1,4 +1,4 @@
-package fabric
+package fabric_test
 
 import (
 	"errors"
@@ -15,12 +15,15 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance/forgery"
+	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/fabric/launch"
+	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
 )
 
 // forgeries is a Fabric network with the real contracts.
 type forgeries struct {
 	*harness
-	profile Profile
+	profile fabric.Profile
 }
 
 // Foreign is a stranger who has somehow learned where the peers are and calls
@@ -39,8 +42,8 @@ func (f forgeries) Foreign(t *testing.T) network.Client {
 	own := f.profile.Orgs[0]
 	own.MSP, own.Root = stranger, ca.RootPEM()
 	p := f.profile
-	p.Orgs = append([]OrgProfile{own}, p.Orgs...)
-	return connect(t, p, id, WithPeers(f.profile.Orgs[0].MSP))
+	p.Orgs = append([]fabric.OrgProfile{own}, p.Orgs...)
+	return fabric.ConnectFor(t, p, id, fabric.WithPeers(f.profile.Orgs[0].MSP))
 }
 
 // SubmitAt makes a transaction as any client of Fabric can who does not use the
@@ -48,32 +51,11 @@ func (f forgeries) Foreign(t *testing.T) network.Client {
 func (f forgeries) SubmitAt(t *testing.T, msp string, call network.Call, at time.Time) error {
 	t.Helper()
 	c := f.clients[msp]
-	ctx, done, err := c.begin(t.Context(), submitLimit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer done()
-	e := c.peers[0]
-	p, err := e.contract.NewProposal(call.Function, proposalOptions(call)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := p.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dated, err := redate(data, at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if p, err = e.gateway.NewProposal(dated); err != nil {
-		t.Fatal(err)
-	}
-	tx, err := c.endorse(ctx, p)
+	tx, err := c.Endorse(t.Context(), call, func(proposal []byte) ([]byte, error) { return redate(proposal, at) })
 	if err != nil {
 		return err
 	}
-	_, err = c.order(ctx, tx)
+	_, err = c.Order(t.Context(), tx)
 	return err
 }
 
@@ -102,8 +84,8 @@ func redate(data []byte, at time.Time) ([]byte, error) {
 }
 
 func TestAttackForgeries(t *testing.T) {
-	h := &harness{t: t, clients: map[string]*Client{}, options: Options{Dir: t.TempDir(), Attached: true, Chaincode: serves(t, serveContracts)}}
-	h.network = launchNetwork(t, h.options)
+	h := &harness{t: t, clients: map[string]*fabric.Client{}, options: launch.Options{Dir: t.TempDir(), Chaincode: launchtest.Serves(t, launchtest.Contracts)}}
+	h.network = launchtest.Up(t, h.options)
 	p, err := h.network.Profile()
 	if err != nil {
 		t.Fatal(err)
@@ -117,11 +99,11 @@ func TestAttackForgeries(t *testing.T) {
 }
 
 // withKeys serves details keys to the chaincode processes of every organisation.
-func withKeys(t *testing.T, n *Network) *detailstest.Keys {
+func withKeys(t *testing.T, n *launch.Network) *detailstest.Keys {
 	t.Helper()
 	keys := new(detailstest.Keys)
-	for _, o := range n.topology.Orgs {
-		detailstest.Serve(t, keys, KeySocket(n.dir, o.MSP))
+	for _, o := range must(n.Profile()).Orgs {
+		detailstest.Serve(t, keys, fabric.KeySocket(n.Dir(), o.MSP))
 	}
 	return keys
 }

@@ -1,4 +1,4 @@
-package fabric
+package fabric_test
 
 import (
 	"context"
@@ -17,6 +17,9 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/fabric/launch"
+	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
 	"github.com/vitalveil/vitalveil/network/index"
 )
 
@@ -27,18 +30,18 @@ type life struct {
 	*testing.T
 	genesis record.Genesis
 	keys    map[string]*ecdsa.PrivateKey
-	clients map[string]*Client
+	clients map[string]*fabric.Client
 	last    uint64
 	details *detailstest.Keys
 }
 
 func newLife(t *testing.T) *life {
-	n := launchNetwork(t, Options{Attached: true, Chaincode: serves(t, serveContracts)})
+	n := launchtest.Up(t, launch.Options{Chaincode: launchtest.Serves(t, launchtest.Contracts)})
 	p, err := n.Profile()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &life{T: t, details: withKeys(t, n), keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]*Client{}}
+	l := &life{T: t, details: withKeys(t, n), keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]*fabric.Client{}}
 	l.genesis = record.Genesis{
 		Network: p.Channel, Clock: record.ClockSimulated, Threshold: 2, Registrar: association,
 		Gateways: []string{otherOrg}, MinCohort: 11, Profile: "n8192-q212-t128", Schema: privacy.V1().Digest(),
@@ -46,7 +49,7 @@ func newLife(t *testing.T) *life {
 	}
 	for _, org := range p.Orgs {
 		l.keys[org.MSP] = l.key()
-		l.clients[org.MSP] = connect(t, p, issue(t, n.Dir(), org.MSP, "client"))
+		l.clients[org.MSP] = fabric.ConnectFor(t, p, member(t, p, org.MSP))
 		boxes, err := he.NewMemberKeys()
 		if err != nil {
 			t.Fatal(err)
@@ -192,7 +195,7 @@ func (l *life) erases(patient record.ID, key *ecdsa.PrivateKey, id record.ID) {
 }
 
 // sees follows the chain into an index and reads the state: both have the consent.
-func (l *life) sees(msp string, c *Client, patient, id record.ID) {
+func (l *life) sees(msp string, c *fabric.Client, patient, id record.ID) {
 	l.Helper()
 	ix, available := l.read(msp, c)
 	if available != 1 {
@@ -213,7 +216,7 @@ func (l *life) sees(msp string, c *Client, patient, id record.ID) {
 }
 
 // read follows the chain to its end and counts the private values.
-func (l *life) read(msp string, c *Client) (*index.Index, int) {
+func (l *life) read(msp string, c *fabric.Client) (*index.Index, int) {
 	l.Helper()
 	ctx, cancel := context.WithTimeout(l.Context(), time.Minute)
 	defer cancel()

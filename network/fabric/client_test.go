@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,33 @@ func nowhere(t *testing.T) (Profile, network.Identity) {
 		MSP: ownOrg, PeerEndpoint: freeAddress(t),
 		PeerHostname: "localhost", PeerTLSRoot: ca.RootPEM(), Root: ca.RootPEM(), IdentityDir: t.TempDir(),
 	}}}, id
+}
+
+const ownOrg = "HospitalA"
+
+// connect makes a client that is closed with the test.
+func connect(t testing.TB, p Profile, id network.Identity, opts ...Option) *Client {
+	t.Helper()
+	c, err := Connect(p, id, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 var quiet = WithLog(slog.New(slog.DiscardHandler))

@@ -1,29 +1,12 @@
-// Package fabric runs the contracts on Hyperledger Fabric 3.1: it launches a
-// network of native processes on this machine, without Docker, and gives
-// identities access to any network that a Profile describes.
+// Package fabric gives identities access to a Hyperledger Fabric 3.1 network.
 //
-// Entry points: Up builds Fabric once and starts a network, Open finds one that
-// was started before, Connect makes a network.Client. Command is "vitalveil
-// network", ServiceCommand is "vitalveil chaincode".
+// Entry points: LoadProfile reads where a network's peers are and which certificates
+// they show, Connect makes a network.Client of it.
 //
-// # What runs
+// Trust: a peer cannot have anything signed but the call that was asked for, and
+// cannot alter, leave out or reorder what is in a block unnoticed. Which transactions
+// of a block are valid is its word: a member asks its own (WithPeers).
 //
-// One, three (Raft) or four (SmartBFT) orderers, one peer for each organisation
-// and one chaincode process for each peer, all on loopback, all talking TLS, the
-// peers and their chaincode mutually. Everything of a network is in its
-// directory, for its owner only: record of names and ports, crypto material,
-// configuration, ledgers, logs, pid files. Each process is a group of its own
-// and is found again by its id and start time, so a launcher ends what it or an
-// earlier one started and never anything else.
-//
-// # Trust
-//
-// On one machine, organisations are separate in keys, processes and ledgers, but
-// whoever owns the directory is all of them: it is for demonstrations, tests and
-// one site. The launcher makes all keys with authorities of its own. Among the
-// network's members the channel asks for what a real one asks for: peers of more
-// than half of the organisations must endorse a transaction and approve a
-// chaincode definition.
-//
-// Promise: a network's directory is resumed by later versions, or refused.
+// Promise: a peer that dies at any point is replaced by another, and a transaction is
+// committed once or not at all.
 package fabric

@@ -1,4 +1,4 @@
-package fabric
+package fabric_test
 
 import (
 	"bytes"
@@ -30,6 +30,9 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/fabric/launch"
+	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
 	"github.com/vitalveil/vitalveil/network/institution"
 )
 
@@ -38,8 +41,8 @@ import (
 // directory of its own.
 type consortium struct {
 	*testing.T
-	net     *Network
-	options Options
+	net     *launch.Network
+	options launch.Options
 	dir     string // of institutions, gateway and blobs
 	genesis record.Genesis
 	members []*seat
@@ -56,7 +59,7 @@ type seat struct {
 	msp    string
 	boxes  *he.MemberKeys
 	sign   *ecdsa.PrivateKey
-	client *Client
+	client *fabric.Client
 	inst   *institution.Institution
 }
 
@@ -94,10 +97,10 @@ func newConsortium(t *testing.T) *consortium {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	c := &consortium{T: t, dir: dir, now: 20089 * 86400}
-	c.options = Options{Dir: filepath.Join(dir, "fabric"), Attached: true, Chaincode: serves(t, serveContracts)}
-	c.net = launchNetwork(t, c.options)
+	c.options = launch.Options{Dir: filepath.Join(dir, "fabric"), Chaincode: launchtest.Serves(t, launchtest.Contracts)}
+	c.net = launchtest.Up(t, c.options)
 	c.genesis = record.Genesis{
-		Network: channelName, Clock: record.ClockSimulated, Threshold: 2, Registrar: association, Gateways: []string{association},
+		Network: channel, Clock: record.ClockSimulated, Threshold: 2, Registrar: association, Gateways: []string{association},
 		MinCohort: 11, Profile: he.DefaultProfile().Name, Schema: privacy.V1().Digest(), CapMicro: 5_000_000,
 		Circuits: []record.Circuit{}, PredicateSlot: 300, PredicateLife: 3600,
 	}
@@ -119,10 +122,10 @@ func newConsortium(t *testing.T) *consortium {
 // blocks; stopAll ends them.
 func (c *consortium) start(least uint64) {
 	c.Helper()
-	p := must(LoadProfile(c.net.Dir()))
+	p := must(fabric.LoadProfile(c.net.Dir()))
 	for _, s := range c.members {
 		org := must(p.Org(s.msp))
-		s.client = must(Connect(p, must(network.LoadIdentity(org.IdentityDir)), WithPeers(s.msp)))
+		s.client = must(fabric.Connect(p, must(network.LoadIdentity(org.IdentityDir)), fabric.WithPeers(s.msp)))
 	}
 	for _, s := range c.members {
 		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
@@ -158,7 +161,7 @@ func (c *consortium) start(least uint64) {
 		s.inst = must(institution.New(institution.Config{
 			Genesis: c.genesis, Member: i, Identity: must(network.LoadIdentity(must(p.Org(s.msp)).IdentityDir)), Client: s.client, Height: s.client.Height,
 			Keys: s.boxes, SignKey: s.sign, Dir: filepath.Join(c.dir, s.msp), Blobs: c.blobs, Listen: listeners[s.msp], Peers: peers, Roots: roots,
-			KeySocket: KeySocket(c.net.Dir(), s.msp), Log: slog.New(slog.DiscardHandler),
+			KeySocket: fabric.KeySocket(c.net.Dir(), s.msp), Log: slog.New(slog.DiscardHandler),
 		}))
 		background(func() error { return s.inst.Run(ctx) })
 	}
@@ -199,7 +202,7 @@ func (c *consortium) submit(member int, function string, doc any) {
 }
 
 func (c *consortium) as(p *subject) *api.Client {
-	return api.NewClient(c.url, channelName, &api.Signer{Party: api.PatientParty(p.id), Key: p.key})
+	return api.NewClient(c.url, channel, &api.Signer{Party: api.PatientParty(p.id), Key: p.key})
 }
 
 func (c *consortium) done(client *api.Client, op *api.Operation, err error) {
@@ -217,15 +220,15 @@ func (c *consortium) enrol() *subject {
 	p := &subject{key: freshKey(), secret: details.NewKey()}
 	e := record.EnrolPatient{Inception: record.Inception{
 		ConsentKeys:  [][]byte{record.PublicKeyBytes(&p.key.PublicKey)},
-		RecoveryHash: record.RandomID(), Salt: record.RandomID(), DetailsKey: p.secret.Digest(channelName),
+		RecoveryHash: record.RandomID(), Salt: record.RandomID(), DetailsKey: p.secret.Digest(channel),
 	}}
-	p.id = e.Inception.PatientID(channelName)
-	boxes := must(details.SealBoxes(channelName, p.id, p.secret, c.genesis.Members))
+	p.id = e.Inception.PatientID(channel)
+	boxes := must(details.SealBoxes(channel, p.id, p.secret, c.genesis.Members))
 	e.DetailsBlob = record.SumID(boxes)
 	p.blob = e.DetailsBlob
-	e.Signature = must(record.Sign(p.key, e.Digest(channelName)))
+	e.Signature = must(record.Sign(p.key, e.Digest(channel)))
 	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
-	digest := record.Digest(record.DomainVoucher, channelName, e.Voucher)
+	digest := record.Digest(record.DomainVoucher, channel, e.Voucher)
 	e.Vouchers = []record.VoucherSignature{{By: association, Signature: must(record.Sign(c.members[2].sign, digest))}}
 	client := c.as(p)
 	defer client.Close()
@@ -247,14 +250,14 @@ func (c *consortium) sign(p *subject, grantee string) consent.Signed {
 		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{"heart_rate"},
 		DataFrom: c.now / 3600, DataUntil: c.now/3600 + 1000, Expires: c.now + 1000*3600, CapMicro: 1_000_000,
 	}
-	s := consent.Signed{Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, d.Digest(channelName)))}
+	s := consent.Signed{Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, d.Digest(channel)))}
 	p.consent = append(p.consent, s)
 	return s
 }
 
 func (c *consortium) erasure(p *subject) record.SignedErasure {
 	e := record.Erasure{Patient: p.id}
-	return record.SignedErasure{Erasure: e, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, e.Digest(channelName)))}
+	return record.SignedErasure{Erasure: e, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, e.Digest(channel)))}
 }
 
 // erase goes through the gateway.
@@ -287,28 +290,18 @@ func (c *consortium) loseRace(p *subject) {
 	c.Helper()
 	client := c.members[1].client
 	s := c.sign(p, ownOrg)
-	arg, transient, err := chaincode.PutArguments(channelName, consent.Details{Salt: record.RandomID(), Signed: s})
+	arg, transient, err := chaincode.PutArguments(channel, consent.Details{Salt: record.RandomID(), Signed: s})
 	c.ok(err)
-	put := c.endorsed(client, network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient})
-	erase := c.endorsed(client, network.Call{Function: "Registry:Erase", Args: []string{string(must(json.Marshal(c.erasure(p))))}})
+	put, err := client.Endorse(c.Context(), network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient}, nil)
+	c.ok(err)
+	erase, err := client.Endorse(c.Context(), network.Call{Function: "Registry:Erase", Args: []string{string(must(json.Marshal(c.erasure(p))))}}, nil)
+	c.ok(err)
 	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
 	defer cancel()
-	c.ok(client.orderAt(ctx, client.peers[0], erase)) // taken, and in a block within 20 ms
-	if _, err := client.order(ctx, put); fault.Of(err) != fault.Contention {
+	c.ok(client.HandIn(ctx, erase)) // taken, and in a block within 20 ms
+	if _, err := client.Order(ctx, put); fault.Of(err) != fault.Contention {
 		c.Fatalf("the consent did not lose the race: %v", err)
 	}
-}
-
-func (c *consortium) endorsed(client *Client, call network.Call) *prepared {
-	c.Helper()
-	ctx, done, err := client.begin(c.Context(), submitLimit)
-	c.ok(err)
-	defer done()
-	p, err := client.peers[0].contract.NewProposal(call.Function, proposalOptions(call)...)
-	c.ok(err)
-	tx, err := client.endorse(ctx, p)
-	c.ok(err)
-	return tx
 }
 
 // finding is what a search found about the patients it was for.
@@ -366,13 +359,13 @@ func (c *consortium) candidate(path string, text []byte, people []*subject, vaul
 		for _, p := range people {
 			for _, s := range p.consent {
 				name := chaincode.ConsentDetailsKey(s.Document.ID, s.Document.Version)
-				if _, err := p.secret.Open(channelName, p.id, name, sealed); err != nil {
+				if _, err := p.secret.Open(channel, p.id, name, sealed); err != nil {
 					continue
 				}
 				f.sealed[p.id.String()]++
 				for _, keys := range vaults {
 					for _, k := range keys {
-						if _, err := k.Open(channelName, p.id, name, sealed); err == nil {
+						if _, err := k.Open(channel, p.id, name, sealed); err == nil {
 							f.opened[p.id.String()] = path
 						}
 					}
@@ -464,9 +457,9 @@ func (c *consortium) held() map[string]use {
 		}
 	}
 	count("this process", "self")
-	for _, name := range must(c.net.runningNames()) {
-		if pid, err := c.net.processes.find(name); err == nil && pid != 0 {
-			count(name, fmt.Sprint(pid))
+	for _, p := range must(c.net.Status(c.Context())).Processes {
+		if p.PID != 0 {
+			count(p.Name, fmt.Sprint(p.PID))
 		}
 	}
 	return out
@@ -550,11 +543,6 @@ func (c *consortium) restart() {
 	c.Helper()
 	c.ok(c.net.Down(context.Background()))
 	c.ok(os.RemoveAll(filepath.Join(c.net.Dir(), "data", otherOrg)))
-	o := c.options
-	o.Log = testLog{c.T}
-	n, err := Up(context.Background(), o)
-	c.ok(err)
-	c.net = n
-	c.Cleanup(func() { takeDown(c.T, n) })
+	c.net = launchtest.Up(c.T, c.options)
 	c.start(c.height)
 }

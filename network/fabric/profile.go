@@ -85,7 +85,8 @@ func (p Profile) check() error {
 	return nil
 }
 
-func (p Profile) save(dir string) error {
+// Save writes the profile into the directory of its network.
+func (p Profile) Save(dir string) error {
 	if err := p.check(); err != nil {
 		return err
 	}
@@ -97,7 +98,10 @@ func (p Profile) save(dir string) error {
 }
 
 // Endorsers is how many organisations must endorse a transaction: more than half.
-func (p Profile) Endorsers() int { return quorum(len(p.Orgs)) }
+func (p Profile) Endorsers() int { return Endorsers(len(p.Orgs)) }
+
+// Endorsers is how many of so many organisations must endorse a transaction.
+func Endorsers(orgs int) int { return orgs/2 + 1 }
 
 // Supports refuses networks that more members are needed to open than organisations to
 // write: fewer than the threshold could then record what nobody has agreed to, put
@@ -110,3 +114,7 @@ func (p Profile) Supports(threshold int) error {
 	}
 	return nil
 }
+
+// KeySocket is where the chaincode process of an organisation, in the network of a
+// directory, asks that organisation's institution for the keys of consent details.
+func KeySocket(dir, msp string) string { return filepath.Join(dir, "keys", msp) }

@@ -1,0 +1,141 @@
+// Package launchtest starts Fabric networks for tests.
+//
+// A test program that launches networks calls Main from its TestMain, and then serves
+// chaincode itself when a network starts it again.
+package launchtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+	"go.uber.org/goleak"
+
+	service "github.com/vitalveil/vitalveil/cmd/fabric"
+	"github.com/vitalveil/vitalveil/network/conformance"
+	"github.com/vitalveil/vitalveil/network/fabric/launch"
+)
+
+// The words by which a test program serves chaincode instead of running tests:
+// networks under test start it once for each organisation.
+const (
+	Contracts   = "serve-contracts"
+	Conformance = "serve-conformance"
+)
+
+// Main serves chaincode, if the program was started for that, or else runs the tests
+// and sees that they leave no goroutine.
+func Main(m *testing.M) {
+	if len(os.Args) < 2 || os.Args[1] != Contracts && os.Args[1] != Conformance {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	Exit(serve(os.Args[1], os.Args[2:]))
+}
+
+// Exit ends the program; an error is printed.
+func Exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func serve(which string, args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var command service.ServiceCommand
+	parser, err := kong.New(&command)
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(args); err != nil {
+		return err
+	}
+	var cc shim.Chaincode = conformance.Chaincode{}
+	if which == Contracts {
+		if cc, err = command.Contracts(); err != nil {
+			return err
+		}
+	}
+	return command.Serve(ctx, cc)
+}
+
+// Serves is the command by which this test program serves a chaincode.
+func Serves(t testing.TB, word string) []string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{self, word}
+}
+
+// Build builds Fabric once for all tests of this machine, or skips the test.
+func Build(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED, NOT PASSED: -short leaves out every test on real Fabric")
+	}
+	_, err := launch.Build(context.Background(), Log{t})
+	if errors.Is(err, launch.ErrModules) || errors.Is(err, launch.ErrNoGo) {
+		t.Skipf("SKIPPED, NOT PASSED: Fabric cannot be built here: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Up starts a network that ends with the test, also if the test program is killed. By
+// default the chaincode is that of the suite for all ledgers.
+func Up(t testing.TB, o launch.Options) *launch.Network {
+	t.Helper()
+	Build(t)
+	if o.Dir == "" {
+		o.Dir = filepath.Join(t.TempDir(), "network")
+	}
+	if o.Chaincode == nil {
+		o.Chaincode = Serves(t, Conformance)
+	}
+	o.Attached, o.Log = true, Log{t}
+	n, err := launch.Up(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { Down(t, n) })
+	return n
+}
+
+// Down ends a network, if it runs, and checks that it has ended.
+func Down(t testing.TB, n *launch.Network) {
+	t.Helper()
+	if err := n.Down(context.Background()); err != nil {
+		t.Error(err)
+	}
+	s, err := n.Status(context.Background())
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range s.Processes {
+		if p.PID != 0 {
+			t.Errorf("%s still runs", p.Name)
+		}
+	}
+}
+
+// Log shows the launcher's progress in the test's output.
+type Log struct{ testing.TB }
+
+func (l Log) Write(b []byte) (int, error) {
+	l.Logf("%s", strings.TrimRight(string(b), "\n"))
+	return len(b), nil
+}

@@ -1,0 +1,65 @@
+package launch
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+)
+
+// The contracts come as the next sequence upon state that another chaincode left:
+// they serve it if it says that it has their layout, and else refuse every call.
+func TestUpgradeToContractsAsksForTheLayout(t *testing.T) {
+	n := launchNetwork(t, Options{Attached: true})
+	c := connectAs(t, n, "HospitalA")
+	serve := func(word string) {
+		t.Helper()
+		n.chaincode = []string{os.Args[0], word}
+		if err := n.Upgrade(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := record.Genesis{Network: channelName, Clock: record.ClockSimulated, Threshold: 2}
+	for _, o := range n.topology.Orgs {
+		g.Members = append(g.Members, record.Member{MSP: o.MSP})
+	}
+	put(t, c, chaincode.GenesisKey(), text(t, g))
+	serve(serveContracts)
+	for _, function := range []string{"Registry:GetGenesis", "Registry:GetLayout", "Registry:Upgrade", "Clock:Now"} {
+		_, err := c.Evaluate(t.Context(), network.Call{Function: function, Args: []string{"{}"}})
+		if fault.Of(err) != fault.Internal || !strings.Contains(err.Error(), "no layout number") {
+			t.Errorf("%s on state without a layout: %v", function, err)
+		}
+	}
+	_, err := c.Submit(t.Context(), network.Call{Function: "Clock:Tick", Args: []string{`{"time":1}`}})
+	if fault.Of(err) != fault.Internal {
+		t.Errorf("a transaction on state without a layout: %v", err)
+	}
+
+	want := chaincode.Layout{Version: chaincode.LayoutVersion}
+	serve(serveConformance)
+	put(t, c, chaincode.LayoutKey(), text(t, want))
+	serve(serveContracts)
+	res, err := network.SubmitRetry(t.Context(), c, network.Call{Function: "Registry:Upgrade", Args: []string{"{}"}})
+	var got chaincode.Layout
+	if err != nil || json.Unmarshal(res.Payload, &got) != nil || got != want {
+		t.Errorf("upgrade of state in the layout already: %s, %v", res.Payload, err)
+	}
+	if _, err := c.Evaluate(t.Context(), network.Call{Function: "Registry:GetGenesis", Args: []string{"{}"}}); err != nil {
+		t.Errorf("the genesis after the upgrade: %v", err)
+	}
+}
+
+func text(t *testing.T, document any) string {
+	t.Helper()
+	raw, err := json.Marshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
