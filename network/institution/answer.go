@@ -3,7 +3,6 @@ package institution
 import (
 	"context"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -15,16 +14,13 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/institution/share"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
-
-func answerName(query string, attempt int) string {
-	return "answer/" + query + "/" + strconv.Itoa(attempt)
-}
 
 // answered reports whether a share of the query, of any attempt, has left.
 func (in *Institution) answered(query string) (bool, error) {
 	for attempt := range index.MaxAttempts {
-		_, found, err := in.vault.get(answerName(query, attempt))
+		_, found, err := in.vault.Get(store.Answer(query, attempt))
 		if found || err != nil {
 			return found, err
 		}
@@ -42,7 +38,7 @@ func (in *Institution) answer(ctx context.Context, asker, id string, attempt int
 		return nil, err
 	}
 	defer in.queries.lock(id)()
-	raw, found, err := in.vault.get(answerName(id, attempt))
+	raw, found, err := in.vault.Get(store.Answer(id, attempt))
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +175,7 @@ func (in *Institution) newAnswer(ctx context.Context, q record.QueryState) (*sha
 	if err != nil {
 		return nil, err
 	}
-	return r, in.vault.put(append(in.headEntry(), entry{answerName(q.ID, q.Attempt), raw})...)
+	return r, in.vault.PutAll(append(in.headEntry(), store.Entry{Name: store.Answer(q.ID, q.Attempt), Value: raw})...)
 }
 
 // fresh checks what a first answer needs and a repeated one does not.

@@ -12,6 +12,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/institution/share"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // TestAttackExactAnswerOfOnePatient: eleven patients allow it and have whole days of
@@ -82,7 +83,7 @@ func TestAttackGuessingAnAnswer(t *testing.T) {
 	if err != nil || again.Salt != a.Salt {
 		t.Errorf("after a restart the salt is %s (%v)", again.Salt.Short(), err)
 	}
-	second, err := w.members[hospitalB].vault.names(saltName(""))
+	second, err := w.members[hospitalB].vault.Names(store.Salt(""))
 	if err != nil || len(second) > 0 {
 		t.Errorf("another member has %v (%v)", second, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // Answer is a query's release and what it took.
@@ -306,20 +307,18 @@ func (in *Institution) minimum(q record.QueryState) int {
 	return max(q.MinCohort, in.cfg.Genesis.MinCohort)
 }
 
-func saltName(query string) string { return "salt/" + query }
-
 // salt returns the salt of a query's release, made and stored before the release is
 // posted for the first time. Whoever lost it can open the answer again and not show
 // that it is the one posted.
 func (in *Institution) salt(query string) (record.ID, error) {
-	defer in.queries.lock(saltName(query))()
-	raw, found, err := in.vault.get(saltName(query))
+	defer in.queries.lock(store.Salt(query))()
+	raw, found, err := in.vault.Get(store.Salt(query))
 	if err != nil {
 		return record.ID{}, err
 	}
 	if !found {
 		fresh := record.RandomID()
-		return fresh, in.vault.put(entry{saltName(query), fresh[:]})
+		return fresh, in.vault.Put(store.Salt(query), fresh[:])
 	}
 	if len(raw) != len(record.ID{}) {
 		return record.ID{}, fault.New(fault.Internal, "the salt of query %s in the state has %d bytes", query, len(raw))

@@ -17,6 +17,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // A checkpoint is the index as it was after some block, so that a restart reads the
@@ -26,7 +27,6 @@ import (
 // what was sealed unreadable. Losing a checkpoint costs time and nothing else.
 const (
 	checkpointFolder = "checkpoints"
-	checkpointPrefix = "checkpoint/"
 	// checkpointPause is the least time between two checkpoints, and they may take
 	// a hundredth of the time at most.
 	checkpointPause = time.Minute
@@ -113,11 +113,11 @@ func (in *Institution) saveIndex(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, in.tidyCheckpoints())
 	}
-	old, err := in.vault.names(checkpointPrefix)
+	old, err := in.vault.Names(store.Checkpoints)
 	if err != nil {
 		return err
 	}
-	if err := in.vault.replace(ctx, old, append(in.headEntry(), entry{checkpointPrefix + id, key})...); err != nil {
+	if err := in.vault.Replace(ctx, old, append(in.headEntry(), store.Entry{Name: store.Checkpoints + id, Value: key})...); err != nil {
 		return err
 	}
 	c.height, c.erasures = height, erasures
@@ -127,7 +127,7 @@ func (in *Institution) saveIndex(ctx context.Context) error {
 
 // tidyCheckpoints removes every file but the checkpoint that counts.
 func (in *Institution) tidyCheckpoints() error {
-	names, err := in.vault.names(checkpointPrefix)
+	names, err := in.vault.Names(store.Checkpoints)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (in *Institution) tidyCheckpoints() error {
 	}
 	var all error
 	for _, e := range entries {
-		if len(names) != 1 || checkpointPrefix+e.Name() != names[0] {
+		if len(names) != 1 || store.Checkpoints+e.Name() != names[0] {
 			all = errors.Join(all, os.Remove(filepath.Join(in.saved.dir, e.Name())))
 		}
 	}
@@ -155,15 +155,15 @@ func (in *Institution) openCheckpoints() error {
 
 // readCheckpoint loads the checkpoint; nil where there is none.
 func (in *Institution) readCheckpoint() (*index.Index, error) {
-	names, err := in.vault.names(checkpointPrefix)
+	names, err := in.vault.Names(store.Checkpoints)
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	key, _, err := in.vault.get(names[0])
+	key, _, err := in.vault.Get(names[0])
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(filepath.Join(in.saved.dir, strings.TrimPrefix(names[0], checkpointPrefix)))
+	f, err := os.Open(filepath.Join(in.saved.dir, strings.TrimPrefix(names[0], store.Checkpoints)))
 	if err != nil {
 		return nil, err
 	}
@@ -213,11 +213,11 @@ func (in *Institution) resume(ctx context.Context) error {
 // dropCheckpoint forgets a checkpoint that is of no use here: it may be one of
 // another version, with what patients have said who are erased by now.
 func (in *Institution) dropCheckpoint(ctx context.Context) error {
-	names, err := in.vault.names(checkpointPrefix)
+	names, err := in.vault.Names(store.Checkpoints)
 	if err != nil {
 		return err
 	}
-	if err := in.vault.replace(ctx, names); err != nil {
+	if err := in.vault.Replace(ctx, names); err != nil {
 		return err
 	}
 	return in.tidyCheckpoints()

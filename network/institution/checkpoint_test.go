@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // watched is a client that notes from which blocks on the ledger was read.
@@ -188,7 +189,7 @@ func TestAttackErasedPatientInACheckpoint(t *testing.T) {
 	if docs, err := ix.Consents(left.id); err != nil || len(docs) == 0 {
 		t.Errorf("it lacks the other patient's: %v", err)
 	}
-	if names := must(in.vault.names(checkpointPrefix)); len(names) != 1 || names[0] == checkpointPrefix+filepath.Base(before) {
+	if names := must(in.vault.Names(store.Checkpoints)); len(names) != 1 || names[0] == store.Checkpoints+filepath.Base(before) {
 		t.Errorf("keys of checkpoints: %v", names)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // keepCohorts posts this member's cohort for every open query, derives it again
@@ -102,7 +103,7 @@ func (in *Institution) tooLate(q record.QueryState, attempt int) (string, error)
 		return "a patient withdrew and a member restarted while the query was open", nil
 	}
 	for earlier := range attempt {
-		_, found, err := in.vault.get(answerName(id, earlier))
+		_, found, err := in.vault.Get(store.Answer(id, earlier))
 		if err != nil {
 			return "", err
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -57,7 +58,6 @@ type columnBlock struct {
 
 const (
 	columnsFolder = "columns"
-	columnKeyName = "columnkey"
 	columnMagic   = 0x76636f31 // "vco1"
 	columnHeader  = 8          // magic and number of rows
 	columnKey     = 8          // device's number, hour of the day, correction
@@ -69,12 +69,12 @@ const (
 	maxColumnFiles = 512
 )
 
-func newColumns(p *he.Params, network, dir string, v memberVault, number func(record.ID) (int, error)) (*columns, error) {
-	key, found, err := v.get(columnKeyName)
+func newColumns(p *he.Params, network, dir string, v *store.Store, number func(record.ID) (int, error)) (*columns, error) {
+	key, found, err := v.Get(store.ColumnKey)
 	if err == nil && !found {
 		key = make([]byte, 32)
 		rand.Read(key)
-		err = v.put(entry{columnKeyName, key})
+		err = v.Put(store.ColumnKey, key)
 	}
 	if err != nil {
 		return nil, err

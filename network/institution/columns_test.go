@@ -10,6 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // forgetColumns deletes what a member keeps in columns.
@@ -31,7 +32,7 @@ func (w *world) forgetColumns(member int) {
 // columnsWorld is columns with sealed rows of some devices.
 type columnsWorld struct {
 	params  *he.Params
-	vault   memberVault
+	vault   *store.Store
 	dir     string
 	columns *columns
 	devices map[record.ID]int
@@ -44,7 +45,7 @@ const columnHours = 30 // of two days
 func newColumnsWorld(t *testing.T) *columnsWorld {
 	dir := t.TempDir()
 	w := &columnsWorld{
-		params: must(he.New(he.DefaultProfile(), privacy.V1(), must(he.NewSharing(3, 2)))), vault: openedVault(t, filepath.Join(dir, "vault")), dir: dir,
+		params: must(he.New(he.DefaultProfile(), privacy.V1(), must(he.NewSharing(3, 2)))), vault: openedStore(t, filepath.Join(dir, "vault")), dir: dir,
 		devices: map[record.ID]int{}, rows: map[[2]int][]byte{},
 	}
 	t.Cleanup(func() { w.vault.Close() })

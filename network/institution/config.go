@@ -20,6 +20,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // Blobs is where sealed rows and seeds are fetched from. What it returns is
@@ -74,7 +75,7 @@ type Institution struct {
 	context he.Context
 	params  *he.Params
 	index   *index.Index
-	vault   memberVault
+	vault   *store.Store
 	secrets *secrets
 	sums    *keySums
 	columns *columns // nil for the registrar, which never asks
@@ -152,7 +153,7 @@ func New(cfg Config) (*Institution, error) {
 	if in.peers, err = newPeers(cfg); err != nil {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
-	if in.vault, err = openVault(cfg.Dir, cfg.KeyFile); err != nil {
+	if in.vault, err = store.Open(cfg.Dir, cfg.KeyFile); err != nil {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
 	in.index.OpenWith(in)
@@ -219,12 +220,12 @@ func (in *Institution) claimState() error {
 	if err != nil {
 		return err
 	}
-	got, found, err := in.vault.get("owner")
+	got, found, err := in.vault.Get(store.Owner)
 	if err != nil {
 		return err
 	}
 	if !found {
-		return in.vault.put(entry{"owner", want})
+		return in.vault.Put(store.Owner, want)
 	}
 	if !bytes.Equal(got, want) {
 		return fmt.Errorf("the state in %s is of another member, epoch or network: %s", filepath.Clean(in.cfg.Dir), got)

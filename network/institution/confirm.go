@@ -10,6 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/institution/share"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // Unconfirmed is a piece of whose share too few holders are known to have the same
@@ -136,7 +137,7 @@ func (in *Institution) Confirm(ctx context.Context, id string) (record.QueryStat
 
 // ownShares is this member's signed statement about a query's shares.
 func (in *Institution) ownShares(ctx context.Context, q record.QueryState) (record.SignedShares, error) {
-	raw, found, err := in.vault.get(answerName(q.ID, q.Attempt))
+	raw, found, err := in.vault.Get(store.Answer(q.ID, q.Attempt))
 	if err != nil {
 		return record.SignedShares{}, err
 	}

@@ -3,8 +3,7 @@ package institution
 import (
 	"context"
 	"errors"
-	"fmt"
-	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,19 +11,11 @@ import (
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/internal/state"
-	"github.com/vitalveil/vitalveil/internal/vault"
 	"github.com/vitalveil/vitalveil/network/institution/share"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
-// Patients' details keys are in the vault, under detailsName, from when the patient
-// enrols until the erasure; then a note is left under goneName, which is written when
-// the key is in no file any more.
-func detailsName(patient record.ID) string { return detailsPrefix + patient.String() }
-func goneName(patient record.ID) string    { return "gone/" + patient.String() }
-
 const (
-	detailsPrefix = "details/"
 	// keyTime bounds how long one key is looked for.
 	keyTime = 5 * time.Second
 	// keyWorkers is how many are looked for at once.
@@ -48,7 +39,7 @@ func (in *Institution) DetailsKey(ctx context.Context, r details.Ref) (details.K
 // Held implements index.Keys: what is in the vault now. It does not look at the index,
 // which is being written.
 func (in *Institution) Held(r details.Ref) (details.Key, bool) {
-	raw, found, err := in.vault.get(detailsName(r.Patient))
+	raw, found, err := in.vault.Get(store.DetailsKey(r.Patient))
 	if err != nil || !found {
 		return details.Key{}, false
 	}
@@ -84,7 +75,7 @@ func (in *Institution) heldKey(r details.Ref) (details.Key, error) {
 	if gone, err := in.isGone(r.Patient); gone || err != nil {
 		return details.Key{}, errors.Join(err, details.Purged(r.Patient))
 	}
-	raw, found, err := in.vault.get(detailsName(r.Patient))
+	raw, found, err := in.vault.Get(store.DetailsKey(r.Patient))
 	if err != nil {
 		return details.Key{}, err
 	}
@@ -103,7 +94,7 @@ func (in *Institution) isGone(patient record.ID) (bool, error) {
 	if in.index.Erased(patient) {
 		return true, nil
 	}
-	_, gone, err := in.vault.get(goneName(patient))
+	_, gone, err := in.vault.Get(store.Gone(patient))
 	return gone, err
 }
 
@@ -121,7 +112,7 @@ func (in *Institution) keepKey(r details.Ref, k details.Key) (details.Key, error
 	if p, known := in.index.Patient(r.Patient); !known || p.Inception.DetailsKey != r.Digest {
 		return k, nil
 	}
-	return k, in.vault.put(entry{detailsName(r.Patient), k.Bytes()})
+	return k, in.vault.Put(store.DetailsKey(r.Patient), k.Bytes())
 }
 
 // askForKey asks the other members in turn for a key that this one has no box of.
@@ -244,25 +235,22 @@ func (in *Institution) serveKeys(ctx context.Context) error {
 // StoredKeys reads the details keys that a member's state directory has, by patient,
 // while no process has it open. It changes nothing.
 func StoredKeys(dir string) (map[record.ID]details.Key, error) {
-	if err := state.Check(dir, vaultVersion); err != nil {
+	s, err := store.OpenReadOnly(dir)
+	if err != nil {
 		return nil, err
 	}
-	v, err := vault.OpenReadOnly(filepath.Join(dir, vaultFolder), filepath.Join(dir, vaultKeyFile))
-	if err != nil {
-		return nil, fmt.Errorf("state in %s: %w", dir, err)
-	}
 	keys := map[record.ID]details.Key{}
-	for e, err := range v.Each([]byte(detailsPrefix), []byte(detailsPrefix+"\xff")) {
-		if err != nil {
-			return nil, errors.Join(err, v.Close())
+	for e, err := range s.Each(store.Details) {
+		var id record.ID
+		if err == nil {
+			id, err = record.ParseID(strings.TrimPrefix(e.Name, store.Details))
 		}
-		id, err := record.ParseID(string(e.Name[len(detailsPrefix):]))
-		if err != nil {
-			return nil, errors.Join(err, v.Close())
+		if err == nil {
+			keys[id], err = details.ParseKey(e.Value)
 		}
-		if keys[id], err = details.ParseKey(e.Value); err != nil {
-			return nil, errors.Join(err, v.Close())
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
 		}
 	}
-	return keys, v.Close()
+	return keys, s.Close()
 }

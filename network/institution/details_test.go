@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 func (w *world) ref(p *person) details.Ref {
@@ -87,7 +88,7 @@ func TestAttackAnotherKeyThanThePatientSigned(t *testing.T) {
 	in := w.members[hospitalA].Institution
 	forged := w.blobs.put(must(details.SealBoxes(networkName, p.id, details.NewKey(), w.epoch.Members)))
 	want := must(in.DetailsKey(t.Context(), r))
-	if err := in.vault.remove(detailsName(p.id)); err != nil {
+	if err := in.vault.Remove(store.DetailsKey(p.id)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := in.DetailsKey(t.Context(), details.Ref{Patient: r.Patient, Digest: r.Digest, Blob: forged})
@@ -109,7 +110,7 @@ func TestAttackAPeerLiesAboutAPatientsKeyFirst(t *testing.T) {
 	in, k := w.members[hospitalA].Institution, details.NewKey()
 	w.everywhere("the patient", func(in *Institution) bool { _, known := in.Index().Patient(p.id); return known })
 	want := must(in.DetailsKey(t.Context(), w.ref(p)))
-	if err := in.vault.remove(detailsName(p.id)); err != nil {
+	if err := in.vault.Remove(store.DetailsKey(p.id)); err != nil {
 		t.Fatal(err)
 	}
 	nobody := record.RandomID() // whose enrolment this member has not read
@@ -120,7 +121,7 @@ func TestAttackAPeerLiesAboutAPatientsKeyFirst(t *testing.T) {
 		if _, err := in.DetailsKey(t.Context(), lie); err != nil && id == nobody {
 			t.Fatalf("the lie is no key at all: %v", err)
 		}
-		if _, found, err := in.vault.get(detailsName(id)); err != nil || found && id == nobody {
+		if _, found, err := in.vault.Get(store.DetailsKey(id)); err != nil || found && id == nobody {
 			t.Errorf("a key that nobody signed is stored: %v", err)
 		}
 	}

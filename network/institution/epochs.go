@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // inEpoch puts the epoch's members, threshold and profile in the place of the
@@ -63,12 +64,12 @@ func (in *Institution) keepEpoch(ctx context.Context) error {
 		return nil
 	}
 	deleted := 0
-	for _, prefix := range []string{"seed/", "piecekey/", detailsPrefix} {
-		names, err := in.vault.names(prefix)
+	for _, prefix := range []string{store.Seeds, store.PieceKeys, store.Details} {
+		names, err := in.vault.Names(prefix)
 		if err != nil {
 			return err
 		}
-		if err := in.vault.replace(ctx, names); err != nil {
+		if err := in.vault.Replace(ctx, names); err != nil {
 			return err
 		}
 		deleted += len(names)

@@ -11,6 +11,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 func TestADeviceWithWrongSeedsIsComplainedAbout(t *testing.T) {
@@ -149,10 +150,10 @@ func TestBothEpochsAnswerUntilTheOldOneIsRetired(t *testing.T) {
 	}
 	for i := range msps {
 		w.wait("seeds deleted", func() bool {
-			left, err := w.members[i].vault.names("seed/")
+			left, err := w.members[i].vault.Names(store.Seeds)
 			return err == nil && len(left) == 0
 		})
-		if kept, err := next[i].vault.names("seed/"); err != nil || len(kept) != 12*2 {
+		if kept, err := next[i].vault.Names(store.Seeds); err != nil || len(kept) != 12*2 {
 			t.Errorf("member %d keeps %d seeds of the new epoch (%v)", i, len(kept), err)
 		}
 	}

@@ -9,12 +9,8 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
-
-// erasedName is the vault's note that a device is erased: the number of its seeds
-// that were stored here and are deleted. It is written together with the
-// deletion, so that a crash after it does not change what is reported.
-func erasedName(device record.ID) string { return "erased/" + device.String() }
 
 // detailDuty supplies the index with details of consents that came late, with
 // waits that double. While some are missing, this member derives no cohort that
@@ -103,12 +99,12 @@ func (in *Institution) served(devices []record.ID) []record.ID {
 // noted reports whether the vault says of the patient and all devices that they are
 // erased.
 func (in *Institution) noted(patient record.ID, devices []record.ID) (bool, error) {
-	names := []string{goneName(patient)}
+	names := []string{store.Gone(patient)}
 	for _, id := range devices {
-		names = append(names, erasedName(id))
+		names = append(names, store.Erased(id))
 	}
 	for _, name := range names {
-		if _, found, err := in.vault.get(name); err != nil || !found {
+		if _, found, err := in.vault.Get(name); err != nil || !found {
 			return false, err
 		}
 	}
@@ -145,10 +141,10 @@ func (in *Institution) erasePatient(ctx context.Context, state record.ErasureSta
 func (in *Institution) destroyKey(ctx context.Context, patient record.ID) error {
 	in.seeding.Lock()
 	defer in.seeding.Unlock()
-	if err := in.vault.replace(ctx, []string{detailsName(patient)}); err != nil {
+	if err := in.vault.Replace(ctx, []string{store.DetailsKey(patient)}); err != nil {
 		return err
 	}
-	return in.vault.put(entry{goneName(patient), []byte{}})
+	return in.vault.Put(store.Gone(patient), []byte{})
 }
 
 func (in *Institution) reportErasure(ctx context.Context, report record.ErasureReport) error {
@@ -178,8 +174,8 @@ func (in *Institution) deleteSeeds(ctx context.Context, device record.ID) (int, 
 	var names []string
 	n := 0
 	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
-		name := seedName(device, piece)
-		_, found, err := in.vault.get(name)
+		name := store.Seed(device, piece)
+		_, found, err := in.vault.Get(name)
 		if err != nil {
 			return 0, err
 		}
@@ -188,7 +184,7 @@ func (in *Institution) deleteSeeds(ctx context.Context, device record.ID) (int, 
 		}
 		names = append(names, name)
 	}
-	raw, done, err := in.vault.get(erasedName(device))
+	raw, done, err := in.vault.Get(store.Erased(device))
 	if err != nil {
 		return 0, err
 	}
@@ -201,7 +197,7 @@ func (in *Institution) deleteSeeds(ctx context.Context, device record.ID) (int, 
 	if err != nil {
 		return 0, err
 	}
-	return n, in.vault.replace(ctx, names, entry{erasedName(device), note})
+	return n, in.vault.Replace(ctx, names, store.Entry{Name: store.Erased(device), Value: note})
 }
 
 // mayStore reports whether seeds of a device may be stored. The caller holds
@@ -210,7 +206,7 @@ func (in *Institution) mayStore(d record.DeviceState) (bool, error) {
 	if in.index.Erased(d.Device.Patient) {
 		return false, nil
 	}
-	_, erased, err := in.vault.get(erasedName(d.ID))
+	_, erased, err := in.vault.Get(store.Erased(d.ID))
 	return !erased, err
 }
 

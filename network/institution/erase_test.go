@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // erase submits a patient's erasure through a member.
@@ -43,7 +44,7 @@ func (w *world) seedsOf(member int, device record.ID) int {
 	w.t.Helper()
 	n := 0
 	for piece := range 3 {
-		if _, found, err := w.members[member].vault.get(seedName(device, piece)); err != nil {
+		if _, found, err := w.members[member].vault.Get(store.Seed(device, piece)); err != nil {
 			w.t.Fatal(err)
 		} else if found {
 			n++

@@ -16,6 +16,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/institution/share"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // given is a share that left: whose, of which query, checked at which block, with
@@ -153,7 +154,7 @@ func (w *world) given(queries []string) []given {
 	for i, in := range w.members {
 		for _, q := range queries {
 			for attempt := range index.MaxAttempts {
-				raw, found, err := in.vault.get(answerName(q, attempt))
+				raw, found, err := in.vault.Get(store.Answer(q, attempt))
 				if err != nil {
 					w.t.Fatal(err)
 				}

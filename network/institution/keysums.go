@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // keySums keeps sums of device secrets, so that a share of a large cohort needs
@@ -25,7 +26,7 @@ type keySums struct {
 	params  *he.Params
 	context he.Context
 	secrets *secrets
-	vault   memberVault
+	vault   *store.Store
 	// enrolled returns the ledger's devices from a number on.
 	enrolled func(from int) []record.ID
 	log      *slog.Logger
@@ -46,15 +47,13 @@ type sumName struct {
 	scope record.ID
 }
 
-func (n sumName) String() string { return sumPrefix + strconv.Itoa(n.piece) + "/" + n.scope.String() }
+func (n sumName) String() string { return store.KeySum(n.piece, n.scope) }
 
 // keptSum is never changed, only replaced.
 type keptSum struct {
 	set deviceSet
 	sum he.KeySum
 }
-
-const sumPrefix = "keysum/"
 
 func newKeySums(s *secrets, enrolled func(int) []record.ID, log *slog.Logger) *keySums {
 	return &keySums{
@@ -66,7 +65,7 @@ func newKeySums(s *secrets, enrolled func(int) []record.ID, log *slog.Logger) *k
 // load reads the stored sums. One that is not what its digest says is dropped,
 // and made again from the seeds when it is needed.
 func (k *keySums) load() error {
-	names, err := k.vault.names(sumPrefix)
+	names, err := k.vault.Names(store.KeySums)
 	if err != nil {
 		return err
 	}
@@ -74,7 +73,7 @@ func (k *keySums) load() error {
 		id, sum, err := k.read(name)
 		if err != nil {
 			k.log.Warn("a stored key sum cannot be used; it is made again from the seeds", "sum", name, "err", err)
-			if err := k.vault.remove(name); err != nil {
+			if err := k.vault.Remove(name); err != nil {
 				return err
 			}
 			continue
@@ -86,7 +85,7 @@ func (k *keySums) load() error {
 
 func (k *keySums) read(name string) (sumName, *keptSum, error) {
 	var id sumName
-	piece, scope, _ := strings.Cut(strings.TrimPrefix(name, sumPrefix), "/")
+	piece, scope, _ := strings.Cut(strings.TrimPrefix(name, store.KeySums), "/")
 	var err error
 	if id.piece, err = strconv.Atoi(piece); err != nil {
 		return id, nil, err
@@ -94,7 +93,7 @@ func (k *keySums) read(name string) (sumName, *keptSum, error) {
 	if id.scope, err = record.ParseID(scope); err != nil {
 		return id, nil, err
 	}
-	raw, _, err := k.vault.get(name)
+	raw, _, err := k.vault.Get(name)
 	if err != nil {
 		return id, nil, err
 	}
@@ -244,7 +243,7 @@ func (k *keySums) keep(piece int, scope record.ID, set deviceSet) error {
 	if err := k.mayKeep(set); err != nil {
 		return err
 	}
-	if err := k.vault.put(entry{name.String(), k.encode(piece, s)}); err != nil {
+	if err := k.vault.Put(name.String(), k.encode(piece, s)); err != nil {
 		return err
 	}
 	k.kept[name] = s
@@ -297,5 +296,5 @@ func (k *keySums) forget(which func(sumName, *keptSum) bool) error {
 			names = append(names, name.String())
 		}
 	}
-	return k.vault.remove(names...)
+	return k.vault.Remove(names...)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 func firstDevices(n int) deviceSet {
@@ -75,7 +76,7 @@ func TestSumThatManyNeedIsMadeOnce(t *testing.T) {
 func TestLargeSumNamesTheSeedThatIsMissing(t *testing.T) {
 	w := newSumsWorld(t, largeChange)
 	lost := w.devices[largeChange/2]
-	if err := w.vault.remove(seedName(lost, 1)); err != nil {
+	if err := w.vault.Remove(store.Seed(lost, 1)); err != nil {
 		t.Fatal(err)
 	}
 	_, err := w.sums.over(1, firstDevices(largeChange), nil)

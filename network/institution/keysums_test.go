@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // sumsWorld is key sums over some devices with stored seeds.
@@ -22,22 +23,22 @@ type sumsWorld struct {
 	params  *he.Params
 	dir     string
 	log     *logBuffer
-	vault   memberVault
+	vault   *store.Store
 	sums    *keySums
 	devices []record.ID
 }
 
 func newSumsWorld(t *testing.T, devices int) *sumsWorld {
 	w := &sumsWorld{params: must(he.New(he.DefaultProfile(), privacy.V1(), must(he.NewSharing(3, 2)))), dir: filepath.Join(t.TempDir(), "state"), log: &logBuffer{}}
-	w.vault = openedVault(t, w.dir)
+	w.vault = openedStore(t, w.dir)
 	t.Cleanup(func() { w.vault.Close() })
-	var seeds []entry
+	var seeds []store.Entry
 	for i := range devices {
 		w.devices = append(w.devices, record.SumID(fmt.Append(nil, i)))
 		seed := he.NewSeed()
-		seeds = append(seeds, entry{seedName(w.devices[i], 1), seed[:]})
+		seeds = append(seeds, store.Entry{Name: store.Seed(w.devices[i], 1), Value: seed[:]})
 	}
-	if err := w.vault.put(seeds...); err != nil {
+	if err := w.vault.PutAll(seeds...); err != nil {
 		t.Fatal(err)
 	}
 	w.open(t)
@@ -127,7 +128,7 @@ func TestDamagedKeySumIsMadeAgain(t *testing.T) {
 	if err := w.sums.keep(1, name.scope, all); err != nil {
 		t.Fatal(err)
 	}
-	whole, _, err := w.vault.get(name.String())
+	whole, _, err := w.vault.Get(name.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +139,7 @@ func TestDamagedKeySumIsMadeAgain(t *testing.T) {
 		"length": func(b []byte) []byte { return b[:len(b)-1] },
 		"empty":  func([]byte) []byte { return nil },
 	} {
-		if err := w.vault.put(entry{name.String(), damage(slices.Clone(whole))}); err != nil {
+		if err := w.vault.Put(name.String(), damage(slices.Clone(whole))); err != nil {
 			t.Fatal(err)
 		}
 		w.open(t)
@@ -171,7 +172,7 @@ func TestErasedDeviceIsInNoKeptSum(t *testing.T) {
 	if fault.Of(err) != fault.Conflict {
 		t.Errorf("a sum with the erased device is kept again: %v", err)
 	}
-	names := must(w.vault.names(sumPrefix))
+	names := must(w.vault.Names(store.KeySums))
 	if len(names) != 1 || len(w.sums.kept) != 1 {
 		t.Fatalf("stored are %v", names)
 	}

@@ -5,23 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
-
-// pieceKeyName is the vault's name of a piece's key. Every round has its own: a key
-// that was found faulty is not used again, not even by those who could open it.
-func pieceKeyName(piece, round int) string {
-	name := "piecekey/" + strconv.Itoa(piece)
-	if round > 0 {
-		name += "." + strconv.Itoa(round)
-	}
-	return name
-}
 
 // pieceKeyDuty sees to the PRF keys of the pieces that this member holds: it opens those
 // that others made, complains about those that do not open, and makes those that it
@@ -71,7 +61,7 @@ func (d *pieceKeyDuty) turn(in *Institution, piece int, s record.PieceKeyState) 
 	if rank < 0 {
 		return fault.New(fault.Unavailable, "another holder of piece %d makes its next key", piece)
 	}
-	name := pieceKeyName(piece, len(s.Faulty))
+	name := store.PieceKey(piece, len(s.Faulty))
 	if _, missed := d.since[name]; !missed {
 		d.since[name] = time.Now()
 	}
@@ -89,7 +79,7 @@ func (in *Institution) pieceKey(piece int) (he.PieceKey, error) {
 	if posted == nil {
 		return key, fault.New(fault.Unavailable, "the key of piece %d is not there yet; try again", piece)
 	}
-	raw, found, err := in.vault.get(pieceKeyName(piece, posted.Key.Round))
+	raw, found, err := in.vault.Get(store.PieceKey(piece, posted.Key.Round))
 	if err != nil {
 		return key, err
 	}
@@ -120,14 +110,14 @@ func (in *Institution) pieceKeyFor(q record.QueryState, piece int) (he.PieceKey,
 // crash, and posts it sealed to the other holders.
 func (in *Institution) makePieceKey(ctx context.Context, piece, round int) error {
 	var key he.PieceKey
-	name := pieceKeyName(piece, round)
-	raw, found, err := in.vault.get(name)
+	name := store.PieceKey(piece, round)
+	raw, found, err := in.vault.Get(name)
 	if err != nil {
 		return err
 	}
 	if copy(key[:], raw); !found {
 		key = he.NewPieceKey()
-		if err := in.vault.put(entry{name, key[:]}); err != nil {
+		if err := in.vault.Put(name, key[:]); err != nil {
 			return err
 		}
 	}
@@ -158,7 +148,7 @@ func (in *Institution) takePieceKey(ctx context.Context, piece int, posted recor
 	key, err := he.OpenPieceKey(in.context, k, posted.By, in.self, in.cfg.Keys.Piece)
 	switch {
 	case err == nil:
-		return in.vault.put(entry{pieceKeyName(k.Piece, k.Round), key[:]})
+		return in.vault.Put(store.PieceKey(k.Piece, k.Round), key[:])
 	case errors.Is(err, he.ErrNoBox):
 		return fault.New(fault.Internal, "the key of piece %d is on the ledger, but neither stored nor sealed to %s: restore its state", k.Piece, in.self.MSP)
 	case !errors.Is(err, he.ErrBox):

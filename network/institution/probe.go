@@ -5,23 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strconv"
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/institution/share"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // probePart is how many devices of a cohort one answer is about.
 const probePart = 256
-
-// probedName is the note of which devices of a part a member has answered for.
-func probedName(query string, part int) string { return "probed/" + query + "/" + strconv.Itoa(part) }
-
-// probesName counts the devices that a member has answered for in queries of an asker.
-func probesName(asker string) string { return "probes/" + asker }
 
 // failedQuery returns a query that its asker has called failed, with its cohort. Before
 // the ledger says so nothing is probed.
@@ -136,9 +130,9 @@ func (in *Institution) probeShare(ctx context.Context, q record.QueryState, m re
 // fail again and again uses up its own part and nobody else's. The caller holds the
 // query's lock.
 func (in *Institution) logProbes(q record.QueryState, part int, places []int) error {
-	defer in.queries.lock(probesName(q.Asker))()
+	defer in.queries.lock(store.Probes(q.Asker))()
 	var before []int
-	if err := in.stored(probedName(q.ID, part), &before); err != nil {
+	if err := in.vault.GetJSON(store.Probed(q.ID, part), &before); err != nil {
 		return err
 	}
 	all := slices.Concat(before, places)
@@ -148,7 +142,7 @@ func (in *Institution) logProbes(q record.QueryState, part int, places []int) er
 		return nil
 	}
 	var count int64
-	if err := in.stored(probesName(q.Asker), &count); err != nil {
+	if err := in.vault.GetJSON(store.Probes(q.Asker), &count); err != nil {
 		return err
 	}
 	count += int64(len(all) - len(before))
@@ -163,21 +157,12 @@ func (in *Institution) logProbes(q record.QueryState, part int, places []int) er
 	if err != nil {
 		return err
 	}
-	return in.vault.put(append(in.headEntry(), entry{probedName(q.ID, part), given}, entry{probesName(q.Asker), total})...)
+	return in.vault.PutAll(append(in.headEntry(), store.Entry{Name: store.Probed(q.ID, part), Value: given}, store.Entry{Name: store.Probes(q.Asker), Value: total})...)
 }
 
 // probesAllowed is how many devices may be probed after queries of one asker.
 func (in *Institution) probesAllowed() int64 {
 	return he.ProbedCoefficients / int64(len(in.cfg.Genesis.Members))
-}
-
-// stored reads a value in JSON; what is not there leaves v as it is.
-func (in *Institution) stored(name string, v any) error {
-	raw, found, err := in.vault.get(name)
-	if err != nil || !found {
-		return err
-	}
-	return json.Unmarshal(raw, v)
 }
 
 // probeDigest is what a member signs about an answer to a probe.

@@ -13,14 +13,12 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // searchTime is how long after a failed query, in seconds of ledger time, members look
 // for the device: who was away so long finds out in the next query.
 const searchTime = 24 * 60 * 60
-
-// foundName is the note that a failed query's devices were all looked at.
-func foundName(query string) string { return "searched/" + query }
 
 // searchDuty looks, after a query has failed, for the devices whose rows are none. Every
 // member does so for itself: it asks the others for the pieces that it lacks, opens each
@@ -61,7 +59,7 @@ func (d *searchDuty) work(ctx context.Context, in *Institution) error {
 // search looks at what is left to be looked at of one query, and reports whether there
 // is nothing more to do about it.
 func (d *searchDuty) search(ctx context.Context, in *Institution, id string) (bool, error) {
-	if _, found, err := in.vault.get(foundName(id)); err != nil || found {
+	if _, found, err := in.vault.Get(store.Searched(id)); err != nil || found {
 		return found, err
 	}
 	q, c, err := in.failedQuery(id)
@@ -69,7 +67,7 @@ func (d *searchDuty) search(ctx context.Context, in *Institution, id string) (bo
 	case fault.Of(err) == fault.Unavailable:
 		return false, nil
 	case err != nil: // another cohort, say: not this member's to look at
-		return true, errors.Join(err, in.vault.put(entry{foundName(id), []byte{}}))
+		return true, errors.Join(err, in.vault.Put(store.Searched(id), []byte{}))
 	case in.index.Time() > q.Expires+searchTime:
 		return true, nil
 	}
@@ -89,7 +87,7 @@ func (d *searchDuty) search(ctx context.Context, in *Institution, id string) (bo
 	}
 	in.log.Info("looked at every device of a failed query", "query", id, "devices", len(d.done[id]))
 	delete(d.done, id)
-	return true, in.vault.put(entry{foundName(id), []byte{}})
+	return true, in.vault.Put(store.Searched(id), []byte{})
 }
 
 // searchPart looks at the devices of a part that are not done, and reports whether all

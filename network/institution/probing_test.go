@@ -13,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/institution/share"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // measureWithJunk is measure, but one patient's device sends random bytes in the form of
@@ -87,7 +88,7 @@ func TestAttackOneDeviceStopsAllQueries(t *testing.T) {
 	w.everywhere("the broken device is out", func(in *Institution) bool { return slices.Contains(quarantined(in), broken.device) })
 	w.everywhere("all was looked at", func(in *Institution) bool {
 		for _, id := range in.Index().Failed(0) {
-			if _, found, err := in.vault.get(foundName(id)); err != nil || !found {
+			if _, found, err := in.vault.Get(store.Searched(id)); err != nil || !found {
 				return false
 			}
 		}
@@ -150,7 +151,7 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 		}
 	}
 	w.everywhere("all was looked at", func(in *Institution) bool {
-		_, found, err := in.vault.get(foundName(id))
+		_, found, err := in.vault.Get(store.Searched(id))
 		return err == nil && found
 	})
 	for _, m := range w.members {
@@ -182,19 +183,19 @@ func TestAttackProbesWithoutEnd(t *testing.T) {
 	id := w.agreedQuery("exact")
 	w.submit(hospitalA, "Query:Fail", record.FailQuery{Query: id})
 	w.everywhere("all was looked at", func(in *Institution) bool {
-		_, found, err := in.vault.get(foundName(id))
+		_, found, err := in.vault.Get(store.Searched(id))
 		return err == nil && found
 	})
 	in := w.members[hospitalB]
 	var count int64
-	if err := in.stored(probesName(msps[hospitalA]), &count); err != nil || count != 11 {
+	if err := in.vault.GetJSON(store.Probes(msps[hospitalA]), &count); err != nil || count != 11 {
 		t.Fatalf("%d devices are counted (%v)", count, err)
 	}
 	if most := in.probesAllowed(); most*3 > he.ProbedCoefficients || most < 11 {
 		t.Fatalf("%d are allowed", most)
 	}
 	q := must(in.Index().Query(id))
-	if err := in.vault.put(entry{probesName(msps[hospitalA]), []byte("33333330")}); err != nil {
+	if err := in.vault.Put(store.Probes(msps[hospitalA]), []byte("33333330")); err != nil {
 		t.Fatal(err)
 	}
 	wantFault(t, in.logProbes(q, 1, []int{256, 257, 258, 259}), fault.Exhausted)

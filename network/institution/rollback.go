@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"path/filepath"
 	"time"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/internal/state"
-	"github.com/vitalveil/vitalveil/internal/vault"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // A ledger that was rolled back, or is another one, has forgotten what this member has
@@ -19,7 +17,6 @@ import (
 // member keeps the number and the hash of the newest block that it has read beside its
 // answers, and works with a ledger that contains this block or with none. Only its
 // operator can say otherwise (AcceptLedger).
-const headName = "ledger/head"
 
 // Block names a block of the ledger.
 type Block struct {
@@ -30,7 +27,7 @@ type Block struct {
 // headEntry is the newest block that was read, for the vault; nothing before there is
 // one, while what was read before the start is read again, and once another ledger was
 // accepted.
-func (in *Institution) headEntry() []entry {
+func (in *Institution) headEntry() []store.Entry {
 	height, hash := in.index.Head()
 	if height < in.least() || height == 0 || in.wasAccepted() {
 		return nil
@@ -39,11 +36,11 @@ func (in *Institution) headEntry() []entry {
 	if err != nil {
 		return nil // an identifier and a number: this cannot be
 	}
-	return []entry{{headName, raw}}
+	return []store.Entry{{Name: store.Head, Value: raw}}
 }
 
 // loadHead takes from the vault which block was the newest before the start.
-func (in *Institution) loadHead() error { return in.stored(headName, &in.head) }
+func (in *Institution) loadHead() error { return in.vault.GetJSON(store.Head, &in.head) }
 
 // least is how many blocks this member has to read to be where it was before its start.
 func (in *Institution) least() uint64 {
@@ -82,19 +79,13 @@ func (in *Institution) inPlace(b *network.Block) error {
 // NewestKnown is the newest block that an institution with its state in dir has read,
 // nil for none. It is for checks while no process has the state open.
 func NewestKnown(dir string) (*Block, error) {
-	if err := state.Check(dir, vaultVersion); err != nil {
-		return nil, err
-	}
-	v, err := vault.OpenReadOnly(filepath.Join(dir, vaultFolder), filepath.Join(dir, vaultKeyFile))
+	s, err := store.OpenReadOnly(dir)
 	if err != nil {
 		return nil, err
 	}
-	raw, found, err := memberVault{v}.get(headName)
-	if err = errors.Join(err, v.Close()); err != nil || !found {
-		return nil, err
-	}
-	b := new(Block)
-	return b, json.Unmarshal(raw, b)
+	var b *Block
+	err = errors.Join(s.GetJSON(store.Head, &b), s.Close())
+	return b, err
 }
 
 // recognise returns when the ledger contains the newest block that this member has
@@ -209,7 +200,7 @@ func (in *Institution) AcceptLedger(ctx context.Context, b Block) error {
 	if err := in.dropCheckpoint(ctx); err != nil {
 		return err
 	}
-	if err := in.vault.put(entry{headName, raw}); err != nil {
+	if err := in.vault.Put(store.Head, raw); err != nil {
 		return err
 	}
 	in.log.Warn("the operator has accepted another ledger", "block", b.Number, "hash", b.Hash)
@@ -256,7 +247,7 @@ func (in *Institution) keepHead(ctx context.Context) error {
 		if height == noted || in.failure() != nil {
 			continue
 		}
-		if err := in.vault.put(in.headEntry()...); err != nil {
+		if err := in.vault.PutAll(in.headEntry()...); err != nil {
 			return err
 		}
 		noted = height

@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/institution/share"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 func TestMemberOfAnotherNetworkStops(t *testing.T) {
@@ -105,8 +106,8 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	}
 	text := w.log.String()
 	in := w.members[hospitalA]
-	for _, name := range []string{seedName(w.patients[0].device, 1), seedName(w.patients[0].device, 2), pieceKeyName(1, 0), pieceKeyName(2, 0)} {
-		secret, found, err := in.vault.get(name)
+	for _, name := range []string{store.Seed(w.patients[0].device, 1), store.Seed(w.patients[0].device, 2), store.PieceKey(1, 0), store.PieceKey(2, 0)} {
+		secret, found, err := in.vault.Get(name)
 		if err != nil || !found {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // secrets expands the pieces of device secrets from stored seeds and keeps those
@@ -15,7 +16,7 @@ import (
 type secrets struct {
 	params  *he.Params
 	context he.Context
-	vault   memberVault
+	vault   *store.Store
 
 	mu      sync.Mutex
 	order   *list.List // of *expanded, latest first
@@ -38,7 +39,7 @@ type expanded struct {
 // costs some 15 microseconds.
 const maxExpanded = 2048
 
-func newSecrets(p *he.Params, c he.Context, v memberVault) *secrets {
+func newSecrets(p *he.Params, c he.Context, v *store.Store) *secrets {
 	return &secrets{params: p, context: c, vault: v, order: list.New(), entries: map[pieceOf]*list.Element{}, erased: map[record.ID]bool{}}
 }
 
@@ -51,7 +52,7 @@ func (s *secrets) get(of pieceOf) (he.Ternary, error) {
 		return el.Value.(*expanded).secret, nil
 	}
 	s.mu.Unlock()
-	raw, found, err := s.vault.get(seedName(of.device, of.piece))
+	raw, found, err := s.vault.Get(store.Seed(of.device, of.piece))
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func missingSeed(of pieceOf) error {
 func (s *secrets) each(piece int, devices []record.ID, use func(i int, seed he.Seed) error) error {
 	names := make([]string, len(devices))
 	for i, d := range devices {
-		names[i] = seedName(d, piece)
+		names[i] = store.Seed(d, piece)
 	}
 	return s.vault.GetAll(names, func(i int, raw []byte) error {
 		if len(raw) != len(he.Seed{}) {

@@ -1,7 +1,6 @@
 package institution
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -13,7 +12,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/internal/state"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
@@ -21,7 +20,7 @@ func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := openedVault(t, filepath.Join(t.TempDir(), "state"))
+	v := openedStore(t, filepath.Join(t.TempDir(), "state"))
 	defer v.Close()
 	in := &Institution{params: params, context: he.Context{Network: "n"}}
 	in.secrets = newSecrets(params, in.context, v)
@@ -29,7 +28,7 @@ func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
 	for i := range 5 {
 		devices = append(devices, record.SumID(fmt.Append(nil, i)))
 		seed := he.NewSeed()
-		if err := v.put(entry{seedName(devices[i], 1), seed[:]}); err != nil {
+		if err := v.Put(store.Seed(devices[i], 1), seed[:]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,27 +90,10 @@ func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
 
 func TestSecretWhoseSeedIsLostIsAnError(t *testing.T) {
 	params := must(he.New(he.DefaultProfile(), privacy.V1(), must(he.NewSharing(3, 2))))
-	v := openedVault(t, filepath.Join(t.TempDir(), "state"))
+	v := openedStore(t, filepath.Join(t.TempDir(), "state"))
 	defer v.Close()
 	s := newSecrets(params, he.Context{Network: "n"}, v)
 	if _, err := s.get(pieceOf{record.RandomID(), 0}); err == nil {
 		t.Error("a seed that is not stored has a secret")
-	}
-}
-
-func TestStateOfANewerVersionIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	v, err := openVault(dir, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := v.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := state.WriteFile(filepath.Join(dir, state.VersionFile), []byte("2\n")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := openVault(dir, ""); !errors.Is(err, state.ErrNewer) {
-		t.Errorf("error %v", err)
 	}
 }

@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
-
-func seedName(device record.ID, piece int) string {
-	return "seed/" + device.String() + "/" + strconv.Itoa(piece)
-}
 
 // seedDuty opens the seeds of new devices, stores them and acknowledges them.
 // What is acknowledged is on disk.
@@ -52,7 +48,7 @@ func (d *seedDuty) work(ctx context.Context, in *Institution) error {
 func (in *Institution) openSeeds(ctx context.Context, devices []record.DeviceState) ([]record.ID, []record.DeviceState) {
 	var held []record.ID
 	var opened, later []record.DeviceState
-	var entries []entry
+	var entries []store.Entry
 	for _, d := range devices {
 		if d.Device.Epoch != in.context.Epoch || in.index.Acknowledged(d.ID, in.self.MSP) || in.index.Erased(d.Device.Patient) {
 			continue
@@ -83,7 +79,7 @@ func (in *Institution) openSeeds(ctx context.Context, devices []record.DeviceSta
 }
 
 // storeSeeds stores seeds, unless one of the devices has been erased meanwhile.
-func (in *Institution) storeSeeds(devices []record.DeviceState, entries []entry) error {
+func (in *Institution) storeSeeds(devices []record.DeviceState, entries []store.Entry) error {
 	in.seeding.Lock()
 	defer in.seeding.Unlock()
 	for _, d := range devices {
@@ -91,10 +87,10 @@ func (in *Institution) storeSeeds(devices []record.DeviceState, entries []entry)
 			return errors.Join(err, erasedDevice(d.ID))
 		}
 	}
-	return in.vault.put(entries...)
+	return in.vault.PutAll(entries...)
 }
 
-func (in *Institution) openDevice(ctx context.Context, d record.DeviceState) ([]entry, error) {
+func (in *Institution) openDevice(ctx context.Context, d record.DeviceState) ([]store.Entry, error) {
 	blob, err := in.blob(ctx, d.Device.SeedBlob)
 	if err != nil {
 		return nil, err
@@ -103,10 +99,10 @@ func (in *Institution) openDevice(ctx context.Context, d record.DeviceState) ([]
 	if err != nil {
 		return nil, err
 	}
-	var out []entry
+	var out []store.Entry
 	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
 		seed := seeds[piece]
-		out = append(out, entry{seedName(d.ID, piece), seed[:]})
+		out = append(out, store.Entry{Name: store.Seed(d.ID, piece), Value: seed[:]})
 	}
 	return out, nil
 }

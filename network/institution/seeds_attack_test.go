@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 // published returns the complaints that are on the chain, also those that lost a
@@ -177,7 +178,7 @@ func TestAttackGarbagePieceKey(t *testing.T) {
 	}
 	w.want(a, w.truthOf(1))
 	for _, i := range []int{hospitalB, association} {
-		raw, found, err := next[i].vault.get(pieceKeyName(0, 1))
+		raw, found, err := next[i].vault.Get(store.PieceKey(0, 1))
 		if err != nil || !found || len(bytes.Trim(raw, "\x00")) == 0 {
 			t.Errorf("%s has no key of the second round: %v", msps[i], err)
 		}
