@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/vitalveil/vitalveil/internal/details/detailstest"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance/forgery"
@@ -28,7 +28,7 @@ type forgeries struct {
 
 // Foreign is a stranger who has somehow learned where the peers are and calls
 // himself a member: what refuses him is the channel.
-func (f forgeries) Foreign(t *testing.T) network.Client {
+func (f forgeries) Foreign(t testing.TB) network.Client {
 	t.Helper()
 	const stranger = "Foreign"
 	ca, err := network.NewCA(stranger)
@@ -48,7 +48,7 @@ func (f forgeries) Foreign(t *testing.T) network.Client {
 
 // SubmitAt makes a transaction as any client of Fabric can who does not use the
 // SDK's clock: the date is in the header that the client signs.
-func (f forgeries) SubmitAt(t *testing.T, msp string, call network.Call, at time.Time) error {
+func (f forgeries) SubmitAt(t testing.TB, msp string, call network.Call, at time.Time) error {
 	t.Helper()
 	c := f.clients[msp]
 	tx, err := c.Endorse(t.Context(), call, func(proposal []byte) ([]byte, error) { return redate(proposal, at) })
@@ -95,15 +95,17 @@ func TestAttackForgeries(t *testing.T) {
 	if fault.Of(err) != fault.Forbidden {
 		t.Errorf("a stranger reads: %v", err)
 	}
-	forgery.Run(t, f, p.Channel, [3]string{ownOrg, otherOrg, association}, withKeys(t, h.network))
+	c := forgery.Consortium(t, p.Channel)
+	for _, o := range p.Orgs {
+		c.Clients[o.MSP] = h.Client(t, o.MSP)
+	}
+	serveKeys(t, h.network, c.Details)
+	forgery.Run(t, f, c)
 }
 
-// withKeys serves details keys to the chaincode processes of every organisation.
-func withKeys(t *testing.T, n *launch.Network) *detailstest.Keys {
-	t.Helper()
-	keys := new(detailstest.Keys)
+// serveKeys brings details keys to the chaincode processes of every organisation.
+func serveKeys(t testing.TB, n *launch.Network, keys *consortium.Details) {
 	for _, o := range must(n.Profile()).Orgs {
-		detailstest.Serve(t, keys, fabric.KeySocket(n.Dir(), o.MSP))
+		keys.Serve(t, fabric.KeySocket(n.Dir(), o.MSP))
 	}
-	return keys
 }

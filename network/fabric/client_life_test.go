@@ -41,7 +41,8 @@ func newLife(t *testing.T) *life {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &life{T: t, details: withKeys(t, n), keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]*fabric.Client{}}
+	l := &life{T: t, details: new(detailstest.Keys), keys: map[string]*ecdsa.PrivateKey{}, clients: map[string]*fabric.Client{}}
+	serveKeys(t, n, l.details)
 	l.genesis = record.Genesis{
 		Network: p.Channel, Clock: record.ClockSimulated, Threshold: 2, Registrar: association,
 		Gateways: []string{otherOrg}, MinCohort: 11, Profile: "n8192-q212-t128", Schema: privacy.V1().Digest(),

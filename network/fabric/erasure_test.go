@@ -36,10 +36,10 @@ import (
 	"github.com/vitalveil/vitalveil/network/institution"
 )
 
-// consortium is three members on a Fabric network whose contracts run as processes of
+// site is three members on a Fabric network whose contracts run as processes of
 // their own, with their institutions and a gateway in this process, each on a
 // directory of its own.
-type consortium struct {
+type site struct {
 	*testing.T
 	net     *launch.Network
 	options launch.Options
@@ -82,21 +82,21 @@ func must[T any](v T, err error) T {
 
 func freshKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
 
-func (c *consortium) ok(err error) {
+func (c *site) ok(err error) {
 	c.Helper()
 	if err != nil {
 		c.Fatal(err)
 	}
 }
 
-func newConsortium(t *testing.T) *consortium {
+func newSite(t *testing.T) *site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "vv") // sockets have short names
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	c := &consortium{T: t, dir: dir, now: 20089 * 86400}
+	c := &site{T: t, dir: dir, now: 20089 * 86400}
 	c.options = launch.Options{Dir: filepath.Join(dir, "fabric"), Chaincode: launchtest.Serves(t, launchtest.Contracts)}
 	c.net = launchtest.Up(t, c.options)
 	c.genesis = record.Genesis{
@@ -120,7 +120,7 @@ func newConsortium(t *testing.T) *consortium {
 
 // start connects and runs every member and the gateway, once every peer has as many
 // blocks; stopAll ends them.
-func (c *consortium) start(least uint64) {
+func (c *site) start(least uint64) {
 	c.Helper()
 	p := must(fabric.LoadProfile(c.net.Dir()))
 	for _, s := range c.members {
@@ -191,7 +191,7 @@ func (c *consortium) start(least uint64) {
 	}
 }
 
-func (c *consortium) submit(member int, function string, doc any) {
+func (c *site) submit(member int, function string, doc any) {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
 	defer cancel()
@@ -201,11 +201,11 @@ func (c *consortium) submit(member int, function string, doc any) {
 	}
 }
 
-func (c *consortium) as(p *subject) *api.Client {
+func (c *site) as(p *subject) *api.Client {
 	return api.NewClient(c.url, channel, &api.Signer{Party: api.PatientParty(p.id), Key: p.key})
 }
 
-func (c *consortium) done(client *api.Client, op *api.Operation, err error) {
+func (c *site) done(client *api.Client, op *api.Operation, err error) {
 	c.Helper()
 	c.ok(err)
 	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
@@ -215,7 +215,7 @@ func (c *consortium) done(client *api.Client, op *api.Operation, err error) {
 }
 
 // enrol puts a patient with two consents on the ledger, through the gateway.
-func (c *consortium) enrol() *subject {
+func (c *site) enrol() *subject {
 	c.Helper()
 	p := &subject{key: freshKey(), secret: details.NewKey()}
 	e := record.EnrolPatient{Inception: record.Inception{
@@ -244,7 +244,7 @@ func (c *consortium) enrol() *subject {
 }
 
 // sign makes a patient's first version of a new consent.
-func (c *consortium) sign(p *subject, grantee string) consent.Signed {
+func (c *site) sign(p *subject, grantee string) consent.Signed {
 	d := consent.Document{
 		ID: record.RandomID(), Version: 1, Patient: p.id, Grantee: grantee, Purpose: "HRESCH", Status: consent.StatusActive,
 		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{"heart_rate"},
@@ -255,13 +255,13 @@ func (c *consortium) sign(p *subject, grantee string) consent.Signed {
 	return s
 }
 
-func (c *consortium) erasure(p *subject) record.SignedErasure {
+func (c *site) erasure(p *subject) record.SignedErasure {
 	e := record.Erasure{Patient: p.id}
 	return record.SignedErasure{Erasure: e, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, e.Digest(channel)))}
 }
 
 // erase goes through the gateway.
-func (c *consortium) erase(p *subject) {
+func (c *site) erase(p *subject) {
 	c.Helper()
 	client := c.as(p)
 	defer client.Close()
@@ -270,7 +270,7 @@ func (c *consortium) erase(p *subject) {
 }
 
 // receipt waits until everything that owes a report or a deletion has done it.
-func (c *consortium) receipt(p *subject) {
+func (c *site) receipt(p *subject) {
 	c.Helper()
 	client := c.as(p)
 	defer client.Close()
@@ -286,7 +286,7 @@ func (c *consortium) receipt(p *subject) {
 }
 
 // loseRace has a consent endorsed before its patient is erased, and ordered after.
-func (c *consortium) loseRace(p *subject) {
+func (c *site) loseRace(p *subject) {
 	c.Helper()
 	client := c.members[1].client
 	s := c.sign(p, ownOrg)
@@ -313,7 +313,7 @@ type finding struct {
 }
 
 // search looks through every file of every node. Institutions and gateway are stopped.
-func (c *consortium) search(people []*subject) finding {
+func (c *site) search(people []*subject) finding {
 	c.Helper()
 	f := finding{map[string]int{}, map[string]string{}, map[string]string{}, map[string]string{}}
 	vaults := map[record.ID][]details.Key{}
@@ -348,7 +348,7 @@ func (c *consortium) search(people []*subject) finding {
 }
 
 // candidate tries to open what begins like a sealed value, each once.
-func (c *consortium) candidate(path string, text []byte, people []*subject, vaults map[record.ID][]details.Key, seen map[string]bool, f finding) {
+func (c *site) candidate(path string, text []byte, people []*subject, vaults map[record.ID][]details.Key, seen map[string]bool, f finding) {
 	const head, block, most = len(details.Magic) + 16, 256, 16
 	if len(text) < head+block || seen[string(text[:head+block])] {
 		return
@@ -378,7 +378,7 @@ func (c *consortium) candidate(path string, text []byte, people []*subject, vaul
 
 // mustBeGone checks a search: of a living patient it found what is sealed, and that it
 // opens; of erased ones nothing opens and nothing is in the clear.
-func (c *consortium) mustBeGone(f finding, living *subject, erased []*subject) {
+func (c *site) mustBeGone(f finding, living *subject, erased []*subject) {
 	c.Helper()
 	name := living.id.String()
 	if f.sealed[name] < len(living.consent) || f.opened[name] == "" {
@@ -407,7 +407,7 @@ func (c *consortium) mustBeGone(f finding, living *subject, erased []*subject) {
 // Fabric keeps the private values of a transaction that lost a race with the erasure
 // of its patient, whatever is purged. They are sealed, and the key is destroyed.
 func TestALostRaceWithAnErasureOnRealFabric(t *testing.T) {
-	c := newConsortium(t)
+	c := newSite(t)
 	living, raced := c.enrol(), c.enrol()
 	c.loseRace(raced)
 	c.receipt(raced)
@@ -445,7 +445,7 @@ type use struct {
 }
 
 // held is what this process and the network's hold; nothing where there is no /proc.
-func (c *consortium) held() map[string]use {
+func (c *site) held() map[string]use {
 	c.Helper()
 	out := map[string]use{}
 	count := func(name string, pid string) {
@@ -471,7 +471,7 @@ func (c *consortium) held() map[string]use {
 // across restarts and for a peer that made its state again, and erasing costs no more
 // than its place on the chain.
 func TestErasedDetailsOpenNowhereOnRealFabric(t *testing.T) {
-	c := newConsortium(t)
+	c := newSite(t)
 	n := 100
 	if os.Getenv("VITALVEIL_SOAK") != "" {
 		n = 1000
@@ -539,7 +539,7 @@ func TestErasedDetailsOpenNowhereOnRealFabric(t *testing.T) {
 
 // restart ends everything, removes what one peer has, which gets all blocks again and
 // replays them, and starts everything.
-func (c *consortium) restart() {
+func (c *site) restart() {
 	c.Helper()
 	c.ok(c.net.Down(context.Background()))
 	c.ok(os.RemoveAll(filepath.Join(c.net.Dir(), "data", otherOrg)))

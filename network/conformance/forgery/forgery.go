@@ -14,28 +14,33 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/internal/details/detailstest"
+	"github.com/vitalveil/vitalveil/internal/consortium"
+	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 )
 
-// Network is a ledger of its own on which package chaincode is deployed and has no
-// genesis yet. Its channel has the name that Run is given.
+// Network is what forgers can do on a ledger.
 type Network interface {
-	// Client returns a client of a member. What one client has committed, the
-	// others see.
-	Client(t *testing.T, msp string) network.Client
 	// Foreign returns a client whose organisation the channel does not know.
-	Foreign(t *testing.T) network.Client
+	Foreign(t testing.TB) network.Client
 	// SubmitAt submits a member's call in a transaction that the client dates.
-	SubmitAt(t *testing.T, msp string, call network.Call, at time.Time) error
+	SubmitAt(t testing.TB, msp string, call network.Call, at time.Time) error
 }
 
-// Run tries the list on a network. The members are three: two hospitals and the
-// patients' association, which is the registrar and through whose client patients'
-// documents come. The network's clock is the wall's, and its contracts get patients'
-// details keys from keys.
-func Run(t *testing.T, n Network, channel string, members [3]string, keys *detailstest.Keys) {
-	w := begin(t, n, channel, members, keys)
+// Consortium is the one whose network Run is tried on: its clock is the wall's, its channel
+// has this name, and patients' documents come through the client of the association.
+func Consortium(t testing.TB, channel string) *consortium.Consortium {
+	return consortium.New(t, func(g *record.Genesis) {
+		g.Network, g.Clock, g.RelyingParties = channel, record.ClockWall, consortium.Portals()
+	})
+}
+
+// Run tries the list on a network of its own, on which package chaincode is deployed, gets
+// details keys from the consortium and has no genesis yet. What one client of the
+// consortium has committed, the others see.
+func Run(t *testing.T, n Network, c *consortium.Consortium) {
+	c.Begin()
+	w := &world{Consortium: *c, ledger: n}
 	for _, c := range []struct {
 		name string
 		try  func(*world)
