@@ -22,13 +22,13 @@ require (
 	github.com/hyperledger/fabric-protos-go v0.0.0-20211118165945-23d738fc3553 // messages of fabric-sdk-go, in network/admin
 	github.com/hyperledger/fabric-protos-go-apiv2 v0.3.7 // messages of Fabric
 	github.com/hyperledger/fabric-sdk-go v1.0.1-0.20250425082355-315f4e048501 // administration, in network/admin
+	github.com/prometheus/client_golang v1.16.0 // metrics
 	github.com/rogpeppe/go-internal v1.16.0 // tests: transcripts of commands
 	github.com/schollz/progressbar/v3 v3.18.0 // progress of long work
 	github.com/tuneinsight/lattigo/v5 v5.0.7 // ring arithmetic under the sealing
 	go.uber.org/goleak v1.3.0 // tests: goroutines end
 	gocloud.dev v0.47.0 // blob stores
 	golang.org/x/sync v0.23.0 // groups of goroutines
-	golang.org/x/term v0.47.0 // whether a person looks on
 	golang.org/x/time v0.16.0 // pace of callers
 	google.golang.org/genproto/googleapis/api v0.0.0-20261019180522-ce908d29299b // annotations of routes
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b // status of gRPC
@@ -100,7 +100,6 @@ require (
 	github.com/mitchellh/mapstructure v1.3.2 // indirect
 	github.com/pelletier/go-toml v1.9.4 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
-	github.com/prometheus/client_golang v1.16.0 // indirect
 	github.com/prometheus/client_model v0.3.0 // indirect
 	github.com/prometheus/common v0.42.0 // indirect
 	github.com/prometheus/procfs v0.10.1 // indirect
@@ -131,6 +130,7 @@ require (
 	golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba // indirect
 	golang.org/x/net v0.59.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.50.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect

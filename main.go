@@ -19,21 +19,22 @@ import (
 	"github.com/vitalveil/vitalveil/cmd/fabric"
 	"github.com/vitalveil/vitalveil/cmd/inspect"
 	"github.com/vitalveil/vitalveil/cmd/institution"
+	"github.com/vitalveil/vitalveil/cmd/ledger"
 	"github.com/vitalveil/vitalveil/cmd/verify"
 )
 
 type commands struct {
-	Demo        demo.Command              `cmd:"" help:"Run the whole system in one process on loopback and show what each party saw."`
-	Verify      verify.Command            `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
-	Institution institution.Command       `cmd:"" help:"An institution as a process of its own: make its keys, run it, ask."`
-	Ledger      institution.LedgerCommand `cmd:"" help:"Serve the embedded ledger to the institutions of one site."`
-	Network     fabric.Command            `cmd:"" help:"Run a Hyperledger Fabric network of native processes on this machine."`
-	Chaincode   fabric.ServiceCommand     `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`
-	Metrics     inspect.Metrics           `cmd:"" help:"List the metrics: units, ranges, what makes a person's day, codes."`
-	Circuits    inspect.Circuits          `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
-	Profiles    inspect.Profiles          `cmd:"" help:"Show the sealing profiles with their computed safety: margins, security level, sizes."`
-	Wearable    inspect.Wearable          `cmd:"" help:"Look into what wearables send."`
-	Version     inspect.Version           `cmd:"" help:"Print the version."`
+	Demo        demo.Command          `cmd:"" help:"Run the whole system in one process on loopback and show what each party saw."`
+	Verify      verify.Command        `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
+	Institution institution.Command   `cmd:"" help:"An institution as a process of its own: make its keys, run it, ask."`
+	Ledger      ledger.Command        `cmd:"" help:"Serve the embedded ledger to the institutions of one site."`
+	Network     fabric.Command        `cmd:"" help:"Run a Hyperledger Fabric network of native processes on this machine."`
+	Chaincode   fabric.ServiceCommand `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`
+	Metrics     inspect.Metrics       `cmd:"" help:"List the metrics: units, ranges, what makes a person's day, codes."`
+	Circuits    inspect.Circuits      `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
+	Profiles    inspect.Profiles      `cmd:"" help:"Show the sealing profiles with their computed safety: margins, security level, sizes."`
+	Wearable    inspect.Wearable      `cmd:"" help:"Look into what wearables send."`
+	Version     inspect.Version       `cmd:"" help:"Print the version."`
 }
 
 const description = `Statistics and proofs over patients' vitals, without anyone holding the readings.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
 // progress shows long steps: a bar on a terminal, one line per step and a line
@@ -20,8 +19,12 @@ type progress struct {
 }
 
 func newProgress(out io.Writer) *progress {
-	f, ok := out.(*os.File)
-	return &progress{out: out, tty: ok && term.IsTerminal(int(f.Fd())), start: time.Now()}
+	p := &progress{out: out, start: time.Now()}
+	if f, ok := out.(*os.File); ok {
+		info, err := f.Stat()
+		p.tty = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	return p
 }
 
 // line prints one finished fact with the time since the start.

@@ -39,7 +39,7 @@ the same, by naming a block of it with its hash. There is no other way to say it
 func (c acceptLedgerCommand) Run(ctx context.Context) error {
 	if c.Hash == "" {
 		var b role.Block
-		if err := Call(ctx, c.Dir, "newest", struct{}{}, &b); err != nil {
+		if err := c.call(ctx, "newest", struct{}{}, &b); err != nil {
 			return err
 		}
 		fmt.Print(givenUp)
@@ -49,7 +49,7 @@ func (c acceptLedgerCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "--hash: %w", err)
 	}
-	if err := Call(ctx, c.Dir, "accept-ledger", role.Block{Number: c.Block, Hash: hash}, nil); err != nil {
+	if err := c.call(ctx, "accept-ledger", role.Block{Number: c.Block, Hash: hash}, nil); err != nil {
 		return err
 	}
 	_, err = fmt.Printf("accepted: the institution in %s works with the ledger that has block %d with hash %s\n", c.Dir, c.Block, hash)

@@ -15,6 +15,7 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/cmd/ledger"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -22,23 +23,24 @@ import (
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	role "github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/network/site"
 )
 
 // forgingCommand is the ledger of an operator that records whatever consent it is
 // asked to: who has signed it does not matter to it.
-type forgingCommand struct{ LedgerCommand }
+type forgingCommand struct{ ledger.Command }
 
 // Run serves the ledger until it is interrupted.
 func (c forgingCommand) Run(ctx context.Context) error {
-	d, err := loadNetwork(c.Network)
+	d, err := site.Descriptor(c.Network)
 	if err != nil {
 		return err
 	}
-	id, err := network.FollowIdentity(filepath.Join(c.Org, ledgerDir))
+	id, err := network.FollowIdentity(filepath.Join(c.Org, site.LedgerIdentityDir))
 	if err != nil {
 		return err
 	}
-	keys := details.NewClient(filepath.Join(c.Org, keysSocket))
+	keys := details.NewClient(site.LedgerConfig{}.KeySocket(c.Org, id.MSP))
 	contracts, err := chaincode.New(keys)
 	if err != nil {
 		return err
@@ -120,7 +122,7 @@ func TestAttackForgedConsentOfAnOperator(t *testing.T) {
 	w.check(w.withdraw(p, hospitalA))
 	w.check(w.forge(p, hospitalA))
 	w.wait("the forged consent is refused", time.Minute, func(s Status) bool { return s.Counts.Refused == 1 })
-	w.check(Call(t.Context(), w.member(hospitalA), "ask", w.ask("exact", 0), &a))
+	w.check(w.call(t.Context(), hospitalA, "ask", w.ask("exact", 0), &a))
 	if a.Cohort != 11 {
 		t.Errorf("%d patients, want those 11 who have signed", a.Cohort)
 	}
@@ -172,7 +174,7 @@ func TestAttackRolledBackLedgerOfAnOperator(t *testing.T) {
 	for what, request := range map[string]any{
 		"study": record.Study{ID: "third"}, "tick": record.Tick{Time: firstHour*3600 + 60}, "ask": w.ask("first", 0),
 	} {
-		if err := Call(t.Context(), dir, what, request, nil); err == nil || !strings.Contains(err.Error(), "rolled back") {
+		if err := (dirFlag{dir}).call(t.Context(), what, request, nil); err == nil || !strings.Contains(err.Error(), "rolled back") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -183,7 +185,7 @@ func TestAttackRolledBackLedgerOfAnOperator(t *testing.T) {
 		t.Errorf("without a block: %v", err)
 	}
 	var newest role.Block
-	w.check(Call(t.Context(), dir, "newest", struct{}{}, &newest))
+	w.check(dirFlag{dir}.call(t.Context(), "newest", struct{}{}, &newest))
 	accept := acceptLedgerCommand{dirFlag: dirFlag{dir}, Block: newest.Number, Hash: record.RandomID().String()}
 	if err := accept.Run(t.Context()); fault.Of(err) != fault.Conflict {
 		t.Errorf("with another hash: %v", err)
@@ -192,11 +194,11 @@ func TestAttackRolledBackLedgerOfAnOperator(t *testing.T) {
 	w.check(accept.Run(t.Context()))
 	w.ready(hospitalB)
 	var s Status
-	w.check(Call(t.Context(), dir, "status", struct{}{}, &s))
+	w.check(dirFlag{dir}.call(t.Context(), "status", struct{}{}, &s))
 	if s.Counts.Studies != 1 {
 		t.Errorf("it knows %d studies, that ledger has one", s.Counts.Studies)
 	}
-	w.check(Call(t.Context(), w.member(hospitalA), "status", struct{}{}, &s))
+	w.check(w.call(t.Context(), hospitalA, "status", struct{}{}, &s))
 	if s.Problem == "" {
 		t.Error("another member goes on as well")
 	}

@@ -1,74 +1,16 @@
 package institution
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"maps"
+	"io/fs"
+	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/site"
 )
-
-// warnEvery is how often a process says that a certificate ends soon.
-const warnEvery = 24 * time.Hour
-
-// Certificate is until when one of a process's certificates serves.
-type Certificate struct {
-	Of      string `json:"of"`                // directory, for people
-	Until   int64  `json:"until"`             // Unix seconds
-	Problem string `json:"problem,omitempty"` // it ends soon, or a renewed one is of no use
-}
-
-// certificateOf says until when an identity in use serves, and what is wrong with that.
-func certificateOf(of string, id network.Identity, now time.Time) Certificate {
-	c := Certificate{Of: of}
-	unused := id.Renewal()
-	until, err := id.Expires()
-	if err != nil {
-		return Certificate{Of: of, Problem: err.Error()}
-	}
-	c.Until = until.Unix()
-	switch left := until.Sub(now); {
-	case left <= 0:
-		c.Problem = "it has ended: others refuse it. Renew it with \"vitalveil institution certificate\""
-	case left <= network.WarnBefore:
-		c.Problem = fmt.Sprintf("it ends in %d days. Renew it with \"vitalveil institution certificate\"; nothing has to stop for that", int(left/(24*time.Hour)))
-	}
-	if unused != nil {
-		c.Problem = fmt.Sprintf("what took its place is not used: %v", unused)
-	}
-	return c
-}
-
-func (p *Process) certificates() []Certificate {
-	var all []Certificate
-	for _, dir := range slices.Sorted(maps.Keys(p.ids)) {
-		all = append(all, certificateOf(dir, p.ids[dir], time.Now()))
-	}
-	return all
-}
-
-// warnOf says now and every day what is wrong with certificates, until ctx ends.
-func warnOf(ctx context.Context, log *slog.Logger, look func() []Certificate) error {
-	t := time.NewTicker(warnEvery)
-	defer t.Stop()
-	for {
-		for _, c := range look() {
-			if c.Problem != "" {
-				log.Warn("certificate", "of", c.Of, "until", time.Unix(c.Until, 0).UTC(), "problem", c.Problem)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-	}
-}
 
 // certificateCommand renews certificates with the organisation's authority.
 type certificateCommand struct {
@@ -94,8 +36,11 @@ func (c certificateCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{tlsDir, ledgerDir} {
+	for _, name := range []string{site.IdentityDir, site.LedgerIdentityDir} {
 		dir := filepath.Join(c.Dir, name)
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		id, err := network.LoadIdentity(dir)
 		if err != nil {
 			return err
@@ -129,23 +74,6 @@ func authorityOf(dir, institution string) string {
 func checkApart(ca, institution string) error {
 	if rel, err := filepath.Rel(institution, ca); err == nil && filepath.IsLocal(rel) {
 		return fmt.Errorf("the authority's directory %s lies in the institution's; whoever breaks into the running institution would make members", ca)
-	}
-	return nil
-}
-
-// maxSocketPath is how long the path of a Unix socket may be on every system that Go
-// supports (sun_path has 104 bytes on some, with a zero at the end).
-const maxSocketPath = 103
-
-// checkSocket makes sure, before anybody has the keys, that the control socket can be
-// made in a directory.
-func checkSocket(dir string) error {
-	path, err := filepath.Abs(filepath.Join(dir, socketFile))
-	if err != nil {
-		return err
-	}
-	if len(path) > maxSocketPath {
-		return fmt.Errorf("--dir is too long: the path of its control socket would have %d bytes, and a socket's has at most %d. Choose a shorter one", len(path), maxSocketPath)
 	}
 	return nil
 }

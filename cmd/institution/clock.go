@@ -24,7 +24,7 @@ then caught up, a day with each step. Everything that expires by then has expire
 
 // Run says the time.
 func (c acceptClockCommand) Run(ctx context.Context) error {
-	if err := Call(ctx, c.Dir, "accept-clock", record.Tick{Time: c.Time.Unix()}, nil); err != nil {
+	if err := c.call(ctx, "accept-clock", record.Tick{Time: c.Time.Unix()}, nil); err != nil {
 		return err
 	}
 	_, err := fmt.Println("accepted: ledger time is caught up as soon as more than half of the members do the same")
@@ -59,7 +59,7 @@ func (c clockResetCommand) Run(ctx context.Context) error {
 		return fault.New(fault.Invalid, "to vote for it, repeat the command with --giving-up")
 	}
 	var s record.ClockState
-	if err := Call(ctx, c.Dir, "clock-reset", record.Tick{Time: c.Time.Unix()}, &s); err != nil {
+	if err := c.call(ctx, "clock-reset", record.Tick{Time: c.Time.Unix()}, &s); err != nil {
 		return err
 	}
 	if s.Votes > 0 {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -17,6 +16,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	role "github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/network/site"
 )
 
 // Command is "vitalveil institution".
@@ -52,6 +52,13 @@ type dirFlag struct {
 	Dir string `help:"The institution's directory: keys, configuration, state." type:"path" required:"" placeholder:"DIR"`
 }
 
+func (f dirFlag) control() site.Control { return site.Control{Role: "institution", Dir: f.Dir} }
+
+// call asks the institution that runs in the directory.
+func (f dirFlag) call(ctx context.Context, what string, request, result any) error {
+	return f.control().Call(ctx, what, request, result)
+}
+
 type initCommand struct {
 	dirFlag
 	MSP      string            `name:"msp" help:"The organisation's identifier, such as HospitalA." required:""`
@@ -68,7 +75,7 @@ type initCommand struct {
 
 // Run makes the directory.
 func (c initCommand) Run() error {
-	cfg := Config{Network: c.Network, Listen: c.Listen, Members: c.Members, Ledger: LedgerConfig{Fabric: c.Fabric, Address: c.Ledger, Operator: c.Operator}}
+	cfg := Config{Network: site.Path(c.Network), Listen: c.Listen, Members: c.Members, Ledger: site.LedgerConfig{Fabric: site.Path(c.Fabric), Address: c.Ledger, Operator: c.Operator}}
 	if isURL(c.Blobs) {
 		cfg.Blobs.Gateway = c.Blobs
 	} else {
@@ -76,26 +83,26 @@ func (c initCommand) Run() error {
 		if err != nil {
 			return err
 		}
-		cfg.Blobs.Directory = path
+		cfg.Blobs.Directory = site.Path(path)
 	}
 	if cfg.Members == nil {
 		cfg.Members = map[string]string{}
 	}
 	ca := authorityOf(c.CA, c.Dir)
-	if err := errors.Join(cfg.check(), checkSocket(c.Dir), checkApart(ca, c.Dir)); err != nil {
+	if err := errors.Join(cfg.Check(), c.control().Check(), checkApart(ca, c.Dir)); err != nil {
 		return err
 	}
 	if c.Name == "" {
 		c.Name = c.MSP
 	}
-	if _, err := makeKeys(c.Dir, ca, c.MSP, c.Name); err != nil {
+	if _, err := site.MakeKeys(c.Dir, ca, c.MSP, c.Name); err != nil {
 		return err
 	}
-	if err := writeJSON(filepath.Join(c.Dir, configFile), cfg); err != nil {
+	if err := site.Save(filepath.Join(c.Dir, configFile), cfg); err != nil {
 		return err
 	}
 	_, err := fmt.Printf("keys and %s are in %s; give %s to the other members\nthe organisation's authority is in %s: move it to where no server runs, it is needed to renew certificates only\n",
-		configFile, c.Dir, filepath.Join(c.Dir, memberFile), ca)
+		configFile, c.Dir, filepath.Join(c.Dir, site.MemberFile), ca)
 	return err
 }
 
@@ -115,11 +122,11 @@ type runCommand struct {
 // Run runs the institution until it is interrupted.
 func (c runCommand) Run(ctx context.Context) error {
 	debug.SetGCPercent(gcPercent)
-	level := slog.LevelInfo
-	if c.Verbose {
-		level = slog.LevelDebug
+	cfg, err := Load(c.Dir)
+	if err != nil {
+		return err
 	}
-	p, err := Open(c.Dir, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
+	p, err := Open(c.Dir, cfg, cfg.Logger(c.Verbose))
 	if err != nil {
 		return err
 	}
@@ -145,7 +152,7 @@ func (c studyCommand) Run(ctx context.Context) error {
 	if !c.Exact {
 		s.Budget = uint64(c.Budget)
 	}
-	if err := Call(ctx, c.Dir, "study", s, nil); err != nil {
+	if err := c.call(ctx, "study", s, nil); err != nil {
 		return err
 	}
 	_, err := fmt.Printf("study %s is registered\n", c.ID)
@@ -168,7 +175,7 @@ type askCommand struct {
 func (c askCommand) Run(ctx context.Context) error {
 	var a role.Answer
 	ask := record.Ask{Study: c.Study, Metric: c.Metric, From: c.From, Until: c.Until, Rho: uint64(c.Rho)}
-	if err := Call(ctx, c.Dir, "ask", ask, &a); err != nil {
+	if err := c.call(ctx, "ask", ask, &a); err != nil {
 		return err
 	}
 	return printAnswer(os.Stdout, &a, ask.Rho, c.JSON)
@@ -214,7 +221,7 @@ const statusPause = 50 * time.Millisecond
 func (c statusCommand) status(ctx context.Context) (Status, error) {
 	for deadline := time.Now().Add(c.Wait); ; {
 		var s Status
-		err := Call(ctx, c.Dir, "status", struct{}{}, &s)
+		err := c.call(ctx, "status", struct{}{}, &s)
 		if err == nil && s.Ready || ctx.Err() != nil || time.Now().After(deadline) {
 			if err == nil && c.Wait > 0 && !s.Ready {
 				err = fault.New(fault.Unavailable, "%s is not ready after %s: %d of %d blocks read %s", s.Member, c.Wait, s.Read, s.Height, s.Problem)
@@ -270,5 +277,5 @@ type tickCommand struct {
 
 // Run posts the time.
 func (c tickCommand) Run(ctx context.Context) error {
-	return Call(ctx, c.Dir, "tick", record.Tick{Time: c.Unix}, nil)
+	return c.call(ctx, "tick", record.Tick{Time: c.Unix}, nil)
 }

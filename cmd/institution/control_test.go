@@ -1,43 +1,18 @@
 package institution
 
 import (
-	"context"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/site"
 )
-
-// An ended call says that it was ended, and not that the institution is down.
-func TestAnEndedCallDoesNotBlameTheInstitution(t *testing.T) {
-	dir, err := os.MkdirTemp("", "vv") // a socket's path is short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := Call(t.Context(), dir, "tick", struct{}{}, nil); !strings.Contains(err.Error(), "no institution answers") {
-		t.Errorf("nobody is there: %v", err)
-	}
-	l, err := listenControl(dir) // it takes connections and says nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	err = Call(ctx, dir, "tick", struct{}{}, nil)
-	if fault.Of(err) != fault.Unavailable || !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "no institution answers") {
-		t.Errorf("somebody is there: %v", err)
-	}
-}
 
 // stalledLedger has not ordered anything since a moment.
 type stalledLedger struct {
-	ledger
+	site.Ledger
 	since time.Time
 }
 
@@ -59,4 +34,4 @@ func TestStatusSaysSinceWhenNothingIsOrdered(t *testing.T) {
 	}
 }
 
-type embeddedLedger struct{ ledger }
+type embeddedLedger struct{ site.Ledger }

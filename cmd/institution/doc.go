@@ -1,8 +1,8 @@
-// Package institution is an institution, and the ledger of a single site, as processes
-// of their own: key files, configuration and commands.
+// Package institution is an institution as a process of its own: configuration and
+// commands.
 //
 // Entry points: Command is "vitalveil institution" (init, network, run, study, ask,
-// status) and LedgerCommand "vitalveil ledger". Load and Open are what run does.
+// status). Load and Open are what run does.
 //
 // Trust: an institution's directory holds its keys and its state; whoever reads it
 // holds the institution's pieces. It is made for one user alone. A running

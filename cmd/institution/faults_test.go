@@ -25,6 +25,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/index"
 	role "github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/network/institution/share"
+	"github.com/vitalveil/vitalveil/network/site"
 )
 
 func signalContext() (context.Context, context.CancelFunc) {
@@ -43,7 +44,7 @@ type witness struct {
 func newWitness(w *world) *witness {
 	v := &witness{w: w, seen: map[string]string{}}
 	for i, msp := range msps {
-		tls := must(network.ClientTLS(w.keys[hospitalA].identity, w.network.Roots, msp))
+		tls := must(network.ClientTLS(w.keys[hospitalA].Identity, w.network.Roots, msp))
 		v.conns = append(v.conns, must(grpc.NewClient("passthrough:///"+w.listen[i], grpc.WithTransportCredentials(credentials.NewTLS(tls)))))
 	}
 	return v
@@ -131,20 +132,20 @@ func TestKilledInstitutionsGiveNoSecondShareAndGoOn(t *testing.T) {
 	}
 	t.Logf("%d kills, %d shares witnessed, %d of them different pieces", kills, v.count, len(v.seen))
 	var exact role.Answer
-	w.check(Call(t.Context(), w.member(hospitalA), "ask", w.ask("exact", 0), &exact))
+	w.check(w.call(t.Context(), hospitalA, "ask", w.ask("exact", 0), &exact))
 	w.want(exact.Release) // no seed is lost
 }
 
 // fetch gets a query's answer, again where the member was just killed.
 func (w *world) fetch(ctx context.Context, member int, query string) (*role.Answer, error) {
 	var a role.Answer
-	err := Call(ctx, w.member(member), "fetch", fetchRequest{query}, &a)
+	err := w.call(ctx, member, "fetch", fetchRequest{query}, &a)
 	for range 3 {
 		if fault.Of(err) != fault.Unavailable || ctx.Err() != nil {
 			break
 		}
 		time.Sleep(200 * time.Millisecond)
-		err = Call(ctx, w.member(member), "fetch", fetchRequest{query}, &a)
+		err = w.call(ctx, member, "fetch", fetchRequest{query}, &a)
 	}
 	return &a, err
 }
@@ -154,9 +155,9 @@ func (w *world) patience(seconds int) {
 	for i := range msps {
 		path := w.member(i) + "/" + configFile
 		var c Config
-		w.check(readJSON(path, &c))
+		w.check(site.Load(path, &c))
 		c.Patience = seconds
-		w.check(writeJSON(path, c))
+		w.check(site.Save(path, c))
 	}
 }
 
@@ -178,7 +179,7 @@ func TestInstitutionsThatAreDownSlowOrManyAsking(t *testing.T) {
 	})
 	t.Run("two are down: they are named, and one that returns is enough", func(t *testing.T) {
 		w.members[patients].kill()
-		err := Call(t.Context(), w.member(hospitalA), "ask", w.ask("noisy", 20_000), nil)
+		err := w.call(t.Context(), hospitalA, "ask", w.ask("noisy", 20_000), nil)
 		if fault.Of(err) != fault.Unavailable || !strings.Contains(err.Error(), msps[hospitalB]+" and "+msps[patients]) {
 			t.Fatalf("got %v", err)
 		}
@@ -210,7 +211,7 @@ func TestInstitutionsThatAreDownSlowOrManyAsking(t *testing.T) {
 		for i := range 8 {
 			g.Go(func() error {
 				var a role.Answer
-				err := Call(t.Context(), w.member(i%2), "ask", w.ask("noisy", 20_000), &a)
+				err := w.call(t.Context(), i%2, "ask", w.ask("noisy", 20_000), &a)
 				if err == nil && a.Cohort != 11 {
 					err = errors.New("another cohort")
 				}
@@ -226,7 +227,7 @@ func TestInstitutionsThatAreDownSlowOrManyAsking(t *testing.T) {
 func (w *world) answered(t *testing.T, member int) *role.Answer {
 	t.Helper()
 	var a role.Answer
-	if err := Call(t.Context(), w.member(member), "ask", w.ask("noisy", 20_000), &a); err != nil {
+	if err := w.call(t.Context(), member, "ask", w.ask("noisy", 20_000), &a); err != nil {
 		t.Fatal(err)
 	}
 	return &a

@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/site"
 )
 
 // networkCommand puts a network together.
@@ -33,7 +34,7 @@ func (c networkCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	if err := writeJSON(c.Out, d); err != nil {
+	if err := site.Save(c.Out, d); err != nil {
 		return err
 	}
 	_, err = fmt.Printf("network %q of %d members, %d of whom open an answer; give %s to all of them\n", d.Genesis.Network, len(d.Genesis.Members), d.Genesis.Threshold, c.Out)
@@ -50,8 +51,8 @@ func (c networkCommand) document() (record.Descriptor, error) {
 		PredicateSlot: c.Slot, PredicateLife: c.Life,
 	}}
 	for _, path := range c.Members {
-		var m MemberDocument
-		if err := readJSON(path, &m); err != nil {
+		var m site.MemberDocument
+		if err := site.Load(path, &m); err != nil {
 			return d, err
 		}
 		if d.Roots[m.Member.MSP] != nil {
@@ -60,7 +61,7 @@ func (c networkCommand) document() (record.Descriptor, error) {
 		d.Roots[m.Member.MSP] = m.Root
 		d.Genesis.Members = append(d.Genesis.Members, m.Member)
 	}
-	if _, err := memberOf(d, c.Registrar); err != nil {
+	if _, err := site.MemberOf(d, c.Registrar); err != nil {
 		return d, errors.Join(errors.New("the registrar must be a member"), err)
 	}
 	return d, checkNetwork(d.Genesis)

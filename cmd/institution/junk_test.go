@@ -35,7 +35,7 @@ func TestAJunkRowEndsOneQuery(t *testing.T) {
 	w.people[5].broken = true
 	w.measure()
 	w.study(hospitalA, "noisy", false)
-	err := Call(t.Context(), w.member(hospitalA), "ask", w.ask("noisy", 900_000), new(role.Answer))
+	err := w.call(t.Context(), hospitalA, "ask", w.ask("noisy", 900_000), new(role.Answer))
 	if fault.Of(err) != fault.Conflict {
 		t.Fatalf("with a junk row: %v", err)
 	}
@@ -44,31 +44,31 @@ func TestAJunkRowEndsOneQuery(t *testing.T) {
 	w.ready(hospitalB)
 	w.wait("the device is out", time.Minute, func(s Status) bool { return s.Counts.Quarantined == 1 && s.Counts.Queries[record.QueryFailed] == 1 })
 	var a role.Answer
-	w.check(Call(t.Context(), w.member(hospitalA), "ask", w.ask("noisy", 900_000), &a))
+	w.check(w.call(t.Context(), hospitalA, "ask", w.ask("noisy", 900_000), &a))
 	if a.Cohort != 11 {
 		t.Errorf("the next query has %d patients", a.Cohort)
 	}
 	var again role.Answer
-	w.check(Call(t.Context(), w.member(hospitalA), "fetch", fetchRequest{Query: a.QueryID}, &again))
+	w.check(w.call(t.Context(), hospitalA, "fetch", fetchRequest{Query: a.QueryID}, &again))
 	if again.Hash != a.Hash || again.Salt != a.Salt {
 		t.Error("fetched again, it is another answer")
 	}
 	w.wait("the answer is final", time.Minute, func(Status) bool {
 		var q record.QueryState
-		w.check(Call(t.Context(), w.member(hospitalB), "confirm", fetchRequest{Query: a.QueryID}, &q))
+		w.check(w.call(t.Context(), hospitalB, "confirm", fetchRequest{Query: a.QueryID}, &q))
 		return q.Standing == record.StandingFinal
 	})
-	wantConflict := Call(t.Context(), w.member(hospitalB), "abandon", record.Abandon{Query: a.QueryID, Reason: "too late"}, nil)
+	wantConflict := w.call(t.Context(), hospitalB, "abandon", record.Abandon{Query: a.QueryID, Reason: "too late"}, nil)
 	if fault.Of(wantConflict) != fault.Conflict {
 		t.Errorf("abandoning an answered query: %v", wantConflict)
 	}
 	lift := record.VoteQuarantine{Device: w.people[5].deviceID, Lift: true, Reason: "repaired"}
 	for _, m := range []int{hospitalA, patients} {
-		w.check(Call(t.Context(), w.member(m), "quarantine", lift, nil))
+		w.check(w.call(t.Context(), m, "quarantine", lift, nil))
 	}
 	w.wait("the device is back", time.Minute, func(s Status) bool { return s.Counts.Quarantined == 0 })
 	var flag record.DeviceFlag
-	w.check(Call(t.Context(), w.member(hospitalB), "call", callRequest{"Registry:FlagDevice", []byte(
+	w.check(w.call(t.Context(), hospitalB, "call", callRequest{"Registry:FlagDevice", []byte(
 		`{"device":"` + w.people[5].deviceID.String() + `","kind":"pointer","note":"sent a junk row"}`,
 	)}, &flag))
 	if flag.Member != msps[hospitalB] {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"path/filepath"
 	"time"
@@ -16,57 +17,52 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
-	"github.com/vitalveil/vitalveil/network/embedded"
-	"github.com/vitalveil/vitalveil/network/fabric"
 	role "github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/network/site"
 )
-
-// ledger is an institution's access to its ledger.
-type ledger interface {
-	network.Client
-	Height(context.Context) (uint64, error)
-	Close() error
-}
 
 // Process is an institution with what it is connected to.
 type Process struct {
 	*role.Institution
 	dir     string
+	service site.Service
 	genesis record.Genesis
-	ledger  ledger
+	ledger  site.Ledger
 	blobs   *blob.Store // nil where blobs come through a gateway
 	log     *slog.Logger
-	ids     map[string]network.Identity // in use, by directory
+	ids     site.Identities
 }
 
-// Open opens the institution in dir and connects it, without talking to anybody
+// Open opens the institution in dir, which has this configuration, and connects it, without talking to anybody
 // yet. Close it in the end.
-func Open(dir string, log *slog.Logger) (*Process, error) {
-	cfg, err := Load(dir)
+func Open(dir string, cfg Config, log *slog.Logger) (*Process, error) {
+	d, err := site.Descriptor(string(cfg.Network))
 	if err != nil {
 		return nil, err
 	}
-	d, err := loadNetwork(cfg.Network)
+	vault, err := cfg.VaultKey.Path()
 	if err != nil {
 		return nil, err
 	}
-	k, err := loadKeys(dir)
+	k, err := site.LoadKeys(dir)
 	if err != nil {
 		return nil, err
 	}
-	member, err := memberOf(d, k.identity.MSP)
+	member, err := site.MemberOf(d, k.Identity.MSP)
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{dir: dir, genesis: d.Genesis, log: log, ids: map[string]network.Identity{filepath.Join(dir, tlsDir): k.identity}}
-	if err := p.openLedger(cfg, d, k); err != nil {
+	p := &Process{dir: dir, service: cfg.Service, genesis: d.Genesis, log: log, ids: site.Identities{filepath.Join(dir, site.IdentityDir): k.Identity}}
+	var ids site.Identities
+	if p.ledger, ids, err = cfg.Ledger.Open(d, k.Identity, log); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
+	maps.Copy(p.ids, ids)
 	c := role.Config{
-		Genesis: d.Genesis, Member: member, Identity: k.identity, Client: p.ledger, Height: p.ledger.Height,
-		Keys: k.boxes, SignKey: k.sign, Dir: filepath.Join(dir, stateDir), KeyFile: cfg.VaultKey, Peers: cfg.Members, Roots: d.Roots, Log: log,
+		Genesis: d.Genesis, Member: member, Identity: k.Identity, Client: p.ledger, Height: p.ledger.Height,
+		Keys: k.Boxes, SignKey: k.Sign, Dir: filepath.Join(dir, stateDir), KeyFile: vault, Peers: cfg.Members, Roots: d.Roots, Log: log,
 		Patience:  time.Duration(cfg.Patience) * time.Second,
-		KeySocket: keySocket(dir, cfg, k.identity.MSP),
+		KeySocket: cfg.Ledger.KeySocket(dir, k.Identity.MSP),
 	}
 	if c.Blobs, err = p.openBlobs(cfg, k); err != nil {
 		return nil, errors.Join(err, p.close())
@@ -80,53 +76,12 @@ func Open(dir string, log *slog.Logger) (*Process, error) {
 	return p, nil
 }
 
-func (p *Process) openLedger(cfg Config, d record.Descriptor, k keys) error {
-	if cfg.Ledger.Fabric == "" {
-		var err error
-		p.ledger, err = embedded.Connect(embedded.RemoteConfig{
-			Address: cfg.Ledger.Address, Operator: cfg.Ledger.Operator, Channel: d.Genesis.Network, Identity: k.identity, Roots: d.Roots,
-		})
-		return err
-	}
-	profile, err := fabric.LoadProfile(cfg.Ledger.Fabric)
-	if err != nil {
-		return err
-	}
-	if profile.Channel != d.Genesis.Network {
-		return fmt.Errorf("the Fabric network's channel is %q; name the network so, not %q", profile.Channel, d.Genesis.Network)
-	}
-	if err := profile.Supports(d.Genesis.Threshold); err != nil {
-		return err
-	}
-	org, err := profile.Org(k.identity.MSP)
-	if err != nil {
-		return err
-	}
-	id, err := network.FollowIdentity(org.IdentityDir)
-	if err != nil {
-		return err
-	}
-	p.ids[org.IdentityDir] = id
-	p.ledger, err = fabric.Connect(profile, id, fabric.WithPeers(org.MSP), fabric.WithLog(p.log))
-	return err
-}
-
-// keySocket is where the process asks for details keys that runs this member's
-// contracts: the launcher's choice on Fabric, and beside the control socket for the
-// ledger of a single site.
-func keySocket(dir string, cfg Config, msp string) string {
-	if cfg.Ledger.Fabric != "" {
-		return fabric.KeySocket(cfg.Ledger.Fabric, msp)
-	}
-	return filepath.Join(dir, keysSocket)
-}
-
-func (p *Process) openBlobs(cfg Config, k keys) (role.Blobs, error) {
+func (p *Process) openBlobs(cfg Config, k site.Keys) (role.Blobs, error) {
 	if cfg.Blobs.Directory == "" {
-		return gatewayBlobs{api.NewClient(cfg.Blobs.Gateway, p.genesis.Network, &api.Signer{Party: api.MemberParty(k.identity.MSP), Key: k.sign})}, nil
+		return gatewayBlobs{api.NewClient(cfg.Blobs.Gateway, p.genesis.Network, &api.Signer{Party: api.MemberParty(k.Identity.MSP), Key: k.Sign})}, nil
 	}
 	var err error
-	if p.blobs, err = blob.Open(cfg.Blobs.Directory); err != nil {
+	if p.blobs, err = blob.Open(string(cfg.Blobs.Directory)); err != nil {
 		return nil, err
 	}
 	return p.blobs, nil

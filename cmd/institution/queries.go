@@ -29,7 +29,7 @@ final by now. Nothing is debited.`
 // Run fetches and prints the answer.
 func (c fetchCommand) Run(ctx context.Context) error {
 	var a role.Answer
-	if err := Call(ctx, c.Dir, "fetch", fetchRequest{Query: c.Query}, &a); err != nil {
+	if err := c.call(ctx, "fetch", fetchRequest{Query: c.Query}, &a); err != nil {
 		return err
 	}
 	return printAnswer(os.Stdout, &a, a.Rho, c.JSON)
@@ -49,7 +49,7 @@ threshold end it, and this institution gives no more shares of it in any case.`
 
 // Run ends the query or votes for that.
 func (c abandonCommand) Run(ctx context.Context) error {
-	return Call(ctx, c.Dir, "abandon", record.Abandon{Query: c.Query, Reason: c.Reason}, nil)
+	return c.call(ctx, "abandon", record.Abandon{Query: c.Query, Reason: c.Reason}, nil)
 }
 
 type confirmCommand struct {
@@ -67,7 +67,7 @@ is for answers that are final without it.`
 // Run confirms and prints how the release stands then.
 func (c confirmCommand) Run(ctx context.Context) error {
 	var q record.QueryState
-	if err := Call(ctx, c.Dir, "confirm", fetchRequest{Query: c.Query}, &q); err != nil {
+	if err := c.call(ctx, "confirm", fetchRequest{Query: c.Query}, &q); err != nil {
 		return err
 	}
 	_, err := fmt.Printf("the answer to query %s is %s\n", q.ID, q.Standing)
@@ -83,7 +83,7 @@ type quarantineCommand struct {
 
 // Run votes.
 func (c quarantineCommand) Run(ctx context.Context) error {
-	return Call(ctx, c.Dir, "quarantine", record.VoteQuarantine{Device: c.Device, Lift: c.Lift, Reason: c.Reason}, nil)
+	return c.call(ctx, "quarantine", record.VoteQuarantine{Device: c.Device, Lift: c.Lift, Reason: c.Reason}, nil)
 }
 
 type callCommand struct {
@@ -119,7 +119,7 @@ func (c callCommand) Run(ctx context.Context) error {
 		return fault.New(fault.Invalid, "the document is not JSON")
 	}
 	var out json.RawMessage
-	if err := Call(ctx, c.Dir, "call", callRequest{c.Function, doc}, &out); err != nil {
+	if err := c.call(ctx, "call", callRequest{c.Function, doc}, &out); err != nil {
 		return err
 	}
 	_, err := fmt.Println(string(out))

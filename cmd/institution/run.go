@@ -15,15 +15,16 @@ const foundPause = 500 * time.Millisecond
 
 // Run does the institution's duties and serves its control socket until ctx ends.
 func (p *Process) Run(ctx context.Context) error {
-	l, err := listenControl(p.dir)
+	l, err := dirFlag{p.dir}.control().Listen()
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.Institution.Run(ctx) })
-	g.Go(func() error { return p.control(ctx, l) })
+	g.Go(func() error { return p.commands().Serve(ctx, l) })
 	g.Go(func() error { return p.foundUntilDone(ctx) })
-	g.Go(func() error { return warnOf(ctx, p.log, p.certificates) })
+	g.Go(func() error { return p.service.Observe(ctx, p.metrics(), p.ready) })
+	g.Go(func() error { return p.ids.Warn(ctx, p.log) })
 	p.log.Info("running", "network", p.genesis.Network, "dir", p.dir)
 	return g.Wait()
 }

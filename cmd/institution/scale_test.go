@@ -62,7 +62,7 @@ func TestTenThousandDevices(t *testing.T) {
 	cold := table.query("without key sums", w)
 	table.memory("restart and queries", w)
 	var exact role.Answer
-	w.check(Call(t.Context(), w.member(hospitalA), "ask", w.ask("exact", 0), &exact))
+	w.check(w.call(t.Context(), hospitalA, "ask", w.ask("exact", 0), &exact))
 	w.want(exact.Release)
 	if exact.Cohort != devices || exact.Rows != int64(devices)*hours {
 		t.Errorf("cohort of %d with %d rows", exact.Cohort, exact.Rows)
@@ -113,7 +113,7 @@ func (m *table) query(what string, w *world) time.Duration {
 	var a role.Answer
 	cpu := w.processorTime()
 	start := time.Now()
-	w.check(Call(context.Background(), w.member(hospitalA), "ask", w.ask("noisy", 50_000), &a))
+	w.check(w.call(context.Background(), hospitalA, "ask", w.ask("noisy", 50_000), &a))
 	took := time.Since(start)
 	cpu = w.processorTime() - cpu
 	ms := func(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }

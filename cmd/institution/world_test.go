@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/cmd/ledger"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -31,6 +32,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
+	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -43,7 +45,7 @@ func TestMain(m *testing.M) {
 	}
 	var c struct {
 		Institution Command        `cmd:""`
-		Ledger      LedgerCommand  `cmd:""`
+		Ledger      ledger.Command `cmd:""`
 		Forging     forgingCommand `cmd:""`
 	}
 	ctx, stop := signalContext()
@@ -73,7 +75,7 @@ type world struct {
 	hours   int64
 	network record.Descriptor
 	params  *he.Params
-	keys    []keys
+	keys    []site.Keys
 	clients []*embedded.Remote
 	blobs   *blob.Store
 	listen  []string // of members, then of the ledger
@@ -164,16 +166,16 @@ func (w *world) found() {
 			Ledger: w.listen[3], Operator: msps[patients], Blobs: filepath.Join(w.dir, "blobs"),
 		}
 		w.check(init.Run())
-		c.Members = append(c.Members, filepath.Join(w.member(i), memberFile))
-		w.keys = append(w.keys, must(loadKeys(w.member(i))))
+		c.Members = append(c.Members, filepath.Join(w.member(i), site.MemberFile))
+		w.keys = append(w.keys, must(site.LoadKeys(w.member(i))))
 	}
 	w.check(c.Run())
-	w.network = must(loadNetwork(path))
+	w.network = must(site.Descriptor(path))
 	g := w.network.Genesis
 	w.params = must(he.New(must(profile(g.Profile)), privacy.V1(), must(he.NewSharing(len(g.Members), g.Threshold))))
 	for i := range msps {
 		w.clients = append(w.clients, must(embedded.Connect(embedded.RemoteConfig{
-			Address: w.listen[3], Operator: msps[patients], Channel: netName, Identity: w.keys[i].identity, Roots: w.network.Roots,
+			Address: w.listen[3], Operator: msps[patients], Channel: netName, Identity: w.keys[i].Identity, Roots: w.network.Roots,
 		})))
 	}
 }
@@ -187,6 +189,11 @@ func profile(name string) (he.Profile, error) {
 }
 
 func (w *world) member(i int) string { return filepath.Join(w.dir, fmt.Sprint(i)) }
+
+// call asks a member's process.
+func (w *world) call(ctx context.Context, i int, what string, request, result any) error {
+	return dirFlag{w.member(i)}.call(ctx, what, request, result)
+}
 
 func (w *world) check(err error) {
 	w.t.Helper()
@@ -307,7 +314,7 @@ func (w *world) wait(what string, most time.Duration, cond func(Status) bool) {
 	for i := range msps {
 		for deadline := time.Now().Add(most); ; time.Sleep(20 * time.Millisecond) {
 			var s Status
-			err := Call(context.Background(), w.member(i), "status", struct{}{}, &s)
+			err := w.call(context.Background(), i, "status", struct{}{}, &s)
 			if err == nil && cond(s) {
 				break
 			}
@@ -353,7 +360,7 @@ func (w *world) enrolPatient(p *person) error {
 	e.Signature = must(record.Sign(p.key, e.Digest(netName)))
 	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
 	digest := record.Digest(record.DomainVoucher, netName, e.Voucher)
-	e.Vouchers = []record.VoucherSignature{{By: msps[patients], Signature: must(record.Sign(w.keys[patients].sign, digest))}}
+	e.Vouchers = []record.VoucherSignature{{By: msps[patients], Signature: must(record.Sign(w.keys[patients].Sign, digest))}}
 	_, err = w.submit(patients, "Registry:EnrolPatient", e)
 	return err
 }
@@ -487,7 +494,7 @@ func (w *world) study(member int, id string, exact bool) {
 	if !exact {
 		s.Budget = 10_000_000
 	}
-	w.check(Call(context.Background(), w.member(member), "study", s, nil))
+	w.check(w.call(context.Background(), member, "study", s, nil))
 }
 
 func (w *world) ask(study string, rho uint64) record.Ask {

@@ -1,4 +1,4 @@
-package institution
+package site
 
 import (
 	"crypto/ecdsa"
@@ -14,6 +14,18 @@ import (
 	"github.com/vitalveil/vitalveil/network"
 )
 
+// Names of what is in the directory of an organisation.
+const (
+	MemberFile        = "member.json"
+	IdentityDir       = "identity"
+	LedgerIdentityDir = "ledger-identity" // of a ledger that the organisation runs
+
+	hpkeFile   = "hpke.key"
+	signDir    = "sign"
+	socketFile = "control.sock"
+	keysSocket = "keys.sock"
+)
+
 // MemberDocument is what an institution gives to the others, DIR/member.json:
 // nothing in it is secret. They must be sure that it is this institution's.
 type MemberDocument struct {
@@ -21,20 +33,20 @@ type MemberDocument struct {
 	Root   []byte        `json:"root"` // PEM: who speaks for the organisation
 }
 
-// keys are an institution's secrets.
-type keys struct {
-	identity network.Identity
-	boxes    *he.MemberKeys
-	sign     *ecdsa.PrivateKey
+// Keys are a member's secrets.
+type Keys struct {
+	Identity network.Identity
+	Boxes    *he.MemberKeys
+	Sign     *ecdsa.PrivateKey
 }
 
-// makeKeys makes an organisation's authority, in a directory of its own, identities of
+// MakeKeys makes an organisation's authority, in a directory of its own, identities of
 // its institution and of a ledger that it may run, the institution's keys, and the
 // document about them. A directory that has them already is refused: other
 // keys could not open what is sealed to these.
-func makeKeys(dir, caDir, msp, name string) (MemberDocument, error) {
+func MakeKeys(dir, caDir, msp, name string) (MemberDocument, error) {
 	var doc MemberDocument
-	if _, err := os.Stat(filepath.Join(dir, memberFile)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, MemberFile)); !errors.Is(err, fs.ErrNotExist) {
 		return doc, fmt.Errorf("%s holds an institution already; its keys are not replaced", dir)
 	}
 	if _, err := os.Stat(caDir); !errors.Is(err, fs.ErrNotExist) {
@@ -67,7 +79,7 @@ func makeKeys(dir, caDir, msp, name string) (MemberDocument, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return doc, err
 	}
-	err = errors.Join(ca.Save(caDir), identity.Save(filepath.Join(dir, tlsDir)), ledger.Save(filepath.Join(dir, ledgerDir)),
+	err = errors.Join(ca.Save(caDir), identity.Save(filepath.Join(dir, IdentityDir)), ledger.Save(filepath.Join(dir, LedgerIdentityDir)),
 		signer.Save(filepath.Join(dir, signDir)), state.WriteFile(filepath.Join(dir, hpkeFile), secret))
 	if err != nil {
 		return doc, err
@@ -75,33 +87,27 @@ func makeKeys(dir, caDir, msp, name string) (MemberDocument, error) {
 	doc = MemberDocument{Root: ca.RootPEM(), Member: boxes.Enter(record.Member{
 		MSP: msp, Name: name, SignKey: record.PublicKeyBytes(&signer.Key.PublicKey),
 	})}
-	return doc, writeJSON(filepath.Join(dir, memberFile), doc)
+	return doc, Save(filepath.Join(dir, MemberFile), doc)
 }
 
-func loadKeys(dir string) (keys, error) {
-	var k keys
+// LoadKeys reads what MakeKeys has made; the identity goes along with its files.
+func LoadKeys(dir string) (Keys, error) {
+	var k Keys
 	var err error
-	if k.identity, err = network.FollowIdentity(filepath.Join(dir, tlsDir)); err != nil {
+	if k.Identity, err = network.FollowIdentity(filepath.Join(dir, IdentityDir)); err != nil {
 		return k, err
 	}
 	signer, err := network.LoadIdentity(filepath.Join(dir, signDir))
 	if err != nil {
 		return k, err
 	}
-	k.sign = signer.Key
+	k.Sign = signer.Key
 	path := filepath.Join(dir, hpkeFile)
-	info, err := os.Stat(path)
+	secret, err := Secret(path).Read(1 << 10)
 	if err != nil {
 		return k, err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return k, fmt.Errorf("%s may be read by other users (mode %04o): chmod 600 it", path, info.Mode().Perm())
-	}
-	secret, err := state.ReadFile(path, 1<<10)
-	if err != nil {
-		return k, err
-	}
-	if k.boxes, err = he.ParseMemberKeys(secret); err != nil {
+	if k.Boxes, err = he.ParseMemberKeys(secret); err != nil {
 		return k, fmt.Errorf("%s: %w", path, err)
 	}
 	return k, nil

@@ -1,14 +1,18 @@
-package institution
+// Package ledger is the embedded ledger as a process, for the processes of one site.
+//
+// Entry point: Command is "vitalveil ledger".
+//
+// Trust assumption: one organisation operates it; what it could do and what it could not
+// is in package embedded.
+package ledger
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,11 +20,11 @@ import (
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
+	"github.com/vitalveil/vitalveil/network/site"
 )
 
-// LedgerCommand is "vitalveil ledger": the embedded ledger for the processes of
-// one site.
-type LedgerCommand struct {
+// Command is "vitalveil ledger".
+type Command struct {
 	Dir     string `help:"The ledger's directory." required:"" type:"path" placeholder:"DIR"`
 	Network string `help:"The network's document." default:"network.json" type:"existingfile"`
 	Org     string `help:"Directory of the institution whose organisation runs the ledger (\"vitalveil institution init\")." required:"" type:"existingdir"`
@@ -28,7 +32,7 @@ type LedgerCommand struct {
 }
 
 // Help says what it is for.
-func (LedgerCommand) Help() string {
+func (Command) Help() string {
 	return `One operator runs this ledger and could leave transactions out or, with its key,
 write another history; nobody can forge what members sign. For trials and a single
 site; "vitalveil network up" runs Hyperledger Fabric, where organisations endorse
@@ -36,16 +40,17 @@ each other's writes.`
 }
 
 // Run serves the ledger until it is interrupted.
-func (c LedgerCommand) Run(ctx context.Context) error {
-	d, err := loadNetwork(c.Network)
+func (c Command) Run(ctx context.Context) error {
+	d, err := site.Descriptor(c.Network)
 	if err != nil {
 		return err
 	}
-	id, err := network.FollowIdentity(filepath.Join(c.Org, ledgerDir))
+	dir := filepath.Join(c.Org, site.LedgerIdentityDir)
+	id, err := network.FollowIdentity(dir)
 	if err != nil {
 		return err
 	}
-	contracts, err := chaincode.New(details.NewClient(filepath.Join(c.Org, keysSocket)))
+	contracts, err := chaincode.New(details.NewClient(site.LedgerConfig{}.KeySocket(c.Org, id.MSP)))
 	if err != nil {
 		return err
 	}
@@ -60,10 +65,6 @@ func (c LedgerCommand) Run(ctx context.Context) error {
 	fmt.Fprintf(os.Stderr, "ledger of network %s, %d blocks, run by %s on %s\n", d.Genesis.Network, l.Height(), id.MSP, listener.Addr())
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.Serve(ctx, listener, id) })
-	g.Go(func() error {
-		return warnOf(ctx, slog.New(slog.NewTextHandler(os.Stderr, nil)), func() []Certificate {
-			return []Certificate{certificateOf(filepath.Join(c.Org, ledgerDir), id, time.Now())}
-		})
-	})
+	g.Go(func() error { return site.Identities{dir: id}.Warn(ctx, site.Service{}.Logger(false)) })
 	return errors.Join(g.Wait(), l.Close())
 }
