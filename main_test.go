@@ -188,6 +188,24 @@ func TestFabricsSDKStaysOutOfTheMainBinary(t *testing.T) {
 	}
 }
 
+// TestReadersOfTheLedgerLinkNoContract: whoever reads the ledger or calls the contracts
+// shares their documents and rules, not their code.
+func TestReadersOfTheLedgerLinkNoContract(t *testing.T) {
+	for _, reader := range []string{"gateway", "network/index", "network/institution", "cmd/verify"} {
+		out, err := exec.Command("go", "list", "-deps", "./"+reader).Output()
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		deps := strings.Fields(string(out))
+		if slices.Contains(deps, module+"chaincode") || strings.Contains(string(out), "/fabric-contract-api-go/") {
+			t.Errorf("%s links the contracts", reader)
+		}
+		if !slices.Contains(deps, module+"chaincode/state") {
+			t.Errorf("%s does not read by chaincode/state", reader)
+		}
+	}
+}
+
 // TestDirectRequirementsHaveReasons: whatever this module asks for itself is in one
 // list, each with the reason why it is there. What only tests of peers need has a
 // module of its own.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/bridge"
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway"
 	"github.com/vitalveil/vitalveil/gateway/api"
@@ -66,7 +67,7 @@ func newConsortium(t *testing.T, circuits ...record.Circuit) *consortium {
 	c.params = must(he.New(he.DefaultProfile(), privacy.V1(), sharing))
 	c.genesis = record.Genesis{
 		Network: "vitals", Clock: record.ClockSimulated, Threshold: 2, Registrar: msps[2], Gateways: []string{msps[2]},
-		MinCohort: chaincode.MinCohort, Profile: c.params.Profile().Name, Schema: privacy.V1().Digest(), CapMicro: 3_000_000,
+		MinCohort: state.MinCohort, Profile: c.params.Profile().Name, Schema: privacy.V1().Digest(), CapMicro: 3_000_000,
 		Circuits: circuits, PredicateSlot: 60, PredicateLife: 3600,
 	}
 	roots, cas, boxes := map[string][]byte{}, []*network.CA{}, []*he.MemberKeys{}
@@ -288,7 +289,7 @@ func TestPredicateIsAttestedOverTheRealNetwork(t *testing.T) {
 	ask := func(lo, hi int64) record.PredicateState {
 		b := verifier.Unbounded()
 		b.Lo, b.Hi, b.K, b.MinCount = code(lo), code(hi), 600, 600
-		text, transient, err := chaincode.RequestArguments(c.genesis.Network, record.Question{Salt: record.RandomID(), Ask: record.AskPredicate{
+		text, transient, err := state.RequestArguments(c.genesis.Network, record.Question{Salt: record.RandomID(), Ask: record.AskPredicate{
 			Patient: p.id, Purpose: "HRESCH", Class: "day", Metric: "heart_rate",
 			FirstDay: day0, Bounds: b, Nonce: record.RandomID(),
 		}})

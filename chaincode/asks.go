@@ -1,13 +1,11 @@
 package chaincode
 
 import (
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
-
-// maxDailyAsks bounds a network's bound on asks.
-const maxDailyAsks = 10_000
 
 // countAsk counts one more query of the caller in the day of ledger time, and refuses
 // it beyond the network's bound. Exact queries have no budget that would end them, and
@@ -15,7 +13,7 @@ const maxDailyAsks = 10_000
 func (c *call) countAsk(now int64) error {
 	day := wearable.DayOf(now)
 	var n record.AskCount
-	if _, err := c.get(AsksKey(c.msp), &n); err != nil {
+	if _, err := c.get(state.AsksKey(c.msp), &n); err != nil {
 		return err
 	}
 	if n.Day != day {
@@ -25,5 +23,5 @@ func (c *call) countAsk(now int64) error {
 		return fault.New(fault.Exhausted, "%s has asked %d queries on this day (UTC, ledger time), the most in this network", c.msp, most)
 	}
 	n.Count++
-	return c.put(AsksKey(c.msp), n)
+	return c.put(state.AsksKey(c.msp), n)
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/opening"
@@ -420,7 +420,7 @@ func TestAttackBackdatedTimestamp(t *testing.T) {
 
 func TestAttackOneMemberMovesTime(t *testing.T) {
 	w := newWorld(t)
-	w.must(hospitalA, "Clock:Tick", record.Tick{Time: start + chaincode.SimulatedStep}, nil)
+	w.must(hospitalA, "Clock:Tick", record.Tick{Time: start + state.SimulatedStep}, nil)
 	var now record.Tick
 	w.read(gatewayMSP, "Clock:Now", "{}", &now)
 	if now.Time != start {
@@ -604,7 +604,7 @@ func TestAttackMemberPostsForAnother(t *testing.T) {
 
 	w.must(hospitalA, "Pointer:Available", posts(post), nil)
 	w.refuses(fault.Conflict, "earlier post", hospitalA, "Pointer:Available", posts(w.availability(hospitalA, batch, 2)))
-	var done chaincode.Recorded
+	var done state.Recorded
 	w.must(hospitalA, "Pointer:Available", posts(w.availability(hospitalA, batch, 3)), &done)
 	if done.Recorded != 1 {
 		t.Errorf("a post with more rows recorded %d", done.Recorded)
@@ -696,7 +696,7 @@ func TestAttackGarbagePieceKey(t *testing.T) {
 	if s.Posted == nil || s.Posted.By != association || s.Posted.Key.Round != 1 {
 		t.Errorf("the next key: %+v", s.Posted)
 	}
-	if found, err := chaincode.ExamineKey(w.genesis.Network, &e, s.Faulty[0].Posted, association, s.Faulty[0].Proof); err != nil || string(found) != s.Faulty[0].Reason {
+	if found, err := state.ExamineKey(w.genesis.Network, &e, s.Faulty[0].Posted, association, s.Faulty[0].Proof); err != nil || string(found) != s.Faulty[0].Reason {
 		t.Errorf("the evidence says %q, %v", found, err)
 	}
 }
@@ -826,7 +826,7 @@ func TestAttackHostileArguments(t *testing.T) {
 		"nothing":           {"Clock:Tick", "", fault.Invalid},
 		"a bad identifier":  {"Registry:GetPatient", "../../genesis", fault.Invalid},
 		"a bad transaction": {"Query:Get", "\x00query\x00", fault.Invalid},
-		"a foreign key":     {"Pointer:Get", quoted(t, chaincode.GenesisKey()), fault.Invalid},
+		"a foreign key":     {"Pointer:Get", quoted(t, state.GenesisKey()), fault.Invalid},
 		"a bad pointer":     {"Pointer:Get", `{"kind":"x"}`, fault.Invalid},
 		"no such method":    {"Clock:Tock", `{}`, fault.Invalid},
 		"an empty batch":    {"Pointer:Anchor", `{"pointers":[]}`, fault.TooLarge},

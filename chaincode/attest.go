@@ -3,8 +3,8 @@ package chaincode
 import (
 	"bytes"
 	"slices"
-	"sync"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -30,7 +30,7 @@ func (*Predicate) Share(tx transaction, arg string) (string, error) {
 }
 
 func closeRequest(c *call, a record.NamePredicate) (*record.PredicateEntry, error) {
-	proof, err := c.transientValue(TransientProof, smallArgument)
+	proof, err := c.transientValue(state.TransientProof, smallArgument)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func closeRequest(c *call, a record.NamePredicate) (*record.PredicateEntry, erro
 // closeErased closes the request about a patient who has been erased meanwhile.
 func (c *call) closeErased(e *record.PredicateEntry) (*record.PredicateEntry, error) {
 	e.Status = record.PredicateClosed
-	return e, c.put(PredicateKey(e.ID), e)
+	return e, c.put(state.PredicateKey(e.ID), e)
 }
 
 // lapse closes a request that nobody answered in time.
@@ -113,7 +113,7 @@ func (c *call) reason(p *record.PredicateState, err error) error {
 const maxShared = 32
 
 func share(c *call, a record.NamePredicate) (*record.PredicateEntry, error) {
-	raw, err := c.transientValue(TransientTo, maxName)
+	raw, err := c.transientValue(state.TransientTo, state.MaxName)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func share(c *call, a record.NamePredicate) (*record.PredicateEntry, error) {
 	case e.Asker != c.msp:
 		return nil, fault.New(fault.Forbidden, "the request is %s's", e.Asker)
 	case !slices.Contains(c.institutions(), to):
-		return nil, fault.New(fault.Invalid, "%q is not an institution of this network; name one as the transient value %q", clip(to), TransientTo)
+		return nil, fault.New(fault.Invalid, "%q is not an institution of this network; name one as the transient value %q", clip(to), state.TransientTo)
 	case sees(to, d.State):
 		return e, nil
 	case len(d.State.Shared) >= maxShared:
@@ -170,7 +170,7 @@ func (c *call) prove(p *record.PredicateState, proof []byte, now int64) error {
 	if err != nil {
 		return err
 	}
-	v, err := verifierOf(circuit)
+	v, err := state.VerifierOf(circuit)
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (c *call) prove(p *record.PredicateState, proof []byte, now int64) error {
 	if _, err := c.permission(docs, p.Consent, r); err != nil {
 		return err
 	}
-	if err := v.Verify(Statement(p, m), proof); err != nil {
+	if err := v.Verify(state.Statement(p, m), proof); err != nil {
 		return fault.New(fault.Invalid, "proof: %w", err)
 	}
 	return nil
@@ -191,47 +191,8 @@ func (c *call) prove(p *record.PredicateState, proof []byte, now int64) error {
 // settle records a request that is closed.
 func (c *call) settle(e *record.PredicateEntry, d *record.PredicateDetails) (*record.PredicateEntry, error) {
 	e.Status, d.State.ClosedTx = record.PredicateClosed, c.stub.GetTxID()
-	if err := c.stub.DelState(PendingKey(d.State.Device, e.ID)); err != nil {
+	if err := c.stub.DelState(state.PendingKey(d.State.Device, e.ID)); err != nil {
 		return nil, err
 	}
 	return e, c.putPredicate(e, d)
-}
-
-// maxVerifiers bounds the parsed keys that are kept; a network has few.
-const maxVerifiers = 16
-
-type circuitName struct {
-	class string
-	hash  record.ID
-}
-
-// parsedKeys remembers verifying keys by class and hash, so that one is parsed
-// once and not with every proof.
-type parsedKeys struct {
-	mu   sync.Mutex
-	keys map[circuitName]*verifier.Verifier
-}
-
-var parsed = parsedKeys{keys: make(map[circuitName]*verifier.Verifier)}
-
-// verifierOf returns the verifier of a circuit; the key's hash is checked.
-func verifierOf(k record.Circuit) (*verifier.Verifier, error) {
-	name := circuitName{k.Class, k.Hash}
-	parsed.mu.Lock()
-	v := parsed.keys[name]
-	parsed.mu.Unlock()
-	if v != nil && record.SumID(k.VerifyingKey) == k.Hash {
-		return v, nil
-	}
-	v, err := verifier.NewVerifier(k.Class, k.VerifyingKey, k.Hash)
-	if err != nil {
-		return nil, err
-	}
-	parsed.mu.Lock()
-	defer parsed.mu.Unlock()
-	if len(parsed.keys) >= maxVerifiers {
-		clear(parsed.keys)
-	}
-	parsed.keys[name] = v
-	return v, nil
 }

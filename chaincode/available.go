@@ -5,18 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
-
-// PointerRef is the argument of Pointer:Get. The state key of the pointer, as a
-// JSON string, does as well.
-type PointerRef struct {
-	Device     record.ID `json:"device"`
-	Kind       string    `json:"kind"`
-	Index      int64     `json:"index"`
-	Correction uint8     `json:"correction"`
-}
 
 // Available records which rows of batches the calling member has found well
 // formed (record.Available, Recorded). A later post for the same batch may add
@@ -25,8 +17,8 @@ func (*Pointer) Available(tx transaction, arg string) (string, error) {
 	return serve(tx, member, timed, arg, largeArgument, available)
 }
 
-func available(c *call, a record.Available) (Recorded, error) {
-	var done Recorded
+func available(c *call, a record.Available) (state.Recorded, error) {
+	var done state.Recorded
 	if len(a.Posts) < 1 || len(a.Posts) > record.MaxBatch {
 		return done, fault.New(fault.TooLarge, "one call carries 1 to %d posts, not %d", record.MaxBatch, len(a.Posts))
 	}
@@ -57,7 +49,7 @@ func (c *call) post(s record.SignedAvailable) (bool, error) {
 		return false, fault.New(fault.BadSignature, "the member's signature: %w", err)
 	}
 	var batch record.Batch
-	if err := c.need(BatchKey(s.Post.Batch), &batch, "batch "+s.Post.Batch.Short()); err != nil {
+	if err := c.need(state.BatchKey(s.Post.Batch), &batch, "batch "+s.Post.Batch.Short()); err != nil {
 		return false, err
 	}
 	if s.Post.Count != batch.Count {
@@ -66,7 +58,7 @@ func (c *call) post(s record.SignedAvailable) (bool, error) {
 	if !fits(s.Post.Bitmap, batch.Count) {
 		return false, fault.New(fault.Invalid, "the bitmap is not %d bits in the fewest bytes, unused ones zero", batch.Count)
 	}
-	key := AvailableKey(s.Post.Batch, c.msp)
+	key := state.AvailableKey(s.Post.Batch, c.msp)
 	var before record.SignedAvailable
 	exists, err := c.get(key, &before)
 	switch {
@@ -109,7 +101,7 @@ func (*Pointer) GetBatch(tx transaction, arg string) (string, error) {
 
 func (c *call) batch(root record.ID) (*record.Batch, error) {
 	b := new(record.Batch)
-	return b, c.need(BatchKey(root), b, "batch "+root.Short())
+	return b, c.need(state.BatchKey(root), b, "batch "+root.Short())
 }
 
 // Get returns the record.Receipt of a pointer, with the posts that there are so
@@ -130,9 +122,9 @@ func pointerRef(raw json.RawMessage) (record.Pointer, error) {
 		if err := json.Unmarshal(raw, &key); err != nil {
 			return record.Pointer{}, err
 		}
-		return ParsePointerKey(key)
+		return state.ParsePointerKey(key)
 	}
-	var ref PointerRef
+	var ref state.PointerRef
 	if err := record.DecodeJSON(raw, smallArgument, &ref); err != nil {
 		return record.Pointer{}, err
 	}
@@ -143,11 +135,11 @@ func pointerRef(raw json.RawMessage) (record.Pointer, error) {
 }
 
 func (c *call) receipt(p record.Pointer) (*record.Receipt, error) {
-	var state record.PointerState
-	if err := c.need(PointerKey(p), &state, "this pointer"); err != nil {
+	var entry record.PointerState
+	if err := c.need(state.PointerKey(p), &entry, "this pointer"); err != nil {
 		return nil, err
 	}
-	batch, err := c.batch(state.Batch)
+	batch, err := c.batch(entry.Batch)
 	if err != nil {
 		return nil, err
 	}
@@ -160,8 +152,8 @@ func (c *call) receipt(p record.Pointer) (*record.Receipt, error) {
 		leaves = append(leaves, other.Signed.Pointer.Digest(c.genesis.Network))
 	}
 	r := &record.Receipt{
-		Pointer: state.Signed, Batch: state.Batch, Leaf: state.Leaf, Count: batch.Count,
-		Path: record.Path(leaves, state.Leaf), Posts: []record.SignedAvailable{},
+		Pointer: entry.Signed, Batch: entry.Batch, Leaf: entry.Leaf, Count: batch.Count,
+		Path: record.Path(leaves, entry.Leaf), Posts: []record.SignedAvailable{},
 	}
 	device, err := c.device(p.Device)
 	if err != nil {
@@ -173,11 +165,11 @@ func (c *call) receipt(p record.Pointer) (*record.Receipt, error) {
 	}
 	for _, m := range epoch.Epoch.Members {
 		var post record.SignedAvailable
-		ok, err := c.get(AvailableKey(state.Batch, m.MSP), &post)
+		ok, err := c.get(state.AvailableKey(entry.Batch, m.MSP), &post)
 		if err != nil {
 			return nil, err
 		}
-		if ok && post.Post.Bitmap[state.Leaf/8]>>(state.Leaf%8)&1 == 1 {
+		if ok && post.Post.Bitmap[entry.Leaf/8]>>(entry.Leaf%8)&1 == 1 {
 			r.Posts = append(r.Posts, post)
 		}
 	}

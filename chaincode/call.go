@@ -10,6 +10,7 @@ import (
 	"github.com/hyperledger/fabric-chaincode-go/v2/pkg/cid"
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -177,7 +178,7 @@ func (c *call) loadGenesis() error {
 
 // readGenesis reads the genesis; callers share it and do not change it.
 func (c *call) readGenesis() error {
-	raw, err := c.stub.GetState(GenesisKey())
+	raw, err := c.stub.GetState(state.GenesisKey())
 	if err != nil {
 		return err
 	}
@@ -228,7 +229,7 @@ func (c *call) put(key string, v any) error {
 
 // scan calls each with every entry whose key begins with these attributes, in
 // key order, until it has seen most entries.
-func (c *call) scan(kind Kind, attrs []string, most int, each func(key string, raw []byte) error) error {
+func (c *call) scan(kind state.Kind, attrs []string, most int, each func(key string, raw []byte) error) error {
 	it, err := c.stub.GetStateByPartialCompositeKey(string(kind), attrs)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -11,19 +12,10 @@ import (
 
 // Durations in seconds.
 const (
-	hourSeconds = 3600
-	daySeconds  = 86400
 	// MaxSkew is how far a transaction's timestamp may be from ledger time.
 	MaxSkew = 5 * 60
 	// MaxAhead is how far after ledger time a window may end.
 	MaxAhead = 10 * 60
-	// WallStep and SimulatedStep are how far after ledger time a tick may be, by the
-	// network's clock: time that members' clocks have slept through is caught up in
-	// steps, while wrong clocks of a moment do not end a network.
-	WallStep      = daySeconds
-	SimulatedStep = 366 * daySeconds
-	// maxTick is the end of the year 2199: no clock that says more is right.
-	maxTick = 7_258_118_399
 )
 
 // Tick records the calling member's clock (record.Tick). Time never goes back.
@@ -37,18 +29,18 @@ func tick(c *call, t record.Tick) (record.Tick, error) {
 	if err != nil && !first {
 		return t, err
 	}
-	if err := CheckTick(c.genesis.Clock, t.Time, now, first); err != nil {
+	if err := state.CheckTick(c.genesis.Clock, t.Time, now, first); err != nil {
 		return t, err
 	}
-	state := new(record.ClockState)
-	if _, err := c.get(ClockKey(), state); err != nil {
+	clock := new(record.ClockState)
+	if _, err := c.get(state.ClockKey(), clock); err != nil {
 		return t, err
 	}
-	if t.Round != state.Round {
-		return t, fault.New(fault.Conflict, "ledger time was set back %d times, and your tick is for the time after %d", state.Round, t.Round)
+	if t.Round != clock.Round {
+		return t, fault.New(fault.Conflict, "ledger time was set back %d times, and your tick is for the time after %d", clock.Round, t.Round)
 	}
 	var last record.Tick
-	ok, err := c.get(TickKey(c.msp), &last)
+	ok, err := c.get(state.TickKey(c.msp), &last)
 	switch {
 	case err != nil:
 		return t, err
@@ -57,26 +49,7 @@ func tick(c *call, t record.Tick) (record.Tick, error) {
 	case ok && t.Time < last.Time:
 		return t, fault.New(fault.Conflict, "your latest tick is %d; time cannot go back to %d", last.Time, t.Time)
 	}
-	return t, c.put(TickKey(c.msp), t)
-}
-
-// CheckTick checks a tick by itself and against ledger time, unless there is none yet.
-func CheckTick(clock string, at, now int64, first bool) error {
-	if at < -consent.MaxTime || at > maxTick {
-		return fault.New(fault.Invalid, "time %d is out of bounds; it counts in seconds", at)
-	}
-	if step := TickStep(clock); !first && at > now+step {
-		return fault.New(fault.TooEarly, "your clock says %d and ledger time is %d: one tick moves it by %d at most", at, now, step)
-	}
-	return nil
-}
-
-// TickStep is how far after ledger time a tick may be.
-func TickStep(clock string) int64 {
-	if clock == record.ClockSimulated {
-		return SimulatedStep
-	}
-	return WallStep
+	return t, c.put(state.TickKey(c.msp), t)
 }
 
 // Reset records that the calling member of the current epoch wants ledger time set
@@ -93,55 +66,55 @@ func resetClock(c *call, r record.ResetClock) (*record.ClockState, error) {
 	if err != nil {
 		return nil, err
 	}
-	state := new(record.ClockState)
-	if _, err := c.get(ClockKey(), state); err != nil {
+	clock := new(record.ClockState)
+	if _, err := c.get(state.ClockKey(), clock); err != nil {
 		return nil, err
 	}
 	now, err := c.now()
 	switch {
 	case err != nil:
 		return nil, err
-	case r.Round != state.Round:
-		return nil, fault.New(fault.Conflict, "ledger time was set back %d times, and your vote is for the time after %d", state.Round, r.Round)
+	case r.Round != clock.Round:
+		return nil, fault.New(fault.Conflict, "ledger time was set back %d times, and your vote is for the time after %d", clock.Round, r.Round)
 	case r.Time >= now || r.Time < -consent.MaxTime:
 		return nil, fault.New(fault.Invalid, "ledger time is %d and can be set back only, not to %d", now, r.Time)
 	}
-	if err := c.put(ClockVoteKey(c.msp), record.ClockVote{Reset: r, Member: c.msp, At: now}); err != nil {
+	if err := c.put(state.ClockVoteKey(c.msp), record.ClockVote{Reset: r, Member: c.msp, At: now}); err != nil {
 		return nil, err
 	}
 	for _, m := range current.Members {
 		vote := record.ClockVote{Reset: r, At: now}
 		ok := m.MSP == c.msp
 		if !ok {
-			if ok, err = c.get(ClockVoteKey(m.MSP), &vote); err != nil {
+			if ok, err = c.get(state.ClockVoteKey(m.MSP), &vote); err != nil {
 				return nil, err
 			}
 		}
 		if ok && vote.For(r, now) {
-			state.Votes++
+			clock.Votes++
 		}
 	}
-	if state.Votes < current.Threshold {
-		return state, nil
+	if clock.Votes < current.Threshold {
+		return clock, nil
 	}
 	return c.setBack(r)
 }
 
 func (c *call) setBack(r record.ResetClock) (*record.ClockState, error) {
 	for _, m := range c.roster.Members() {
-		if err := c.put(TickKey(m.MSP), record.Tick{Time: r.Time}); err != nil {
+		if err := c.put(state.TickKey(m.MSP), record.Tick{Time: r.Time}); err != nil {
 			return nil, err
 		}
 	}
 	if c.roster.Current > 0 {
 		roster := *c.roster
 		roster.Floor = min(roster.Floor, r.Time)
-		if err := c.put(RosterKey(), roster); err != nil {
+		if err := c.put(state.RosterKey(), roster); err != nil {
 			return nil, err
 		}
 	}
-	state := &record.ClockState{Round: r.Round + 1}
-	return state, c.put(ClockKey(), state)
+	clock := &record.ClockState{Round: r.Round + 1}
+	return clock, c.put(state.ClockKey(), clock)
 }
 
 // Now returns ledger time (record.Tick); the argument is {}.
@@ -162,7 +135,7 @@ func (c *call) now() (int64, error) {
 	times := make([]int64, 0, len(members))
 	for _, m := range members {
 		t := record.Tick{Time: math.MinInt64}
-		if _, err := c.get(TickKey(m.MSP), &t); err != nil {
+		if _, err := c.get(state.TickKey(m.MSP), &t); err != nil {
 			return 0, err
 		}
 		times = append(times, t.Time)

@@ -3,7 +3,7 @@ package chaincode_test
 import (
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -12,7 +12,7 @@ import (
 // battery, move ledger time by a step and not to the end of the world, and as many
 // votes as open anything set it back.
 func TestAttackTwoWrongClocks(t *testing.T) {
-	for mode, step := range map[string]int64{record.ClockWall: chaincode.WallStep, record.ClockSimulated: chaincode.SimulatedStep} {
+	for mode, step := range map[string]int64{record.ClockWall: state.WallStep, record.ClockSimulated: state.SimulatedStep} {
 		t.Run(mode, func(t *testing.T) {
 			w := newWorld(t, func(g *record.Genesis) { g.Clock = mode })
 			w.tick(start)
@@ -60,7 +60,7 @@ func TestAttackTwoWrongClocks(t *testing.T) {
 // keep that time for ever.
 func TestAttackWrongClockInANewEpoch(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + chaincode.SimulatedStep)
+	w.tick(start + state.SimulatedStep)
 	first := w.genesis.FirstEpoch()
 	w.begins(first, w.epoch(first, 2, hospitalA, hospitalB, association), hospitalA, hospitalB)
 	back := record.ResetClock{Time: start + 60}

@@ -1,6 +1,7 @@
 package chaincode
 
 import (
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -17,7 +18,7 @@ func (*Query) PostCohort(tx transaction, arg string) (string, error) {
 }
 
 func postCohort(c *call, p record.PostCohort) (*record.QueryState, error) {
-	if p.Attempt < 0 || p.Attempt > MaxAttempt || p.Size < 0 || p.Size > maxCohort || p.Root.IsZero() {
+	if p.Attempt < 0 || p.Attempt > MaxAttempt || p.Size < 0 || p.Size > state.MaxCohort || p.Root.IsZero() {
 		return nil, fault.New(fault.Invalid, "attempt is 0 to %d, size is not negative, root is not zero", MaxAttempt)
 	}
 	q, err := c.query(p.Query)
@@ -29,7 +30,7 @@ func postCohort(c *call, p record.PostCohort) (*record.QueryState, error) {
 		return nil, err
 	}
 	var mine record.CohortState
-	exists, err := c.get(CohortKey(p.Query, p.Attempt, c.msp), &mine)
+	exists, err := c.get(state.CohortKey(p.Query, p.Attempt, c.msp), &mine)
 	switch {
 	case err != nil:
 		return nil, err
@@ -41,7 +42,7 @@ func postCohort(c *call, p record.PostCohort) (*record.QueryState, error) {
 	if err := c.checkAttempt(q, p); err != nil {
 		return nil, err
 	}
-	if err := c.put(CohortKey(p.Query, p.Attempt, c.msp), record.CohortState{Post: p, Member: c.msp}); err != nil {
+	if err := c.put(state.CohortKey(p.Query, p.Attempt, c.msp), record.CohortState{Post: p, Member: c.msp}); err != nil {
 		return nil, err
 	}
 	return c.tally(epoch, q, p)
@@ -70,7 +71,7 @@ func (c *call) tally(epoch *record.Epoch, q *record.QueryState, p record.PostCoh
 			continue
 		}
 		var other record.CohortState
-		ok, err := c.get(CohortKey(p.Query, p.Attempt, m.MSP), &other)
+		ok, err := c.get(state.CohortKey(p.Query, p.Attempt, m.MSP), &other)
 		if err != nil {
 			return nil, err
 		}
@@ -86,5 +87,5 @@ func (c *call) tally(epoch *record.Epoch, q *record.QueryState, p record.PostCoh
 		q.Status = record.QueryRefused
 		q.Reason = "fewer patients than the minimum cohort"
 	}
-	return q, c.put(QueryKey(q.ID), q)
+	return q, c.put(state.QueryKey(q.ID), q)
 }

@@ -5,40 +5,11 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
-
-// Where the details of consents travel and stay, out of the chain.
-const (
-	// Collection is the private data collection with the details
-	// (consent.Details) of every version, under ConsentDetailsKey. All members
-	// hold it.
-	Collection = "consents"
-	// TransientDetails is the transient entry in which Consent:Put gets them.
-	TransientDetails = "details"
-)
-
-// ConsentPublic is the ledger's record of the latest version of a consent.
-type ConsentPublic struct {
-	Entry record.ConsentEntry `json:"entry"`
-	Time  int64               `json:"time"` // ledger time when it was recorded
-}
-
-// ConsentState is the latest version of a consent with its details.
-type ConsentState struct {
-	Signed consent.Signed `json:"signed"`
-	Time   int64          `json:"time"` // ledger time when it was recorded
-}
-
-// ConsentHead lists a consent under its patient.
-type ConsentHead struct {
-	ID      record.ID `json:"id"`
-	Version uint32    `json:"version"`
-	Status  string    `json:"status"`
-	Time    int64     `json:"time"` // ledger time of this version
-}
 
 const (
 	// maxConsents bounds the consents that a patient ever makes.
@@ -46,21 +17,7 @@ const (
 	// maxVersions bounds the versions of all of them together, those that end a
 	// consent apart, so that one transaction can purge them.
 	maxVersions = 1024
-	// CoolingOff is how many seconds after a revocation the same institution may
-	// be permitted more again, and a denial be lifted.
-	CoolingOff = 24 * hourSeconds
 )
-
-// PutArguments returns what Consent:Put takes for a version of a consent: its
-// argument, which goes on the chain, and its transient data, which do not.
-func PutArguments(network string, d consent.Details) (string, map[string][]byte, error) {
-	arg, err := json.Marshal(d.Entry(network))
-	if err != nil {
-		return "", nil, err
-	}
-	details, err := json.Marshal(d)
-	return string(arg), map[string][]byte{TransientDetails: details}, err
-}
 
 // Put records a version of a consent that the patient signed, whoever submits
 // it (record.ConsentEntry, ConsentPublic). The document itself comes with the
@@ -73,9 +30,9 @@ func (*Consent) Put(tx transaction, arg string) (string, error) {
 // Get returns the ConsentState of the latest version of a consent. To be
 // evaluated, never submitted: a transaction's answer is on the chain.
 func (*Consent) Get(tx transaction, arg string) (string, error) {
-	return serveID(tx, arg, func(c *call, id record.ID) (*ConsentState, error) {
-		p := new(ConsentPublic)
-		if err := c.need(ConsentKey(id), p, "consent "+id.Short()); err != nil {
+	return serveID(tx, arg, func(c *call, id record.ID) (*state.ConsentState, error) {
+		p := new(state.ConsentPublic)
+		if err := c.need(state.ConsentKey(id), p, "consent "+id.Short()); err != nil {
 			return nil, err
 		}
 		patient, err := c.patient(p.Entry.Patient)
@@ -86,23 +43,23 @@ func (*Consent) Get(tx transaction, arg string) (string, error) {
 			return nil, fault.New(fault.NotFound, "the details of consent %s were erased with its patient", id.Short())
 		}
 		d, err := c.details(p.Entry.Patient, id, p.Entry.Version)
-		return &ConsentState{Signed: d.Signed, Time: p.Time}, err
+		return &state.ConsentState{Signed: d.Signed, Time: p.Time}, err
 	})
 }
 
 // OfPatient returns the latest version of each consent of a patient
 // ([]ConsentState), by identifier. Like Get it is to be evaluated only.
 func (*Consent) OfPatient(tx transaction, arg string) (string, error) {
-	return serveID(tx, arg, func(c *call, id record.ID) ([]ConsentState, error) {
+	return serveID(tx, arg, func(c *call, id record.ID) ([]state.ConsentState, error) {
 		patient := new(record.Patient)
-		if _, err := c.get(PatientKey(id), patient); err != nil {
+		if _, err := c.get(state.PatientKey(id), patient); err != nil {
 			return nil, err
 		}
 		return c.consentsOf(patient, id)
 	})
 }
 
-func putConsent(c *call, e record.ConsentEntry) (*ConsentPublic, error) {
+func putConsent(c *call, e record.ConsentEntry) (*state.ConsentPublic, error) {
 	details, err := c.transientDetails(e)
 	if err != nil {
 		return nil, err
@@ -168,12 +125,12 @@ func (c *call) transientDetails(e record.ConsentEntry) (consent.Details, error) 
 	if err != nil {
 		return d, err
 	}
-	raw, ok := transient[TransientDetails]
+	raw, ok := transient[state.TransientDetails]
 	if !ok || len(transient) != 1 {
-		return d, fault.New(fault.Invalid, "the consent's document has to come as the one transient value %q", TransientDetails)
+		return d, fault.New(fault.Invalid, "the consent's document has to come as the one transient value %q", state.TransientDetails)
 	}
 	if err := record.DecodeJSON(raw, consent.MaxDetails, &d); err != nil {
-		return d, fault.New(fault.Invalid, "the transient value %q is not the document expected: %w", TransientDetails, err)
+		return d, fault.New(fault.Invalid, "the transient value %q is not the document expected: %w", state.TransientDetails, err)
 	}
 	if err := consent.Validate(d.Signed.Document); err != nil {
 		return d, fault.New(fault.Invalid, "consent: %w", err)
@@ -189,9 +146,9 @@ func (c *call) transientDetails(e record.ConsentEntry) (consent.Details, error) 
 
 // recorded returns what is public of the version that is recorded of a document's
 // consent; nil if there is none. The consent is one patient's for ever.
-func (c *call) recorded(d consent.Document) (*ConsentPublic, error) {
-	p := new(ConsentPublic)
-	exists, err := c.get(ConsentKey(d.ID), p)
+func (c *call) recorded(d consent.Document) (*state.ConsentPublic, error) {
+	p := new(state.ConsentPublic)
+	exists, err := c.get(state.ConsentKey(d.ID), p)
 	if err != nil || !exists {
 		return nil, err
 	}
@@ -203,7 +160,7 @@ func (c *call) recorded(d consent.Document) (*ConsentPublic, error) {
 
 // isRecorded reports whether a document, which may be signed with a key that counts
 // no more, is the very one recorded. Where that cannot be seen it is not.
-func (c *call) isRecorded(p *ConsentPublic, s consent.Signed) bool {
+func (c *call) isRecorded(p *state.ConsentPublic, s consent.Signed) bool {
 	if p == nil || p.Entry.Version != s.Document.Version {
 		return false
 	}
@@ -213,7 +170,7 @@ func (c *call) isRecorded(p *ConsentPublic, s consent.Signed) bool {
 
 // latest adds the document to what is public of the recorded version; nil if there
 // is none.
-func (c *call) latest(p *ConsentPublic) (*ConsentState, error) {
+func (c *call) latest(p *state.ConsentPublic) (*state.ConsentState, error) {
 	if p == nil {
 		return nil, nil
 	}
@@ -221,13 +178,13 @@ func (c *call) latest(p *ConsentPublic) (*ConsentState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ConsentState{Signed: d.Signed, Time: p.Time}, nil
+	return &state.ConsentState{Signed: d.Signed, Time: p.Time}, nil
 }
 
 // details reads a version of a patient's consent from the private collection.
 func (c *call) details(patient, id record.ID, version uint32) (consent.Details, error) {
 	var d consent.Details
-	raw, err := c.readPrivate(patient, ConsentDetailsKey(id, version))
+	raw, err := c.readPrivate(patient, state.ConsentDetailsKey(id, version))
 	if err != nil {
 		return d, err
 	}
@@ -250,8 +207,8 @@ func (c *call) checkMoment(patient *record.Patient, previous *consent.Document, 
 	if err != nil {
 		return err
 	}
-	if all := patient.RevokedAt; all != nil && now < *all+CoolingOff {
-		return fault.New(fault.TooEarly, "everything was revoked at %d; permit again from %d on", *all, *all+CoolingOff)
+	if all := patient.RevokedAt; all != nil && now < *all+state.CoolingOff {
+		return fault.New(fault.TooEarly, "everything was revoked at %d; permit again from %d on", *all, *all+state.CoolingOff)
 	}
 	return c.checkCoolingOff(d, now)
 }
@@ -279,7 +236,7 @@ func (c *call) checkActive(previous *consent.Document, d consent.Document) error
 }
 
 // checkRoom bounds what a patient ever records.
-func checkRoom(previous *consent.Document, heads []ConsentHead) error {
+func checkRoom(previous *consent.Document, heads []state.ConsentHead) error {
 	if previous == nil && len(heads) >= maxConsents {
 		return fault.New(fault.Exhausted, "the patient has made %d consents, which is the limit", maxConsents)
 	}
@@ -301,12 +258,12 @@ func (c *call) checkCoolingOff(d consent.Document, now int64) error {
 		return err
 	}
 	for _, h := range heads {
-		if now >= h.Time+CoolingOff {
+		if now >= h.Time+state.CoolingOff {
 			continue
 		}
 		if h.Status == consent.StatusActive {
 			if h.ID == d.ID && d.Effect == consent.EffectDeny {
-				return fault.New(fault.TooEarly, "%s was denied at %d; lift that from %d on", d.Grantee, h.Time, h.Time+CoolingOff)
+				return fault.New(fault.TooEarly, "%s was denied at %d; lift that from %d on", d.Grantee, h.Time, h.Time+state.CoolingOff)
 			}
 			continue
 		}
@@ -315,7 +272,7 @@ func (c *call) checkCoolingOff(d consent.Document, now int64) error {
 			return err
 		}
 		if old.Signed.Document.Grantee == d.Grantee {
-			return fault.New(fault.TooEarly, "a consent for %s was revoked at %d; permit more from %d on", d.Grantee, h.Time, h.Time+CoolingOff)
+			return fault.New(fault.TooEarly, "a consent for %s was revoked at %d; permit more from %d on", d.Grantee, h.Time, h.Time+state.CoolingOff)
 		}
 	}
 	return nil
@@ -334,7 +291,7 @@ func (c *call) institutions() []string {
 	return list
 }
 
-func (c *call) recordConsent(e record.ConsentEntry, d consent.Details) (*ConsentPublic, error) {
+func (c *call) recordConsent(e record.ConsentEntry, d consent.Details) (*state.ConsentPublic, error) {
 	now, err := c.now()
 	if err != nil {
 		return nil, err
@@ -343,21 +300,21 @@ func (c *call) recordConsent(e record.ConsentEntry, d consent.Details) (*Consent
 	if err != nil {
 		return nil, err
 	}
-	if err := c.writePrivate(e.Patient, ConsentDetailsKey(e.ID, e.Version), raw); err != nil {
+	if err := c.writePrivate(e.Patient, state.ConsentDetailsKey(e.ID, e.Version), raw); err != nil {
 		return nil, err
 	}
-	state := &ConsentPublic{Entry: e, Time: now}
-	if err := c.put(ConsentKey(e.ID), state); err != nil {
+	entry := &state.ConsentPublic{Entry: e, Time: now}
+	if err := c.put(state.ConsentKey(e.ID), entry); err != nil {
 		return nil, err
 	}
-	return state, c.put(ConsentOfKey(e.Patient, e.ID), ConsentHead{ID: e.ID, Version: e.Version, Status: e.Status, Time: now})
+	return entry, c.put(state.ConsentOfKey(e.Patient, e.ID), state.ConsentHead{ID: e.ID, Version: e.Version, Status: e.Status, Time: now})
 }
 
 // heads lists a patient's consents by identifier.
-func (c *call) heads(patient record.ID) ([]ConsentHead, error) {
-	var heads []ConsentHead
-	err := c.scan(KindConsentOf, []string{patient.String()}, maxConsents+1, func(_ string, raw []byte) error {
-		var h ConsentHead
+func (c *call) heads(patient record.ID) ([]state.ConsentHead, error) {
+	var heads []state.ConsentHead
+	err := c.scan(state.KindConsentOf, []string{patient.String()}, maxConsents+1, func(_ string, raw []byte) error {
+		var h state.ConsentHead
 		if err := json.Unmarshal(raw, &h); err != nil {
 			return err
 		}
@@ -369,8 +326,8 @@ func (c *call) heads(patient record.ID) ([]ConsentHead, error) {
 
 // consentsOf returns the latest version of each of a patient's consents: none
 // once the patient is erased.
-func (c *call) consentsOf(patient *record.Patient, id record.ID) ([]ConsentState, error) {
-	states := []ConsentState{}
+func (c *call) consentsOf(patient *record.Patient, id record.ID) ([]state.ConsentState, error) {
+	states := []state.ConsentState{}
 	heads, err := c.heads(id)
 	if err != nil || patient.Erased {
 		return states, err
@@ -380,7 +337,7 @@ func (c *call) consentsOf(patient *record.Patient, id record.ID) ([]ConsentState
 		if err != nil {
 			return nil, err
 		}
-		states = append(states, ConsentState{Signed: d.Signed, Time: h.Time})
+		states = append(states, state.ConsentState{Signed: d.Signed, Time: h.Time})
 	}
 	return states, nil
 }

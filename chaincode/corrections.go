@@ -1,6 +1,7 @@
 package chaincode
 
 import (
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -15,7 +16,7 @@ func (r *anchoring) checkCorrection(p record.Pointer) (*fault.Error, error) {
 	if !is {
 		return nil, nil
 	}
-	due := (wearable.FloorDiv(p.Index, 24) + 1 + record.CorrectionDays) * daySeconds
+	due := (wearable.FloorDiv(p.Index, 24) + 1 + record.CorrectionDays) * state.Day
 	if r.now > due {
 		return fault.New(fault.Expired, "corrections of hour %d were due within %d days of the end of its day", p.Index, record.CorrectionDays), nil
 	}

@@ -3,6 +3,7 @@ package chaincode
 import (
 	"slices"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -38,7 +39,7 @@ func voteEpoch(c *call, v record.VoteEpoch) (*record.EpochState, error) {
 	if v.Epoch.Number != current.Number+1 {
 		return nil, fault.New(fault.Conflict, "epoch %d cannot follow epoch %d", v.Epoch.Number, current.Number)
 	}
-	err := checkSharing(v.Epoch, *c.genesis)
+	err := state.CheckSharing(v.Epoch, *c.genesis)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "epoch: %w", err)
 	}
@@ -61,7 +62,7 @@ func voteEpoch(c *call, v record.VoteEpoch) (*record.EpochState, error) {
 	if old == 0 {
 		return nil, fault.New(fault.Forbidden, "no member of epoch %d has voted for this epoch; one of them proposes, then %s joins", current.Number, clip(c.msp))
 	}
-	if err := c.put(EpochVoteKey(v.Epoch.Number, c.msp), mine); err != nil {
+	if err := c.put(state.EpochVoteKey(v.Epoch.Number, c.msp), mine); err != nil {
 		return nil, err
 	}
 	joins := slices.DeleteFunc(slices.Clone(v.Epoch.Members), func(m record.Member) bool { return current.Place(m.MSP) >= 0 })
@@ -90,7 +91,7 @@ func (c *call) epochVotes(members []record.Member, number uint32, mine epochBid)
 		bid := mine
 		if m.MSP != mine.Vote.Member {
 			bid = epochBid{}
-			if _, err := c.get(EpochVoteKey(number, m.MSP), &bid); err != nil {
+			if _, err := c.get(state.EpochVoteKey(number, m.MSP), &bid); err != nil {
 				return nil, err
 			}
 		}
@@ -108,10 +109,10 @@ func (c *call) beginEpoch(s *record.EpochState) error {
 	}
 	s.From = now
 	roster := record.Roster{Current: s.Epoch.Number, Floor: now, Epochs: append(slices.Clone(c.roster.Epochs), s.Epoch)}
-	if err := c.put(RosterKey(), roster); err != nil {
+	if err := c.put(state.RosterKey(), roster); err != nil {
 		return err
 	}
-	return c.put(EpochKey(s.Epoch.Number), s)
+	return c.put(state.EpochKey(s.Epoch.Number), s)
 }
 
 // epochEnd is the state of Registry:RetireEpoch for one epoch and member.
@@ -142,7 +143,7 @@ func retireEpoch(c *call, r record.RetireEpoch) (*record.EpochState, error) {
 	case r.Epoch == current.Number:
 		return nil, fault.New(fault.Conflict, "epoch %d is the current one; it ends after another has begun", r.Epoch)
 	}
-	if err := c.put(EpochEndKey(r.Epoch, c.msp), epochEnd{r.Epoch, c.msp}); err != nil {
+	if err := c.put(state.EpochEndKey(r.Epoch, c.msp), epochEnd{r.Epoch, c.msp}); err != nil {
 		return nil, err
 	}
 	votes := 1
@@ -150,7 +151,7 @@ func retireEpoch(c *call, r record.RetireEpoch) (*record.EpochState, error) {
 		if m.MSP == c.msp {
 			continue
 		}
-		voted, err := c.get(EpochEndKey(r.Epoch, m.MSP), new(epochEnd))
+		voted, err := c.get(state.EpochEndKey(r.Epoch, m.MSP), new(epochEnd))
 		if err != nil {
 			return nil, err
 		}
@@ -166,8 +167,8 @@ func retireEpoch(c *call, r record.RetireEpoch) (*record.EpochState, error) {
 	}
 	roster := *c.roster
 	roster.Epochs = slices.DeleteFunc(slices.Clone(roster.Epochs), func(e record.Epoch) bool { return e.Number == r.Epoch })
-	if err := c.put(RosterKey(), roster); err != nil {
+	if err := c.put(state.RosterKey(), roster); err != nil {
 		return nil, err
 	}
-	return s, c.put(EpochKey(r.Epoch), s)
+	return s, c.put(state.EpochKey(r.Epoch), s)
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -188,7 +188,7 @@ func TestAttackProposalsOfEpochsWithoutEnd(t *testing.T) {
 	w := newWorld(t)
 	first := w.genesis.FirstEpoch()
 	next := w.epoch(first, 2, hospitalA, hospitalB, association, outsider)
-	votes := func() int { return len(w.latest(chaincode.KindEpochVote)) }
+	votes := func() int { return len(w.latest(state.KindEpochVote)) }
 	for i := range 5 {
 		next.Members[0].Name = fmt.Sprintf("A %d", i)
 		w.refuses(fault.Forbidden, "no member of epoch 0 has voted", outsider, "Registry:VoteEpoch", w.vote(outsider, next))

@@ -3,6 +3,7 @@ package chaincode
 import (
 	"slices"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -26,7 +27,7 @@ func (*Registry) ReportErasure(tx transaction, arg string) (string, error) {
 func (*Registry) GetErasure(tx transaction, arg string) (string, error) {
 	return serveID(tx, arg, func(c *call, patient record.ID) (*record.ErasureReceipt, error) {
 		r := &record.ErasureReceipt{Reports: []record.SignedErasureReport{}}
-		if err := c.need(ErasureKey(patient), &r.State, "an erasure of patient "+patient.Short()); err != nil {
+		if err := c.need(state.ErasureKey(patient), &r.State, "an erasure of patient "+patient.Short()); err != nil {
 			return nil, err
 		}
 		for _, n := range r.State.Epochs {
@@ -46,7 +47,7 @@ func (c *call) reports(r *record.ErasureReceipt, number uint32) error {
 	}
 	for _, m := range epoch.Epoch.Members {
 		var s record.SignedErasureReport
-		exists, err := c.get(ErasedKey(r.State.Signed.Erasure.Patient, number, m.MSP), &s)
+		exists, err := c.get(state.ErasedKey(r.State.Signed.Erasure.Patient, number, m.MSP), &s)
 		if err != nil {
 			return err
 		}
@@ -74,8 +75,8 @@ func erase(c *call, s record.SignedErasure) (*record.ErasureState, error) {
 		return nil, fault.New(fault.BadSignature, "%w", err)
 	}
 	if patient.Erased {
-		state := new(record.ErasureState)
-		return state, c.need(ErasureKey(patient.ID), state, "the erasure")
+		erasure := new(record.ErasureState)
+		return erasure, c.need(state.ErasureKey(patient.ID), erasure, "the erasure")
 	}
 	versions, err := c.purgeConsents(patient.ID)
 	if err != nil {
@@ -94,7 +95,7 @@ func (c *call) purgeConsents(patient record.ID) (int, error) {
 	n := 0
 	for _, h := range heads {
 		for v := uint32(1); v <= h.Version; v++ {
-			if err := c.purgePrivate(ConsentDetailsKey(h.ID, v)); err != nil {
+			if err := c.purgePrivate(state.ConsentDetailsKey(h.ID, v)); err != nil {
 				return 0, err
 			}
 			n++
@@ -112,7 +113,7 @@ func (c *call) purgeQuestions(consent record.ID) error {
 		return err
 	}
 	for n := uint32(1); n <= asked; n++ {
-		if err := c.purgePrivate(QuestionKey(consent, n)); err != nil {
+		if err := c.purgePrivate(state.QuestionKey(consent, n)); err != nil {
 			return err
 		}
 	}
@@ -124,43 +125,43 @@ func (c *call) recordErasure(p *record.Patient, s record.SignedErasure, versions
 	if err != nil {
 		return nil, err
 	}
-	var list []Designation
-	if _, err := c.get(DesignationKey(p.ID), &list); err != nil {
+	var list []state.Designation
+	if _, err := c.get(state.DesignationKey(p.ID), &list); err != nil {
 		return nil, err
 	}
-	state := &record.ErasureState{Signed: s, Time: now, Devices: []record.ID{}, Epochs: []uint32{}, Consents: versions}
+	erasure := &record.ErasureState{Signed: s, Time: now, Devices: []record.ID{}, Epochs: []uint32{}, Consents: versions}
 	for _, e := range c.roster.Epochs {
-		state.Epochs = append(state.Epochs, e.Number)
+		erasure.Epochs = append(erasure.Epochs, e.Number)
 	}
 	for _, d := range list {
-		state.Devices = append(state.Devices, d.Device)
+		erasure.Devices = append(erasure.Devices, d.Device)
 	}
 	p.Erased = true
-	if err := c.put(PatientKey(p.ID), p); err != nil {
+	if err := c.put(state.PatientKey(p.ID), p); err != nil {
 		return nil, err
 	}
-	return state, c.put(ErasureKey(p.ID), state)
+	return erasure, c.put(state.ErasureKey(p.ID), erasure)
 }
 
 func reportErasure(c *call, s record.SignedErasureReport) (*record.SignedErasureReport, error) {
 	r := s.Report
-	state := new(record.ErasureState)
-	if err := c.need(ErasureKey(r.Patient), state, "an erasure of patient "+r.Patient.Short()); err != nil {
+	erasure := new(record.ErasureState)
+	if err := c.need(state.ErasureKey(r.Patient), erasure, "an erasure of patient "+r.Patient.Short()); err != nil {
 		return nil, err
 	}
-	if r.Erasure != state.Signed.Erasure.Digest(c.genesis.Network) {
+	if r.Erasure != erasure.Signed.Erasure.Digest(c.genesis.Network) {
 		return nil, fault.New(fault.Invalid, "the report is about another erasure")
 	}
 	if err := c.checkReporter(s); err != nil {
 		return nil, err
 	}
-	if !slices.Contains(state.Epochs, r.Epoch) {
+	if !slices.Contains(erasure.Epochs, r.Epoch) {
 		return nil, fault.New(fault.Invalid, "epoch %d did not live when the patient was erased", r.Epoch)
 	}
-	if err := c.checkReported(r, state.Devices); err != nil {
+	if err := c.checkReported(r, erasure.Devices); err != nil {
 		return nil, err
 	}
-	key := ErasedKey(r.Patient, r.Epoch, c.msp)
+	key := state.ErasedKey(r.Patient, r.Epoch, c.msp)
 	recorded := new(record.SignedErasureReport)
 	exists, err := c.get(key, recorded)
 	switch {

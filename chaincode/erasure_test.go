@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -107,7 +107,7 @@ func TestTheChainDoesNotSayWhatAConsentSays(t *testing.T) {
 			t.Errorf("the chain shows the %s of a consent", what)
 		}
 	}
-	var s chaincode.ConsentState
+	var s state.ConsentState
 	w.read(hospitalB, "Consent:Get", d.ID.String(), &s)
 	if !equalJSON(t, s.Signed, signed) {
 		t.Errorf("read back: %+v", s.Signed)
@@ -129,7 +129,7 @@ func TestAttackDetailsThatDoNotMatchTheHash(t *testing.T) {
 		}
 	}
 	value := func(d consent.Details) map[string][]byte {
-		return map[string][]byte{chaincode.TransientDetails: []byte(argument(t, d))}
+		return map[string][]byte{state.TransientDetails: []byte(argument(t, d))}
 	}
 	swapped := consent.Details{Signed: other.sign(other.document(hospitalA)), Salt: honest.Salt}
 	refuse("details of another patient", entry, value(swapped))
@@ -178,10 +178,10 @@ func TestErasurePurgesEveryVersionAndIsFinal(t *testing.T) {
 	p.revoke(p.consents(hospitalB))
 	kept := other.consents(hospitalA)
 
-	var state record.ErasureState
-	w.must(gatewayMSP, "Registry:Erase", p.erasure(), &state)
-	if state.Consents != 4 || !slices.Equal(state.Devices, []record.ID{p.devices[0].id}) || state.Time != w.now() {
-		t.Fatalf("erased: %+v", state)
+	var erased record.ErasureState
+	w.must(gatewayMSP, "Registry:Erase", p.erasure(), &erased)
+	if erased.Consents != 4 || !slices.Equal(erased.Devices, []record.ID{p.devices[0].id}) || erased.Time != w.now() {
+		t.Fatalf("erased: %+v", erased)
 	}
 	all, _ := w.blocks()
 	purged, left := 0, 0
@@ -200,7 +200,7 @@ func TestErasurePurgesEveryVersionAndIsFinal(t *testing.T) {
 	if purged != 4 || left != 1 {
 		t.Errorf("%d values were purged and %d are left, want 4 and the other patient's", purged, left)
 	}
-	var s chaincode.ConsentState
+	var s state.ConsentState
 	w.read(hospitalA, "Consent:Get", kept.ID.String(), &s)
 	w.refuses(fault.NotFound, "erased", hospitalA, "Consent:Get", first.ID.String())
 
@@ -216,10 +216,10 @@ func TestErasureByTheRecoveryKey(t *testing.T) {
 	w := newWorld(t)
 	p, recovery := w.recoverable()
 	p.consents(hospitalA)
-	var state record.ErasureState
-	w.must(hospitalB, "Registry:Erase", p.erasureBy(recovery), &state)
-	if state.Consents != 1 || len(state.Devices) != 0 {
-		t.Errorf("erased: %+v", state)
+	var erased record.ErasureState
+	w.must(hospitalB, "Registry:Erase", p.erasureBy(recovery), &erased)
+	if erased.Consents != 1 || len(erased.Devices) != 0 {
+		t.Errorf("erased: %+v", erased)
 	}
 }
 
@@ -237,7 +237,7 @@ func TestAttackErasureBySomebodyElse(t *testing.T) {
 	elsewhere := victim.erasure()
 	elsewhere.Signature = sign(t, victim.key, elsewhere.Erasure.Digest("another-network"))
 	w.refuses(fault.BadSignature, "signature", gatewayMSP, "Registry:Erase", elsewhere)
-	var s chaincode.ConsentState
+	var s state.ConsentState
 	w.read(hospitalA, "Consent:Get", d.ID.String(), &s)
 }
 
@@ -251,7 +251,7 @@ func TestAttackPurgeBySomebodyElse(t *testing.T) {
 	stolen.ID = d.ID // to have the victim's details overwritten, or purged with Mallory's
 	w.refuses(fault.Conflict, "", gatewayMSP, "Consent:Put", mallory.sign(stolen))
 	w.must(gatewayMSP, "Registry:Erase", mallory.erasure(), nil)
-	var s chaincode.ConsentState
+	var s state.ConsentState
 	w.read(hospitalA, "Consent:Get", d.ID.String(), &s)
 	if s.Signed.Document.Patient != victim.id {
 		t.Errorf("the victim's consent is now %+v", s)

@@ -1,29 +1,11 @@
 package chaincode
 
 import (
-	"encoding/json"
 	"fmt"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
-
-// LayoutVersion is the layout of the state that this version reads and writes.
-const LayoutVersion uint32 = 2
-
-// firstLayout is the first that ledgers record, with consents beside the chain.
-const firstLayout uint32 = 2
-
-// Layout says how the state is laid out: which kinds there are and what they mean.
-type Layout struct {
-	Version uint32 `json:"version"`
-	// To is the layout that the state is being moved to; until it is there, every
-	// other call is refused. 0: it is not being moved.
-	To uint32 `json:"to,omitempty"`
-	// Moved counts the entries that have been moved so far. It makes each step
-	// change the document, which every call reads: what was simulated on the state
-	// before a step does not commit after it.
-	Moved uint64 `json:"moved,omitempty"`
-}
 
 // move takes one entry of a kind into the next layout: it writes what stands for
 // it there, under keys of other kinds. The entry itself is deleted after it. Like
@@ -35,8 +17,8 @@ type move func(c *call, attrs []string, raw []byte) error
 // therefore empties kinds and fills others. What is left of the old kinds is what
 // is still to do, and nothing else has to be remembered between steps.
 type migration struct {
-	kinds []Kind // in this order
-	moves map[Kind]move
+	kinds []state.Kind // in this order
+	moves map[state.Kind]move
 }
 
 // layouts are those that this version knows.
@@ -46,9 +28,9 @@ type layouts struct {
 	step       int                  // entries that one transaction moves at most
 }
 
-var known = layouts{current: LayoutVersion, migrations: nil, step: 200}
+var known = layouts{current: state.LayoutVersion, migrations: nil, step: 200}
 
-func (k layouts) check(l Layout) error {
+func (k layouts) check(l state.Layout) error {
 	_, possible := k.migrations[l.Version]
 	switch {
 	case l.Version > k.current || l.To > k.current:
@@ -65,14 +47,14 @@ func (k layouts) check(l Layout) error {
 }
 
 // layout reads what the ledger says of its state.
-func (c *call) layout() (Layout, error) {
-	var l Layout
-	ok, err := c.get(LayoutKey(), &l)
+func (c *call) layout() (state.Layout, error) {
+	var l state.Layout
+	ok, err := c.get(state.LayoutKey(), &l)
 	if err != nil {
 		return l, err
 	}
 	if !ok {
-		return l, fault.New(fault.Internal, "the ledger's state has no layout number, so it is older than layout %d and cannot be moved: begin a new network", LayoutVersion)
+		return l, fault.New(fault.Internal, "the ledger's state has no layout number, so it is older than layout %d and cannot be moved: begin a new network", state.LayoutVersion)
 	}
 	return l, nil
 }
@@ -88,9 +70,9 @@ func (c *call) checkLayout() error {
 // GetLayout returns the Layout of the state; the argument is {}. It answers
 // whatever the layout is, to any identity of the channel.
 func (*Registry) GetLayout(tx transaction, arg string) (string, error) {
-	return serve(tx, anyone, untimed, arg, smallArgument, func(c *call, _ struct{}) (Layout, error) {
+	return serve(tx, anyone, untimed, arg, smallArgument, func(c *call, _ struct{}) (state.Layout, error) {
 		if err := c.readGenesis(); err != nil {
-			return Layout{}, err
+			return state.Layout{}, err
 		}
 		return c.layout()
 	})
@@ -101,21 +83,21 @@ func (*Registry) GetLayout(tx transaction, arg string) (string, error) {
 // that has the layout already it changes nothing. Any member may call it: which
 // chaincode runs, and so what moves, the members have decided before.
 func (*Registry) Upgrade(tx transaction, arg string) (string, error) {
-	return serve(tx, anyone, untimed, arg, smallArgument, func(c *call, _ struct{}) (Layout, error) {
+	return serve(tx, anyone, untimed, arg, smallArgument, func(c *call, _ struct{}) (state.Layout, error) {
 		if err := c.readGenesis(); err != nil {
-			return Layout{}, err
+			return state.Layout{}, err
 		}
 		if err := c.loadRoster(); err != nil {
-			return Layout{}, err
+			return state.Layout{}, err
 		}
 		if err := c.admit(member); err != nil {
-			return Layout{}, err
+			return state.Layout{}, err
 		}
 		return c.upgrade()
 	})
 }
 
-func (c *call) upgrade() (Layout, error) {
+func (c *call) upgrade() (state.Layout, error) {
 	l, err := c.layout()
 	if err != nil {
 		return l, err
@@ -136,7 +118,7 @@ func (c *call) upgrade() (Layout, error) {
 	if l.Version == known.current {
 		l.To = 0
 	}
-	return l, c.put(LayoutKey(), l)
+	return l, c.put(state.LayoutKey(), l)
 }
 
 // migrate moves entries until none is left or the step is full. It returns how
@@ -151,7 +133,7 @@ func (c *call) migrate(m migration) (int, bool, error) {
 				return nil
 			}
 			n++
-			_, attrs, err := ParseKey(key)
+			_, attrs, err := state.ParseKey(key)
 			if err != nil {
 				return err
 			}
@@ -168,21 +150,4 @@ func (c *call) migrate(m migration) (int, bool, error) {
 }
 
 // begins writes the layout of a new network.
-func (c *call) begins() error { return c.put(LayoutKey(), Layout{Version: known.current}) }
-
-// ParseLayout reads a value under LayoutKey for those who follow the chain: they
-// meet every layout that the ledger ever had. It refuses those that this version
-// does not know.
-func ParseLayout(raw []byte) (Layout, error) {
-	var l Layout
-	if err := json.Unmarshal(raw, &l); err != nil {
-		return l, err
-	}
-	if newest := max(l.Version, l.To); newest > LayoutVersion {
-		return l, fmt.Errorf("the ledger's state has layout %d, this version reads up to %d: upgrade this program", newest, LayoutVersion)
-	}
-	if l.Version < firstLayout {
-		return l, fmt.Errorf("the ledger's state had layout %d, this version reads %d and later ones", l.Version, firstLayout)
-	}
-	return l, nil
-}
+func (c *call) begins() error { return c.put(state.LayoutKey(), state.Layout{Version: known.current}) }

@@ -12,6 +12,7 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -28,9 +29,9 @@ func (a aging) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
 	}
 	err := errors.New("age takes one argument")
 	if len(args) == 1 && args[0] == "" {
-		err = stub.DelState(chaincode.LayoutKey())
+		err = stub.DelState(state.LayoutKey())
 	} else if len(args) == 1 {
-		err = stub.PutState(chaincode.LayoutKey(), []byte(args[0]))
+		err = stub.PutState(state.LayoutKey(), []byte(args[0]))
 	}
 	if err != nil {
 		return shim.Error(err.Error())
@@ -38,9 +39,9 @@ func (a aging) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
 	return shim.Success(nil)
 }
 
-func (w *world) layout(msp, function string) chaincode.Layout {
+func (w *world) layout(msp, function string) state.Layout {
 	w.Helper()
-	var l chaincode.Layout
+	var l state.Layout
 	w.must(msp, function, "{}", &l)
 	return l
 }
@@ -48,8 +49,8 @@ func (w *world) layout(msp, function string) chaincode.Layout {
 // A network begins in the layout of its chaincode, where there is nothing to move.
 func TestANetworkHasALayoutFromTheStart(t *testing.T) {
 	w := newWorld(t)
-	want := chaincode.Layout{Version: chaincode.LayoutVersion}
-	var got chaincode.Layout
+	want := state.Layout{Version: state.LayoutVersion}
+	var got state.Layout
 	if w.read(outsider, "Registry:GetLayout", "{}", &got); got != want {
 		t.Errorf("a new network has layout %+v", got)
 	}
@@ -66,7 +67,7 @@ func TestStateMovesToTheNextLayout(t *testing.T) {
 	for range 5 {
 		w.enrolledPerson()
 	}
-	old := w.latest(chaincode.KindPerson)
+	old := w.latest(state.KindPerson)
 	if len(old) != 5 {
 		t.Fatalf("%d persons", len(old))
 	}
@@ -79,9 +80,9 @@ func TestStateMovesToTheNextLayout(t *testing.T) {
 			t.Errorf("%s moves the state: %v", msp, err)
 		}
 	}
-	next := chaincode.LayoutVersion + 1
+	next := state.LayoutVersion + 1
 	for i, msp := range []string{hospitalA, hospitalB} {
-		want := chaincode.Layout{Version: chaincode.LayoutVersion, To: next, Moved: uint64(2 * (i + 1))}
+		want := state.Layout{Version: state.LayoutVersion, To: next, Moved: uint64(2 * (i + 1))}
 		if got := w.layout(msp, "Registry:Upgrade"); got != want {
 			t.Errorf("step %d: %+v", i, got)
 		}
@@ -90,7 +91,7 @@ func TestStateMovesToTheNextLayout(t *testing.T) {
 		w.refused(hospitalA, fault.Internal, "upgrade this program")
 		restore = chaincode.NextLayout(2)
 	}
-	want := chaincode.Layout{Version: next, Moved: 5}
+	want := state.Layout{Version: next, Moved: 5}
 	for range 2 { // and once more without effect
 		if got := w.layout(association, "Registry:Upgrade"); got != want {
 			t.Errorf("at the end: %+v", got)
@@ -104,7 +105,7 @@ func TestStateMovesToTheNextLayout(t *testing.T) {
 			t.Errorf("person %s was moved to %q, want %s", name, moved[name], quoted)
 		}
 	}
-	if left := w.latest(chaincode.KindPerson); len(left) != 0 || len(moved) != len(old) {
+	if left := w.latest(state.KindPerson); len(left) != 0 || len(moved) != len(old) {
 		t.Errorf("%d entries were moved of %d, %d are left", len(moved), len(old), len(left))
 	}
 }
@@ -150,7 +151,7 @@ func (w *world) refused(msp string, code fault.Code, words string) {
 }
 
 // latest reads the values of a kind from the chain, by their attributes.
-func (w *world) latest(kind chaincode.Kind) map[string]string {
+func (w *world) latest(kind state.Kind) map[string]string {
 	w.Helper()
 	prefix := "\x00" + string(kind) + "\x00"
 	values := map[string]string{}

@@ -3,7 +3,7 @@ package chaincode_test
 import (
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -31,7 +31,7 @@ func TestAWholeLifeFromEnrolmentToRelease(t *testing.T) {
 
 	w.study()
 	q := w.query()
-	if q.Status != record.QueryAsked || q.Expires != q.Asked+chaincode.QueryLife || q.Asker != hospitalA {
+	if q.Status != record.QueryAsked || q.Expires != q.Asked+state.QueryLife || q.Asker != hospitalA {
 		t.Fatalf("asked: %+v", q)
 	}
 	root := record.RandomID()
@@ -47,13 +47,13 @@ func TestAWholeLifeFromEnrolmentToRelease(t *testing.T) {
 		t.Fatalf("released: %+v", got)
 	}
 	var s record.StudyState
-	w.read(hospitalB, "Study:Get", chaincode.StudyRef{Owner: hospitalA, ID: "resting"}, &s)
+	w.read(hospitalB, "Study:Get", state.StudyRef{Owner: hospitalA, ID: "resting"}, &s)
 	if s.Spent != 500_000 {
 		t.Errorf("the study has spent %d", s.Spent)
 	}
 
 	p.revoke(c)
-	var states []chaincode.ConsentState
+	var states []state.ConsentState
 	w.read(gatewayMSP, "Consent:OfPatient", p.id.String(), &states)
 	if len(states) != 1 || states[0].Signed.Document.Status != "revoked" || states[0].Time != start+86400 {
 		t.Errorf("after the revocation: %+v", states)
@@ -64,7 +64,7 @@ func TestAWholeLifeFromEnrolmentToRelease(t *testing.T) {
 func checkReceipt(t *testing.T, w *world, p record.SignedPointer, batch record.ID) {
 	t.Helper()
 	var r record.Receipt
-	w.read(gatewayMSP, "Pointer:Get", chaincode.PointerRef{Device: p.Pointer.Device, Kind: p.Pointer.Kind, Index: p.Pointer.Index}, &r)
+	w.read(gatewayMSP, "Pointer:Get", state.PointerRef{Device: p.Pointer.Device, Kind: p.Pointer.Kind, Index: p.Pointer.Index}, &r)
 	if r.Pointer.Pointer != p.Pointer || r.Batch != batch || len(r.Posts) != 2 {
 		t.Fatalf("receipt: %+v", r)
 	}
@@ -78,7 +78,7 @@ func checkReceipt(t *testing.T, w *world, p record.SignedPointer, batch record.I
 		}
 	}
 	var again record.Receipt
-	w.read(gatewayMSP, "Pointer:Get", quoted(t, chaincode.PointerKey(p.Pointer)), &again)
+	w.read(gatewayMSP, "Pointer:Get", quoted(t, state.PointerKey(p.Pointer)), &again)
 	if !equalJSON(t, r, again) {
 		t.Error("the receipt by state key differs")
 	}

@@ -7,7 +7,7 @@ import (
 	"encoding/base64"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -59,7 +59,7 @@ func TestPatientsConsentWithPasskeys(t *testing.T) {
 
 	plain := p.document(hospitalB)
 	w.must(gatewayMSP, "Consent:Put", p.sign(plain), nil)
-	var states []chaincode.ConsentState
+	var states []state.ConsentState
 	w.read(gatewayMSP, "Consent:OfPatient", p.id.String(), &states)
 	for _, s := range states {
 		if err := s.Signed.Verify(w.genesis.Network, w.genesis.RelyingParties, p.state()); err != nil {

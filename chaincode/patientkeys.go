@@ -1,6 +1,7 @@
 package chaincode
 
 import (
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -13,12 +14,6 @@ const (
 	maxKeyChanges = 1000
 	maxRecovered  = 1024
 )
-
-// KeysState is the ledger's record of one change of a patient's keys.
-type KeysState struct {
-	Signed consent.SignedKeys `json:"signed"`
-	Time   int64              `json:"time"` // ledger time when it was recorded
-}
 
 // ChangeKeys records a change of a patient's keys (consent.SignedKeys,
 // record.Patient) that a consent key or the recovery key signed. Nothing keeps a
@@ -37,8 +32,8 @@ func changeKeys(c *call, s consent.SignedKeys) (*record.Patient, error) {
 		return nil, err
 	}
 	network := c.genesis.Network
-	recorded := new(KeysState)
-	exists, err := c.get(KeysKey(p.ID, s.Change.Version), recorded)
+	recorded := new(state.KeysState)
+	exists, err := c.get(state.KeysKey(p.ID, s.Change.Version), recorded)
 	if err != nil {
 		return nil, err
 	}
@@ -85,14 +80,14 @@ func (c *call) useRecovery(p *record.Patient, s consent.SignedKeys) error {
 	if !s.ByRecovery(*p) {
 		return nil
 	}
-	used, err := c.get(RecoveryKey(p.ID, s.Change.RecoveryHash), new(uint32))
+	used, err := c.get(state.RecoveryKey(p.ID, s.Change.RecoveryHash), new(uint32))
 	if err != nil {
 		return err
 	}
 	if used {
 		return fault.New(fault.Conflict, "this recovery code was used before; name the hash of a new one")
 	}
-	return c.put(RecoveryKey(p.ID, p.RecoveryHash()), s.Change.Version)
+	return c.put(state.RecoveryKey(p.ID, p.RecoveryHash()), s.Change.Version)
 }
 
 func (c *call) recordKeys(p *record.Patient, s consent.SignedKeys) (*record.Patient, error) {
@@ -108,16 +103,16 @@ func (c *call) recordKeys(p *record.Patient, s consent.SignedKeys) (*record.Pati
 		}
 		p.RevokedAt = &at
 	}
-	if err := c.put(KeysKey(p.ID, s.Change.Version), KeysState{Signed: s, Time: now}); err != nil {
+	if err := c.put(state.KeysKey(p.ID, s.Change.Version), state.KeysState{Signed: s, Time: now}); err != nil {
 		return nil, err
 	}
-	return p, c.put(PatientKey(p.ID), p)
+	return p, c.put(state.PatientKey(p.ID), p)
 }
 
 // latestConsent returns now or, where ledger time was ever set back, the time of a
 // patient's latest consent if that is later: what was permitted before is revoked.
 func (c *call) latestConsent(patient record.ID, now int64) (int64, error) {
-	back, err := c.get(ClockKey(), new(record.ClockState))
+	back, err := c.get(state.ClockKey(), new(record.ClockState))
 	if err != nil || !back {
 		return now, err
 	}
@@ -130,7 +125,7 @@ func (c *call) latestConsent(patient record.ID, now int64) (int64, error) {
 
 // counts is a recorded consent as it counts now: what its patient permitted at or
 // before the latest revocation of everything is revoked.
-func counts(p *record.Patient, s ConsentState) consent.Document {
+func counts(p *record.Patient, s state.ConsentState) consent.Document {
 	if p.RevokedSince(s.Time) {
 		return consent.Withdrawn(s.Signed.Document)
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -296,7 +296,7 @@ func TestAttackPredicateAfterRevokingEverything(t *testing.T) {
 func (w *world) eleven(vouch func(*person)) []*person {
 	w.Helper()
 	var people []*person
-	for range chaincode.MinCohort {
+	for range state.MinCohort {
 		p := w.newPerson()
 		vouch(p)
 		people = append(people, p)

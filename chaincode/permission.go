@@ -3,6 +3,7 @@ package chaincode
 import (
 	"strings"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -25,7 +26,7 @@ func (c *call) documents(id record.ID, grantee string) ([]consent.Document, erro
 		if err != nil {
 			return nil, err
 		}
-		d := counts(patient, ConsentState{Signed: details.Signed, Time: h.Time})
+		d := counts(patient, state.ConsentState{Signed: details.Signed, Time: h.Time})
 		if d.Grantee == grantee {
 			docs = append(docs, d)
 		}

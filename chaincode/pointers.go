@@ -3,6 +3,7 @@ package chaincode
 import (
 	"encoding/json"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -75,10 +76,10 @@ func (r *anchoring) read(ps []record.SignedPointer) error {
 	}
 	for _, s := range ps {
 		if hasKey(s.Pointer) {
-			want(PointerKey(s.Pointer))
-			want(DeviceKey(s.Pointer.Device))
+			want(state.PointerKey(s.Pointer))
+			want(state.DeviceKey(s.Pointer.Device))
 			if before, ok := preceding(s.Pointer); ok {
-				want(PointerKey(before))
+				want(state.PointerKey(before))
 			}
 		}
 	}
@@ -146,16 +147,16 @@ func (r *anchoring) lookup(p record.Pointer) (string, *record.Pointer, error) {
 	if !hasKey(p) {
 		return "", nil, nil
 	}
-	key := PointerKey(p)
+	key := state.PointerKey(p)
 	if earlier, ok := r.first[key]; ok {
 		return key, &earlier, nil
 	}
-	var state record.PointerState
-	exists, err := r.state(key, &state)
+	var entry record.PointerState
+	exists, err := r.state(key, &entry)
 	if err != nil || !exists {
 		return key, nil, err
 	}
-	return key, &state.Signed.Pointer, nil
+	return key, &entry.Signed.Pointer, nil
 }
 
 // check applies the rules to a pointer that is not recorded yet.
@@ -221,7 +222,7 @@ func (r *anchoring) knownDevice(id record.ID) (*record.DeviceState, error) {
 		return d, nil
 	}
 	d := new(record.DeviceState)
-	exists, err := r.state(DeviceKey(id), d)
+	exists, err := r.state(state.DeviceKey(id), d)
 	if err != nil {
 		return nil, err
 	}
@@ -246,9 +247,9 @@ func (r *anchoring) ownerErased(id record.ID) (bool, error) {
 
 // checkWindow holds the window against the device's first hour and ledger time.
 func (r *anchoring) checkWindow(p record.Pointer, d *record.DeviceState) *fault.Error {
-	first, length := d.Device.FirstHour, int64(hourSeconds)
+	first, length := d.Device.FirstHour, int64(state.Hour)
 	if p.Kind == record.KindDay {
-		first, length = wearable.FloorDiv(first, 24), daySeconds
+		first, length = wearable.FloorDiv(first, 24), state.Day
 	}
 	end := (p.Index + 1) * length
 	switch {
@@ -256,7 +257,7 @@ func (r *anchoring) checkWindow(p record.Pointer, d *record.DeviceState) *fault.
 		return fault.New(fault.Invalid, "%s %d is before the device's first, %d", p.Kind, p.Index, first)
 	case end > r.now+MaxAhead:
 		return fault.New(fault.TooEarly, "%s %d ends at %d, ledger time is %d", p.Kind, p.Index, end, r.now)
-	case p.Kind == record.KindDay && r.now > end+DayRootDays*daySeconds:
+	case p.Kind == record.KindDay && r.now > end+DayRootDays*state.Day:
 		return fault.New(fault.Expired, "the root of day %d was due within %d days of its end", p.Index, DayRootDays)
 	}
 	return nil
@@ -266,10 +267,10 @@ func (r *anchoring) checkWindow(p record.Pointer, d *record.DeviceState) *fault.
 func (r *anchoring) record() (record.ID, error) {
 	root := record.Root(r.leaves)
 	for i, s := range r.taken {
-		state := record.PointerState{Signed: s, Batch: root, Leaf: i, Time: r.now}
-		if err := r.put(r.keys[i], state); err != nil {
+		entry := record.PointerState{Signed: s, Batch: root, Leaf: i, Time: r.now}
+		if err := r.put(r.keys[i], entry); err != nil {
 			return root, err
 		}
 	}
-	return root, r.put(BatchKey(root), record.Batch{Root: root, Count: len(r.keys), Pointers: r.keys})
+	return root, r.put(state.BatchKey(root), record.Batch{Root: root, Count: len(r.keys), Pointers: r.keys})
 }

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -144,7 +144,7 @@ func TestAttackAskMoreOftenThanAllowed(t *testing.T) {
 		t.Errorf("asked %d times at once under a consent for 2", asked)
 	}
 	// A new version of the consent does not count from zero.
-	var states []chaincode.ConsentState
+	var states []state.ConsentState
 	w.read(hospitalA, "Consent:OfPatient", p.id.String(), &states)
 	renewed := p.next(states[0].Signed.Document, func(d *consent.Document) { d.CapMicro++ })
 	w.must(gatewayMSP, "Consent:Put", p.sign(renewed), nil)
@@ -214,7 +214,7 @@ func proven(t *testing.T) (*world, *person, *zk.Opening) {
 func prove(t *testing.T, q record.PredicateState, o *zk.Opening) []byte {
 	t.Helper()
 	m, _ := wearable.ByKey(q.Ask.Metric)
-	proof, err := realKeys(t).Prove(context.Background(), chaincode.Statement(&q, m), []*zk.Opening{o})
+	proof, err := realKeys(t).Prove(context.Background(), state.Statement(&q, m), []*zk.Opening{o})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestAttackAttestAfterRevocation(t *testing.T) {
 	q := w.asks(hospitalA, p.question())
 	proof := prove(t, q, opening)
 	p.consents(hospitalA) // another consent does not stand in for the one that was asked under
-	var s chaincode.ConsentState
+	var s state.ConsentState
 	w.read(gatewayMSP, "Consent:Get", q.Consent.String(), &s)
 	p.revoke(s.Signed.Document)
 	w.tick(q.AnswerFrom)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -18,29 +19,6 @@ const (
 	// so that one transaction can purge them.
 	maxAsked = 1024
 )
-
-// Where what a request says travels beside the chain.
-const (
-	// TransientQuestion is the transient entry in which Predicate:Request gets the
-	// record.Question.
-	TransientQuestion = "question"
-	// TransientProof is the one in which Predicate:Close gets a proof; without it a
-	// request is closed that nobody answered.
-	TransientProof = "proof"
-	// TransientTo is the one in which Predicate:Share gets the MSP ID of an institution.
-	TransientTo = "to"
-)
-
-// RequestArguments returns what Predicate:Request takes for a question: its
-// argument, which goes on the chain, and its transient data, which do not.
-func RequestArguments(network string, q record.Question) (string, map[string][]byte, error) {
-	arg, err := json.Marshal(record.RequestPredicate{Hash: q.Hash(network)})
-	if err != nil {
-		return "", nil, err
-	}
-	question, err := json.Marshal(q)
-	return string(arg), map[string][]byte{TransientQuestion: question}, err
-}
 
 // Request records a question about one patient (record.RequestPredicate,
 // record.PredicateEntry): the consent allows it, one designated device has committed
@@ -104,17 +82,17 @@ func (c *call) predicate(id string) (*record.PredicateEntry, error) {
 		return nil, fault.New(fault.Invalid, "a request is named by the transaction that asked it, 64 hexadecimal digits")
 	}
 	e := new(record.PredicateEntry)
-	return e, c.need(PredicateKey(id), e, "request "+id[:8])
+	return e, c.need(state.PredicateKey(id), e, "request "+id[:8])
 }
 
 // predicateDetails returns what is private of a request: fault.Purged once its
 // patient is erased.
 func (c *call) predicateDetails(e *record.PredicateEntry) (*record.PredicateDetails, error) {
-	var of ConsentPublic
-	if err := c.need(ConsentKey(e.Consent), &of, "the consent of request "+e.ID[:8]); err != nil {
+	var of state.ConsentPublic
+	if err := c.need(state.ConsentKey(e.Consent), &of, "the consent of request "+e.ID[:8]); err != nil {
 		return nil, err
 	}
-	raw, err := c.readPrivate(of.Entry.Patient, QuestionKey(e.Consent, e.Number))
+	raw, err := c.readPrivate(of.Entry.Patient, state.QuestionKey(e.Consent, e.Number))
 	if err != nil {
 		return nil, err
 	}
@@ -130,10 +108,10 @@ func (c *call) putPredicate(e *record.PredicateEntry, d *record.PredicateDetails
 	if err != nil {
 		return err
 	}
-	if err := c.writePrivate(d.State.Ask.Patient, QuestionKey(e.Consent, e.Number), raw); err != nil {
+	if err := c.writePrivate(d.State.Ask.Patient, state.QuestionKey(e.Consent, e.Number), raw); err != nil {
 		return err
 	}
-	return c.put(PredicateKey(e.ID), e)
+	return c.put(state.PredicateKey(e.ID), e)
 }
 
 // transientValue returns a transient value of these bytes at most; nil where no
@@ -153,12 +131,12 @@ func (c *call) transientValue(name string, most int) ([]byte, error) {
 // transientQuestion reads the question that the argument is the hash of.
 func (c *call) transientQuestion(r record.RequestPredicate) (record.Question, error) {
 	var q record.Question
-	raw, err := c.transientValue(TransientQuestion, smallArgument)
+	raw, err := c.transientValue(state.TransientQuestion, smallArgument)
 	if err != nil {
 		return q, err
 	}
 	if err := record.DecodeJSON(raw, smallArgument, &q); err != nil {
-		return q, fault.New(fault.Invalid, "the transient value %q is not the question expected: %w", TransientQuestion, err)
+		return q, fault.New(fault.Invalid, "the transient value %q is not the question expected: %w", state.TransientQuestion, err)
 	}
 	if q.Salt.IsZero() || q.Hash(c.genesis.Network) != r.Hash {
 		return q, fault.New(fault.Invalid, "the question has no salt or is not the one whose hash is the argument")
@@ -211,7 +189,7 @@ func request(c *call, r record.RequestPredicate) (*record.PredicateEntry, error)
 	if err := c.bind(q, p); err != nil {
 		return nil, err
 	}
-	if err := c.put(PendingKey(device, p.ID), p.Consent); err != nil {
+	if err := c.put(state.PendingKey(device, p.ID), p.Consent); err != nil {
 		return nil, err
 	}
 	if p.Number, err = c.countAsked(p.Consent); err != nil {
@@ -300,7 +278,7 @@ func consentRequest(a record.AskPredicate, days int, grantee string, now int64, 
 // askedUnder returns how many claims were asked under a consent.
 func (c *call) askedUnder(id record.ID) (uint32, error) {
 	var n uint32
-	_, err := c.get(AskedKey(id), &n)
+	_, err := c.get(state.AskedKey(id), &n)
 	return n, err
 }
 
@@ -310,30 +288,30 @@ func (c *call) countAsked(id record.ID) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	return n + 1, c.put(AskedKey(id), n+1)
+	return n + 1, c.put(state.AskedKey(id), n+1)
 }
 
 // committed finds the one device that was designated on every day asked and the
 // day roots that it has on the ledger.
 func (c *call) committed(q *question) (record.ID, []record.ID, error) {
-	var list []Designation
+	var list []state.Designation
 	var device record.ID
-	if _, err := c.get(DesignationKey(q.ask.Patient), &list); err != nil {
+	if _, err := c.get(state.DesignationKey(q.ask.Patient), &list); err != nil {
 		return device, nil, err
 	}
 	roots := make([]record.ID, 0, q.class.Days)
 	for day := q.ask.FirstDay; day < q.ask.FirstDay+int64(q.class.Days); day++ {
-		d, ok := Designated(list, q.ask.Metric, day)
+		d, ok := state.Designated(list, q.ask.Metric, day)
 		if !ok || len(roots) > 0 && d != device {
 			return device, nil, fault.New(fault.NotFound, "the patient has no one device designated for %s on every day asked", q.ask.Metric)
 		}
 		device = d
-		var state record.PointerState
-		key := PointerKey(record.Pointer{Device: d, Kind: record.KindDay, Index: day})
-		if err := c.need(key, &state, "the root of the day asked"); err != nil {
+		var entry record.PointerState
+		key := state.PointerKey(record.Pointer{Device: d, Kind: record.KindDay, Index: day})
+		if err := c.need(key, &entry, "the root of the day asked"); err != nil {
 			return device, nil, err
 		}
-		roots = append(roots, state.Signed.Pointer.Commitment)
+		roots = append(roots, entry.Signed.Pointer.Commitment)
 	}
 	return device, roots, nil
 }
@@ -346,19 +324,12 @@ func (c *call) bind(q *question, p *record.PredicateState) error {
 	}
 	p.DataDigest = digest
 	p.Binding = verifier.Binding(c.stub.GetChannelID(), p.ID, q.ask.Nonce, p.Consent, p.Expires, q.circuit.Hash)
-	s := Statement(p, q.metric)
+	s := state.Statement(p, q.metric)
 	if err := s.Check(q.class.Days, q.metric); err != nil {
 		return fault.New(fault.Invalid, "%w", err)
 	}
 	p.Text = s.Text(q.class.Days, q.metric)
 	return nil
-}
-
-// Statement is what a proof must prove to answer a request about this metric.
-func Statement(p *record.PredicateState, m wearable.Metric) verifier.Statement {
-	return verifier.Statement{
-		DataDigest: p.DataDigest, Binding: p.Binding, Slot: m.Slot, FirstDay: p.Ask.FirstDay, Bounds: p.Ask.Bounds,
-	}
 }
 
 // predicatesOf returns the requests about a patient; there are at most maxAsked.
@@ -396,8 +367,8 @@ func pending(c *call, device record.ID) ([]record.PredicateState, error) {
 		return nil, err
 	}
 	open := []record.PredicateState{}
-	err = c.scan(KindPending, []string{device.String()}, maxPendingScan, func(key string, _ []byte) error {
-		_, attrs, err := ParseKey(key)
+	err = c.scan(state.KindPending, []string{device.String()}, maxPendingScan, func(key string, _ []byte) error {
+		_, attrs, err := state.ParseKey(key)
 		if err != nil || len(open) == maxPending {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -29,7 +30,7 @@ func (c *call) readPrivate(patient record.ID, key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := c.stub.GetPrivateData(Collection, key)
+	sealed, err := c.stub.GetPrivateData(state.Collection, key)
 	if err != nil || sealed == nil {
 		return nil, fault.New(fault.Unavailable, "private details of patient %s have not arrived at this peer; try again", patient.Short())
 	}
@@ -56,14 +57,14 @@ func (c *call) writePrivate(patient record.ID, key string, value []byte) error {
 		return err
 	}
 	c.wrotePrivate = true
-	return c.stub.PutPrivateData(Collection, key, sealed)
+	return c.stub.PutPrivateData(state.Collection, key, sealed)
 }
 
 // purgePrivate purges whatever values a private key has had. What peers keep of
 // them, and those of transactions that came to nothing, opens no more once the
 // members have destroyed the patient's key.
 func (c *call) purgePrivate(key string) error {
-	return c.stub.PurgePrivateData(Collection, key)
+	return c.stub.PurgePrivateData(state.Collection, key)
 }
 
 // detailsKey returns the key of a patient who is not erased. It is asked for once

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -120,7 +120,7 @@ func TestAttackAnotherMemberClosesARequestToLearnOfIt(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
 	q := w.asks(hospitalA, p.question())
-	var s chaincode.ConsentState
+	var s state.ConsentState
 	w.read(gatewayMSP, "Consent:Get", q.Consent.String(), &s)
 	w.must(gatewayMSP, "Consent:Put", p.sign(p.next(s.Signed.Document, func(d *consent.Document) {
 		d.Predicates = []consent.Terms{{Metric: "heart_rate", Days: 1, Limits: consent.Readings(40, 60)}}
@@ -170,12 +170,12 @@ func TestAttackAQuestionThatIsNotTheOneHashed(t *testing.T) {
 		transient map[string][]byte
 	}{
 		"none":            {arg, nil},
-		"another":         {arg, map[string][]byte{chaincode.TransientQuestion: []byte(argument(t, other))}},
+		"another":         {arg, map[string][]byte{state.TransientQuestion: []byte(argument(t, other))}},
 		"under a name":    {arg, map[string][]byte{"other": []byte(argument(t, honest))}},
-		"one beside":      {arg, map[string][]byte{chaincode.TransientQuestion: []byte(argument(t, honest)), "more": {1}}},
-		"without a salt":  {argument(t, record.RequestPredicate{Hash: saltless.Hash(w.genesis.Network)}), map[string][]byte{chaincode.TransientQuestion: []byte(argument(t, saltless))}},
+		"one beside":      {arg, map[string][]byte{state.TransientQuestion: []byte(argument(t, honest)), "more": {1}}},
+		"without a salt":  {argument(t, record.RequestPredicate{Hash: saltless.Hash(w.genesis.Network)}), map[string][]byte{state.TransientQuestion: []byte(argument(t, saltless))}},
 		"in the argument": {argument(t, honest.Ask), nil},
-		"too long":        {arg, map[string][]byte{chaincode.TransientQuestion: []byte(strings.Repeat(" ", 20_000) + argument(t, honest))}},
+		"too long":        {arg, map[string][]byte{state.TransientQuestion: []byte(strings.Repeat(" ", 20_000) + argument(t, honest))}},
 	} {
 		_, err := w.clients[hospitalA].Submit(t.Context(), network.Call{Function: "Predicate:Request", Args: []string{c.arg}, Transient: c.transient})
 		if fault.Of(err) != fault.Invalid {
@@ -227,7 +227,7 @@ func TestARequestIsPassedOnIfThePatientConsents(t *testing.T) {
 	pass := func(msp, to string) error {
 		_, err := w.clients[msp].Submit(t.Context(), network.Call{
 			Function: "Predicate:Share", Args: []string{argument(t, record.NamePredicate{Request: q.ID})},
-			Transient: map[string][]byte{chaincode.TransientTo: []byte(to)},
+			Transient: map[string][]byte{state.TransientTo: []byte(to)},
 		})
 		return err
 	}

@@ -3,13 +3,11 @@ package chaincode
 import (
 	"slices"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
-
-// QueryLife is how many seconds of ledger time a query lives.
-const QueryLife = 15 * 60
 
 // Ask records a query within a study of the caller (record.Ask,
 // record.QueryState) and debits the study's budget, before anything is opened.
@@ -28,7 +26,7 @@ func (c *call) query(id string) (*record.QueryState, error) {
 		return nil, fault.New(fault.Invalid, "a query is named by the transaction that asked it, 64 hexadecimal digits")
 	}
 	q := new(record.QueryState)
-	return q, c.need(QueryKey(id), q, "query "+id[:8])
+	return q, c.need(state.QueryKey(id), q, "query "+id[:8])
 }
 
 // validTxID accepts the form of Fabric's transaction identifiers.
@@ -61,9 +59,9 @@ func ask(c *call, a record.Ask) (*record.QueryState, error) {
 	}
 	q := &record.QueryState{
 		ID: c.stub.GetTxID(), Ask: a, Asker: c.msp, Purpose: study.Study.Purpose, Exact: study.Study.Exact,
-		MinCohort: study.Study.MinCohort, Asked: now, Expires: now + QueryLife, Status: record.QueryAsked,
+		MinCohort: study.Study.MinCohort, Asked: now, Expires: now + state.QueryLife, Status: record.QueryAsked,
 	}
-	return q, c.put(QueryKey(q.ID), q)
+	return q, c.put(state.QueryKey(q.ID), q)
 }
 
 func checkAsk(a record.Ask, s record.Study, now int64) error {
@@ -82,7 +80,7 @@ func checkAsk(a record.Ask, s record.Study, now int64) error {
 	if s.Exact && (a.From%privacy.ExactUnit != 0 || a.Until%privacy.ExactUnit != 0) {
 		return fault.New(fault.Invalid, "an exact query covers whole days: from and until are multiples of %d hours (UTC), not %d and %d", privacy.ExactUnit, a.From, a.Until)
 	}
-	if end := a.Until * hourSeconds; end > now+MaxAhead {
+	if end := a.Until * state.Hour; end > now+MaxAhead {
 		return fault.New(fault.TooEarly, "the last hour ends at %d, ledger time is %d", end, now)
 	}
 	return nil
@@ -107,7 +105,7 @@ func (c *call) debit(epoch *record.Epoch, a record.Ask, study *record.StudyState
 		return fault.New(fault.Exhausted, "the query costs %d and the study has %d of %d left", a.Rho, left, study.Study.Budget)
 	}
 	study.Spent += a.Rho
-	return c.put(StudyKey(study.Owner, study.Study.ID), study)
+	return c.put(state.StudyKey(study.Owner, study.Study.ID), study)
 }
 
 // Abandon ends a query without a release (record.Abandon, record.QueryState): at
@@ -118,8 +116,8 @@ func (*Query) Abandon(tx transaction, arg string) (string, error) {
 }
 
 func abandon(c *call, a record.Abandon) (*record.QueryState, error) {
-	if !validName(a.Reason) {
-		return nil, fault.New(fault.Invalid, "reason is 1 to %d bytes of printable text", maxName)
+	if !state.ValidName(a.Reason) {
+		return nil, fault.New(fault.Invalid, "reason is 1 to %d bytes of printable text", state.MaxName)
 	}
 	q, err := c.query(a.Query)
 	if err != nil {
@@ -141,7 +139,7 @@ func abandon(c *call, a record.Abandon) (*record.QueryState, error) {
 		}
 	}
 	q.Status, q.Reason = record.QueryAbandoned, a.Reason
-	return q, c.put(QueryKey(q.ID), q)
+	return q, c.put(state.QueryKey(q.ID), q)
 }
 
 // voteAbandon records the caller's vote and returns how many there are with it.
@@ -149,7 +147,7 @@ func (c *call) voteAbandon(epoch *record.Epoch, a record.Abandon) (int, error) {
 	votes := 1
 	for _, m := range epoch.Members {
 		var vote record.AbandonVote
-		there, err := c.get(AbandonKey(a.Query, m.MSP), &vote)
+		there, err := c.get(state.AbandonKey(a.Query, m.MSP), &vote)
 		if err != nil {
 			return 0, err
 		}
@@ -157,7 +155,7 @@ func (c *call) voteAbandon(epoch *record.Epoch, a record.Abandon) (int, error) {
 			votes++
 		}
 	}
-	return votes, c.put(AbandonKey(a.Query, c.msp), record.AbandonVote{Vote: a, Member: c.msp})
+	return votes, c.put(state.AbandonKey(a.Query, c.msp), record.AbandonVote{Vote: a, Member: c.msp})
 }
 
 // Fail records that a query cannot be opened although its shares agree
@@ -184,7 +182,7 @@ func failQuery(c *call, f record.FailQuery) (*record.QueryState, error) {
 		return nil, err
 	}
 	q.Status, q.Reason = record.QueryFailed, "the shares agree and do not open the rows"
-	return q, c.put(QueryKey(q.ID), q)
+	return q, c.put(state.QueryKey(q.ID), q)
 }
 
 // PostRelease records the digest of what the asker opened, and which shares opened it
@@ -216,11 +214,11 @@ func postRelease(c *call, p record.PostRelease) (*record.QueryState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := OpenRelease(c.genesis.Network, epoch, q, p.Shares); err != nil {
+	if err := state.OpenRelease(c.genesis.Network, epoch, q, p.Shares); err != nil {
 		return nil, err
 	}
 	q.Status, q.Release = record.QueryReleased, p.Hash
-	return q, c.put(QueryKey(q.ID), q)
+	return q, c.put(state.QueryKey(q.ID), q)
 }
 
 func (c *call) checkLife(q *record.QueryState) error {

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -263,7 +263,7 @@ func TestAFailedQueryIsOver(t *testing.T) {
 	w.refuses(fault.Conflict, "failed", hospitalB, "Query:PostCohort", record.PostCohort{Query: q.ID, Attempt: 1, Root: record.RandomID(), Size: 11})
 	w.refuses(fault.Conflict, "failed", hospitalA, "Query:Abandon", record.Abandon{Query: q.ID, Reason: "no"})
 	var s record.StudyState
-	w.read(hospitalB, "Study:Get", chaincode.StudyRef{Owner: hospitalA, ID: "resting"}, &s)
+	w.read(hospitalB, "Study:Get", state.StudyRef{Owner: hospitalA, ID: "resting"}, &s)
 	if s.Spent != 1_000_000 {
 		t.Errorf("the study has spent %d", s.Spent)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -68,5 +69,5 @@ func (c *call) checkNoise(epoch *record.Epoch, a record.Ask, cohort int) error {
 	}
 	// As many rows as the smallest cohort can have, corrections counted.
 	rows := (a.Until - a.From) * int64(cohort) * (1 + record.MaxCorrection)
-	return s.Safe(rows, plan, pieces(len(epoch.Members), epoch.Threshold))
+	return s.Safe(rows, plan, state.Pieces(len(epoch.Members), epoch.Threshold))
 }

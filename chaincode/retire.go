@@ -1,6 +1,7 @@
 package chaincode
 
 import (
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -40,7 +41,7 @@ func retireDevice(c *call, s record.SignedRetirement) (*record.DeviceState, erro
 		now = d.Retired.At
 	}
 	d.Retired = &record.Retirement{At: now, Lost: s.Retire.Lost}
-	return d, c.put(DeviceKey(d.ID), d)
+	return d, c.put(state.DeviceKey(d.ID), d)
 }
 
 // checkLife refuses pointers of devices that count for nothing, or not for the
@@ -49,9 +50,9 @@ func (r *anchoring) checkLife(p record.Pointer, d *record.DeviceState) *fault.Er
 	if f := r.usable(d); f != nil {
 		return f
 	}
-	length := int64(hourSeconds)
+	length := int64(state.Hour)
 	if p.Kind == record.KindDay {
-		length = daySeconds
+		length = state.Day
 	}
 	if d.Retired != nil && p.Index*length > d.Retired.At {
 		return fault.New(fault.Expired, "device retired at %d, before %s %d began; enrol a new device", d.Retired.At, p.Kind, p.Index)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"sync/atomic"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -19,7 +20,7 @@ var lastRoster atomic.Pointer[parsedRoster]
 // loadRoster reads which epochs live; callers share it and do not change it. The
 // genesis has been read.
 func (c *call) loadRoster() error {
-	raw, err := c.stub.GetState(RosterKey())
+	raw, err := c.stub.GetState(state.RosterKey())
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func (c *call) seatIn(number uint32) (*record.Epoch, error) {
 // epoch returns the record of an epoch, which may be retired.
 func (c *call) epoch(number uint32) (*record.EpochState, error) {
 	s := new(record.EpochState)
-	exists, err := c.get(EpochKey(number), s)
+	exists, err := c.get(state.EpochKey(number), s)
 	switch {
 	case err != nil:
 		return nil, err

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -68,7 +68,7 @@ func TestMembersAcknowledgeSeedsOnce(t *testing.T) {
 	w := newWorld(t)
 	p, q := w.enrolled(), w.enrolled()
 	a, b := p.devices[0].id, q.devices[0].id
-	var done chaincode.Recorded
+	var done state.Recorded
 	w.must(hospitalA, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{a, a}}, &done)
 	if done.Recorded != 1 {
 		t.Errorf("one device, named twice, recorded %d", done.Recorded)
@@ -234,7 +234,7 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 		w.must(m, "Clock:Reset", record.ResetClock{Time: start - 1}, nil)
 	}
 
-	seen := map[chaincode.Kind]bool{}
+	seen := map[state.Kind]bool{}
 	last := w.ledger.Height()
 	for b, err := range w.clients[hospitalA].Blocks(context.Background(), 0) {
 		if err != nil {
@@ -242,12 +242,12 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 		}
 		for _, tx := range b.Txs {
 			for _, private := range tx.Private {
-				if private.Collection != chaincode.Collection || private.Available {
+				if private.Collection != state.Collection || private.Available {
 					t.Errorf("%s: a private value in %q outlived its patient", private.Key, private.Collection)
 				}
 			}
 			for _, write := range tx.Writes {
-				kind, _, err := chaincode.ParseKey(write.Key)
+				kind, _, err := state.ParseKey(write.Key)
 				if err != nil {
 					t.Error(err)
 				}
@@ -261,8 +261,8 @@ func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 			break
 		}
 	}
-	for _, kind := range chaincode.Kinds() {
-		if private := kind == chaincode.KindConsentDetails || kind == chaincode.KindQuestion; seen[kind] == private {
+	for _, kind := range state.Kinds() {
+		if private := kind == state.KindConsentDetails || kind == state.KindQuestion; seen[kind] == private {
 			t.Errorf("no write of kind %s was seen", kind)
 		}
 	}

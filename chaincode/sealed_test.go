@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -21,7 +21,7 @@ func TestWhatAConsentSaysIsSealedOnTheLedger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, found := chaincode.ConsentDetailsKey(signed.Document.ID, 1), 0
+	name, found := state.ConsentDetailsKey(signed.Document.ID, 1), 0
 	for b, err := range w.ledger.Blocks(t.Context(), 0) {
 		if err != nil {
 			t.Fatal(err)

@@ -6,20 +6,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
-
-// maxCohort bounds minimum cohorts and cohort sizes.
-const maxCohort = 10_000_000
-
-// StudyRef is the argument of Study:Get. An empty owner means the caller, and a
-// bare study identifier does as well.
-type StudyRef struct {
-	Owner string `json:"owner"`
-	ID    string `json:"id"`
-}
 
 // Create registers a study of the calling institution (record.Study,
 // record.StudyState).
@@ -30,7 +21,7 @@ func (*Study) Create(tx transaction, arg string) (string, error) {
 // Get returns the record.StudyState that a StudyRef names.
 func (*Study) Get(tx transaction, arg string) (string, error) {
 	if strings.HasPrefix(arg, "{") {
-		return serve(tx, submitter, untimed, arg, smallArgument, func(c *call, r StudyRef) (*record.StudyState, error) {
+		return serve(tx, submitter, untimed, arg, smallArgument, func(c *call, r state.StudyRef) (*record.StudyState, error) {
 			if r.Owner == "" {
 				r.Owner = c.msp
 			}
@@ -45,7 +36,7 @@ func (c *call) study(owner, id string) (*record.StudyState, error) {
 		return nil, fault.New(fault.Invalid, "a study is named by its owner's MSP ID and 1 to 64 of a-z, 0-9 and hyphens")
 	}
 	s := new(record.StudyState)
-	return s, c.need(StudyKey(owner, id), s, "study "+id+" of "+owner)
+	return s, c.need(state.StudyKey(owner, id), s, "study "+id+" of "+owner)
 }
 
 func createStudy(c *call, s record.Study) (*record.StudyState, error) {
@@ -56,7 +47,7 @@ func createStudy(c *call, s record.Study) (*record.StudyState, error) {
 		return nil, fault.New(fault.Forbidden, "this network does not allow studies without privacy noise")
 	}
 	recorded := new(record.StudyState)
-	exists, err := c.get(StudyKey(c.msp, s.ID), recorded)
+	exists, err := c.get(state.StudyKey(c.msp, s.ID), recorded)
 	switch {
 	case err != nil:
 		return nil, err
@@ -65,8 +56,8 @@ func createStudy(c *call, s record.Study) (*record.StudyState, error) {
 	case exists:
 		return nil, fault.New(fault.Conflict, "you have another study with the id %s", s.ID)
 	}
-	state := &record.StudyState{Study: s, Owner: c.msp}
-	return state, c.put(StudyKey(c.msp, s.ID), state)
+	study := &record.StudyState{Study: s, Owner: c.msp}
+	return study, c.put(state.StudyKey(c.msp, s.ID), study)
 }
 
 func sameStudy(a, b record.Study) bool {
@@ -78,9 +69,9 @@ func (c *call) checkStudy(s record.Study) error {
 	switch {
 	case !validSlug(s.ID):
 		return errors.New("id is 1 to 64 of a-z, 0-9 and hyphens")
-	case !validName(s.Title):
-		return fmt.Errorf("title is 1 to %d bytes of printable text", maxName)
-	case s.MinCohort < c.genesis.MinCohort || s.MinCohort > maxCohort:
+	case !state.ValidName(s.Title):
+		return fmt.Errorf("title is 1 to %d bytes of printable text", state.MaxName)
+	case s.MinCohort < c.genesis.MinCohort || s.MinCohort > state.MaxCohort:
 		return fmt.Errorf("min_cohort is %d, this network asks for at least %d", s.MinCohort, c.genesis.MinCohort)
 	case s.Budget > consent.MaxCapMicro:
 		return fmt.Errorf("budget_micro is at most %d", uint64(consent.MaxCapMicro))

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -244,7 +245,7 @@ func (w *world) call(function string, arg any) network.Call {
 		return w.privately(consent.Details{Signed: a, Salt: record.RandomID()})
 	case record.AskPredicate:
 		q := record.Question{Ask: a, Salt: record.RandomID()}
-		text, transient, err := chaincode.RequestArguments(w.genesis.Network, q)
+		text, transient, err := state.RequestArguments(w.genesis.Network, q)
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -252,7 +253,7 @@ func (w *world) call(function string, arg any) network.Call {
 	case record.Attest:
 		return network.Call{
 			Function: function, Args: []string{argument(w, record.NamePredicate{Request: a.Request})},
-			Transient: map[string][]byte{chaincode.TransientProof: a.Proof},
+			Transient: map[string][]byte{state.TransientProof: a.Proof},
 		}
 	}
 	return network.Call{Function: function, Args: []string{argument(w, arg)}}
@@ -277,7 +278,7 @@ func (w *world) privately(d consent.Details) network.Call {
 	w.Helper()
 	return network.Call{
 		Function: "Consent:Put", Args: []string{argument(w, d.Entry(w.genesis.Network))},
-		Transient: map[string][]byte{chaincode.TransientDetails: []byte(argument(w, d))},
+		Transient: map[string][]byte{state.TransientDetails: []byte(argument(w, d))},
 	}
 }
 

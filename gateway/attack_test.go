@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -352,7 +352,7 @@ func TestAttackAGatewayCannotAlterWhatItPassesOn(t *testing.T) {
 		call, err := consentCall(w.genesis.Network, consentMessage(w, signed))
 		w.ok(err)
 		var sent consent.Details
-		w.ok(record.DecodeJSON(call.Transient[chaincode.TransientDetails], consent.MaxDetails, &sent))
+		w.ok(record.DecodeJSON(call.Transient[state.TransientDetails], consent.MaxDetails, &sent))
 		got, err := json.Marshal(sent.Signed)
 		w.ok(err)
 		arg, err := json.Marshal(signed)

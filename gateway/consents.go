@@ -3,7 +3,7 @@ package gateway
 import (
 	"context"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
@@ -50,24 +50,24 @@ func (s consentsService) Get(ctx context.Context, r *apiv1.GetConsentRequest) (*
 }
 
 // consentFor returns the newest version of a consent to those who may see it.
-func (g *Gateway) consentFor(ctx context.Context, who caller, id string) (chaincode.ConsentState, error) {
-	var state chaincode.ConsentState
-	err := g.evaluate(ctx, "Consent:Get", id, &state)
+func (g *Gateway) consentFor(ctx context.Context, who caller, id string) (state.ConsentState, error) {
+	var latest state.ConsentState
+	err := g.evaluate(ctx, "Consent:Get", id, &latest)
 	if who.party.Kind != api.PartyMember {
 		// A stranger does not learn whether the consent exists.
 		if err != nil && fault.Of(err) == fault.NotFound {
-			return state, fault.New(fault.Forbidden, "only its patient and members may see a consent")
+			return latest, fault.New(fault.Forbidden, "only its patient and members may see a consent")
 		}
-		if err == nil && requireParty(who, api.PartyPatient, state.Signed.Document.Patient.String()) != nil {
-			return state, fault.New(fault.Forbidden, "only its patient and members may see a consent")
+		if err == nil && requireParty(who, api.PartyPatient, latest.Signed.Document.Patient.String()) != nil {
+			return latest, fault.New(fault.Forbidden, "only its patient and members may see a consent")
 		}
 	}
-	return state, err
+	return latest, err
 }
 
 // consentsOf returns the newest version of each of a patient's consents.
 func (g *Gateway) consentsOf(ctx context.Context, patient string) ([]consent.Signed, error) {
-	var states []chaincode.ConsentState
+	var states []state.ConsentState
 	if err := g.evaluate(ctx, "Consent:OfPatient", patient, &states); err != nil {
 		return nil, err
 	}

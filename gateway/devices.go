@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -73,7 +73,7 @@ func (g *Gateway) checkSeedBlob(d record.Device, blob []byte) error {
 	if epoch == nil {
 		return fault.New(fault.Invalid, "epoch %d is none that devices enrol in", d.Epoch)
 	}
-	if err := chaincode.CheckSeedBlob(g.genesis.Network, epoch, d, blob); err != nil {
+	if err := state.CheckSeedBlob(g.genesis.Network, epoch, d, blob); err != nil {
 		return fault.New(fault.Invalid, "seed_blob: %w", err)
 	}
 	return nil

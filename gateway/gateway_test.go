@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -251,7 +251,7 @@ func TestAFailedOperationMayBeTriedAgain(t *testing.T) {
 	w.ok(err)
 	_, err = c.Wait(ctx, op)
 	wantFault(t, fault.TooEarly, err) // so soon after the revocation
-	w.advance(chaincode.CoolingOff)
+	w.advance(state.CoolingOff)
 	again := w.done(c.PutConsent(ctx, signed))
 	if again.ID != op.ID {
 		t.Error("the same document became another operation")

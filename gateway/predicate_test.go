@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
@@ -58,7 +58,7 @@ func (w *world) asked() (*patient, *device, record.PredicateState) {
 	}
 	b := verifier.Unbounded()
 	b.Lo, b.Hi, b.K, b.MinCount = 31, 71, 60, 60
-	text, transient, err := chaincode.RequestArguments(w.genesis.Network, record.Question{Salt: record.RandomID(), Ask: record.AskPredicate{
+	text, transient, err := state.RequestArguments(w.genesis.Network, record.Question{Salt: record.RandomID(), Ask: record.AskPredicate{
 		Patient: p.id, Purpose: "HRESCH", Class: "day", Metric: "heart_rate",
 		FirstDay: startDay, Bounds: b, Nonce: record.RandomID(),
 	}})

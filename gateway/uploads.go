@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -399,7 +399,7 @@ func (g *Gateway) discard(ctx context.Context, b index.Blob) {
 // ledger cannot be asked.
 func (g *Gateway) recorded(ctx context.Context, p record.Pointer) *apiv1.SignedPointer {
 	var r record.Receipt
-	ref := chaincode.PointerRef{Device: p.Device, Kind: p.Kind, Index: p.Index, Correction: p.Correction}
+	ref := state.PointerRef{Device: p.Device, Kind: p.Kind, Index: p.Index, Correction: p.Correction}
 	if err := g.evaluate(ctx, "Pointer:Get", ref, &r); err != nil {
 		g.log.Warn("a device was not shown what the ledger has in a pointer's place", "device", p.Device.Short(), "error", err)
 		return nil

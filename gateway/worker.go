@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
@@ -210,7 +210,7 @@ func consentCall(networkName string, m *apiv1.SignedConsent) (network.Call, erro
 	if err := api.FromMessage(m, &d.Signed); err != nil {
 		return network.Call{}, fault.New(fault.Invalid, "%w", err)
 	}
-	arg, transient, err := chaincode.PutArguments(networkName, d)
+	arg, transient, err := state.PutArguments(networkName, d)
 	return network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient}, err
 }
 
@@ -218,7 +218,7 @@ func consentCall(networkName string, m *apiv1.SignedConsent) (network.Call, erro
 func proofCall(m *apiv1.Attest) (network.Call, error) {
 	arg, err := json.Marshal(record.NamePredicate{Request: m.Request})
 	return network.Call{
-		Function: "Predicate:Close", Args: []string{string(arg)}, Transient: map[string][]byte{chaincode.TransientProof: m.Proof},
+		Function: "Predicate:Close", Args: []string{string(arg)}, Transient: map[string][]byte{state.TransientProof: m.Proof},
 	}, err
 }
 

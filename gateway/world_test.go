@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
@@ -119,7 +120,7 @@ func (w *world) found(channel string) {
 	w.Helper()
 	w.genesis = record.Genesis{
 		Network: channel, Clock: record.ClockSimulated, Threshold: 2,
-		Registrar: association, Gateways: []string{association}, MinCohort: chaincode.MinCohort,
+		Registrar: association, Gateways: []string{association}, MinCohort: state.MinCohort,
 		Profile: "n8192-q212-t128", Schema: privacy.V1().Digest(), CapMicro: 5_000_000,
 		Circuits: []record.Circuit{dayCircuit(w)}, PredicateSlot: 300, PredicateLife: 3600,
 		RelyingParties: []record.RelyingParty{{ID: "example.org", Origins: []string{portal, nativeApp}}},

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/network/embedded"
 )
 
@@ -24,15 +24,15 @@ func checkConsentsOffChain(t *testing.T, w *world) {
 	for _, p := range w.people {
 		needles = append(needles, p.consent.Digest(w.genesis.Network).String())
 	}
-	consents, private := 0, map[chaincode.Kind]int{}
+	consents, private := 0, map[state.Kind]int{}
 	for b, err := range l.Blocks(t.Context(), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, tx := range b.Txs {
 			for _, p := range tx.Private {
-				if p.Collection == chaincode.Collection && p.Available && !p.Delete {
-					kind, _, err := chaincode.ParseKey(p.Key)
+				if p.Collection == state.Collection && p.Available && !p.Delete {
+					kind, _, err := state.ParseKey(p.Key)
 					if err != nil {
 						t.Error(err)
 					}
@@ -47,7 +47,7 @@ func checkConsentsOffChain(t *testing.T, w *world) {
 			public := string(raw) + string(tx.Event.Payload)
 			for _, x := range tx.Writes {
 				public += string(x.Value)
-				if strings.HasPrefix(x.Key, "\x00"+string(chaincode.KindConsent)+"\x00") {
+				if strings.HasPrefix(x.Key, "\x00"+string(state.KindConsent)+"\x00") {
 					consents++
 				}
 			}
@@ -61,10 +61,10 @@ func checkConsentsOffChain(t *testing.T, w *world) {
 			break
 		}
 	}
-	if n := private[chaincode.KindConsentDetails]; consents != len(w.people)+1 || n != len(w.people)-1 { // one revoked, and was erased
+	if n := private[state.KindConsentDetails]; consents != len(w.people)+1 || n != len(w.people)-1 { // one revoked, and was erased
 		t.Errorf("%d versions of %d people's consents, details of %d", consents, len(w.people), n)
 	}
-	if n := private[chaincode.KindQuestion]; n < 2 || len(private) != 2 {
+	if n := private[state.KindQuestion]; n < 2 || len(private) != 2 {
 		t.Errorf("two claims were asked, and %v is private", private)
 	}
 }

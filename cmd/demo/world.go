@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/bridge"
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/gateway"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/he"
@@ -169,7 +169,7 @@ func (w *world) makeGenesis(exact bool) {
 	w.genesis = record.Genesis{
 		Network: networkName, Clock: record.ClockSimulated, Threshold: 2,
 		Registrar: w.registrar.msp, Gateways: []string{w.registrar.msp},
-		MinCohort: chaincode.MinCohort, Exact: exact,
+		MinCohort: state.MinCohort, Exact: exact,
 		Profile: w.params.Profile().Name, Schema: w.params.Schema().Digest(),
 		CapMicro: patientCap, Circuits: []record.Circuit{w.keys.Circuit()},
 		PredicateSlot: slotSeconds, PredicateLife: lifeSeconds,

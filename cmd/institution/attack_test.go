@@ -15,6 +15,7 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/cmd/ledger"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/details"
@@ -78,13 +79,13 @@ func (f forger) record(stub shim.ChaincodeStubInterface) error {
 	if err != nil {
 		return err
 	}
-	said := transient[chaincode.TransientDetails]
+	said := transient[state.TransientDetails]
 	var d consent.Details
 	if err := json.Unmarshal(said, &d); err != nil {
 		return err
 	}
 	var p record.Patient
-	raw, err := stub.GetState(chaincode.PatientKey(d.Signed.Document.Patient))
+	raw, err := stub.GetState(state.PatientKey(d.Signed.Document.Patient))
 	if err == nil {
 		err = json.Unmarshal(raw, &p)
 	}
@@ -96,15 +97,15 @@ func (f forger) record(stub shim.ChaincodeStubInterface) error {
 		return err
 	}
 	e := d.Entry(netName)
-	name := chaincode.ConsentDetailsKey(e.ID, e.Version)
+	name := state.ConsentDetailsKey(e.ID, e.Version)
 	sealed, err := k.Seal(netName, p.ID, name, said)
 	if err != nil {
 		return err
 	}
-	state := must(json.Marshal(chaincode.ConsentPublic{Entry: e, Time: firstHour * 3600}))
-	head := must(json.Marshal(chaincode.ConsentHead{ID: e.ID, Version: e.Version, Status: e.Status, Time: firstHour * 3600}))
-	return errors.Join(stub.PutPrivateData(chaincode.Collection, name, sealed),
-		stub.PutState(chaincode.ConsentKey(e.ID), state), stub.PutState(chaincode.ConsentOfKey(p.ID, e.ID), head))
+	entry := must(json.Marshal(state.ConsentPublic{Entry: e, Time: firstHour * 3600}))
+	head := must(json.Marshal(state.ConsentHead{ID: e.ID, Version: e.Version, Status: e.Status, Time: firstHour * 3600}))
+	return errors.Join(stub.PutPrivateData(state.Collection, name, sealed),
+		stub.PutState(state.ConsentKey(e.ID), entry), stub.PutState(state.ConsentOfKey(p.ID, e.ID), head))
 }
 
 // TestAttackForgedConsentOfAnOperator: the operator of a ledger, with a member that

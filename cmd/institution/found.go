@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -70,7 +70,7 @@ func (c networkCommand) document() (record.Descriptor, error) {
 // checkNetwork refuses what the ledger or a member would refuse later, when everybody
 // has the document.
 func checkNetwork(g record.Genesis) error {
-	if err := chaincode.CheckGenesis(g); err != nil {
+	if err := state.CheckGenesis(g); err != nil {
 		return err
 	}
 	sharing, err := he.NewSharing(len(g.Members), g.Threshold)

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -129,16 +129,16 @@ func (p *Process) found(ctx context.Context) error {
 // layout that the chaincode wants. Steps that others make count as well.
 func upgrade(ctx context.Context, ledger network.Client, raw []byte) error {
 	for asked := false; ; asked = true {
-		var l chaincode.Layout
+		var l state.Layout
 		if err := json.Unmarshal(raw, &l); err != nil {
 			return err
 		}
-		if l.To == 0 && l.Version >= chaincode.LayoutVersion {
+		if l.To == 0 && l.Version >= state.LayoutVersion {
 			return nil
 		}
 		if l.To == 0 && asked {
 			return fault.New(fault.Internal, "the ledger's chaincode has layout %d and this program layout %d: put the newer chaincode into service first",
-				l.Version, chaincode.LayoutVersion)
+				l.Version, state.LayoutVersion)
 		}
 		res, err := network.SubmitRetry(ctx, ledger, network.Call{Function: "Registry:Upgrade", Args: []string{"{}"}})
 		if err != nil {

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
 )
@@ -14,7 +14,7 @@ import (
 // after the last: no chaincode that this program comes with has anything to move.
 type answers struct {
 	network.Client
-	layouts []chaincode.Layout
+	layouts []state.Layout
 	calls   int
 }
 
@@ -30,20 +30,20 @@ func (a *answers) Submit(_ context.Context, call network.Call) (network.Result, 
 // An institution that starts repeats the step until the state is moved, and neither
 // asks for nothing nor for ever.
 func TestStartMovesTheState(t *testing.T) {
-	current := chaincode.LayoutVersion
-	old := chaincode.Layout{Version: current - 1}
-	moving := chaincode.Layout{Version: current - 1, To: current, Moved: 200}
-	done := chaincode.Layout{Version: current, Moved: 300}
+	current := state.LayoutVersion
+	old := state.Layout{Version: current - 1}
+	moving := state.Layout{Version: current - 1, To: current, Moved: 200}
+	done := state.Layout{Version: current, Moved: 300}
 	for name, c := range map[string]struct {
-		first   chaincode.Layout
-		answers []chaincode.Layout
+		first   state.Layout
+		answers []state.Layout
 		code    fault.Code
 	}{
-		"nothing to do":                   {chaincode.Layout{Version: current}, nil, ""},
-		"moved in two steps":              {old, []chaincode.Layout{moving, done}, ""},
-		"begun by another, who stopped":   {moving, []chaincode.Layout{done}, ""},
+		"nothing to do":                   {state.Layout{Version: current}, nil, ""},
+		"moved in two steps":              {old, []state.Layout{moving, done}, ""},
+		"begun by another, who stopped":   {moving, []state.Layout{done}, ""},
 		"refused":                         {old, nil, fault.Forbidden},
-		"the ledger's chaincode is older": {old, []chaincode.Layout{old}, fault.Internal},
+		"the ledger's chaincode is older": {old, []state.Layout{old}, fault.Internal},
 	} {
 		raw, err := json.Marshal(c.first)
 		if err != nil {

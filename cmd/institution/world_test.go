@@ -22,7 +22,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/cmd/ledger"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
@@ -383,7 +383,7 @@ func (w *world) put(d consent.Document, key *ecdsa.PrivateKey) error {
 	said := consent.Details{Salt: record.RandomID(), Signed: consent.Signed{
 		Document: d, Key: record.PublicKeyBytes(&key.PublicKey), Signature: must(record.Sign(key, d.Digest(netName))),
 	}}
-	arg, transient, err := chaincode.PutArguments(netName, said)
+	arg, transient, err := state.PutArguments(netName, said)
 	if err != nil {
 		return err
 	}

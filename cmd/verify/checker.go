@@ -8,7 +8,7 @@ import (
 	"fmt"
 
 	"github.com/vitalveil/vitalveil/bridge"
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -82,41 +82,41 @@ func (c *checker) take(b *network.Block) error {
 }
 
 func (c *checker) takeWrite(w network.Write, private []network.PrivateWrite) error {
-	kind, _, err := chaincode.ParseKey(w.Key)
+	kind, _, err := state.ParseKey(w.Key)
 	if err != nil || w.Delete {
 		return err
 	}
 	switch kind {
-	case chaincode.KindGenesis:
+	case state.KindGenesis:
 		return c.takeGenesis(w.Value)
-	case chaincode.KindLayout:
-		_, err := chaincode.ParseLayout(w.Value)
+	case state.KindLayout:
+		_, err := state.ParseLayout(w.Value)
 		return err
-	case chaincode.KindPatient:
+	case state.KindPatient:
 		return into(w.Value, c.takePatient)
-	case chaincode.KindKeys:
+	case state.KindKeys:
 		return into(w.Value, c.takeKeys)
-	case chaincode.KindErasure:
+	case state.KindErasure:
 		return into(w.Value, c.takeErasure)
-	case chaincode.KindDevice:
+	case state.KindDevice:
 		return into(w.Value, func(d record.DeviceState) { c.devices[d.ID] = d })
-	case chaincode.KindPieceKey:
+	case state.KindPieceKey:
 		return into(w.Value, func(s record.PieceKeyState) { c.pieceKeys[w.Key] = s })
-	case chaincode.KindConsent:
+	case state.KindConsent:
 		return c.takeVersion(w, private)
-	case chaincode.KindPointer:
+	case state.KindPointer:
 		return into(w.Value, func(p record.PointerState) { c.anchored = append(c.anchored, p) })
-	case chaincode.KindBatch:
+	case state.KindBatch:
 		return into(w.Value, func(b record.Batch) { c.batched = append(c.batched, b) })
-	case chaincode.KindAvailable:
+	case state.KindAvailable:
 		return into(w.Value, func(a record.SignedAvailable) { c.posted[w.Key] = a })
-	case chaincode.KindCohort:
+	case state.KindCohort:
 		return into(w.Value, func(s record.CohortState) { c.derived = append(c.derived, s) })
-	case chaincode.KindEpoch:
+	case state.KindEpoch:
 		return into(w.Value, func(s record.EpochState) { c.epochs[s.Epoch.Number] = s })
-	case chaincode.KindQuery:
+	case state.KindQuery:
 		return into(w.Value, func(q record.QueryState) { c.queries[q.ID] = q })
-	case chaincode.KindPredicate:
+	case state.KindPredicate:
 		return c.takeRequest(w, private)
 	}
 	return nil

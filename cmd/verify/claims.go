@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -27,9 +27,9 @@ func (c *checker) takeRequest(w network.Write, private []network.PrivateWrite) e
 		return err
 	}
 	r := request{entry: e}
-	key := chaincode.QuestionKey(e.Consent, e.Number)
+	key := state.QuestionKey(e.Consent, e.Number)
 	for _, p := range private {
-		if p.Collection != chaincode.Collection || !p.Available || p.Key != key {
+		if p.Collection != state.Collection || !p.Available || p.Key != key {
 			continue
 		}
 		r.sealed = true

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -24,14 +24,14 @@ type version struct {
 }
 
 func (c *checker) takeVersion(w network.Write, private []network.PrivateWrite) error {
-	var s chaincode.ConsentPublic
+	var s state.ConsentPublic
 	if err := json.Unmarshal(w.Value, &s); err != nil {
 		return err
 	}
 	v := version{entry: s.Entry, patient: c.patients[s.Entry.Patient]}
-	key := chaincode.ConsentDetailsKey(s.Entry.ID, s.Entry.Version)
+	key := state.ConsentDetailsKey(s.Entry.ID, s.Entry.Version)
 	for _, p := range private {
-		if p.Collection != chaincode.Collection || !p.Available || p.Key != key {
+		if p.Collection != state.Collection || !p.Available || p.Key != key {
 			continue
 		}
 		v.sealed = true

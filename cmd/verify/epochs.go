@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -40,7 +40,7 @@ func (c *checker) seeds(ctx context.Context) int {
 		n++
 		blob, err := c.blobs.Get(ctx, d.Device.SeedBlob)
 		if err == nil {
-			err = chaincode.CheckSeedBlob(c.genesis.Network, &epoch.Epoch, d.Device, blob)
+			err = state.CheckSeedBlob(c.genesis.Network, &epoch.Epoch, d.Device, blob)
 		}
 		if err != nil {
 			c.wrong("seeds of device %s: %v", id, err)
@@ -84,7 +84,7 @@ func (c *checker) quarantine(ctx context.Context, d *record.DeviceState) error {
 		return fmt.Errorf("its seed blob: %w", err)
 	}
 	epoch := c.epochs[d.Device.Epoch].Epoch
-	finding, err := chaincode.Examine(c.genesis.Network, &epoch, d, q.By[0],
+	finding, err := state.Examine(c.genesis.Network, &epoch, d, q.By[0],
 		record.Complain{Device: d.ID, Piece: q.Piece, Blob: blob, Proof: q.Proof})
 	if err != nil {
 		return err
@@ -107,9 +107,9 @@ func (c *checker) keysOfPieces(context.Context) int {
 		for round, f := range all {
 			n++
 			k := f.Posted.Key
-			if chaincode.PieceKeyKey(k.Epoch, k.Piece) != key || k.Round != round {
+			if state.PieceKeyKey(k.Epoch, k.Piece) != key || k.Round != round {
 				c.wrong("key of piece %d of epoch %d: number %d says that it is another", s.Piece, s.Epoch, round)
-			} else if err := chaincode.CheckPieceKey(c.genesis.Network, &epoch, f.Posted); err != nil {
+			} else if err := state.CheckPieceKey(c.genesis.Network, &epoch, f.Posted); err != nil {
 				c.wrong("key of piece %d of epoch %d by %s: %v", s.Piece, s.Epoch, f.Posted.By, err)
 			} else if round < len(s.Faulty) {
 				c.faultyKey(&epoch, f)
@@ -120,7 +120,7 @@ func (c *checker) keysOfPieces(context.Context) int {
 }
 
 func (c *checker) faultyKey(epoch *record.Epoch, f record.FaultyKey) {
-	found, err := chaincode.ExamineKey(c.genesis.Network, epoch, f.Posted, f.Holder, f.Proof)
+	found, err := state.ExamineKey(c.genesis.Network, epoch, f.Posted, f.Holder, f.Proof)
 	if err != nil || string(found) != f.Reason {
 		c.wrong("fault of the key of piece %d by %s: the evidence says %q, the ledger %q: %v", f.Posted.Key.Piece, f.Posted.By, found, f.Reason, err)
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"reflect"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -17,7 +17,7 @@ type rekeyed struct {
 
 // takeKeys notes a change of keys and what it makes of the patient's record, which
 // comes next in the same transaction.
-func (c *checker) takeKeys(s chaincode.KeysState) {
+func (c *checker) takeKeys(s state.KeysState) {
 	p := c.patients[s.Signed.Change.Patient]
 	c.changes = append(c.changes, rekeyed{s.Signed, p})
 	p.Keys = &s.Signed.Change

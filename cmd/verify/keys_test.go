@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -47,7 +47,7 @@ func newHistory(t *testing.T) *history {
 		DetailsKey: h.details.Digest(testNetwork),
 	}
 	h.patient = record.Patient{ID: in.PatientID(testNetwork), Inception: in, Person: record.RandomID()}
-	h.put(chaincode.PatientKey(h.patient.ID), h.patient)
+	h.put(state.PatientKey(h.patient.ID), h.patient)
 	return h
 }
 
@@ -79,18 +79,18 @@ func (h *history) consents(by *ecdsa.PrivateKey) {
 	if err != nil {
 		h.Fatal(err)
 	}
-	name := chaincode.ConsentDetailsKey(d.ID, d.Version)
+	name := state.ConsentDetailsKey(d.ID, d.Version)
 	if value, err = h.details.Seal(testNetwork, h.patient.ID, name, value); err != nil {
 		h.Fatal(err)
 	}
-	h.put(chaincode.ConsentKey(d.ID), chaincode.ConsentPublic{Entry: said.Entry(testNetwork), Time: 1})
+	h.put(state.ConsentKey(d.ID), state.ConsentPublic{Entry: said.Entry(testNetwork), Time: 1})
 	h.private = append(h.private, network.PrivateWrite{
-		Collection: chaincode.Collection, Key: name, Value: value, Available: true,
+		Collection: state.Collection, Key: name, Value: value, Available: true,
 	})
 }
 
 // rotates makes a key the patient's only one, after a change of what it records.
-func (h *history) rotates(to *ecdsa.PrivateKey, spoil func(*chaincode.KeysState, *record.Patient)) {
+func (h *history) rotates(to *ecdsa.PrivateKey, spoil func(*state.KeysState, *record.Patient)) {
 	h.Helper()
 	c := record.PatientKeys{
 		Patient: h.patient.ID, Version: h.patient.KeysVersion() + 1, ConsentKeys: [][]byte{public(to)},
@@ -100,13 +100,13 @@ func (h *history) rotates(to *ecdsa.PrivateKey, spoil func(*chaincode.KeysState,
 		c.Previous = h.patient.Keys.Digest(testNetwork)
 	}
 	now := int64(7)
-	s := chaincode.KeysState{Time: now, Signed: consent.SignedKeys{Change: c, Key: public(h.key), Signature: h.sign(h.key, c.Digest(testNetwork))}}
+	s := state.KeysState{Time: now, Signed: consent.SignedKeys{Change: c, Key: public(h.key), Signature: h.sign(h.key, c.Digest(testNetwork))}}
 	h.patient.Keys, h.patient.RevokedAt = &c, &now
 	if spoil != nil {
 		spoil(&s, &h.patient)
 	}
-	h.put(chaincode.KeysKey(h.patient.ID, c.Version), s)
-	h.put(chaincode.PatientKey(h.patient.ID), h.patient)
+	h.put(state.KeysKey(h.patient.ID, c.Version), s)
+	h.put(state.PatientKey(h.patient.ID), h.patient)
 	h.key = to
 }
 
@@ -141,13 +141,13 @@ func TestConsentsAreCheckedAgainstTheKeysOfTheirPlace(t *testing.T) {
 }
 
 func TestAttackHistoriesOfKeysThatCannotBe(t *testing.T) {
-	for words, spoil := range map[string]func(*chaincode.KeysState, *record.Patient){
-		"signature does not verify": func(s *chaincode.KeysState, _ *record.Patient) { s.Signed.Signature[0] ^= 1 },
-		"previous is not":           func(s *chaincode.KeysState, _ *record.Patient) { s.Signed.Change.Previous[0]++ },
-		"the next is 1":             func(s *chaincode.KeysState, _ *record.Patient) { s.Signed.Change.Version = 3 },
-		"only the recovery key":     func(s *chaincode.KeysState, _ *record.Patient) { s.Signed.Change.RecoveryHash[0]++ },
-		"0 consent keys":            func(s *chaincode.KeysState, _ *record.Patient) { s.Signed.Change.ConsentKeys = nil },
-		"what the changes of its keys make": func(_ *chaincode.KeysState, p *record.Patient) {
+	for words, spoil := range map[string]func(*state.KeysState, *record.Patient){
+		"signature does not verify": func(s *state.KeysState, _ *record.Patient) { s.Signed.Signature[0] ^= 1 },
+		"previous is not":           func(s *state.KeysState, _ *record.Patient) { s.Signed.Change.Previous[0]++ },
+		"the next is 1":             func(s *state.KeysState, _ *record.Patient) { s.Signed.Change.Version = 3 },
+		"only the recovery key":     func(s *state.KeysState, _ *record.Patient) { s.Signed.Change.RecoveryHash[0]++ },
+		"0 consent keys":            func(s *state.KeysState, _ *record.Patient) { s.Signed.Change.ConsentKeys = nil },
+		"what the changes of its keys make": func(_ *state.KeysState, p *record.Patient) {
 			never := int64(0)
 			p.RevokedAt = &never
 		},

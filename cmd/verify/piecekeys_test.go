@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -67,7 +67,7 @@ func TestAttackFaultyPieceKeyWithoutItsEvidence(t *testing.T) {
 			s.Faulty = append([]record.FaultyKey(nil), honest.Faulty...)
 			x.forge(&s)
 			h := &history{T: t}
-			h.put(chaincode.PieceKeyKey(0, 0), s)
+			h.put(state.PieceKeyKey(0, 0), s)
 			if err := ch.take(&network.Block{Txs: []network.Tx{{Valid: true, Writes: h.writes}}}); err != nil {
 				t.Fatal(err)
 			}

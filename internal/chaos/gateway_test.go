@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	ledgerstate "github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/gateway"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/blob"
@@ -211,7 +211,7 @@ func (w *world) anchoredOnce(all []accepted) {
 	}
 	for _, a := range all {
 		for h := a.first; h < a.first+uploadHours; h++ {
-			key := chaincode.PointerKey(record.Pointer{Device: a.person.device, Kind: record.KindRow, Index: h})
+			key := ledgerstate.PointerKey(record.Pointer{Device: a.person.device, Kind: record.KindRow, Index: h})
 			if writes[key] != 1 {
 				w.Errorf("hour %d of device %s was anchored %d times", h, a.person.device.Short(), writes[key])
 			}
@@ -221,7 +221,7 @@ func (w *world) anchoredOnce(all []accepted) {
 
 func countPointers(writes map[string]int, tx network.Tx) {
 	for _, one := range tx.Writes {
-		if kind, _, err := chaincode.ParseKey(one.Key); err == nil && kind == chaincode.KindPointer {
+		if kind, _, err := ledgerstate.ParseKey(one.Key); err == nil && kind == ledgerstate.KindPointer {
 			writes[one.Key]++
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -118,7 +118,7 @@ func (r *rivals) outcomeOf(err error) reply {
 
 // readConsent reads a consent's newest version; empty where there is none.
 func (r *rivals) readConsent(client int, c network.Client, p *person) string {
-	var s chaincode.ConsentState
+	var s state.ConsentState
 	return r.read(client, c, "consent/"+p.id.String(), "Consent:Get", r.consentOf(p), &s, func() string { return name(s.Signed.Document) })
 }
 
@@ -174,7 +174,7 @@ func windowKey(p record.Pointer) string { return fmt.Sprintf("window/%s/%d", p.D
 
 func (r *rivals) readWindow(client int, c network.Client, p record.Pointer) {
 	var s record.Receipt
-	place := chaincode.PointerRef{Device: p.Device, Kind: p.Kind, Index: p.Index}
+	place := state.PointerRef{Device: p.Device, Kind: p.Kind, Index: p.Index}
 	r.read(client, c, windowKey(p), "Pointer:Get", place, &s, func() string { return s.Pointer.Pointer.Commitment.String() })
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -188,7 +189,7 @@ func (w *world) submit(msp, function string, doc any) network.Result {
 // call makes a call; a consent's document goes beside the chain.
 func (w *world) call(function string, doc any) network.Call {
 	if signed, ok := doc.(consent.Signed); ok {
-		arg, transient, err := chaincode.PutArguments(channel, consent.Details{Salt: record.RandomID(), Signed: signed})
+		arg, transient, err := state.PutArguments(channel, consent.Details{Salt: record.RandomID(), Signed: signed})
 		if err != nil {
 			w.Error(err)
 		}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -86,7 +87,7 @@ func New(t testing.TB, change ...func(*record.Genesis)) *Consortium {
 	}
 	c.Genesis = record.Genesis{
 		Network: "vitalveil-test", Clock: record.ClockSimulated, Threshold: 2, Registrar: Association,
-		Gateways: []string{Association}, MinCohort: chaincode.MinCohort, Exact: true, Profile: he.DefaultProfile().Name,
+		Gateways: []string{Association}, MinCohort: state.MinCohort, Exact: true, Profile: he.DefaultProfile().Name,
 		Schema: privacy.V1().Digest(), CapMicro: 5_000_000, Circuits: []record.Circuit{}, PredicateSlot: 300, PredicateLife: 3600,
 	}
 	for _, msp := range MSPs {
@@ -185,14 +186,14 @@ func (c *Consortium) Call(function string, document any) network.Call {
 	case string:
 		text = d
 	case consent.Signed:
-		text, transient, err = chaincode.PutArguments(c.Genesis.Network, consent.Details{Signed: d, Salt: record.RandomID()})
+		text, transient, err = state.PutArguments(c.Genesis.Network, consent.Details{Signed: d, Salt: record.RandomID()})
 	case consent.Details:
-		text, transient, err = chaincode.PutArguments(c.Genesis.Network, d)
+		text, transient, err = state.PutArguments(c.Genesis.Network, d)
 	case record.AskPredicate:
-		text, transient, err = chaincode.RequestArguments(c.Genesis.Network, record.Question{Ask: d, Salt: record.RandomID()})
+		text, transient, err = state.RequestArguments(c.Genesis.Network, record.Question{Ask: d, Salt: record.RandomID()})
 	case record.Attest:
 		text = string(Must(json.Marshal(record.NamePredicate{Request: d.Request})))
-		transient = map[string][]byte{chaincode.TransientProof: d.Proof}
+		transient = map[string][]byte{state.TransientProof: d.Proof}
 	default:
 		text = string(Must(json.Marshal(document)))
 	}

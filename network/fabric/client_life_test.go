@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -170,7 +170,7 @@ func (l *life) privately(s consent.Signed) network.Call {
 		l.Fatal(err)
 	}
 	return network.Call{
-		Function: "Consent:Put", Args: []string{string(entry)}, Transient: map[string][]byte{chaincode.TransientDetails: details},
+		Function: "Consent:Put", Args: []string{string(entry)}, Transient: map[string][]byte{state.TransientDetails: details},
 	}
 }
 
@@ -210,7 +210,7 @@ func (l *life) sees(msp string, c *fabric.Client, patient, id record.ID) {
 	if err != nil {
 		l.Fatalf("%s reads: %v", msp, err)
 	}
-	var state chaincode.ConsentState
+	var state state.ConsentState
 	if err := json.Unmarshal(raw, &state); err != nil || state.Signed.Document.ID != id {
 		l.Errorf("%s reads %s (%v)", msp, raw, err)
 	}

@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway"
 	"github.com/vitalveil/vitalveil/gateway/api"
@@ -290,7 +290,7 @@ func (c *site) loseRace(p *subject) {
 	c.Helper()
 	client := c.members[1].client
 	s := c.sign(p, ownOrg)
-	arg, transient, err := chaincode.PutArguments(channel, consent.Details{Salt: record.RandomID(), Signed: s})
+	arg, transient, err := state.PutArguments(channel, consent.Details{Salt: record.RandomID(), Signed: s})
 	c.ok(err)
 	put, err := client.Endorse(c.Context(), network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient}, nil)
 	c.ok(err)
@@ -358,7 +358,7 @@ func (c *site) candidate(path string, text []byte, people []*subject, vaults map
 		sealed := text[:head+n*block]
 		for _, p := range people {
 			for _, s := range p.consent {
-				name := chaincode.ConsentDetailsKey(s.Document.ID, s.Document.Version)
+				name := state.ConsentDetailsKey(s.Document.ID, s.Document.Version)
 				if _, err := p.secret.Open(channel, p.id, name, sealed); err != nil {
 					continue
 				}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -58,37 +58,37 @@ type write struct {
 
 // appliers says how each kind of key changes the index. Kinds that are missing
 // (look-up keys of the chaincode) change nothing.
-var appliers = map[chaincode.Kind]func(*Index, write) error{
-	chaincode.KindGenesis:    (*Index).putGenesis,
-	chaincode.KindLayout:     (*Index).putLayout,
-	chaincode.KindTick:       (*Index).putTick,
-	chaincode.KindClock:      (*Index).putClock,
-	chaincode.KindClockVote:  (*Index).putClockVote,
-	chaincode.KindPatient:    (*Index).putPatient,
-	chaincode.KindKeys:       (*Index).putKeys,
-	chaincode.KindDevice:     (*Index).putDevice,
-	chaincode.KindAck:        (*Index).putAck,
-	chaincode.KindPieceKey:   (*Index).putPieceKey,
-	chaincode.KindConsent:    (*Index).putConsent,
-	chaincode.KindErasure:    (*Index).putErasure,
-	chaincode.KindErased:     (*Index).putErased,
-	chaincode.KindPointer:    (*Index).putPointer,
-	chaincode.KindBatch:      (*Index).putBatch,
-	chaincode.KindAvailable:  (*Index).putAvailable,
-	chaincode.KindStudy:      (*Index).putStudy,
-	chaincode.KindQuery:      (*Index).putQuery,
-	chaincode.KindCohort:     (*Index).putCohort,
-	chaincode.KindAbandon:    (*Index).putAbandonVote,
-	chaincode.KindPredicate:  (*Index).putPredicate,
-	chaincode.KindDeviceVote: (*Index).putDeviceVote,
-	chaincode.KindDeviceFlag: (*Index).putDeviceFlag,
-	chaincode.KindEpoch:      (*Index).putEpoch,
-	chaincode.KindEpochEnd:   (*Index).putEpochEnd,
+var appliers = map[state.Kind]func(*Index, write) error{
+	state.KindGenesis:    (*Index).putGenesis,
+	state.KindLayout:     (*Index).putLayout,
+	state.KindTick:       (*Index).putTick,
+	state.KindClock:      (*Index).putClock,
+	state.KindClockVote:  (*Index).putClockVote,
+	state.KindPatient:    (*Index).putPatient,
+	state.KindKeys:       (*Index).putKeys,
+	state.KindDevice:     (*Index).putDevice,
+	state.KindAck:        (*Index).putAck,
+	state.KindPieceKey:   (*Index).putPieceKey,
+	state.KindConsent:    (*Index).putConsent,
+	state.KindErasure:    (*Index).putErasure,
+	state.KindErased:     (*Index).putErased,
+	state.KindPointer:    (*Index).putPointer,
+	state.KindBatch:      (*Index).putBatch,
+	state.KindAvailable:  (*Index).putAvailable,
+	state.KindStudy:      (*Index).putStudy,
+	state.KindQuery:      (*Index).putQuery,
+	state.KindCohort:     (*Index).putCohort,
+	state.KindAbandon:    (*Index).putAbandonVote,
+	state.KindPredicate:  (*Index).putPredicate,
+	state.KindDeviceVote: (*Index).putDeviceVote,
+	state.KindDeviceFlag: (*Index).putDeviceFlag,
+	state.KindEpoch:      (*Index).putEpoch,
+	state.KindEpochEnd:   (*Index).putEpochEnd,
 }
 
 func (ix *Index) applyTx(tx *network.Tx, at Position) error {
 	for _, w := range tx.Writes {
-		kind, parts, err := chaincode.ParseKey(w.Key)
+		kind, parts, err := state.ParseKey(w.Key)
 		if err != nil {
 			return err
 		}
@@ -96,10 +96,10 @@ func (ix *Index) applyTx(tx *network.Tx, at Position) error {
 		if apply == nil {
 			continue
 		}
-		if ix.genesis == nil && kind != chaincode.KindGenesis {
+		if ix.genesis == nil && kind != state.KindGenesis {
 			return fmt.Errorf("%s %v before the genesis document", kind, parts)
 		}
-		if ix.layout == 0 && kind != chaincode.KindGenesis && kind != chaincode.KindLayout {
+		if ix.layout == 0 && kind != state.KindGenesis && kind != state.KindLayout {
 			return errors.New("the ledger does not say which layout its state has: it is of an older version than this program reads")
 		}
 		if w.Delete {
@@ -143,7 +143,7 @@ func (ix *Index) putGenesis(w write) error {
 // putLayout stops at a layout that this version does not know: what follows would
 // be taken for something else.
 func (ix *Index) putLayout(w write) error {
-	l, err := chaincode.ParseLayout(w.value)
+	l, err := state.ParseLayout(w.value)
 	if err != nil {
 		return err
 	}

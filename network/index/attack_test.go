@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -15,7 +15,7 @@ func (l *ledger) abandon(id string) {
 	for _, q := range l.queries {
 		if q.ID == id {
 			q.Status = record.QueryAbandoned
-			l.tx(put(chaincode.QueryKey(id), q))
+			l.tx(put(state.QueryKey(id), q))
 		}
 	}
 }
@@ -206,10 +206,10 @@ func TestAttackReleaseThatRestsOnNobodysWord(t *testing.T) {
 	for _, m := range members {
 		unsigned.Shares = append(unsigned.Shares, record.SignedShares{Statement: record.ShareStatement{Member: m, Query: q.ID}})
 	}
-	l.tx(put(chaincode.QueryKey(q.ID), made))
-	l.call(members[0], "Query:PostRelease", unsigned, put(chaincode.QueryKey(q.ID), made))
-	l.call(members[1], "Query:Fail", record.FailQuery{Query: q.ID}, put(chaincode.QueryKey(q.ID), failed))
-	l.tx(put(chaincode.AbandonKey(q.ID, members[1]), record.AbandonVote{Vote: record.Abandon{Query: q.ID}, Member: members[1]}))
+	l.tx(put(state.QueryKey(q.ID), made))
+	l.call(members[0], "Query:PostRelease", unsigned, put(state.QueryKey(q.ID), made))
+	l.call(members[1], "Query:Fail", record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), failed))
+	l.tx(put(state.AbandonKey(q.ID, members[1]), record.AbandonVote{Vote: record.Abandon{Query: q.ID}, Member: members[1]}))
 	l.cut()
 	ix := apply(t, l.blocks)
 	got, err := ix.Query(q.ID)
@@ -219,7 +219,7 @@ func TestAttackReleaseThatRestsOnNobodysWord(t *testing.T) {
 	if len(ix.Stops(q.ID)) > 0 {
 		t.Error("a vote counts that its member has not cast")
 	}
-	l.call(members[0], "Query:Fail", record.FailQuery{Query: q.ID}, put(chaincode.QueryKey(q.ID), failed))
+	l.call(members[0], "Query:Fail", record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), failed))
 	l.cut()
 	if got, _ := apply(t, l.blocks).Query(q.ID); got.Status != record.QueryFailed {
 		t.Errorf("the asker has called it failed, and it is %s", got.Status)

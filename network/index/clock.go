@@ -4,7 +4,7 @@ import (
 	"errors"
 	"math"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -32,7 +32,7 @@ func (ix *Index) putTick(w write) error {
 		return refuse("%s's clock went back from %d to %d", member, last, t.Time)
 	}
 	now, known := ix.median()
-	if err := chaincode.CheckTick(ix.genesis.Clock, t.Time, now, !known); err != nil {
+	if err := state.CheckTick(ix.genesis.Clock, t.Time, now, !known); err != nil {
 		return doubt(err)
 	}
 	ix.ticks[member] = t.Time

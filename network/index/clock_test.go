@@ -3,7 +3,7 @@ package index
 import (
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -11,13 +11,13 @@ import (
 
 // reset records a member's vote, and what follows from it if it decides.
 func (l *ledger) reset(member string, r record.ResetClock, decides bool) {
-	writes := []network.Write{put(chaincode.ClockVoteKey(member), map[string]any{"reset": r, "member": member})}
+	writes := []network.Write{put(state.ClockVoteKey(member), map[string]any{"reset": r, "member": member})}
 	if decides {
 		l.round = r.Round + 1
-		writes = append(writes, put(chaincode.ClockKey(), record.ClockState{Round: r.Round + 1}))
+		writes = append(writes, put(state.ClockKey(), record.ClockState{Round: r.Round + 1}))
 		for _, m := range l.roster.Members() {
 			l.ticks[m.MSP] = r.Time
-			writes = append(writes, put(chaincode.TickKey(m.MSP), record.Tick{Time: r.Time}))
+			writes = append(writes, put(state.TickKey(m.MSP), record.Tick{Time: r.Time}))
 		}
 	}
 	l.call(member, "Clock:Reset", r, writes...)
@@ -111,7 +111,7 @@ func TestAttackTimeSetBackByFewerThanTheThreshold(t *testing.T) {
 func TestAttackTicksBeyondAStep(t *testing.T) {
 	l := newLedger()
 	l.cut()
-	l.tickAll(day0*86400 + chaincode.SimulatedStep + 1)
+	l.tickAll(day0*86400 + state.SimulatedStep + 1)
 	l.cut()
 	if ix := apply(t, l.blocks); ix.Time() != day0*86400 {
 		t.Errorf("time is %d", ix.Time())

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -32,7 +32,7 @@ type Gap struct {
 // not what the chain has a salted hash of are no gap but an error: the contract
 // does not record them.
 func (ix *Index) putConsent(w write) error {
-	s, err := decode[chaincode.ConsentPublic](w)
+	s, err := decode[state.ConsentPublic](w)
 	if err != nil {
 		return err
 	}
@@ -40,9 +40,9 @@ func (ix *Index) putConsent(w write) error {
 	if err != nil {
 		return err
 	}
-	hash := record.ID(sha256.Sum256([]byte(chaincode.ConsentDetailsKey(s.Entry.ID, s.Entry.Version))))
+	hash := record.ID(sha256.Sum256([]byte(state.ConsentDetailsKey(s.Entry.ID, s.Entry.Version))))
 	for _, private := range w.tx.Private {
-		if private.Collection != chaincode.Collection || private.KeyHash != hash || private.Delete {
+		if private.Collection != state.Collection || private.KeyHash != hash || private.Delete {
 			continue
 		}
 		c := p.agreement(s.Entry.ID)
@@ -132,7 +132,7 @@ func (p *patient) cooledOff(last *consent.Document, v *version) error {
 	if !consent.Widens(last, d) {
 		return nil
 	}
-	if r := p.revocation(v.at); r != nil && v.time < r.state.Time+chaincode.CoolingOff {
+	if r := p.revocation(v.at); r != nil && v.time < r.state.Time+state.CoolingOff {
 		return fmt.Errorf("everything was revoked at %d", r.state.Time)
 	}
 	for _, c := range p.consents { // any of them
@@ -141,10 +141,10 @@ func (p *patient) cooledOff(last *consent.Document, v *version) error {
 			continue
 		}
 		o := c.versions[n-1]
-		if c.id == d.ID && d.Effect == consent.EffectDeny && v.time < o.time+chaincode.CoolingOff {
+		if c.id == d.ID && d.Effect == consent.EffectDeny && v.time < o.time+state.CoolingOff {
 			return fmt.Errorf("%s was denied at %d", d.Grantee, o.time)
 		}
-		if o.entry.Status != consent.StatusActive && v.time < o.time+chaincode.CoolingOff && o.signed.Document.Grantee == d.Grantee {
+		if o.entry.Status != consent.StatusActive && v.time < o.time+state.CoolingOff && o.signed.Document.Grantee == d.Grantee {
 			return fmt.Errorf("a consent for %s was revoked at %d", d.Grantee, o.time)
 		}
 	}
@@ -213,7 +213,7 @@ func (ix *Index) Supply(b *network.Block) (int, error) {
 	filled := 0
 	for _, tx := range b.Txs {
 		for _, private := range tx.Private {
-			if private.Collection != chaincode.Collection || !private.Available || private.Delete {
+			if private.Collection != state.Collection || !private.Available || private.Delete {
 				continue
 			}
 			ok, err := ix.supply(b.Number, private)
@@ -231,7 +231,7 @@ func (ix *Index) Supply(b *network.Block) (int, error) {
 
 func (ix *Index) supply(block uint64, private network.PrivateWrite) (bool, error) {
 	for i, g := range ix.gaps {
-		if g.Block != block || chaincode.ConsentDetailsKey(g.Consent, g.Version) != private.Key {
+		if g.Block != block || state.ConsentDetailsKey(g.Consent, g.Version) != private.Key {
 			continue
 		}
 		p := ix.patients[g.Patient]

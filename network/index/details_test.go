@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -157,12 +157,12 @@ func TestARebuildBelievesWhatMembersAgreedOn(t *testing.T) {
 		}
 		for _, m := range members[:2] {
 			if c.agreed {
-				l.call(m, "Query:PostCohort", post, put(chaincode.CohortKey(id, 0, m), record.CohortState{Post: post, Member: m}))
+				l.call(m, "Query:PostCohort", post, put(state.CohortKey(id, 0, m), record.CohortState{Post: post, Member: m}))
 			}
 		}
 		q := l.queries[0]
 		q.Status = record.QueryAbandoned
-		l.tx(put(chaincode.QueryKey(id), q))
+		l.tx(put(state.QueryKey(id), q))
 		l.erase(erased)
 		again := l.ask(members[1], hour0, hour0+24, 0)
 		l.cut()

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
@@ -20,7 +20,7 @@ func (ix *Index) putPatient(w write) error {
 	if err != nil {
 		return err
 	}
-	enrolled, err := chaincode.CheckEnrolment(ix.genesis, ix.roster.Epoch(ix.roster.Current), e)
+	enrolled, err := state.CheckEnrolment(ix.genesis, ix.roster.Epoch(ix.roster.Current), e)
 	switch {
 	case err != nil:
 		return doubt(err)
@@ -64,7 +64,7 @@ func (ix *Index) putDevice(w write) error {
 	if err != nil {
 		return err
 	}
-	enrolled, digest, err := chaincode.CheckDevice(ix.genesis.Network, ix.roster.Epoch(ix.roster.Current), e)
+	enrolled, digest, err := state.CheckDevice(ix.genesis.Network, ix.roster.Epoch(ix.roster.Current), e)
 	if err != nil {
 		return doubt(err)
 	}
@@ -97,9 +97,9 @@ func (ix *Index) named(hash record.ID) bool {
 }
 
 func (ix *Index) enrolDevice(p *patient, id record.ID, d record.Device) {
-	from := chaincode.FirstDay(d, len(p.devices) == 0, ix.now)
+	from := state.FirstDay(d, len(p.devices) == 0, ix.now)
 	ix.addDevice(&device{state: record.DeviceState{
-		ID: id, Device: d, DID: chaincode.DIDKey(d.Key), Enrolled: ix.now, FromDay: from,
+		ID: id, Device: d, DID: state.DIDKey(d.Key), Enrolled: ix.now, FromDay: from,
 	}})
 }
 
@@ -123,7 +123,7 @@ func (ix *Index) link(d *device) {
 }
 
 // designate makes a device the patient's for a metric by the rule of
-// chaincode.Designated: the device that begins last counts, and of those that begin
+// state.Designated: the device that begins last counts, and of those that begin
 // on one day the one enrolled last. Devices come in the order of their enrolment.
 func (p *patient) designate(metric string, d designation) {
 	i := slices.IndexFunc(p.designated, func(s schedule) bool { return s.metric == metric })
@@ -194,7 +194,7 @@ func (ix *Index) putPieceKey(w write) error {
 		return err
 	}
 	epoch := ix.epochs[s.Epoch].Epoch
-	if !chaincode.Holds(&epoch, s.Piece, by) {
+	if !state.Holds(&epoch, s.Piece, by) {
 		return refuse("%s does not hold piece %d", by, s.Piece)
 	}
 	place := pieceOf{s.Epoch, s.Piece}
@@ -218,7 +218,7 @@ func (ix *Index) postKey(s *record.PieceKeyState, epoch *record.Epoch, by string
 		return refuse("it is not the next key of piece %d", s.Piece)
 	}
 	s.Posted = &p
-	return doubt(chaincode.CheckPieceKey(ix.genesis.Network, epoch, p))
+	return doubt(state.CheckPieceKey(ix.genesis.Network, epoch, p))
 }
 
 func (ix *Index) takeKeyBack(s *record.PieceKeyState, epoch *record.Epoch, holder string, faulty []record.FaultyKey) error {
@@ -226,7 +226,7 @@ func (ix *Index) takeKeyBack(s *record.PieceKeyState, epoch *record.Epoch, holde
 		return refuse("there is no key of piece %d to take back", s.Piece)
 	}
 	proof := faulty[len(faulty)-1].Proof
-	found, err := chaincode.ExamineKey(ix.genesis.Network, epoch, *s.Posted, holder, proof)
+	found, err := state.ExamineKey(ix.genesis.Network, epoch, *s.Posted, holder, proof)
 	if err != nil {
 		return refuse("%v", err)
 	}

@@ -11,7 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -37,7 +37,7 @@ type ledger struct {
 	ticks    map[string]int64
 	patients []record.ID
 	devices  []record.DeviceState
-	lists    map[record.ID][]chaincode.Designation
+	lists    map[record.ID][]state.Designation
 	consents []consent.Document // latest of each ID
 	erased   map[record.ID]bool
 	batches  []batchModel
@@ -62,13 +62,13 @@ const (
 )
 
 func newLedger() *ledger {
-	l := &ledger{people: map[record.ID]*person{}, studies: map[string]bool{}, erased: map[record.ID]bool{}, ticks: map[string]int64{}, lists: map[record.ID][]chaincode.Designation{}, anchored: map[string]bool{}}
+	l := &ledger{people: map[record.ID]*person{}, studies: map[string]bool{}, erased: map[record.ID]bool{}, ticks: map[string]int64{}, lists: map[record.ID][]state.Designation{}, anchored: map[string]bool{}}
 	l.genesis = record.Genesis{Network: "test", Clock: record.ClockSimulated, Threshold: 2, MinCohort: 2, CapMicro: 1000, Exact: true, Schema: privacy.V2().Digest(), Vouchers: 2}
 	for _, m := range members {
 		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m, SignKey: public(keyOf(m)), PieceKey: boxOf(m).Public()})
 	}
 	l.roster = l.genesis.FirstRoster()
-	l.tx(put(chaincode.GenesisKey(), l.genesis), put(chaincode.LayoutKey(), chaincode.Layout{Version: chaincode.LayoutVersion}))
+	l.tx(put(state.GenesisKey(), l.genesis), put(state.LayoutKey(), state.Layout{Version: state.LayoutVersion}))
 	l.tick(members[0], day0*86400)
 	l.tick(members[1], day0*86400)
 	return l
@@ -121,7 +121,7 @@ func (l *ledger) add(tx network.Tx, document any) {
 // spoil adds an invalid transaction, whose writes the network would not show;
 // here they are shown, and the index must not look.
 func (l *ledger) spoil() {
-	l.call(members[0], "Clock:Tick", nil, put(chaincode.TickKey(members[0]), record.Tick{Time: 1 << 40}))
+	l.call(members[0], "Clock:Tick", nil, put(state.TickKey(members[0]), record.Tick{Time: 1 << 40}))
 	l.open[len(l.open)-1].Valid = false
 }
 
@@ -140,7 +140,7 @@ func (l *ledger) tick(member string, at int64) {
 	at = max(at, l.ticks[member])
 	l.ticks[member], l.now = at, max(l.now, at)
 	t := record.Tick{Time: at, Round: l.round}
-	l.call(member, "Clock:Tick", t, put(chaincode.TickKey(member), t))
+	l.call(member, "Clock:Tick", t, put(state.TickKey(member), t))
 }
 
 // patient enrols somebody for whom two members vouch.
@@ -157,7 +157,7 @@ func (l *ledger) patient() {
 	e.Signature = signed(p.key, e.Digest("test"))
 	l.people[id] = p
 	l.patients = append(l.patients, id)
-	l.call("Gateway", "Registry:EnrolPatient", e, put(chaincode.PatientKey(id), p.state))
+	l.call("Gateway", "Registry:EnrolPatient", e, put(state.PatientKey(id), p.state))
 }
 
 // changeKeys has a patient sign the same keys again; recover is by the recovery key,
@@ -182,7 +182,7 @@ func (l *ledger) change(patient record.ID, by *ecdsa.PrivateKey, what func(*reco
 		c.Previous = p.state.Keys.Digest("test")
 	}
 	what(&c)
-	s := chaincode.KeysState{Signed: consent.SignedKeys{Change: c, Key: public(by), Signature: signed(by, c.Digest("test"))}, Time: l.time()}
+	s := state.KeysState{Signed: consent.SignedKeys{Change: c, Key: public(by), Signature: signed(by, c.Digest("test"))}, Time: l.time()}
 	if p.state.Keys = &c; c.RevokeAll {
 		p.revoked = append(p.revoked, revoked{at: s.Time})
 		for i := range l.consents { // they have no next version
@@ -191,7 +191,7 @@ func (l *ledger) change(patient record.ID, by *ecdsa.PrivateKey, what func(*reco
 			}
 		}
 	}
-	l.tx(put(chaincode.KeysKey(patient, c.Version), s))
+	l.tx(put(state.KeysKey(patient, c.Version), s))
 }
 
 // device enrols a device of a patient's from a day on, or from the first day that may
@@ -208,12 +208,12 @@ func (l *ledger) device(patient record.ID, fromDay int64, metrics ...string) rec
 	digest := record.Digest(record.DomainDevice, "test", d)
 	e := record.EnrolDevice{Device: d, DeviceSignature: signed(key, digest), PatientSignature: signed(l.people[patient].key, digest)}
 	s := record.DeviceState{
-		ID: record.DeviceID("test", d.Key), Device: d, DID: chaincode.DIDKey(d.Key), Enrolled: now,
-		FromDay: chaincode.FirstDay(d, len(l.lists[patient]) == 0, now),
+		ID: record.DeviceID("test", d.Key), Device: d, DID: state.DIDKey(d.Key), Enrolled: now,
+		FromDay: state.FirstDay(d, len(l.lists[patient]) == 0, now),
 	}
 	l.devices = append(l.devices, s)
-	l.lists[patient] = append(l.lists[patient], chaincode.Designation{Device: s.ID, FromDay: s.FromDay, Metrics: d.Metrics})
-	l.call("Gateway", "Registry:EnrolDevice", e, put(chaincode.DesignationKey(patient), l.lists[patient]), put(chaincode.DeviceKey(s.ID), s))
+	l.lists[patient] = append(l.lists[patient], state.Designation{Device: s.ID, FromDay: s.FromDay, Metrics: d.Metrics})
+	l.call("Gateway", "Registry:EnrolDevice", e, put(state.DesignationKey(patient), l.lists[patient]), put(state.DeviceKey(s.ID), s))
 	return s
 }
 
@@ -225,7 +225,7 @@ func (l *ledger) quarantine(i int, in bool) {
 	}
 	v := record.VoteQuarantine{Device: d.ID, Lift: !in, Reason: "a test"}
 	vote := func(m string) network.Write {
-		return put(chaincode.DeviceVoteKey(d.ID, m), record.DeviceVote{Vote: v, Member: m, Round: d.Round, Time: l.time()})
+		return put(state.DeviceVoteKey(d.ID, m), record.DeviceVote{Vote: v, Member: m, Round: d.Round, Time: l.time()})
 	}
 	l.call(members[0], "Registry:VoteQuarantine", v, vote(members[0]))
 	last := vote(members[1])
@@ -233,7 +233,7 @@ func (l *ledger) quarantine(i int, in bool) {
 	if d.Quarantined = nil; in {
 		d.Quarantined = &record.Quarantine{At: l.time(), How: record.ByVote}
 	}
-	l.call(members[1], "Registry:VoteQuarantine", v, last, put(chaincode.DeviceKey(d.ID), *d))
+	l.call(members[1], "Registry:VoteQuarantine", v, last, put(state.DeviceKey(d.ID), *d))
 }
 
 // succeed begins an epoch with these members, of whom two are needed.
@@ -250,23 +250,23 @@ func (l *ledger) succeed(msps ...string) {
 		}
 	}
 	l.roster = record.Roster{Current: e.Number, Floor: s.From, Epochs: append(slices.Clone(l.roster.Epochs), e)}
-	l.tx(put(chaincode.RosterKey(), l.roster), put(chaincode.EpochKey(e.Number), s))
+	l.tx(put(state.RosterKey(), l.roster), put(state.EpochKey(e.Number), s))
 }
 
 // retire ends an epoch by the votes of two members.
 func (l *ledger) retire(number uint32) {
 	r := record.RetireEpoch{Epoch: number}
 	for i, m := range members[:2] {
-		writes := []network.Write{put(chaincode.EpochEndKey(number, m), map[string]any{"epoch": number, "member": m})}
+		writes := []network.Write{put(state.EpochEndKey(number, m), map[string]any{"epoch": number, "member": m})}
 		if i == 1 {
-			writes = append(writes, put(chaincode.EpochKey(number), record.EpochState{Epoch: *l.roster.Epoch(number), Retired: l.time()}))
+			writes = append(writes, put(state.EpochKey(number), record.EpochState{Epoch: *l.roster.Epoch(number), Retired: l.time()}))
 		}
 		l.call(m, "Registry:RetireEpoch", r, writes...)
 	}
 }
 
 func (l *ledger) ack(device record.ID, member string) {
-	l.call(member, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{device}}, put(chaincode.AckKey(device, member), chaincode.Acknowledged{Device: device, Member: member}))
+	l.call(member, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{device}}, put(state.AckKey(device, member), state.Acknowledged{Device: device, Member: member}))
 }
 
 // consent records a version that the patient has signed.
@@ -292,19 +292,19 @@ func (l *ledger) consent(d consent.Document) {
 func (l *ledger) record(s consent.Signed) {
 	d := s.Document
 	details := consent.Details{Signed: s, Salt: l.id()}
-	l.tx(put(chaincode.ConsentKey(d.ID), chaincode.ConsentPublic{Entry: details.Entry("test"), Time: l.time()}),
-		put(chaincode.ConsentOfKey(d.Patient, d.ID), chaincode.ConsentHead{ID: d.ID}))
+	l.tx(put(state.ConsentKey(d.ID), state.ConsentPublic{Entry: details.Entry("test"), Time: l.time()}),
+		put(state.ConsentOfKey(d.Patient, d.ID), state.ConsentHead{ID: d.ID}))
 	l.open[len(l.open)-1].Private = []network.PrivateWrite{private(d, put("", details).Value)}
 }
 
 func private(d consent.Document, value []byte) network.PrivateWrite {
-	name := chaincode.ConsentDetailsKey(d.ID, d.Version)
+	name := state.ConsentDetailsKey(d.ID, d.Version)
 	value, err := testKey.Seal("test", d.Patient, name, value)
 	if err != nil {
 		panic(err)
 	}
 	return network.PrivateWrite{
-		Collection: chaincode.Collection, Key: name, Value: value, Available: true,
+		Collection: state.Collection, Key: name, Value: value, Available: true,
 		KeyHash: record.SumID([]byte(name)), ValueHash: record.SumID(value),
 	}
 }
@@ -317,7 +317,7 @@ func (l *ledger) erase(patient record.ID) {
 	l.erased[patient] = true
 	e, p := record.Erasure{Patient: patient}, l.people[patient]
 	s := record.ErasureState{Time: l.time(), Signed: record.SignedErasure{Erasure: e, Key: public(p.key), Signature: signed(p.key, e.Digest("test"))}}
-	l.tx(put(chaincode.PatientKey(patient), record.Patient{ID: patient, Erased: true}), put(chaincode.ErasureKey(patient), s))
+	l.tx(put(state.PatientKey(patient), record.Patient{ID: patient, Erased: true}), put(state.ErasureKey(patient), s))
 }
 
 // withheld is the history as a node has it that lacks the details of some
@@ -378,7 +378,7 @@ func (l *ledger) batch(all []record.Pointer) record.ID {
 	var pointers []record.Pointer
 	var leaves []record.ID
 	for _, p := range all {
-		if key := chaincode.PointerKey(p); !l.anchored[key] {
+		if key := state.PointerKey(p); !l.anchored[key] {
 			l.anchored[key] = true
 			pointers = append(pointers, p)
 			leaves = append(leaves, p.Digest("test"))
@@ -391,10 +391,10 @@ func (l *ledger) batch(all []record.Pointer) record.ID {
 	var writes []network.Write
 	b := record.Batch{Root: root, Count: len(pointers)}
 	for i, p := range pointers {
-		writes = append(writes, put(chaincode.PointerKey(p), record.PointerState{Signed: record.SignedPointer{Pointer: p, Signature: make([]byte, 64)}, Batch: root, Leaf: i}))
-		b.Pointers = append(b.Pointers, chaincode.PointerKey(p))
+		writes = append(writes, put(state.PointerKey(p), record.PointerState{Signed: record.SignedPointer{Pointer: p, Signature: make([]byte, 64)}, Batch: root, Leaf: i}))
+		b.Pointers = append(b.Pointers, state.PointerKey(p))
 	}
-	l.tx(append(writes, put(chaincode.BatchKey(root), b))...)
+	l.tx(append(writes, put(state.BatchKey(root), b))...)
 	l.batches = append(l.batches, batchModel{root, pointers, map[string][]byte{}})
 	return root
 }
@@ -410,7 +410,7 @@ func (l *ledger) available(batch int, member string, bits uint64) {
 	}
 	b.bits[member] = bitmap
 	post := record.AvailablePost{Batch: b.id, Count: len(b.pointers), Bitmap: bitmap}
-	l.call(member, "Pointer:Available", nil, put(chaincode.AvailableKey(b.id, member), record.SignedAvailable{Post: post, Member: member, Signature: signed(keyOf(member), post.Digest("test"))}))
+	l.call(member, "Pointer:Available", nil, put(state.AvailableKey(b.id, member), record.SignedAvailable{Post: post, Member: member, Signature: signed(keyOf(member), post.Digest("test"))}))
 }
 
 func (l *ledger) ask(asker string, from, until int64, rho uint64) string {
@@ -427,10 +427,10 @@ func (l *ledger) askFor(epoch uint32, asker, key string, from, until int64, rho 
 	study := l.study(asker, key, rho == 0)
 	q := record.QueryState{
 		ID: l.id().String(), Ask: record.Ask{Study: study, Metric: key, From: from, Until: until, Rho: rho, Epoch: epoch}, Asker: asker, Purpose: purpose,
-		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + chaincode.QueryLife, Status: record.QueryAsked,
+		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + state.QueryLife, Status: record.QueryAsked,
 	}
 	l.add(network.Tx{
-		ID: q.ID, Creator: network.Creator{MSP: asker}, Function: "Query:Ask", Writes: []network.Write{put(chaincode.QueryKey(q.ID), q)},
+		ID: q.ID, Creator: network.Creator{MSP: asker}, Function: "Query:Ask", Writes: []network.Write{put(state.QueryKey(q.ID), q)},
 	}, q.Ask)
 	if slices.ContainsFunc(l.roster.Epoch(epoch).Members, func(m record.Member) bool { return m.MSP == asker }) {
 		l.queries = append(l.queries, q)
@@ -449,7 +449,7 @@ func (l *ledger) study(asker, key string, exact bool) string {
 		ID: id, Purpose: purpose, Metrics: []string{key}, From: -consent.MaxHour, Until: consent.MaxHour,
 		MinCohort: 2, Budget: consent.MaxCapMicro, Exact: exact,
 	}
-	l.call(asker, "Study:Create", s, put(chaincode.StudyKey(asker, id), record.StudyState{Study: s, Owner: asker}))
+	l.call(asker, "Study:Create", s, put(state.StudyKey(asker, id), record.StudyState{Study: s, Owner: asker}))
 	return id
 }
 
@@ -474,11 +474,11 @@ func (l *ledger) mayPermit(d consent.Document) bool {
 		return true // it stops something
 	}
 	p := l.people[d.Patient]
-	if at, denied := p.denied[d.ID]; denied && l.time() < at+chaincode.CoolingOff {
+	if at, denied := p.denied[d.ID]; denied && l.time() < at+state.CoolingOff {
 		return false
 	}
 	return !slices.ContainsFunc(p.revoked, func(r revoked) bool {
-		return (r.grantee == "" || r.grantee == d.Grantee) && l.time() < r.at+chaincode.CoolingOff
+		return (r.grantee == "" || r.grantee == d.Grantee) && l.time() < r.at+state.CoolingOff
 	})
 }
 
@@ -679,10 +679,10 @@ func blank() *Index {
 // said opens the details of the consent that a transaction recorded.
 func said(tx network.Tx) consent.Details {
 	for _, w := range tx.Writes {
-		if kind, _, err := chaincode.ParseKey(w.Key); err != nil || kind != chaincode.KindConsent {
+		if kind, _, err := state.ParseKey(w.Key); err != nil || kind != state.KindConsent {
 			continue
 		}
-		patient := read[chaincode.ConsentPublic](w.Value).Entry.Patient
+		patient := read[state.ConsentPublic](w.Value).Entry.Patient
 		value, err := testKey.Open("test", patient, tx.Private[0].Key, tx.Private[0].Value)
 		if err != nil {
 			panic(err)
@@ -699,10 +699,10 @@ func (l *ledger) agree(posters ...string) record.QueryState {
 	q.Root, q.Size = record.SumID([]byte("the cohort")), 2
 	post := record.PostCohort{Query: q.ID, Root: q.Root, Size: q.Size}
 	for i, m := range posters {
-		writes := []network.Write{put(chaincode.CohortKey(q.ID, 0, m), record.CohortState{Post: post, Member: m})}
+		writes := []network.Write{put(state.CohortKey(q.ID, 0, m), record.CohortState{Post: post, Member: m})}
 		if i+1 == l.genesis.Threshold {
 			q.Status = record.QueryAgreed
-			writes = append(writes, put(chaincode.QueryKey(q.ID), q))
+			writes = append(writes, put(state.QueryKey(q.ID), q))
 		}
 		l.call(m, "Query:PostCohort", post, writes...)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -417,7 +417,7 @@ func TestRequestsThatHaveExpiredAreTheAskersToClose(t *testing.T) {
 	closed := entry
 	closed.ID, closed.Status = l.id().String(), record.PredicateClosed
 	for _, e := range []record.PredicateEntry{entry, closed} {
-		l.tx(put(chaincode.PredicateKey(e.ID), e))
+		l.tx(put(state.PredicateKey(e.ID), e))
 	}
 	l.cut()
 	if lapsed := apply(t, l.blocks).Lapsed(members[0]); len(lapsed) != 0 {

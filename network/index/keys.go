@@ -3,7 +3,7 @@ package index
 import (
 	"slices"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -11,7 +11,7 @@ import (
 // putKeys takes a change of a patient's keys that a key of before has signed. One that
 // is not proven changes no keys; what it says to revoke is revoked all the same.
 func (ix *Index) putKeys(w write) error {
-	s, err := decode[chaincode.KeysState](w)
+	s, err := decode[state.KeysState](w)
 	if err != nil {
 		return err
 	}

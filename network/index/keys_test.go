@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -46,7 +46,7 @@ func TestWhatIsPermittedAfterRevokingEverythingCounts(t *testing.T) {
 	l.consent(denial)
 	l.changeKeys(l.patients[0], true)
 	for _, m := range members {
-		l.tick(m, l.now+chaincode.CoolingOff)
+		l.tick(m, l.now+state.CoolingOff)
 	}
 	l.consent(l.permit(l.patients[0], members[0], hour0, hour0+100))
 	l.consent(l.permit(l.patients[0], members[1], hour0, hour0+100))

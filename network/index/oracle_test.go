@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -27,25 +27,25 @@ type fact struct {
 }
 
 type oracle struct {
-	facts map[chaincode.Kind][]fact
+	facts map[state.Kind][]fact
 	done  map[string]covered // cohorts, which never change
 }
 
 func newOracle(txs []placed) oracle {
-	o := oracle{map[chaincode.Kind][]fact{}, map[string]covered{}}
+	o := oracle{map[state.Kind][]fact{}, map[string]covered{}}
 	for _, p := range txs {
 		if !p.tx.Valid {
 			continue
 		}
 		for _, w := range p.tx.Writes {
-			kind, attrs, err := chaincode.ParseKey(w.Key)
+			kind, attrs, err := state.ParseKey(w.Key)
 			if err != nil {
 				panic(err)
 			}
 			doc := document(kind, w.Value)
-			if kind == chaincode.KindConsent {
-				doc = chaincode.ConsentState{
-					Signed: said(p.tx).Signed, Time: read[chaincode.ConsentPublic](w.Value).Time,
+			if kind == state.KindConsent {
+				doc = state.ConsentState{
+					Signed: said(p.tx).Signed, Time: read[state.ConsentPublic](w.Value).Time,
 				}
 			}
 			o.facts[kind] = append(o.facts[kind], fact{p.at, attrs, doc})
@@ -54,29 +54,29 @@ func newOracle(txs []placed) oracle {
 	return o
 }
 
-func document(kind chaincode.Kind, value []byte) any {
+func document(kind state.Kind, value []byte) any {
 	switch kind {
-	case chaincode.KindTick:
+	case state.KindTick:
 		return read[record.Tick](value)
-	case chaincode.KindPatient:
+	case state.KindPatient:
 		return read[record.Patient](value)
-	case chaincode.KindDevice:
+	case state.KindDevice:
 		return read[record.DeviceState](value)
-	case chaincode.KindDesignation:
-		return read[[]chaincode.Designation](value)
-	case chaincode.KindAck:
-		return read[chaincode.Acknowledged](value)
-	case chaincode.KindKeys:
-		return read[chaincode.KeysState](value)
-	case chaincode.KindErasure:
+	case state.KindDesignation:
+		return read[[]state.Designation](value)
+	case state.KindAck:
+		return read[state.Acknowledged](value)
+	case state.KindKeys:
+		return read[state.KeysState](value)
+	case state.KindErasure:
 		return read[record.ErasureState](value)
-	case chaincode.KindPointer:
+	case state.KindPointer:
 		return read[record.PointerState](value)
-	case chaincode.KindAvailable:
+	case state.KindAvailable:
 		return read[record.SignedAvailable](value)
-	case chaincode.KindQuery:
+	case state.KindQuery:
 		return read[record.QueryState](value)
-	case chaincode.KindRoster:
+	case state.KindRoster:
 		return read[record.Roster](value)
 	}
 	return nil
@@ -91,7 +91,7 @@ func read[T any](value []byte) T {
 }
 
 // values returns the documents of one kind before a position, in order.
-func values[T any](o oracle, kind chaincode.Kind, until Position) []T {
+func values[T any](o oracle, kind state.Kind, until Position) []T {
 	var out []T
 	for _, f := range o.facts[kind] {
 		if before(f.at, until) {
@@ -106,13 +106,13 @@ var end = Position{Block: math.MaxUint64}
 
 func (o oracle) time(until Position) int64 {
 	latest := map[string]int64{}
-	for _, f := range o.facts[chaincode.KindTick] {
+	for _, f := range o.facts[state.KindTick] {
 		if before(f.at, until) {
 			latest[f.attrs[0]] = f.doc.(record.Tick).Time
 		}
 	}
 	roster := record.Roster{Epochs: []record.Epoch{firstEpoch()}}
-	for _, r := range values[record.Roster](o, chaincode.KindRoster, until) {
+	for _, r := range values[record.Roster](o, state.KindRoster, until) {
 		roster = r
 	}
 	var all []int64
@@ -138,13 +138,13 @@ func firstEpoch() record.Epoch {
 // device is the state of a device before a position, and its epoch.
 func (o oracle) device(id record.ID, until Position) (record.DeviceState, record.Epoch) {
 	var d record.DeviceState
-	for _, s := range values[record.DeviceState](o, chaincode.KindDevice, until) {
+	for _, s := range values[record.DeviceState](o, state.KindDevice, until) {
 		if s.ID == id {
 			d = s
 		}
 	}
 	epoch := firstEpoch()
-	for _, r := range values[record.Roster](o, chaincode.KindRoster, end) {
+	for _, r := range values[record.Roster](o, state.KindRoster, end) {
 		if d.Device.Epoch == r.Current {
 			epoch = r.Epochs[r.Current]
 		}
@@ -153,7 +153,7 @@ func (o oracle) device(id record.ID, until Position) (record.DeviceState, record
 }
 
 func (o oracle) query(id string) (record.QueryState, Position) {
-	for _, f := range o.facts[chaincode.KindQuery] {
+	for _, f := range o.facts[state.KindQuery] {
 		if f.attrs[0] == id {
 			return f.doc.(record.QueryState), f.at
 		}
@@ -163,14 +163,14 @@ func (o oracle) query(id string) (record.QueryState, Position) {
 
 func (o oracle) documents(patient record.ID, until Position) []consent.Document {
 	var docs []consent.Document
-	for _, e := range values[record.ErasureState](o, chaincode.KindErasure, until) {
+	for _, e := range values[record.ErasureState](o, state.KindErasure, until) {
 		if e.Signed.Erasure.Patient == patient {
 			return nil
 		}
 	}
-	for _, s := range values[chaincode.ConsentState](o, chaincode.KindConsent, until) {
+	for _, s := range values[state.ConsentState](o, state.KindConsent, until) {
 		d := s.Signed.Document
-		for _, k := range values[chaincode.KeysState](o, chaincode.KindKeys, until) {
+		for _, k := range values[state.KeysState](o, state.KindKeys, until) {
 			if c := k.Signed.Change; c.Patient == patient && c.RevokeAll && s.Time <= k.Time && d.Effect == consent.EffectPermit {
 				d.Status = consent.StatusRevoked
 			}
@@ -184,12 +184,12 @@ func (o oracle) documents(patient record.ID, until Position) []consent.Document 
 
 // available reports whether threshold members found a row before until.
 func (o oracle) available(device record.ID, hour int64, correction uint8, until Position) bool {
-	for _, s := range values[record.PointerState](o, chaincode.KindPointer, until) {
+	for _, s := range values[record.PointerState](o, state.KindPointer, until) {
 		if p := s.Signed.Pointer; p.Device != device || p.Index != hour || p.Correction != correction {
 			continue
 		}
 		found := map[string]bool{}
-		for _, a := range values[record.SignedAvailable](o, chaincode.KindAvailable, until) {
+		for _, a := range values[record.SignedAvailable](o, state.KindAvailable, until) {
 			if a.Post.Batch == s.Batch && bit(a.Post.Bitmap, s.Leaf) {
 				found[a.Member] = true
 			}
@@ -208,7 +208,7 @@ func (o oracle) available(device record.ID, hour int64, correction uint8, until 
 
 func (o oracle) ready(device record.ID, until Position) bool {
 	found := map[string]bool{}
-	for _, a := range values[chaincode.Acknowledged](o, chaincode.KindAck, until) {
+	for _, a := range values[state.Acknowledged](o, state.KindAck, until) {
 		if a.Device == device {
 			found[a.Member] = true
 		}
@@ -250,7 +250,7 @@ func (o oracle) cohort(id string) covered {
 	q, at := o.query(id)
 	out := covered{}
 	o.done[id] = out
-	for _, p := range values[record.Patient](o, chaincode.KindPatient, at) {
+	for _, p := range values[record.Patient](o, state.KindPatient, at) {
 		d := o.decide(p.ID, q, q.Ask.From, q.Ask.Until, at, q.Asked)
 		if !d.Permit {
 			continue
@@ -303,10 +303,10 @@ func (o oracle) decide(patient record.ID, q record.QueryState, from, until int64
 }
 
 func (o oracle) hours(patient record.ID, q record.QueryState, d consent.Decision, at Position) map[record.ID][]int64 {
-	var list []chaincode.Designation
-	for _, f := range o.facts[chaincode.KindDesignation] {
+	var list []state.Designation
+	for _, f := range o.facts[state.KindDesignation] {
 		if f.attrs[0] == patient.String() && before(f.at, at) {
-			list = f.doc.([]chaincode.Designation)
+			list = f.doc.([]state.Designation)
 		}
 	}
 	out := map[record.ID][]int64{}
@@ -314,7 +314,7 @@ func (o oracle) hours(patient record.ID, q record.QueryState, d consent.Decision
 		var device record.ID
 		ok := true
 		for i, m := range metricsIn(q.Ask.Metric) {
-			d, found := chaincode.Designated(list, m, h/24)
+			d, found := state.Designated(list, m, h/24)
 			ok = ok && found && (i == 0 || d == device)
 			device = d
 		}
@@ -334,7 +334,7 @@ func (o oracle) hours(patient record.ID, q record.QueryState, d consent.Decision
 // exceeds applies caps and the once-only rule.
 func (o oracle) exceeds(patient record.ID, devices map[record.ID][]int64, q record.QueryState, limit uint64, at Position) bool {
 	spent, spentHere := q.Ask.Rho, q.Ask.Rho
-	for _, earlier := range values[record.QueryState](o, chaincode.KindQuery, at) {
+	for _, earlier := range values[record.QueryState](o, state.KindQuery, at) {
 		c := o.cohort(earlier.ID)
 		if len(c) < 2 || c[patient] == nil {
 			continue
@@ -359,7 +359,7 @@ func (o oracle) exceeds(patient record.ID, devices map[record.ID][]int64, q reco
 func (o oracle) stale(id string, members []record.CohortMember, height uint64) (uint64, []record.ID) {
 	q, at := o.query(id)
 	owner := map[record.ID]record.ID{}
-	for _, d := range values[record.DeviceState](o, chaincode.KindDevice, end) {
+	for _, d := range values[record.DeviceState](o, state.KindDevice, end) {
 		owner[d.ID] = d.Device.Patient
 	}
 	for block := at.Block; block < height; block++ {

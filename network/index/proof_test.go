@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -257,8 +257,8 @@ func TestAttackForgedKeys(t *testing.T) {
 	thief := keyOf("a thief")
 	p := l.people[l.patients[0]].state
 	c := record.PatientKeys{Patient: p.ID, Version: 1, ConsentKeys: [][]byte{public(thief)}, RecoveryHash: p.RecoveryHash()}
-	l.tx(put(chaincode.KeysKey(p.ID, 1), chaincode.KeysState{Signed: consent.SignedKeys{Change: c, Key: public(thief), Signature: signed(thief, c.Digest("test"))}}),
-		put(chaincode.PatientKey(p.ID), record.Patient{ID: p.ID, Inception: p.Inception, Keys: &c}))
+	l.tx(put(state.KeysKey(p.ID, 1), state.KeysState{Signed: consent.SignedKeys{Change: c, Key: public(thief), Signature: signed(thief, c.Digest("test"))}}),
+		put(state.PatientKey(p.ID), record.Patient{ID: p.ID, Inception: p.Inception, Keys: &c}))
 	d := l.permit(l.patients[0], members[0], hour0, hour0+100)
 	d.Grantee = members[1]
 	l.record(l.sign(d, "a thief"))
@@ -268,7 +268,7 @@ func TestAttackForgedKeys(t *testing.T) {
 		t.Errorf("%d patients, want 2", got)
 	}
 	c.RevokeAll = true
-	l.tx(put(chaincode.KeysKey(p.ID, 1), chaincode.KeysState{Signed: consent.SignedKeys{Change: c}}))
+	l.tx(put(state.KeysKey(p.ID, 1), state.KeysState{Signed: consent.SignedKeys{Change: c}}))
 	l.cut()
 	if err := ix.Apply(l.blocks[len(l.blocks)-1]); err != nil {
 		t.Fatal(err)
@@ -283,9 +283,9 @@ func TestAttackForgedErasureDeletesNothing(t *testing.T) {
 	l.ready(2)
 	e := record.Erasure{Patient: l.patients[0]}
 	stranger := keyOf("a stranger")
-	l.tx(put(chaincode.ErasureKey(e.Patient), record.ErasureState{
+	l.tx(put(state.ErasureKey(e.Patient), record.ErasureState{
 		Signed: record.SignedErasure{Erasure: e, Key: public(stranger), Signature: signed(stranger, e.Digest("test"))}, Devices: []record.ID{l.devices[0].ID},
-	}), put(chaincode.PatientKey(e.Patient), record.Patient{ID: e.Patient, Erased: true}))
+	}), put(state.PatientKey(e.Patient), record.Patient{ID: e.Patient, Erased: true}))
 	query := l.ask(members[0], hour0, hour0+24, 100)
 	ix := l.forged(t, 1, "neither one that this patient")
 	if ix.Erased(e.Patient) || len(ix.Erasures(0)) != 0 {
@@ -297,7 +297,7 @@ func TestAttackForgedErasureDeletesNothing(t *testing.T) {
 	// One that the patient has signed names the patient's devices, whatever is recorded.
 	p := l.people[l.patients[1]]
 	e.Patient = l.patients[1]
-	l.tx(put(chaincode.ErasureKey(e.Patient), record.ErasureState{
+	l.tx(put(state.ErasureKey(e.Patient), record.ErasureState{
 		Signed: record.SignedErasure{Erasure: e, Key: public(p.key), Signature: signed(p.key, e.Digest("test"))}, Devices: []record.ID{l.devices[0].ID},
 	}))
 	ix = l.forged(t, 1, "")
@@ -313,37 +313,37 @@ func TestAttackPatientsAndDevicesMadeUp(t *testing.T) {
 	}{
 		"a record without an enrolment": {func(l *ledger) (string, any, network.Write) {
 			id := l.id()
-			return "Registry:EnrolPatient", record.EnrolPatient{}, put(chaincode.PatientKey(id), record.Patient{ID: id})
+			return "Registry:EnrolPatient", record.EnrolPatient{}, put(state.PatientKey(id), record.Patient{ID: id})
 		}, "salt"},
 		"one voucher of two": {func(l *ledger) (string, any, network.Write) {
 			e, id := l.enrolment(l.id())
 			e.Vouchers = e.Vouchers[:1]
-			return "Registry:EnrolPatient", e, put(chaincode.PatientKey(id), record.Patient{ID: id})
+			return "Registry:EnrolPatient", e, put(state.PatientKey(id), record.Patient{ID: id})
 		}, "1 vouch for this patient"},
 		"the same voucher twice": {func(l *ledger) (string, any, network.Write) {
 			e, id := l.enrolment(l.id())
 			e.Vouchers[1] = e.Vouchers[0]
-			return "Registry:EnrolPatient", e, put(chaincode.PatientKey(id), record.Patient{ID: id})
+			return "Registry:EnrolPatient", e, put(state.PatientKey(id), record.Patient{ID: id})
 		}, "vouches twice"},
 		"a person once more": {func(l *ledger) (string, any, network.Write) {
 			e, id := l.enrolment(l.people[l.patients[0]].state.Person)
-			return "Registry:EnrolPatient", e, put(chaincode.PatientKey(id), record.Patient{ID: id})
+			return "Registry:EnrolPatient", e, put(state.PatientKey(id), record.Patient{ID: id})
 		}, "enrolled already"},
 		"under another name": {func(l *ledger) (string, any, network.Write) {
 			e, _ := l.enrolment(l.id())
-			return "Registry:EnrolPatient", e, put(chaincode.PatientKey(l.id()), record.Patient{})
+			return "Registry:EnrolPatient", e, put(state.PatientKey(l.id()), record.Patient{})
 		}, "another patient"},
 		"a device without its patient's signature": {func(l *ledger) (string, any, network.Write) {
 			e, id := l.deviceOf(l.patients[0], true, nil)
-			return "Registry:EnrolDevice", e, put(chaincode.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
+			return "Registry:EnrolDevice", e, put(state.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
 		}, "not by a key that the patient signs with"},
 		"a device with another's seeds": {func(l *ledger) (string, any, network.Write) {
 			e, id := l.deviceOf(l.patients[0], false, l.devices[1].Device.SeedHashes)
-			return "Registry:EnrolDevice", e, put(chaincode.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
+			return "Registry:EnrolDevice", e, put(state.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
 		}, "used before"},
 		"a device of nobody": {func(l *ledger) (string, any, network.Write) {
 			e, id := l.deviceOf(l.id(), false, nil)
-			return "Registry:EnrolDevice", e, put(chaincode.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
+			return "Registry:EnrolDevice", e, put(state.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
 		}, "not enrolled"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -392,65 +392,65 @@ func TestAttackRecordsInTheNamesOfMembers(t *testing.T) {
 	someone := members[1]
 	for name, forge := range map[string]func(*ledger) network.Write{
 		"a tick": func(*ledger) network.Write {
-			return put(chaincode.TickKey(members[0]), record.Tick{Time: 1 << 38})
+			return put(state.TickKey(members[0]), record.Tick{Time: 1 << 38})
 		},
 		"an acknowledgement": func(l *ledger) network.Write {
-			return put(chaincode.AckKey(l.devices[0].ID, members[0]), chaincode.Acknowledged{})
+			return put(state.AckKey(l.devices[0].ID, members[0]), state.Acknowledged{})
 		},
 		"a piece key": func(l *ledger) network.Write { // the second member lacks the second piece
-			return put(chaincode.PieceKeyKey(0, 1), keyState(someone, someone, 1))
+			return put(state.PieceKeyKey(0, 1), keyState(someone, someone, 1))
 		},
 		"a piece key of another's making": func(*ledger) network.Write {
-			return put(chaincode.PieceKeyKey(0, 0), keyState(members[2], someone, 0))
+			return put(state.PieceKeyKey(0, 0), keyState(members[2], someone, 0))
 		},
 		"a piece key with the maker's name only": func(*ledger) network.Write {
 			s := keyState(someone, members[2], 0)
-			return put(chaincode.PieceKeyKey(0, 0), s)
+			return put(state.PieceKeyKey(0, 0), s)
 		},
 		"a piece key of a later round": func(*ledger) network.Write {
 			s := keyState(someone, someone, 0)
 			s.Posted.Key.Round = 1
 			s.Posted.Signature = signed(keyOf(someone), s.Posted.Key.Digest("test"))
-			return put(chaincode.PieceKeyKey(0, 0), s)
+			return put(state.PieceKeyKey(0, 0), s)
 		},
 		"a complaint about no key": func(*ledger) network.Write {
 			s := keyState(members[2], members[2], 0)
-			return put(chaincode.PieceKeyKey(0, 0), record.PieceKeyState{Faulty: []record.FaultyKey{{Posted: *s.Posted, Holder: someone}}})
+			return put(state.PieceKeyKey(0, 0), record.PieceKeyState{Faulty: []record.FaultyKey{{Posted: *s.Posted, Holder: someone}}})
 		},
 		"a post about rows": func(l *ledger) network.Write {
 			b := l.batches[0]
-			return put(chaincode.AvailableKey(b.id, members[0]), record.SignedAvailable{
+			return put(state.AvailableKey(b.id, members[0]), record.SignedAvailable{
 				Post: record.AvailablePost{Batch: b.id, Count: len(b.pointers), Bitmap: []byte{255}}, Member: members[0], Signature: make([]byte, 64),
 			})
 		},
 		"a flag": func(l *ledger) network.Write {
 			f := record.DeviceFlag{Flag: record.FlagDevice{Device: l.devices[0].ID, Kind: record.FlagOutlier}, Member: members[0]}
-			return put(chaincode.DeviceFlagKey(f), f)
+			return put(state.DeviceFlagKey(f), f)
 		},
 		"a vote": func(l *ledger) network.Write {
-			return put(chaincode.DeviceVoteKey(l.devices[0].ID, members[0]), record.DeviceVote{})
+			return put(state.DeviceVoteKey(l.devices[0].ID, members[0]), record.DeviceVote{})
 		},
 		"a cohort": func(l *ledger) network.Write {
-			return put(chaincode.CohortKey(l.queries[0].ID, 0, members[0]), record.CohortState{Post: record.PostCohort{Query: l.queries[0].ID}, Member: members[0]})
+			return put(state.CohortKey(l.queries[0].ID, 0, members[0]), record.CohortState{Post: record.PostCohort{Query: l.queries[0].ID}, Member: members[0]})
 		},
 		"a study": func(*ledger) network.Write {
-			return put(chaincode.StudyKey(members[0], "mine"), record.StudyState{Owner: members[0]})
+			return put(state.StudyKey(members[0], "mine"), record.StudyState{Owner: members[0]})
 		},
 		"a query": func(l *ledger) network.Write {
 			q := l.queries[0]
 			q.ID = l.id().String()
-			return put(chaincode.QueryKey(q.ID), q)
+			return put(state.QueryKey(q.ID), q)
 		},
 		"an end of an epoch": func(*ledger) network.Write {
-			return put(chaincode.EpochEndKey(0, members[0]), map[string]any{})
+			return put(state.EpochEndKey(0, members[0]), map[string]any{})
 		},
 		"an epoch": func(l *ledger) network.Write {
 			e := record.Epoch{Number: 1, Threshold: 1, Members: []record.Member{{MSP: someone, SignKey: public(keyOf(someone))}}}
 			vote := record.EpochVote{Member: someone, Signature: signed(keyOf(someone), e.Digest("test"))}
-			return put(chaincode.EpochKey(1), record.EpochState{Epoch: e, Votes: []record.EpochVote{vote}})
+			return put(state.EpochKey(1), record.EpochState{Epoch: e, Votes: []record.EpochVote{vote}})
 		},
 		"an epoch's end": func(l *ledger) network.Write {
-			return put(chaincode.EpochKey(0), record.EpochState{Epoch: l.genesis.FirstEpoch(), Retired: 7})
+			return put(state.EpochKey(0), record.EpochState{Epoch: l.genesis.FirstEpoch(), Retired: 7})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -489,7 +489,7 @@ func TestPieceKeysAreTheirMakersAndGoOnEvidence(t *testing.T) {
 		k.Check = record.SumID([]byte("another key"))
 		return record.PostedKey{By: by, Key: k, Signature: signed(keyOf(by), k.Digest("test"))}
 	}
-	write := func(s record.PieceKeyState) network.Write { return put(chaincode.PieceKeyKey(0, 0), s) }
+	write := func(s record.PieceKeyState) network.Write { return put(state.PieceKeyKey(0, 0), s) }
 	bad := post(members[1], 0, []record.Member{holder})
 	l.call(members[1], "Registry:PostPieceKey", bad, write(record.PieceKeyState{Posted: &bad}))
 	early := l.ask(members[0], hour0, hour0+24, 100)
@@ -568,10 +568,10 @@ func TestAttackQueriesBeyondTheirStudy(t *testing.T) {
 	l := newLedger()
 	l.ready(2)
 	s := record.Study{ID: "small", Purpose: purpose, Metrics: []string{metric}, From: hour0, Until: hour0 + 48, MinCohort: 2, Budget: 500}
-	l.call(members[0], "Study:Create", s, put(chaincode.StudyKey(members[0], s.ID), record.StudyState{Study: s, Owner: members[0]}))
+	l.call(members[0], "Study:Create", s, put(state.StudyKey(members[0], s.ID), record.StudyState{Study: s, Owner: members[0]}))
 	wider := s
 	wider.Budget = 1 << 20
-	l.call(members[0], "Study:Create", wider, put(chaincode.StudyKey(members[0], s.ID), record.StudyState{Study: wider, Owner: members[0]}))
+	l.call(members[0], "Study:Create", wider, put(state.StudyKey(members[0], s.ID), record.StudyState{Study: wider, Owner: members[0]}))
 	for i, c := range []struct {
 		ask record.Ask
 		ok  bool
@@ -586,8 +586,8 @@ func TestAttackQueriesBeyondTheirStudy(t *testing.T) {
 	} {
 		id := l.id().String()
 		l.add(network.Tx{ID: id, Creator: network.Creator{MSP: members[0]}, Function: "Query:Ask", Writes: []network.Write{
-			put(chaincode.QueryKey(id), record.QueryState{ID: id, Ask: c.ask, Asker: members[0], Purpose: "TREAT", Asked: 1, Status: record.QueryAsked}),
-			put(chaincode.StudyKey(members[0], s.ID), record.StudyState{Study: s, Owner: members[0]}), // nothing was spent
+			put(state.QueryKey(id), record.QueryState{ID: id, Ask: c.ask, Asker: members[0], Purpose: "TREAT", Asked: 1, Status: record.QueryAsked}),
+			put(state.StudyKey(members[0], s.ID), record.StudyState{Study: s, Owner: members[0]}), // nothing was spent
 		}}, c.ask)
 		l.cut()
 		q, err := apply(t, l.blocks).Query(id)
@@ -608,8 +608,8 @@ func TestAttackOtherPointersUnderABatchsName(t *testing.T) {
 	for bi, b := range l.blocks {
 		for ti, tx := range b.Txs {
 			for wi, w := range tx.Writes {
-				kind, _, _ := chaincode.ParseKey(w.Key)
-				if kind != chaincode.KindPointer {
+				kind, _, _ := state.ParseKey(w.Key)
+				if kind != state.KindPointer {
 					continue
 				}
 				s := read[record.PointerState](w.Value)
@@ -636,29 +636,29 @@ func TestAttackRecordsOtherThanWhatMembersSubmitted(t *testing.T) {
 	one := members[1]
 	cohort := func(q record.QueryState, attempt int) (record.PostCohort, network.Write) {
 		p := record.PostCohort{Query: q.ID, Attempt: attempt, Root: record.SumID([]byte("root")), Size: 2}
-		return p, put(chaincode.CohortKey(q.ID, attempt, one), record.CohortState{Post: p, Member: one})
+		return p, put(state.CohortKey(q.ID, attempt, one), record.CohortState{Post: p, Member: one})
 	}
 	agreed := func(q record.QueryState) network.Write {
 		q.Status, q.Root, q.Size = record.QueryAgreed, record.SumID([]byte("root")), 2
-		return put(chaincode.QueryKey(q.ID), q)
+		return put(state.QueryKey(q.ID), q)
 	}
 	for name, forge := range map[string]func(l *ledger, q record.QueryState){
 		"a tick": func(l *ledger, _ record.QueryState) {
-			l.call(one, "Clock:Tick", record.Tick{Time: l.time()}, put(chaincode.TickKey(one), record.Tick{Time: l.time() + 86400}))
+			l.call(one, "Clock:Tick", record.Tick{Time: l.time()}, put(state.TickKey(one), record.Tick{Time: l.time() + 86400}))
 		},
 		"a tick by something else": func(l *ledger, _ record.QueryState) {
-			l.call(one, "Query:PostCohort", record.PostCohort{}, put(chaincode.TickKey(one), record.Tick{Time: l.time() + 86400}))
+			l.call(one, "Query:PostCohort", record.PostCohort{}, put(state.TickKey(one), record.Tick{Time: l.time() + 86400}))
 		},
 		"an acknowledgement": func(l *ledger, _ record.QueryState) {
 			d := l.devices[len(l.devices)-1].ID
-			l.call(one, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{l.devices[0].ID}}, put(chaincode.AckKey(d, one), chaincode.Acknowledged{Device: d, Member: one}))
+			l.call(one, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{l.devices[0].ID}}, put(state.AckKey(d, one), state.Acknowledged{Device: d, Member: one}))
 		},
 		"a flag": func(l *ledger, _ record.QueryState) {
 			f := record.DeviceFlag{Flag: record.FlagDevice{Device: l.devices[0].ID, Kind: record.FlagOutlier}, Member: one}
-			l.call(one, "Registry:FlagDevice", record.FlagDevice{Device: l.devices[1].ID, Kind: record.FlagOutlier}, put(chaincode.DeviceFlagKey(f), f))
+			l.call(one, "Registry:FlagDevice", record.FlagDevice{Device: l.devices[1].ID, Kind: record.FlagOutlier}, put(state.DeviceFlagKey(f), f))
 		},
 		"a vote to abandon": func(l *ledger, q record.QueryState) {
-			l.call(one, "Query:Abandon", record.Abandon{Query: l.queries[0].ID}, put(chaincode.AbandonKey(q.ID, one), record.AbandonVote{Vote: record.Abandon{Query: q.ID}, Member: one}))
+			l.call(one, "Query:Abandon", record.Abandon{Query: l.queries[0].ID}, put(state.AbandonKey(q.ID, one), record.AbandonVote{Vote: record.Abandon{Query: q.ID}, Member: one}))
 		},
 		"a cohort by something else": func(l *ledger, q record.QueryState) {
 			_, w := cohort(q, 1)
@@ -678,7 +678,7 @@ func TestAttackRecordsOtherThanWhatMembersSubmitted(t *testing.T) {
 		},
 		"a failure before there is a cohort": func(l *ledger, q record.QueryState) {
 			q.Status = record.QueryFailed
-			l.call(q.Asker, "Query:Fail", record.FailQuery{Query: q.ID}, put(chaincode.QueryKey(q.ID), q))
+			l.call(q.Asker, "Query:Fail", record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), q))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -708,13 +708,13 @@ func TestAttackAFailureThatItsAskerDidNotCall(t *testing.T) {
 	q := l.agree(members[1], members[2])
 	l.cut()
 	q.Status = record.QueryFailed
-	l.call(q.Asker, "Clock:Tick", record.Tick{Time: l.time()}, put(chaincode.QueryKey(q.ID), q))
+	l.call(q.Asker, "Clock:Tick", record.Tick{Time: l.time()}, put(state.QueryKey(q.ID), q))
 	ix := l.forged(t, 1, "Query:Fail")
 	if got, _ := ix.Query(q.ID); got.Status != record.QueryAgreed {
 		t.Fatalf("it is %s", got.Status)
 	}
 	q.Attempt, q.Root = 1, record.SumID([]byte("another"))
-	l.call(q.Asker, "Query:Fail", record.FailQuery{Query: q.ID}, put(chaincode.QueryKey(q.ID), q))
+	l.call(q.Asker, "Query:Fail", record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), q))
 	l.cut()
 	if got, _ := apply(t, l.blocks).Query(q.ID); got.Status != record.QueryFailed || got.Attempt != 0 || got.Root == q.Root {
 		t.Errorf("it is %+v", got)
@@ -757,7 +757,7 @@ func TestAttackPointersFarOutInTheirBatches(t *testing.T) {
 	l.cut()
 	for i := range 10 {
 		s := record.SignedPointer{Pointer: l.row(d.ID, 0, hour0+1000+int64(i)), Signature: make([]byte, 64)}
-		l.tx(put(chaincode.PointerKey(s.Pointer), record.PointerState{Signed: s, Batch: l.id(), Leaf: record.MaxBatch - 1}))
+		l.tx(put(state.PointerKey(s.Pointer), record.PointerState{Signed: s, Batch: l.id(), Leaf: record.MaxBatch - 1}))
 	}
 	ix := l.forged(t, 10, "leaf")
 	if got := len(ix.Batches(0)); got != len(l.batches) {
@@ -782,7 +782,7 @@ func TestAttackAnAnswerKeptFromTheHistoryByTheNextCohort(t *testing.T) {
 	q.Status, q.Attempt, q.Root, q.Size = record.QueryAgreed, 1, c.Root, c.Size
 	post := record.PostCohort{Query: id, Attempt: 1, Root: c.Root, Size: c.Size}
 	vow := func(m string) network.Write {
-		return put(chaincode.CohortKey(id, 1, m), record.CohortState{Post: post, Member: m})
+		return put(state.CohortKey(id, 1, m), record.CohortState{Post: post, Member: m})
 	}
 	included := func() bool {
 		l.cut()
@@ -799,7 +799,7 @@ func TestAttackAnAnswerKeptFromTheHistoryByTheNextCohort(t *testing.T) {
 		return false
 	}
 	l.call(members[0], "Query:PostCohort", post, vow(members[0]))
-	l.call(members[1], "Query:PostCohort", post, vow(members[1]), put(chaincode.QueryKey(id), q))
+	l.call(members[1], "Query:PostCohort", post, vow(members[1]), put(state.QueryKey(id), q))
 	if !included() {
 		t.Error("the third member may have given a share with the patient in it, and the history says that none was")
 	}

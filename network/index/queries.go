@@ -4,7 +4,7 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -81,7 +81,7 @@ func (ix *Index) askedBy(w write, id string) (record.QueryState, error) {
 	ix.studies[asker+"/"+ask.Study] = study
 	return record.QueryState{
 		ID: id, Ask: ask, Asker: asker, Purpose: study.Study.Purpose, Exact: study.Study.Exact, MinCohort: study.Study.MinCohort,
-		Asked: ix.now, Expires: ix.now + chaincode.QueryLife, Status: record.QueryAsked,
+		Asked: ix.now, Expires: ix.now + state.QueryLife, Status: record.QueryAsked,
 	}, nil
 }
 
@@ -179,13 +179,13 @@ func (ix *Index) checkEnd(before record.QueryState, s *record.QueryState, w writ
 			return err
 		}
 		s.Release = p.Hash
-		return errors.Join(w.by(before.Asker), doubt(chaincode.OpenRelease(ix.genesis.Network, &epoch, s, p.Shares)))
+		return errors.Join(w.by(before.Asker), doubt(state.OpenRelease(ix.genesis.Network, &epoch, s, p.Shares)))
 	}
 	c, err := argument[record.SignedShares](w, "Query:ConfirmShares")
 	if err != nil {
 		return err
 	}
-	_, err = chaincode.ConfirmRelease(ix.genesis.Network, &epoch, s, c)
+	_, err = state.ConfirmRelease(ix.genesis.Network, &epoch, s, c)
 	return doubt(err)
 }
 

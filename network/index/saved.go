@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -206,7 +206,7 @@ func (ix *Index) derived() error {
 		}
 		return nil
 	}
-	if ix.layout > chaincode.LayoutVersion {
+	if ix.layout > state.LayoutVersion {
 		return fmt.Errorf("layout %d of the ledger's state is not known", ix.layout)
 	}
 	var ok bool

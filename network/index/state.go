@@ -4,7 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/details"
@@ -127,7 +127,7 @@ type version struct {
 type keysChange struct {
 	at    Position
 	tx    string
-	state chaincode.KeysState
+	state state.KeysState
 	// unproven: nobody has signed it who could. Only what it revokes counts.
 	unproven bool
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -21,7 +21,7 @@ const (
 	tickAgain = time.Second
 	// clockTolerance is how far from ledger time a member posts its clock unasked, in
 	// seconds.
-	clockTolerance = chaincode.WallStep
+	clockTolerance = state.WallStep
 	// wordTolerance is how far from this machine's clock the time may be that its
 	// operator says it is.
 	wordTolerance = 10 * time.Minute
@@ -77,7 +77,7 @@ func (in *Institution) mayPost(unix int64) (int64, error) {
 		in.clockAccepted = false
 		return unix, nil
 	case ahead > 0 && in.clockAccepted:
-		return ledger + chaincode.WallStep, nil
+		return ledger + state.WallStep, nil
 	}
 	return 0, fault.New(fault.Conflict, "this machine's clock says %s and ledger time is %s: set the clock if it is wrong; if it is right and the ledger was still, "+
 		"say so with \"vitalveil institution accept-clock\"; if ledger time is wrong, vote with \"vitalveil institution clock-reset\"",

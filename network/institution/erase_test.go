@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -179,7 +179,7 @@ func withoutDetails(b *network.Block) *network.Block {
 		out.Txs[i].Private = slices.Clone(tx.Private)
 		for j := range out.Txs[i].Private {
 			p := &out.Txs[i].Private[j]
-			if p.Collection == chaincode.Collection && !p.Delete {
+			if p.Collection == state.Collection && !p.Delete {
 				p.Available, p.Key, p.Value = false, "", nil
 			}
 		}

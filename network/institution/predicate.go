@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -17,7 +17,7 @@ func (in *Institution) AskPredicate(ctx context.Context, ask record.AskPredicate
 	if ask.Nonce.IsZero() {
 		ask.Nonce = record.RandomID()
 	}
-	arg, transient, err := chaincode.RequestArguments(in.cfg.Genesis.Network, record.Question{Ask: ask, Salt: record.RandomID()})
+	arg, transient, err := state.RequestArguments(in.cfg.Genesis.Network, record.Question{Ask: ask, Salt: record.RandomID()})
 	if err != nil {
 		return "", err
 	}

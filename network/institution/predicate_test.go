@@ -15,7 +15,7 @@ import (
 	"github.com/consensys/gnark/frontend"
 	"github.com/consensys/gnark/frontend/cs/r1cs"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -66,7 +66,7 @@ func newYesKeys(t *testing.T) yesKeys {
 func (k yesKeys) prove(t *testing.T, p record.PredicateState) []byte {
 	t.Helper()
 	m, _ := wearable.ByKey(p.Ask.Metric)
-	in, err := chaincode.Statement(&p, m).Inputs()
+	in, err := state.Statement(&p, m).Inputs()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestPredicateThatIsAttested(t *testing.T) {
 	w.tick(p.AnswerFrom)
 	w.call(hospitalB, network.Call{
 		Function: "Predicate:Close", Args: []string{string(must(json.Marshal(record.NamePredicate{Request: id})))},
-		Transient: map[string][]byte{chaincode.TransientProof: keys.prove(t, p)},
+		Transient: map[string][]byte{state.TransientProof: keys.prove(t, p)},
 	})
 	got, err := in.WaitPredicate(t.Context(), id)
 	if err != nil || got.Status != record.PredicateAttested {

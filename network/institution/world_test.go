@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -320,7 +321,7 @@ func (w *world) putConsent(p *person, d consent.Document) network.Result {
 		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey),
 		Signature: must(record.Sign(p.key, d.Digest(networkName))),
 	}}
-	arg, transient, err := chaincode.PutArguments(networkName, details)
+	arg, transient, err := state.PutArguments(networkName, details)
 	if err != nil {
 		w.t.Fatal(err)
 	}

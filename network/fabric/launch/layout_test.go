@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -28,7 +28,7 @@ func TestUpgradeToContractsAsksForTheLayout(t *testing.T) {
 	for _, o := range n.topology.Orgs {
 		g.Members = append(g.Members, record.Member{MSP: o.MSP})
 	}
-	put(t, c, chaincode.GenesisKey(), text(t, g))
+	put(t, c, state.GenesisKey(), text(t, g))
 	serve(serveContracts)
 	for _, function := range []string{"Registry:GetGenesis", "Registry:GetLayout", "Registry:Upgrade", "Clock:Now"} {
 		_, err := c.Evaluate(t.Context(), network.Call{Function: function, Args: []string{"{}"}})
@@ -41,12 +41,12 @@ func TestUpgradeToContractsAsksForTheLayout(t *testing.T) {
 		t.Errorf("a transaction on state without a layout: %v", err)
 	}
 
-	want := chaincode.Layout{Version: chaincode.LayoutVersion}
+	want := state.Layout{Version: state.LayoutVersion}
 	serve(serveConformance)
-	put(t, c, chaincode.LayoutKey(), text(t, want))
+	put(t, c, state.LayoutKey(), text(t, want))
 	serve(serveContracts)
 	res, err := network.SubmitRetry(t.Context(), c, network.Call{Function: "Registry:Upgrade", Args: []string{"{}"}})
-	var got chaincode.Layout
+	var got state.Layout
 	if err != nil || json.Unmarshal(res.Payload, &got) != nil || got != want {
 		t.Errorf("upgrade of state in the layout already: %s, %v", res.Payload, err)
 	}

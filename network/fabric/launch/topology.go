@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vitalveil/vitalveil/chaincode"
+	ledgerstate "github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/network/fabric"
@@ -135,7 +135,7 @@ const maxOrgs = 16
 // A peer other than the one that signs first has the details of a consent as
 // well: no crash of one loses them.
 func consents(orgs int) []Collection {
-	return []Collection{{Name: chaincode.Collection, RequiredPeers: min(1, orgs-1), MaxPeers: orgs - 1}}
+	return []Collection{{Name: ledgerstate.Collection, RequiredPeers: min(1, orgs-1), MaxPeers: orgs - 1}}
 }
 
 // newTopology describes the network that o asks for, on ports that are free now.

@@ -1,11 +1,10 @@
-package chaincode
+package state
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
 
-	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -125,9 +124,6 @@ func ParseKey(key string) (Kind, []string, error) {
 	}
 	return kind, parts[1:], nil
 }
-
-// clip keeps words from outside short in error texts.
-func clip(s string) string { return fault.Clip(s, 80) }
 
 // GenesisKey is the key of the network's genesis.
 func GenesisKey() string { return key(KindGenesis) }
