@@ -39,7 +39,7 @@ func caServer(t *testing.T) {
 func adminProgram(t *testing.T) string {
 	t.Helper()
 	admin := filepath.Join(t.TempDir(), "admin")
-	out, err := exec.Command("nice", "go", "build", "-p", "2", "-o", admin, "../admin").CombinedOutput()
+	out, err := exec.Command("nice", "go", "build", "-p", "2", "-o", admin, "../../admin").CombinedOutput()
 	if err != nil {
 		t.Fatalf("build network/admin: %v\n%s", err, out)
 	}
