@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
@@ -215,13 +215,7 @@ func within(inner, outer []string) bool {
 }
 
 // clip keeps words from outside short in error texts.
-func clip(s string) string {
-	const most = 40
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
-}
+func clip(s string) string { return fault.Clip(s, 40) }
 
 // MaxDocument bounds the JSON of a signed document in bytes.
 const MaxDocument = 16 << 10

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/consent/fhir"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
@@ -103,9 +103,9 @@ func (g *Gateway) fhirConsent(ctx context.Context, id string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	image := consent.ToFHIR
+	image := fhir.Write
 	if p.RevokedSince(state.Time) {
-		image = consent.WithdrawnToFHIR
+		image = fhir.WriteWithdrawn
 	}
 	resource, err := image(state.Signed.Document)
 	if err != nil {

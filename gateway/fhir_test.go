@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/consent/fhir"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -44,7 +45,7 @@ func TestPatientAndMembersReadAConsentInFHIR(t *testing.T) {
 			if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/fhir+json" {
 				t.Fatalf("%s: %d %s", what, resp.StatusCode, body)
 			}
-			d, err := consent.FromFHIR(body)
+			d, err := fhir.Read(body)
 			if err != nil || d.Digest(w.genesis.Network) != signed.Document.Digest(w.genesis.Network) {
 				t.Errorf("%s read %+v, %v", what, d, err)
 			}

@@ -1,14 +1,15 @@
-package consent
+package fhir
 
 import (
 	"fmt"
 	"math/big"
 	"slices"
 
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
-// FromFHIR reads a FHIR R4 Consent in the form that ToFHIR writes. The document
+// Read reads a FHIR R4 Consent in the form that Write writes. The document
 // is not signed: only the patient can sign it.
 //
 // It never reads a resource as something narrower or wider than it says. Every
@@ -16,24 +17,24 @@ import (
 // ElementErrors; the only ones passed over say nothing about what is permitted:
 // meta other than security labels, language, identifier, dateTime, a narrative
 // that is generated, and displays of codes and references.
-func FromFHIR(data []byte) (Document, error) {
+func Read(data []byte) (consent.Document, error) {
 	root, err := parseElements(data)
 	if err != nil {
-		return Document{}, fmt.Errorf("the resource cannot be read: %w", err)
+		return consent.Document{}, fmt.Errorf("the resource cannot be read: %w", err)
 	}
 	r := &reading{}
 	d := r.consent(root)
 	if len(r.problems) > 0 {
-		return Document{}, r.problems
+		return consent.Document{}, r.problems
 	}
-	if err := Validate(d); err != nil {
-		return Document{}, fmt.Errorf("the resource is not a consent of this network: %w", err)
+	if err := consent.Validate(d); err != nil {
+		return consent.Document{}, fmt.Errorf("the resource is not a consent of this network: %w", err)
 	}
 	return d, nil
 }
 
-func (r *reading) consent(root *element) Document {
-	var d Document
+func (r *reading) consent(root *element) consent.Document {
+	var d consent.Document
 	o := r.object(root, "resourceType", "id", "meta", "language", "text", "extension", "identifier", "dateTime",
 		"status", "scope", "category", "patient", "policyRule", "provision")
 	r.fixed(r.need(o, "resourceType"), "Consent")
@@ -79,11 +80,11 @@ func (r *reading) passedOver(o object) {
 func (r *reading) status(e *element) string {
 	switch s := r.text(e); s {
 	case "active":
-		return StatusActive
+		return consent.StatusActive
 	case "inactive":
-		return StatusRevoked
+		return consent.StatusRevoked
 	case "entered-in-error":
-		return StatusInError
+		return consent.StatusInError
 	case "":
 	default:
 		r.fail(e.path(), "is %q, only \"active\", \"inactive\" (revoked) and \"entered-in-error\" can be honoured", clip(s))
@@ -103,7 +104,7 @@ func (r *reading) url(e *element) string {
 }
 
 // version reads the one extension that a consent has outside its provision.
-func (r *reading) version(list *element, d *Document) {
+func (r *reading) version(list *element, d *consent.Document) {
 	e := r.single(list)
 	if e == nil {
 		return
@@ -142,13 +143,13 @@ func (r *reading) value(parts object, name, kind string) *element {
 	return r.need(r.object(p, "url", kind), kind)
 }
 
-func (r *reading) rule(e *element, d *Document) {
+func (r *reading) rule(e *element, d *consent.Document) {
 	o := r.object(e, "modifierExtension", "type", "period", "actor", "action", "purpose", "code", "dataPeriod")
 	switch kind := r.need(o, "type"); r.text(kind) {
 	case "permit":
-		d.Effect = EffectPermit
+		d.Effect = consent.EffectPermit
 	case "deny":
-		d.Effect = EffectDeny
+		d.Effect = consent.EffectDeny
 	case "":
 	default:
 		r.fail(kind.path(), "is neither \"permit\" nor \"deny\"")
@@ -160,7 +161,7 @@ func (r *reading) rule(e *element, d *Document) {
 		d.Operations = append(d.Operations, op)
 	}
 	code, purpose := r.coding(r.single(r.need(o, "purpose")), sysActReason)
-	if _, known := PurposeByCode(purpose); !known && purpose != "" {
+	if _, known := consent.PurposeByCode(purpose); !known && purpose != "" {
 		r.fail(code.path(), "is %q, for which no consent can be given here", clip(purpose))
 	}
 	d.Purpose = purpose
@@ -205,7 +206,7 @@ func (r *reading) metric(e *element, loinc string) wearable.Metric {
 
 // modifiers reads what narrows a provision beyond FHIR's own elements. Each has to
 // be there but predicates, of which there may be none or several.
-func (r *reading) modifiers(list *element, d *Document) {
+func (r *reading) modifiers(list *element, d *consent.Document) {
 	once := map[string]*element{}
 	for _, e := range r.items(list) {
 		switch url := r.url(e); {

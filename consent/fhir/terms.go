@@ -1,104 +1,128 @@
-package consent
+package fhir
 
 import (
 	"encoding/json"
 	"strings"
 
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
 // What may be claimed, in FHIR: bounds are quantities in the metric's unit, numbers
-// of minutes and days unsignedInt. Each of these has one place in Terms, so what is
+// of minutes and days unsignedInt. Each of these has one place in consent.Terms, so what is
 // written is read as the same terms.
 
-func unsigned(url string, n uint32) fhirExtension {
-	return fhirExtension{URL: url, ValueUnsignedInt: &n}
+// What a claim may bound, and the numbers that it has beside, by their names in FHIR.
+var (
+	aspects = []string{"range", "mean", "trend"}
+	numbers = []string{"k", "min_count", "out_max", "day_k", "min_half"}
+)
+
+// trendAspect is the place of the trend, whose bounds are differences.
+const trendAspect = 2
+
+func intervalsOf(l *consent.Limits) [3]**consent.Interval {
+	return [3]**consent.Interval{&l.Range, &l.Mean, &l.Trend}
 }
 
-func fhirTerms(t Terms) fhirExtension {
+func spansOf(l *consent.Limits) [5]*consent.Span {
+	return [5]*consent.Span{&l.K, &l.MinCount, &l.OutMax, &l.DayK, &l.MinHalf}
+}
+
+func numbersOf(b *record.Bounds) [5]*uint32 {
+	return [5]*uint32{&b.K, &b.MinCount, &b.OutMax, &b.DayK, &b.MinHalf}
+}
+
+func unsigned(url string, n uint32) extension {
+	return extension{URL: url, ValueUnsignedInt: &n}
+}
+
+func termsOf(t consent.Terms) extension {
 	m, _ := wearable.ByKey(t.Metric)
-	e := fhirExtension{URL: extPredicate, Extension: []fhirExtension{
-		{URL: "metric", ValueCoding: &fhirCoding{sysLOINC, m.LOINC}},
+	e := extension{URL: extPredicate, Extension: []extension{
+		{URL: "metric", ValueCoding: &coding{sysLOINC, m.LOINC}},
 		{URL: "days", ValuePositiveInt: t.Days},
 	}}
 	if t.Claim != nil {
-		e.Extension = append(e.Extension, fhirExtension{URL: "claim", Extension: fhirClaim(*t.Claim, m)})
+		e.Extension = append(e.Extension, extension{URL: "claim", Extension: claimOf(*t.Claim, m)})
 	}
 	if t.Limits != nil {
-		e.Extension = append(e.Extension, fhirExtension{URL: "limits", Extension: fhirLimits(*t.Limits, m)})
+		e.Extension = append(e.Extension, extension{URL: "limits", Extension: limitsOf(*t.Limits, m)})
 	}
 	return e
 }
 
-func fhirClaim(b record.Bounds, m wearable.Metric) []fhirExtension {
-	parts := []fhirExtension{{URL: "hours", ValueString: hourDigits(b.HourMask)}, {URL: "range", ValueRange: &fhirRange{
-		Low: quantity(m, b.Lo, false), High: quantity(m, b.Hi, false),
+func claimOf(b record.Bounds, m wearable.Metric) []extension {
+	parts := []extension{{URL: "hours", ValueString: hourDigits(b.HourMask)}, {URL: "range", ValueRange: &interval{
+		Low: quantityOf(m, b.Lo, false), High: quantityOf(m, b.Hi, false),
 	}}}
-	for _, s := range (Limits{}).spans(&b) {
-		parts = append(parts, unsigned(s.name, s.n))
+	for i, n := range numbersOf(&b) {
+		parts = append(parts, unsigned(numbers[i], *n))
 	}
-	mean, trend := &fhirRange{}, &fhirRange{}
+	mean, trend := &interval{}, &interval{}
 	if b.MeanLo != verifier.MeanLoOff {
-		mean.Low = quantity(m, b.MeanLo, false)
+		mean.Low = quantityOf(m, b.MeanLo, false)
 	}
 	if b.MeanHi != verifier.MeanHiOff {
-		mean.High = quantity(m, b.MeanHi, false)
+		mean.High = quantityOf(m, b.MeanHi, false)
 	}
 	if b.TrendLo != verifier.TrendLoOff {
-		trend.Low = quantity(m, b.TrendLo, true)
+		trend.Low = quantityOf(m, b.TrendLo, true)
 	}
 	if b.TrendHi != verifier.TrendHiOff {
-		trend.High = quantity(m, b.TrendHi, true)
+		trend.High = quantityOf(m, b.TrendHi, true)
 	}
 	if verifier.MeanBounded(b) {
-		parts = append(parts, fhirExtension{URL: "mean", ValueRange: mean})
+		parts = append(parts, extension{URL: "mean", ValueRange: mean})
 	}
 	if verifier.TrendBounded(b) {
-		parts = append(parts, fhirExtension{URL: "trend", ValueRange: trend})
+		parts = append(parts, extension{URL: "trend", ValueRange: trend})
 	}
 	return parts
 }
 
-func fhirLimits(l Limits, m wearable.Metric) []fhirExtension {
-	parts := []fhirExtension{{URL: "hours", ValuePositiveInt: l.Hours}}
-	intervals := l.intervals()
-	for i, p := range partsOf(record.Bounds{}, m) {
-		if in := intervals[i]; in != nil {
-			parts = append(parts, fhirExtension{URL: p.name, Extension: []fhirExtension{
-				{URL: "within", ValueRange: &fhirRange{Low: quantity(m, in.Lo, i == 2), High: quantity(m, in.Hi, i == 2)}},
-				{URL: "width", ValueQuantity: difference(m, in.Width)},
+func limitsOf(l consent.Limits, m wearable.Metric) []extension {
+	parts := []extension{{URL: "hours", ValuePositiveInt: l.Hours}}
+	for i, at := range intervalsOf(&l) {
+		if in := *at; in != nil {
+			parts = append(parts, extension{URL: aspects[i], Extension: []extension{
+				{URL: "within", ValueRange: &interval{Low: quantityOf(m, in.Lo, i == trendAspect), High: quantityOf(m, in.Hi, i == trendAspect)}},
+				{URL: "width", ValueQuantity: difference(m, int64(in.Width))},
 			}})
 		}
 	}
-	for _, s := range l.spans(&record.Bounds{}) {
-		parts = append(parts, fhirExtension{URL: s.name, Extension: []fhirExtension{unsigned("least", s.of.Least), unsigned("most", s.of.Most)}})
+	for i, s := range spansOf(&l) {
+		parts = append(parts, extension{URL: numbers[i], Extension: []extension{unsigned("least", s.Least), unsigned("most", s.Most)}})
 	}
 	return parts
 }
 
-func quantity(m wearable.Metric, bound uint32, trend bool) *fhirQuantity {
-	return &fhirQuantity{Value: json.Number(boundValue(m, bound, trend)), System: sysUCUM, Code: m.UCUM}
+func quantityOf(m wearable.Metric, bound uint32, trend bool) *quantity {
+	if trend {
+		return difference(m, int64(bound)-verifier.TrendBias)
+	}
+	return difference(m, m.Units(uint16(bound)))
 }
 
-func difference(m wearable.Metric, codes uint32) *fhirQuantity {
-	return &fhirQuantity{Value: json.Number(m.Value(int64(codes)).String()), System: sysUCUM, Code: m.UCUM}
+func difference(m wearable.Metric, units int64) *quantity {
+	return &quantity{Value: json.Number(m.Value(units).String()), System: sysUCUM, Code: m.UCUM}
 }
 
 // hourDigits writes an hour mask as 24 digits, the first for the hour from 00:00
 // UTC: 1 where the hour counts.
 func hourDigits(mask uint32) string {
 	var b strings.Builder
-	for h := range hoursPerDay {
+	for h := range 24 {
 		b.WriteByte('0' + byte(mask>>h&1))
 	}
 	return b.String()
 }
 
-func (r *reading) terms(e *element) Terms {
+func (r *reading) terms(e *element) consent.Terms {
 	parts := r.someParts(e, []string{"metric", "days"}, []string{"claim", "limits"})
-	var t Terms
+	var t consent.Terms
 	m := r.metric(r.coding(r.value(parts, "metric", "valueCoding"), sysLOINC))
 	t.Metric = m.Key
 	t.Days = r.positive(r.value(parts, "days", "valuePositiveInt"))
@@ -115,11 +139,11 @@ func (r *reading) claim(e *element, m wearable.Metric) *record.Bounds {
 	b := &record.Bounds{
 		MeanLo: verifier.MeanLoOff, MeanHi: verifier.MeanHiOff, TrendLo: verifier.TrendLoOff, TrendHi: verifier.TrendHiOff,
 	}
-	parts := r.someParts(e, append([]string{"hours", "range"}, spanNames...), []string{"mean", "trend"})
+	parts := r.someParts(e, append([]string{"hours", "range"}, numbers...), []string{"mean", "trend"})
 	b.HourMask = r.hourMask(r.value(parts, "hours", "valueString"))
 	r.between(r.value(parts, "range", "valueRange"), m, false, &b.Lo, &b.Hi)
-	for i, to := range []*uint32{&b.K, &b.MinCount, &b.OutMax, &b.DayK, &b.MinHalf} {
-		*to = r.unsigned(r.value(parts, spanNames[i], "valueUnsignedInt"))
+	for i, to := range numbersOf(b) {
+		*to = r.unsigned(r.value(parts, numbers[i], "valueUnsignedInt"))
 	}
 	if parts.at["mean"] != nil {
 		r.within(r.value(parts, "mean", "valueRange"), m, false, &b.MeanLo, &b.MeanHi)
@@ -130,25 +154,25 @@ func (r *reading) claim(e *element, m wearable.Metric) *record.Bounds {
 	return b
 }
 
-func (r *reading) limits(e *element, m wearable.Metric) *Limits {
-	l := &Limits{}
-	parts := r.someParts(e, append([]string{"hours"}, spanNames...), partNames)
+func (r *reading) limits(e *element, m wearable.Metric) *consent.Limits {
+	l := &consent.Limits{}
+	parts := r.someParts(e, append([]string{"hours"}, numbers...), aspects)
 	l.Hours = r.positive(r.value(parts, "hours", "valuePositiveInt"))
-	for i, to := range []**Interval{&l.Range, &l.Mean, &l.Trend} {
-		if p := parts.at[partNames[i]]; p != nil {
-			*to = r.interval(p, m, i == 2)
+	for i, to := range intervalsOf(l) {
+		if p := parts.at[aspects[i]]; p != nil {
+			*to = r.interval(p, m, i == trendAspect)
 		}
 	}
-	for i, to := range []*Span{&l.K, &l.MinCount, &l.OutMax, &l.DayK, &l.MinHalf} {
-		inner := r.parts(r.need(parts, spanNames[i]), "least", "most")
+	for i, to := range spansOf(l) {
+		inner := r.parts(r.need(parts, numbers[i]), "least", "most")
 		to.Least = r.unsigned(r.value(inner, "least", "valueUnsignedInt"))
 		to.Most = r.unsigned(r.value(inner, "most", "valueUnsignedInt"))
 	}
 	return l
 }
 
-func (r *reading) interval(e *element, m wearable.Metric, trend bool) *Interval {
-	in := &Interval{}
+func (r *reading) interval(e *element, m wearable.Metric, trend bool) *consent.Interval {
+	in := &consent.Interval{}
 	inner := r.parts(e, "within", "width")
 	r.between(r.value(inner, "within", "valueRange"), m, trend, &in.Lo, &in.Hi)
 	units := r.units(r.value(inner, "width", "valueQuantity"), m)
@@ -177,7 +201,7 @@ func (r *reading) within(e *element, m wearable.Metric, trend bool, lo, hi *uint
 	}
 }
 
-// bound reads one bound of a claim. Validate checks that it is possible.
+// bound reads one bound of a claim. consent.Validate checks that it is possible.
 func (r *reading) bound(e *element, m wearable.Metric, trend bool) uint32 {
 	units := r.units(e, m)
 	if m.Key == "" || e == nil {
@@ -216,7 +240,7 @@ func (r *reading) hourMask(e *element) uint32 {
 	}
 	for h := range len(digits) {
 		switch c := digits[h]; {
-		case len(digits) != hoursPerDay || c != '0' && c != '1':
+		case len(digits) != 24 || c != '0' && c != '1':
 			r.fail(e.path(), "is not 24 digits 0 or 1, one for each hour")
 			return 0
 		case c == '1':

@@ -1,4 +1,4 @@
-package consent
+package fhir
 
 import (
 	"bytes"
@@ -8,11 +8,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// MaxFHIR bounds a FHIR resource in bytes.
-const MaxFHIR = 64 << 10
+// MaxResource bounds a FHIR resource in bytes.
+const MaxResource = 64 << 10
 
 // ElementErrors says which elements of a FHIR resource cannot be honoured, and
 // why. Nothing of the resource counts; change it or refuse it.
@@ -61,7 +62,7 @@ func (e *element) path() string {
 // parseElements reads JSON strictly: bounded, no member twice, nothing after it.
 func parseElements(data []byte) (*element, error) {
 	var strict json.RawMessage
-	if err := record.DecodeJSON(data, MaxFHIR, &strict); err != nil {
+	if err := record.DecodeJSON(data, MaxResource, &strict); err != nil {
 		return nil, err
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -283,3 +284,6 @@ func (r *reading) second(e *element) int64 {
 	}
 	return t
 }
+
+// clip keeps words from outside short in error texts.
+func clip(s string) string { return fault.Clip(s, 40) }
