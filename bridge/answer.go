@@ -391,3 +391,70 @@ func (p *predicates) permit(docs []consent.Document) error {
 		return nil
 	})
 }
+
+// Asked is a request for a claim as its patient sees it.
+type Asked struct {
+	Request record.PredicateState
+	// Standing says what the device does about it.
+	Standing string
+}
+
+// What a device does about a request. Silence and what leads to it are told to the
+// patient alone.
+const (
+	StandingAllowed = "the consent left with this device allows it; it is answered if the claim holds"
+	StandingBeyond  = "beyond the consents left with this device, or not about it; it is not answered"
+	StandingSilent  = "the claim does not hold; it is not answered"
+	StandingPending = "proven; the proof is handed in when its time has come"
+	StandingSent    = "proven; the proof was handed in"
+)
+
+// Asked asks the gateway for the open requests to the device, and says what the device
+// does about each. It answers none.
+func (d *Device) Asked(ctx context.Context) ([]Asked, error) {
+	d.mu.Lock()
+	enrolled, failed := d.rec.Enrolled, d.failed
+	d.mu.Unlock()
+	if !enrolled || failed != nil {
+		return nil, failed
+	}
+	now, err := d.hub.clock.askOne(ctx, d.hub.clock.gateways.client())
+	if err != nil {
+		return nil, err
+	}
+	requests, err := retried(ctx, func() ([]record.PredicateState, error) { return d.gateways.client().Requests(ctx, d.id) })
+	if err != nil {
+		return nil, err
+	}
+	var list []Asked
+	for _, q := range requests {
+		standing, err := d.predicates.standing(q, now)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Asked{Request: q, Standing: standing})
+	}
+	return list, nil
+}
+
+func (p *predicates) standing(q record.PredicateState, now int64) (string, error) {
+	if q.ID == "" || len(q.ID) > maxRequestID {
+		return StandingBeyond, nil
+	}
+	var rec answerRecord
+	known, err := p.vault.load(p.answerKey(q.ID), &rec)
+	if err != nil {
+		return "", err
+	}
+	if known {
+		return map[string]string{answerFalse: StandingSilent, answerPending: StandingPending, answerSent: StandingSent}[rec.Outcome], nil
+	}
+	_, _, err = p.recognise(q)
+	if err == nil {
+		err = p.forbids(q, now)
+	}
+	if errors.Is(err, errForeign) || err == nil && now >= q.Expires {
+		return StandingBeyond, nil
+	}
+	return StandingAllowed, err
+}

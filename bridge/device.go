@@ -96,7 +96,8 @@ type Device struct {
 	state   deviceState
 	grid    grid
 	sealer  sealer
-	changed bool // counts in state differ from the store
+	changed bool                // counts in state differ from the store
+	moved   map[string]Position // of sources, that the store does not have yet
 	failed  error
 	checked bool // compared with the ledger since the hub was opened
 }
@@ -120,6 +121,7 @@ func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
 		outbox:   outbox{vault: v, id: id, network: h.network, signer: key},
 		grid:     grid{vault: v, hours: map[int64]*gridHour{}},
 		sealer:   sealer{hub: h, id: id, seeds: rec.Seeds},
+		moved:    map[string]Position{},
 	}
 	d.receipts = receipts{v, &d.outbox}
 	d.predicates = predicates{hub: h, vault: v, gateways: d.gateways, id: id, patient: d.Patient(), metrics: d.metrics}
@@ -239,11 +241,21 @@ func (d *Device) fail(err error) error {
 // disk.
 func (d *Device) flush(sync bool) error { return d.fail(d.vault.Update(sync, d.writeGrid)) }
 
-// writeGrid puts every changed hour, and the counts, into the batch.
+// writeGrid puts every changed hour, the counts, and how far sources have come with that
+// into the batch.
 func (d *Device) writeGrid(b *pebble.Batch) error {
 	changed, err := d.grid.write(b)
-	if err != nil || !changed && !d.changed {
+	if err != nil {
 		return err
+	}
+	for source, at := range d.moved {
+		if err := d.vault.store(b, d.sourceKey(source), at); err != nil {
+			return err
+		}
+	}
+	clear(d.moved)
+	if !changed && !d.changed {
+		return nil
 	}
 	d.changed = false
 	return d.vault.store(b, d.vault.key(kindState), d.state)
@@ -263,6 +275,34 @@ func (d *Device) shutdown() error {
 	d.failed = ErrClosed
 	d.gateways.close()
 	return err
+}
+
+// Request is the enrolment that the patient is asked to sign, with the device's
+// signature, and whether a gateway has said that the ledger has it.
+func (d *Device) Request() (record.DeviceRequest, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return record.DeviceRequest{Network: d.hub.network, Enrolment: d.rec.Document}, d.rec.Enrolled
+}
+
+// Waiting is how many rows and days are not on the ledger, as far as the device was told.
+func (d *Device) Waiting() (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failed != nil {
+		return 0, d.failed
+	}
+	s := d.state
+	n := s.SealedUntil - s.PackedRows + s.Corrected - s.PackedLate + s.DaysUntil - s.PackedDays
+	uploads, err := d.outbox.uploads()
+	for _, u := range uploads {
+		var open []pointerRecord
+		if err == nil {
+			open, err = d.outbox.pointers(u.uploadRecord)
+		}
+		n += int64(len(open))
+	}
+	return int(n), err
 }
 
 // Enrol brings the device's enrolment to the ledger, with the patient's

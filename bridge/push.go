@@ -50,6 +50,12 @@ var ErrReading = errors.New("reading refused")
 // The push source is the patient's own app and stands beside the designated
 // sensor: what both report for a minute is averaged.
 func (d *Device) Push(ctx context.Context, readings []Reading) (Outcome, error) {
+	return d.push(ctx, readings, func() error { return nil }, func(Reading) {})
+}
+
+// push takes readings once begin has allowed it, and tells taken of each before anything
+// that it is part of may be written.
+func (d *Device) push(ctx context.Context, readings []Reading, begin func() error, taken func(Reading)) (Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return Outcome{}, err
 	}
@@ -61,26 +67,34 @@ func (d *Device) Push(ctx context.Context, readings []Reading) (Outcome, error) 
 	if err := d.usable(); err != nil {
 		return Outcome{}, err
 	}
+	if err := begin(); err != nil {
+		return Outcome{}, err
+	}
 	placed, err := d.place(readings)
 	if err != nil {
 		return Outcome{}, err
 	}
 	before := d.state.Counts
-	for _, p := range placed {
+	for i, p := range placed {
 		if err := d.take(p.metric, p.minute, p.value); err != nil {
 			return Outcome{}, d.fail(err)
 		}
+		taken(readings[i])
 	}
 	if err := d.flush(true); err != nil {
 		return Outcome{}, err
 	}
-	after := d.state.Counts
+	return d.state.Counts.since(before), nil
+}
+
+// since says what became of readings that were pushed.
+func (c Counts) since(before Counts) Outcome {
 	return Outcome{
-		Gridded:    int(after.Gridded - before.Gridded),
-		OutOfRange: int(after.OutOfRange - before.OutOfRange),
-		Counted:    int(after.Counted - before.Counted),
-		Late:       int(after.Late - before.Late),
-	}, nil
+		Gridded:    int(c.Gridded - before.Gridded),
+		OutOfRange: int(c.OutOfRange - before.OutOfRange),
+		Counted:    int(c.Counted - before.Counted),
+		Late:       int(c.Late - before.Late),
+	}
 }
 
 // sample is a reading with its metric and minute found.

@@ -31,6 +31,7 @@ const (
 	kindUpload  byte = 'u' // uploadRecord, by sequence number
 	kindReceipt byte = 't' // record.Receipt, by pointer kind, index and correction
 	kindAnswer  byte = 'q' // answerRecord, by request
+	kindSource  byte = 'f' // Position, by source
 )
 
 var (
