@@ -23,6 +23,8 @@ type Person struct {
 	LowMin, LowMax, HighMin, HighMax int64
 	// Print is the half interval of a mean that is still worth printing.
 	Print int64
+	// Spread is a plausible standard deviation between people, for planning alone.
+	Spread int64
 }
 
 // persons is the table, by slot. Ranges hold the means of nearly all adults, in
@@ -53,44 +55,44 @@ var persons = [...]Person{
 	heartRatePerson,
 	heartRatePerson,
 	{
-		Low: 5, High: 33, Centre: 18, LimitLow: 12, LimitHigh: 20, Least: 5, Print: 1,
+		Low: 5, High: 33, Centre: 18, LimitLow: 12, LimitHigh: 20, Least: 5, Print: 1, Spread: 4,
 		Edges:  [...]int64{5, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 23, 25, 28, 33},
 		LowMin: 1, LowMax: 25, HighMin: 10, HighMax: 60,
 	},
 	{
-		Low: 850, High: 1000, Centre: 950, LimitLow: 920, LimitHigh: 1000, Least: 5, Print: 8,
+		Low: 850, High: 1000, Centre: 950, LimitLow: 920, LimitHigh: 1000, Least: 5, Print: 8, Spread: 20,
 		Edges:  [...]int64{850, 880, 900, 910, 920, 930, 940, 945, 950, 955, 960, 965, 970, 975, 980, 990, 1000},
 		LowMin: 600, LowMax: 1000, HighMin: 850, HighMax: 1000,
 	},
 	{
-		Low: 345, High: 395, Centre: 370, LimitLow: 361, LimitHigh: 380, Least: 1, Print: 2,
+		Low: 345, High: 395, Centre: 370, LimitLow: 361, LimitHigh: 380, Least: 1, Print: 2, Spread: 6,
 		Edges:  [...]int64{345, 350, 355, 361, 363, 365, 366, 367, 368, 369, 370, 372, 375, 378, 381, 385, 395},
 		LowMin: 320, LowMax: 390, HighMin: 350, HighMax: 420,
 	},
 	{
-		Low: 240, High: 380, Centre: 320, LimitLow: 300, LimitHigh: 360, Least: 5, Print: 6,
+		Low: 240, High: 380, Centre: 320, LimitLow: 300, LimitHigh: 360, Least: 5, Print: 6, Spread: 15,
 		Edges:  [...]int64{240, 260, 280, 290, 300, 305, 310, 315, 320, 325, 330, 335, 340, 345, 350, 361, 380},
 		LowMin: 150, LowMax: 370, HighMin: 270, HighMax: 400,
 	},
 	{
-		Low: 70, High: 180, Centre: 125, LimitLow: 91, LimitHigh: 134, Least: 1, Print: 5,
+		Low: 70, High: 180, Centre: 125, LimitLow: 91, LimitHigh: 134, Least: 1, Print: 5, Spread: 18,
 		Edges:  [...]int64{70, 91, 97, 103, 108, 112, 116, 120, 124, 129, 135, 140, 146, 152, 160, 170, 180},
 		LowMin: 50, LowMax: 170, HighMin: 80, HighMax: 240,
 	},
 	{
-		Low: 30, High: 110, Centre: 70, LimitLow: 60, LimitHigh: 84, Least: 1, Print: 4,
+		Low: 30, High: 110, Centre: 70, LimitLow: 60, LimitHigh: 84, Least: 1, Print: 4, Spread: 11,
 		Edges:  [...]int64{30, 40, 46, 51, 55, 60, 63, 66, 70, 74, 78, 81, 85, 90, 95, 102, 110},
 		LowMin: 10, LowMax: 100, HighMin: 40, HighMax: 150,
 	},
 	{
-		Low: 40, High: 280, Centre: 140, LimitLow: 70, LimitHigh: 180, Least: 1, Print: 12,
+		Low: 40, High: 280, Centre: 140, LimitLow: 70, LimitHigh: 180, Least: 1, Print: 12, Spread: 40,
 		Edges:  [...]int64{40, 54, 70, 80, 90, 97, 104, 111, 118, 126, 135, 145, 160, 181, 210, 240, 280},
 		LowMin: 40, LowMax: 240, HighMin: 70, HighMax: 450,
 	},
 }
 
 var heartRatePerson = Person{
-	Low: 40, High: 130, Centre: 82, LimitLow: 51, LimitHigh: 90, Least: 5, Print: 4,
+	Low: 40, High: 130, Centre: 82, LimitLow: 51, LimitHigh: 90, Least: 5, Print: 4, Spread: 13,
 	Edges:  [...]int64{40, 51, 56, 61, 65, 69, 73, 77, 81, 85, 91, 96, 101, 106, 111, 120, 130},
 	LowMin: 30, LowMax: 110, HighMin: 50, HighMax: 210,
 }

@@ -17,18 +17,25 @@ type PairTotals struct {
 	PairStats
 }
 
-// pairFields are laid out so that three coefficients take them.
-func pairFields(halfX, halfY int64) []Field {
-	const n = MinutesPerRow
-	return []Field{
+// pairFields are laid out so that three coefficients take them, or two those of
+// person-days.
+func pairFields(n int64, x, y *metric) []Field {
+	fields := []Field{
 		{Name: "n", Kind: KindN, Max: n},
-		{Name: "sum_x", Kind: KindSumX, Max: n * halfX, Signed: true},
-		{Name: "sum_y", Kind: KindSumY, Max: n * halfY, Signed: true},
-		{Name: "sum_sq_x", Kind: KindSumSqX, Max: n * halfX * halfX},
-		{Name: "sum_sq_y", Kind: KindSumSqY, Max: n * halfY * halfY},
-		{Name: "sum_xy", Kind: KindSumXY, Max: n * halfX * halfY, Signed: true},
+		{Name: "sum_x", Kind: KindSumX, Max: n * x.half, Signed: true},
+		{Name: "sum_y", Kind: KindSumY, Max: n * y.half, Signed: true},
+		{Name: "sum_sq_x", Kind: KindSumSqX, Max: n * x.square(), Signed: x.offset > 0},
+		{Name: "sum_sq_y", Kind: KindSumSqY, Max: n * y.square(), Signed: y.offset > 0},
+		{Name: "sum_xy", Kind: KindSumXY, Max: n * x.half * y.half, Signed: true},
 	}
+	if n == 1 {
+		return []Field{fields[0], fields[1], fields[5], fields[2], fields[3], fields[4]}
+	}
+	return fields
 }
+
+// square is the largest absolute value that a square, less its offset, can have.
+func (m *metric) square() int64 { return m.half*m.half - m.offset }
 
 // PairStats computes the cross products of the pair in slot from the codes of one
 // window of its first and its second metric, minute by minute. Only minutes in
@@ -108,6 +115,8 @@ func (b *block) pairTotals(values []int64) PairTotals {
 	for i, f := range b.fields {
 		*t.place(f.Kind) = values[i]
 	}
+	t.SumSqX += b.x.offset * t.N
+	t.SumSqY += b.y.offset * t.N
 	return t
 }
 
@@ -131,6 +140,18 @@ func (h *PairStats) place(k Kind) *int64 {
 
 func (h PairStats) value(f Field) int64 { return *h.place(f.Kind) }
 
+// offsetOf is what every value of a sum of squares was lowered by.
+func (b *block) offsetOf(k Kind) int64 {
+	switch k {
+	case KindSumSqX:
+		return b.x.offset
+	case KindSumSqY:
+		return b.y.offset
+	default:
+		return 0
+	}
+}
+
 // checkPair refuses sums that no h.N minutes within both ranges have: each sum is
 // within its range, and neither a variance nor the determinant of the covariance
 // matrix is negative (Cauchy and Schwarz).
@@ -140,9 +161,9 @@ func (b *block) checkPair(h PairStats) error {
 	}
 	n := big.NewInt(h.N)
 	for _, f := range b.fields {
-		limit := new(big.Int).Mul(n, big.NewInt(f.Max/MinutesPerRow))
+		limit := new(big.Int).Mul(n, big.NewInt(f.Max/b.unit+b.offsetOf(f.Kind)))
 		v := big.NewInt(h.value(f))
-		if n.Sign() < 0 || v.CmpAbs(limit) > 0 || !f.Signed && v.Sign() < 0 {
+		if n.Sign() < 0 || v.CmpAbs(limit) > 0 || (f.Kind == KindSumSqX || f.Kind == KindSumSqY) && v.Sign() < 0 {
 			return wrong(f.Name)
 		}
 	}

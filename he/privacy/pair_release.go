@@ -36,6 +36,8 @@ type PairRelease struct {
 	X     Axis   `json:"x"`
 	Y     Axis   `json:"y"`
 	Exact bool   `json:"exact"`
+	// Unit is what was counted: minutes, or person-days.
+	Unit string `json:"unit"`
 
 	Sums PairSums[int64]   `json:"sums"`
 	SDs  PairSums[float64] `json:"sds"`
@@ -64,7 +66,7 @@ func (s *Schema) ReleasePair(slot int, t PairTotals, plan *Plan, pieces int) (Pa
 	if plan != nil && (plan.Slot != slot || pieces < 1 || s.CheckPlan(plan) != nil) {
 		return PairRelease{}, fmt.Errorf("the plan is not for %s with noise of at least one piece", b.Key)
 	}
-	r := PairRelease{Key: b.Key, Slot: slot, X: axisOf(b.x), Y: axisOf(b.y), Exact: plan == nil, Sums: b.raw(t.PairStats)}
+	r := PairRelease{Key: b.Key, Slot: slot, X: axisOf(b.x), Y: axisOf(b.y), Exact: plan == nil, Unit: b.counted(), Sums: b.raw(t.PairStats)}
 	if plan == nil {
 		if err := b.checkPair(t.PairStats); err != nil {
 			return PairRelease{}, fmt.Errorf("%w: the shares do not belong to these rows", err)
@@ -167,6 +169,8 @@ func minus(x *big.Rat) *big.Rat { return new(big.Rat).Neg(x) }
 // variance is that of a figure with this gradient: the noise of the six sums is
 // independent.
 func (m *moments) variance(g gradient) *big.Rat {
+	// A sum of squares is what was opened and the offset times the count.
+	g[0] = add(g[0], mul(whole(m.x.offset), g[3]), mul(whole(m.y.offset), g[4]))
 	v := new(big.Rat)
 	for i, d := range g {
 		v.Add(v, mul(d, d, m.noise[i]))
@@ -248,7 +252,7 @@ func (m *moments) flag(r *PairRelease) {
 		sdY = root(mul(m.vy, m.y.Resolution.Rat(), m.y.Resolution.Rat()))
 	}
 	unknown := fewMinutes || flatX || flatY
-	reach := m.y.Max.Float64() - m.y.Min.Float64()
+	reach := m.y.reach()
 	r.Covariance.TooNoisy = unknown || wide(r.Covariance, sdX*sdY/2)
 	r.Correlation.TooNoisy = unknown || wide(r.Correlation, 0.5)
 	r.Slope.TooNoisy = unknown || wide(r.Slope, sdY/sdX/2)
@@ -258,11 +262,11 @@ func (m *moments) flag(r *PairRelease) {
 // Text is the release in a few lines for people.
 func (r PairRelease) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "minutes     %s", Round(float64(r.Sums.N), r.SDs.N))
+	fmt.Fprintf(&b, "both        %s", Round(float64(r.Sums.N), r.SDs.N))
 	if !r.Exact {
 		fmt.Fprintf(&b, " +- %s", Round(z95*r.SDs.N, r.SDs.N))
 	}
-	fmt.Fprintf(&b, " with both %s and %s\n", r.X.Metric, r.Y.Metric)
+	fmt.Fprintf(&b, " %s with %s and %s\n", r.Unit, r.X.Metric, r.Y.Metric)
 	fmt.Fprintf(&b, "covariance  %s %s.%s\n", r.Covariance.Text(), r.X.Unit, r.Y.Unit)
 	fmt.Fprintf(&b, "correlation %s\n", r.Correlation.Text())
 	fmt.Fprintf(&b, "slope       %s %s per %s\n", r.Slope.Text(), r.Y.Unit, r.X.Unit)

@@ -10,11 +10,12 @@ const (
 	ShapeMetric Shape = iota // count, sums and histogram of one metric
 	ShapePair                // sums and cross products of two metrics
 	ShapeStrata              // count and sum of one metric, for each stratum
+	ShapePerson              // a metric's person-days
 )
 
 // String names the shape for messages.
 func (s Shape) String() string {
-	return [...]string{"a metric", "a pair of metrics", "a metric by stratum"}[s]
+	return [...]string{"a metric", "a pair of metrics", "a metric by stratum", "a metric's person-days"}[s]
 }
 
 // Slots: wearable fixes 0 to 15 for metrics.

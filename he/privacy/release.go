@@ -227,14 +227,3 @@ func (r Release) Text() string {
 	}
 	return b.String()
 }
-
-// Epsilon says what rhoMicro micro-zCDP means as (epsilon, delta)-differential
-// privacy: rho + 2 sqrt(rho ln(1/delta)) (Bun and Steinke 2016, Proposition 1.3).
-// It is for display; accounting is in zCDP.
-func Epsilon(rhoMicro uint64, delta float64) float64 {
-	if !(delta > 0 && delta < 1) {
-		return math.Inf(1)
-	}
-	rho := float64(rhoMicro) / micro
-	return rho + 2*math.Sqrt(rho*math.Log(1/delta))
-}

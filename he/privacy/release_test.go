@@ -230,9 +230,9 @@ func TestRoundingIsHonest(t *testing.T) {
 
 // TestEpsilonIsTheKnownConversion: rho = 0.66 at delta = 10^-6.
 func TestEpsilonIsTheKnownConversion(t *testing.T) {
-	want := 0.66 + 2*math.Sqrt(0.66*math.Log(1e6))
-	if got := Epsilon(660_000, 1e-6); math.Abs(got-want) > 1e-12 {
-		t.Errorf("epsilon %v, want %v", got, want)
+	loose := 0.66 + 2*math.Sqrt(0.66*math.Log(1e6)) // Bun and Steinke 2016
+	if got := Epsilon(660_000, 1e-6); math.Abs(got-6.114) > 0.001 || got > loose {
+		t.Errorf("epsilon %v, want 6.114, and less than %v", got, loose)
 	}
 	if !math.IsInf(Epsilon(1, 0), 1) || !math.IsInf(Epsilon(1, 1), 1) {
 		t.Error("delta out of range has a finite epsilon")

@@ -28,15 +28,19 @@ type Kind int
 
 // The kinds of fields, in units of the metric's resolution, values centred.
 const (
-	KindN      Kind = iota // number of readings
-	KindSum                // sum of the centred values
-	KindSumSq              // sum of their squares
-	KindBucket             // number of readings in one histogram bucket
-	KindSumX               // of a pair: sum of the first metric's centred values
-	KindSumY               // sum of the second's
-	KindSumSqX             // sum of the first's squares
-	KindSumSqY             // sum of the second's
-	KindSumXY              // sum of the products
+	KindN       Kind = iota // number of readings
+	KindSum                 // sum of the centred values
+	KindSumSq               // sum of their squares
+	KindBucket              // number of readings in one histogram bucket
+	KindSumX                // of a pair: sum of the first metric's centred values
+	KindSumY                // sum of the second's
+	KindSumSqX              // sum of the first's squares
+	KindSumSqY              // sum of the second's
+	KindSumXY               // sum of the products
+	KindLow                 // of a person-day: sum of the centred 5 % minutes
+	KindHigh                // sum of the centred 95 % minutes
+	KindWithin              // sum of the thousandths within the limits, less 500
+	KindOutside             // sum of the thousandths below (bucket 0) or above (1)
 )
 
 // Field is one statistic's place: its value times 2^Shift is a summand of
@@ -44,13 +48,14 @@ const (
 type Field struct {
 	Name    string
 	Kind    Kind
-	Bucket  int // for KindBucket
+	Bucket  int // for KindBucket and KindOutside
 	Coeff   int // index in the row
 	Shift   int
 	Width   int
 	Max     int64 // largest absolute value in one row
 	Signed  bool
-	Stratum int `json:",omitempty"` // of a question by stratum
+	Stratum int  `json:",omitempty"` // of a question by stratum
+	apart   bool // begins a coefficient of its own
 }
 
 // metric is what the schema knows of one metric, in units of its resolution.
@@ -58,6 +63,9 @@ type metric struct {
 	wearable.Metric
 	center int64
 	half   int64 // largest |value - center|
+	// offset is what every square of a present value is lowered by.
+	offset int64
+	person wearable.Person // in a day row
 }
 
 // block is the place of one question's statistics in a row.
@@ -66,11 +74,14 @@ type block struct {
 	x, y   *metric // the question's metrics; y of a pair only
 	fields []Field
 	coeffs []int
+	unit   int64 // how many values one patient has in a row, at most
 }
 
 // Schema is the layout of a row. It is immutable and safe for concurrent use.
 type Schema struct {
 	Name    string
+	unit    int64    // values of a patient in one row: minutes of an hour, or one day
+	day     *Schema  // of the day row, if any
 	metrics []metric // by slot, without gaps
 	blocks  []block  // by coefficient
 	bySlot  map[int]*block
@@ -87,22 +98,36 @@ type layout struct {
 	pairs   [][2]string // keys of metrics, by slot
 	strata  []string    // names of the strata, if any
 	grouped []string    // keys of the metrics with a block for each stratum
+	days    bool        // whether a row is a person-day
+	day     *layout     // of the day row beside the hours', if any
 }
 
 func newSchema(l layout) (*Schema, error) {
-	s := &Schema{Name: l.name, strata: l.strata, bySlot: map[int]*block{}, byKey: map[string]*block{}}
+	s := &Schema{Name: l.name, unit: MinutesPerRow, strata: l.strata, bySlot: map[int]*block{}, byKey: map[string]*block{}}
+	if l.days {
+		s.unit = 1
+	}
+	if l.day != nil {
+		var err error
+		if s.day, err = newSchema(*l.day); err != nil {
+			return nil, err
+		}
+	}
 	for slot, m := range l.metrics {
 		if m.Slot != slot {
 			return nil, fmt.Errorf("schema %s: metric %s is in slot %d, not %d", l.name, m.Key, m.Slot, slot)
 		}
-		center := floorHalf(m.MinUnits() + m.MaxUnits())
-		s.metrics = append(s.metrics, metric{m, center, max(m.MaxUnits()-center, center-m.MinUnits())})
+		s.metrics = append(s.metrics, newMetric(m, l.days))
 	}
 	for i := range s.metrics {
 		m := &s.metrics[i]
-		s.add(block{Question: Question{m.Key, m.Slot, ShapeMetric, []string{m.Key}}, x: m}, metricFields(m.half))
-		if b := s.blocks[i]; len(b.coeffs) != MetricCoefficients {
-			return nil, fmt.Errorf("schema %s: metric %s needs %d coefficients, not %d", l.name, m.Key, len(b.coeffs), MetricCoefficients)
+		shape, fields, want := ShapeMetric, metricFields(m.half), MetricCoefficients
+		if l.days {
+			shape, fields, want = ShapePerson, personFields(m), PersonCoefficients
+		}
+		s.add(block{Question: Question{m.Key, m.Slot, shape, []string{m.Key}}, x: m}, fields)
+		if b := s.blocks[i]; len(b.coeffs) != want {
+			return nil, fmt.Errorf("schema %s: metric %s needs %d coefficients, not %d", l.name, m.Key, len(b.coeffs), want)
 		}
 	}
 	for i, keys := range l.pairs {
@@ -110,14 +135,14 @@ func newSchema(l layout) (*Schema, error) {
 		if x == nil || y == nil || x == y {
 			return nil, fmt.Errorf("schema %s: %v is no pair of metrics", l.name, keys)
 		}
-		s.add(block{Question: Question{PairKey(x.Key, y.Key), pairSlot + i, ShapePair, []string{x.Key, y.Key}}, x: x, y: y}, pairFields(x.half, y.half))
+		s.add(block{Question: Question{PairKey(x.Key, y.Key), pairSlot + i, ShapePair, []string{x.Key, y.Key}}, x: x, y: y}, pairFields(s.unit, x, y))
 	}
 	for i, key := range l.grouped {
 		m := s.named(key)
 		if m == nil || len(l.strata) == 0 {
 			return nil, fmt.Errorf("schema %s: %s has no strata", l.name, key)
 		}
-		s.add(block{Question: Question{StrataKey(key), strataSlot + i, ShapeStrata, []string{key}}, x: m}, strataFields(m.half, len(l.strata)))
+		s.add(block{Question: Question{StrataKey(key), strataSlot + i, ShapeStrata, []string{key}}, x: m}, strataFields(s.unit, m.half, len(l.strata)))
 	}
 	for i := range s.blocks {
 		b := &s.blocks[i]
@@ -139,14 +164,25 @@ func (s *Schema) named(key string) *metric {
 	return &s.metrics[i]
 }
 
+// newMetric is what a schema of hours, or of days, knows of a metric.
+func newMetric(m wearable.Metric, days bool) metric {
+	if p, ok := m.Person(); ok && days {
+		half := max(p.High-p.Centre, p.Centre-p.Low)
+		return metric{Metric: m, center: p.Centre, half: half, offset: floorHalf(half * half), person: p}
+	}
+	center := floorHalf(m.MinUnits() + m.MaxUnits())
+	return metric{Metric: m, center: center, half: max(m.MaxUnits()-center, center-m.MinUnits())}
+}
+
 // add places the fields of a block, in their order, behind the blocks before; a
-// field that does not fit opens a new coefficient.
+// field that does not fit, or that begins a coefficient of its own, opens a new one.
 func (s *Schema) add(b block, fields []Field) {
+	b.unit = s.unit
 	coeff, shift := s.questionCoefficients(), 0
 	first := coeff
 	for _, f := range fields {
 		f.Width = bits.Len64(uint64(f.Max)) + RowBits + 1
-		if shift+f.Width > PayloadBits {
+		if shift+f.Width > PayloadBits || f.apart && shift > 0 {
 			coeff, shift = coeff+1, 0
 		}
 		f.Coeff, f.Shift = coeff, shift
@@ -206,9 +242,9 @@ func (s *Schema) computeDigest() record.ID {
 		for _, f := range b.fields {
 			fields = append(fields, field{f.Name, f.Coeff, f.Shift, f.Width, f.Max})
 		}
-		if b.Shape == ShapeMetric {
+		if b.Shape == ShapeMetric || b.Shape == ShapePerson {
 			m := b.x
-			entries[m.Slot] = entry{m.Slot, m.Key, m.UCUM, m.Resolution.String(), m.center, m.EdgesUnits(), fields}
+			entries[m.Slot] = entry{m.Slot, m.Key, m.UCUM, m.Resolution.String(), m.center, m.edges(), fields}
 			continue
 		}
 		more = append(more, question{b.Slot, b.Key, b.Metrics, fields})
@@ -217,13 +253,36 @@ func (s *Schema) computeDigest() record.ID {
 	if len(more) > 0 {
 		parts = append(parts, more, s.strata)
 	}
+	if s.day != nil {
+		parts = append(parts, s.day.digest)
+	}
+	if s.unit == 1 {
+		persons := make([]wearable.Person, len(s.metrics))
+		for i, m := range s.metrics {
+			persons[i] = m.person
+		}
+		parts = append(parts, persons)
+	}
 	return record.Digest("row-schema/v2", "", parts)
 }
+
+// edges bound the buckets of the schema's histogram.
+func (m *metric) edges() [wearable.Buckets + 1]int64 {
+	if m.person.High > m.person.Low {
+		return m.person.Edges
+	}
+	return m.EdgesUnits()
+}
+
+// Day returns the schema of the day row that is sealed beside the hours', nil where
+// there is none.
+func (s *Schema) Day() *Schema { return s.day }
 
 // Digest identifies the layout; a network's genesis names it.
 func (s *Schema) Digest() record.ID { return s.digest }
 
-// Coefficients returns the number of coefficients of a row: 55 in V1, 94 in V2.
+// Coefficients returns the number of coefficients of a row: 55 in V1 and V3, 94 in
+// V2, 98 in V3's day row.
 func (s *Schema) Coefficients() int { return s.zero + 1 }
 
 // ZeroCoefficient returns the coefficient that no question has and that holds zero
@@ -294,4 +353,20 @@ func (s *Schema) metric(slot int) (*metric, error) {
 		return nil, fmt.Errorf("schema %s has no metric in slot %d", s.Name, slot)
 	}
 	return &s.metrics[slot], nil
+}
+
+// counted is what the count of a block counts.
+func (b *block) counted() string {
+	if b.unit == 1 {
+		return "person-days"
+	}
+	return "minutes"
+}
+
+// reach is how far apart two values that are summed up can be, in the metric's unit.
+func (m *metric) reach() float64 {
+	if m.person.High > m.person.Low {
+		return m.Value(m.person.High - m.person.Low).Float64()
+	}
+	return m.Max.Float64() - m.Min.Float64()
 }

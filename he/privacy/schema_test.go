@@ -21,7 +21,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // TestLayoutIsPinned: the digest of every schema and every field's place are in
 // testdata. They never change under this name.
 func TestLayoutIsPinned(t *testing.T) {
-	for _, s := range Schemas() {
+	for _, s := range append(Schemas(), V3(), V3().Day()) {
 		type pinned struct {
 			Name      string
 			Digest    record.ID
@@ -40,7 +40,7 @@ func TestLayoutIsPinned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := filepath.Join("testdata", s.Name+".json")
+		path := filepath.Join("testdata", strings.ReplaceAll(s.Name, "/", "-")+".json")
 		if *update {
 			if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
 				t.Fatal(err)
@@ -59,7 +59,7 @@ func TestLayoutIsPinned(t *testing.T) {
 // TestFieldsDoNotOverlap: each field lies within 128 bits, apart from the others,
 // in a coefficient of its own question, and has room for 2^30 rows.
 func TestFieldsDoNotOverlap(t *testing.T) {
-	for s, coefficients := range map[*Schema]int{V1(): 55, V2(): 94} {
+	for s, coefficients := range map[*Schema]int{V1(): 55, V2(): 94, V3(): 55, V3().Day(): 98} {
 		if s.Coefficients() != coefficients {
 			t.Errorf("a row of %s has %d coefficients", s.Name, s.Coefficients())
 		}
@@ -71,7 +71,7 @@ func TestFieldsDoNotOverlap(t *testing.T) {
 				}
 				owner[c] = q.Key
 			}
-			fields := map[Shape]int{ShapeMetric: 3 + Buckets, ShapePair: 6, ShapeStrata: 2 * len(s.Strata())}[q.Shape]
+			fields := map[Shape]int{ShapeMetric: 3 + Buckets, ShapePair: 6, ShapeStrata: 2 * len(s.Strata()), ShapePerson: 8 + wearable.Buckets}[q.Shape]
 			if len(s.Fields(q.Slot)) != fields {
 				t.Errorf("%s has %d fields, not %d", q.Key, len(s.Fields(q.Slot)), fields)
 			}

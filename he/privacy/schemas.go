@@ -21,9 +21,24 @@ func V2() *Schema { return v2() }
 var v2 = sync.OnceValue(func() *Schema {
 	return fixed(layout{
 		name: "vitals-v2", metrics: wearable.Vitals(), pairs: pairTable, strata: strataTable,
-		grouped: []string{"heart_rate", "resp_rate", "spo2", "bp_systolic"},
+		grouped: groupedTable,
 	})
 })
+
+// V3 returns the schema "vitals-v3": the hours of vitals-v1 and a day row
+// (Schema.Day), in which each of the nine metrics has seven coefficients of
+// person-days, then the pairs and the strata of vitals-v2 over person-days, and the
+// zero coefficient.
+func V3() *Schema { return v3() }
+
+var v3 = sync.OnceValue(func() *Schema {
+	return fixed(layout{name: "vitals-v3", metrics: wearable.Vitals(), day: &layout{
+		name: "vitals-v3/day", metrics: wearable.Vitals(), days: true, pairs: pairTable, strata: strataTable, grouped: groupedTable,
+	}})
+})
+
+// groupedTable is the metrics that are asked by stratum.
+var groupedTable = []string{"heart_rate", "resp_rate", "spo2", "bp_systolic"}
 
 // pairTable is the pairs of vitals-v2, in the order of their slots. Each is a
 // question that a clinician asks and that both metrics' ranges leave room for:

@@ -14,12 +14,12 @@ type StratumTotals struct {
 
 // strataFields are laid out so that two sums and a count share a coefficient: six
 // coefficients take nine strata.
-func strataFields(half int64, strata int) []Field {
+func strataFields(unit, half int64, strata int) []Field {
 	n := func(i int) Field {
-		return Field{Name: fmt.Sprintf("n%d", i), Kind: KindN, Max: MinutesPerRow, Stratum: i}
+		return Field{Name: fmt.Sprintf("n%d", i), Kind: KindN, Max: unit, Stratum: i}
 	}
 	sum := func(i int) Field {
-		return Field{Name: fmt.Sprintf("sum%d", i), Kind: KindSum, Max: MinutesPerRow * half, Signed: true, Stratum: i}
+		return Field{Name: fmt.Sprintf("sum%d", i), Kind: KindSum, Max: unit * half, Signed: true, Stratum: i}
 	}
 	var fields []Field
 	counts := 0

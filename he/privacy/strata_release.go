@@ -22,10 +22,12 @@ type GroupRelease struct {
 // StrataRelease is the answer to a query about a metric by stratum, in the order
 // of Schema.Strata.
 type StrataRelease struct {
-	Metric string         `json:"metric"`
-	Slot   int            `json:"slot"`
-	Unit   string         `json:"unit"`
-	Groups []GroupRelease `json:"groups"`
+	Metric string `json:"metric"`
+	Slot   int    `json:"slot"`
+	Unit   string `json:"unit"`
+	// Counted is what N counts: minutes, or person-days.
+	Counted string         `json:"counted"`
+	Groups  []GroupRelease `json:"groups"`
 }
 
 // ErrNeedsNoise says that a metric by stratum is never released without privacy
@@ -49,7 +51,7 @@ func (s *Schema) ReleaseStrata(slot int, totals []StratumTotals, plan *Plan, pie
 	vn := mul(all, new(big.Rat).SetInt(plan.Variance(KindN)))
 	vs := mul(all, new(big.Rat).SetInt(plan.Variance(KindSum)))
 	center := whole(b.x.center)
-	r := StrataRelease{Metric: b.x.Key, Slot: slot, Unit: b.x.UCUM}
+	r := StrataRelease{Metric: b.x.Key, Slot: slot, Unit: b.x.UCUM, Counted: b.counted()}
 	for i, t := range totals {
 		g := GroupRelease{
 			Stratum: s.strata[i], N: t.N, Sum: t.Sum + b.x.center*t.N,
@@ -70,7 +72,7 @@ func (m *metric) groupMean(t StratumTotals, vn, vs *big.Rat) Figure {
 	mean := new(big.Rat).Quo(whole(t.Sum), n)
 	variance := new(big.Rat).Quo(add(vs, mul(mean, mean, vn)), mul(n, n))
 	f := newFigure(mul(add(mean, whole(m.center)), res), mul(variance, res, res))
-	reach := m.Max.Float64() - m.Min.Float64()
+	reach := m.reach()
 	f.TooNoisy = weak(n, vn) || z95*f.SD > reach/20
 	return f
 }
@@ -79,7 +81,7 @@ func (m *metric) groupMean(t StratumTotals, vn, vs *big.Rat) Figure {
 func (r StrataRelease) Text() string {
 	var b strings.Builder
 	for _, g := range r.Groups {
-		fmt.Fprintf(&b, "%-13s readings %s +- %s, mean %s", g.Stratum, Round(float64(g.N), g.NSD), Round(z95*g.NSD, g.NSD), g.Mean.Text())
+		fmt.Fprintf(&b, "%-13s %s %s +- %s, mean %s", g.Stratum, r.Counted, Round(float64(g.N), g.NSD), Round(z95*g.NSD, g.NSD), g.Mean.Text())
 		if !g.Mean.TooNoisy {
 			b.WriteString(" " + r.Unit)
 		}
