@@ -12,7 +12,7 @@ import (
 
 // Call names a chaincode function and its arguments.
 type Call struct {
-	Function string // "Contract:Method"
+	Function string // Contract:Method
 	Args     []string
 	// Transient reaches the chaincode and never the chain: private values and
 	// the keys that open them travel here.

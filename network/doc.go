@@ -5,8 +5,8 @@
 //
 // Entry points: NewCA and CA.Issue make an organisation and its identities,
 // ServerTLS and ClientTLS authenticate peers by MSP, and Client is the ledger
-// (package embedded, or a Fabric network). SubmitRetry is Submit for calls that
-// may lose a race for a key.
+// (package embedded, or a Fabric network), which programs call through package
+// contracts. SubmitRetry is Submit for calls that may lose a race for a key.
 //
 // Trust: an identity is worth what its MSP's root certificate is worth; roots
 // come from the genesis or configuration, never from the peer. A certificate

@@ -1,0 +1,176 @@
+package contracts_test
+
+import (
+	"context"
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/consortium"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
+)
+
+// listed reads methods.go: the constants by the methods that they name, and which of
+// them are Reads.
+func listed(t *testing.T) (names map[string]string, reads map[string]bool) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "methods.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, reads = map[string]string{}, map[string]bool{}
+	for _, d := range file.Decls {
+		group, is := d.(*ast.GenDecl)
+		if !is || group.Tok != token.CONST {
+			continue
+		}
+		for _, s := range group.Specs {
+			value := s.(*ast.ValueSpec)
+			method, err := strconv.Unquote(value.Values[0].(*ast.BasicLit).Value)
+			if err != nil || names[method] != "" {
+				t.Fatalf("%s: %v, or it is there twice", method, err)
+			}
+			names[method] = value.Names[0].Name
+			reads[method] = value.Type.(*ast.IndexListExpr).X.(*ast.Ident).Name == "Read"
+		}
+	}
+	return names, reads
+}
+
+// What the contracts say of themselves is what the constants say.
+func TestEveryContractMethodIsAConstantOfItsName(t *testing.T) {
+	names, reads := listed(t)
+	c := consortium.New(t)
+	c.Open(t.TempDir())
+	raw, err := c.Clients[consortium.HospitalA].Evaluate(t.Context(), network.Call{Function: "org.hyperledger.fabric:GetMetadata"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var meta struct {
+		Contracts map[string]struct {
+			Transactions []struct {
+				Name string
+				Tag  []string
+			}
+		}
+	}
+	if err := json.Unmarshal(raw, &meta); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for contract, of := range meta.Contracts {
+		if contract == "org.hyperledger.fabric" {
+			continue
+		}
+		for _, m := range of.Transactions {
+			n++
+			method := contract + ":" + m.Name
+			if names[method] != contract+m.Name {
+				t.Errorf("%s is %q here", method, names[method])
+			}
+			if read := slices.Contains(m.Tag, "evaluate") || slices.Contains(m.Tag, "EVALUATE"); read != reads[method] {
+				t.Errorf("%s has the tags %q and is a Read here: %v", method, m.Tag, reads[method])
+			}
+		}
+	}
+	if n != len(names) || n < 40 {
+		t.Errorf("the contracts have %d methods, %d are here", n, len(names))
+	}
+}
+
+// ledger answers every call with one text, and keeps the calls.
+type ledger struct {
+	answer string
+	lost   int // so many races
+	calls  []network.Call
+}
+
+func (l *ledger) Submit(_ context.Context, c network.Call) (network.Result, error) {
+	l.calls = append(l.calls, c)
+	return network.Result{TxID: "tx", Payload: []byte(l.answer)}, l.race()
+}
+
+func (l *ledger) Evaluate(_ context.Context, c network.Call) ([]byte, error) {
+	l.calls = append(l.calls, c)
+	return []byte(l.answer), nil
+}
+
+func (l *ledger) race() error {
+	if len(l.calls) > l.lost {
+		return nil
+	}
+	return fault.New(fault.Contention, "lost")
+}
+
+func (*ledger) Blocks(context.Context, uint64) iter.Seq2[*network.Block, error] { return nil }
+
+func TestAnAnswerThatIsNoneIsAFaultOfTheMethod(t *testing.T) {
+	l := &ledger{answer: `{"time": "noon"}`}
+	_, res, err := contracts.ClockTick.Submit(t.Context(), l, record.Tick{})
+	if fault.Of(err) != fault.Internal || !strings.Contains(err.Error(), contracts.ClockTick.Name()) || res.TxID != "tx" {
+		t.Errorf("%v of transaction %q", err, res.TxID)
+	}
+	if _, err := contracts.ClockNow.Evaluate(t.Context(), l, struct{}{}); fault.Of(err) != fault.Internal {
+		t.Error(err)
+	}
+	l.answer = `{"time": 7, "new": true}`
+	if tick, err := contracts.ClockNow.Evaluate(t.Context(), l, struct{}{}); err != nil || tick.Time != 7 {
+		t.Errorf("a newer contract's answer: %+v, %v", tick, err)
+	}
+}
+
+func TestARaceThatIsLostIsRunAgain(t *testing.T) {
+	l := &ledger{answer: `{"time": 7}`, lost: 2}
+	if tick, _, err := contracts.ClockTick.Submit(t.Context(), l, record.Tick{}); err != nil || tick.Time != 7 || len(l.calls) != 3 {
+		t.Errorf("%d calls: %+v, %v", len(l.calls), tick, err)
+	}
+}
+
+func TestWhatIsPrivateInAnArgumentIsNotOnTheChain(t *testing.T) {
+	c := consortium.New(t)
+	id, nonce := record.RandomID(), record.RandomID()
+	details := consent.Details{Salt: nonce, Signed: consent.Signed{Document: consent.Document{ID: id, Grantee: "Grantee", Purpose: "SecretPurpose"}}}
+	question := record.Question{Salt: nonce, Ask: record.AskPredicate{Patient: id, Purpose: "SecretPurpose"}}
+	for name, made := range map[string]func() (network.Call, error){
+		"consent": func() (network.Call, error) {
+			return contracts.ConsentPut.Call(contracts.Consent{Network: c.Genesis.Network, Details: details})
+		},
+		"question": func() (network.Call, error) {
+			return contracts.PredicateRequest.Call(contracts.Question{Network: c.Genesis.Network, Question: question})
+		},
+		"proof": func() (network.Call, error) {
+			return contracts.PredicateClose.Call(contracts.Outcome{Request: "r", Proof: []byte("SecretPurpose")})
+		},
+		"to": func() (network.Call, error) {
+			return contracts.PredicateShare.Call(contracts.Sharing{Request: "r", To: "SecretPurpose"})
+		},
+	} {
+		call, err := made()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(call.Args) != 1 || strings.Contains(call.Args[0], "Secret") || strings.Contains(call.Args[0], nonce.String()) {
+			t.Errorf("%s: the argument is %s", name, call.Args)
+		}
+		said := ""
+		for _, v := range call.Transient {
+			said += string(v)
+		}
+		if !strings.Contains(said, "SecretPurpose") {
+			t.Errorf("%s: it is not in the transient data either", name)
+		}
+	}
+	if call, err := contracts.PredicateClose.Call(contracts.Outcome{Request: "r"}); err != nil || len(call.Transient) != 0 {
+		t.Errorf("closed without a proof: %v, %v", call.Transient, err)
+	}
+}
