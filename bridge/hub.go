@@ -30,8 +30,7 @@ type Prover interface {
 	Prove(ctx context.Context, s verifier.Statement, openings []*zk.Opening) ([]byte, error)
 }
 
-// Config says what a hub works with. Dir, Genesis, Params and GatewayURL are
-// required.
+// Config says what a hub works with. Dir, Genesis and GatewayURL are required.
 type Config struct {
 	// Dir holds the store. It is created with mode 0700 if absent.
 	Dir string
@@ -49,7 +48,7 @@ type Config struct {
 	// members hold the seeds of this hub's devices, and it takes a directory of its
 	// own.
 	Epochs []record.EpochState
-	// Params are the sealing parameters of the last epoch's profile.
+	// Params are the sealing parameters of the last epoch; nil: as it and the genesis say.
 	Params *he.Params
 	// Prover may be nil; a predicate that holds is then an error until SetProver.
 	Prover Prover
@@ -123,13 +122,17 @@ func (c *Config) complete() error {
 	switch {
 	case c.Dir == "":
 		return errors.New("bridge: no directory given")
-	case c.Params == nil:
-		return errors.New("bridge: no sealing parameters given")
 	case c.Genesis.Network == "" || len(c.Genesis.Members) == 0:
 		return errors.New("bridge: the genesis document names no network or no members")
 	}
 	if err := c.followEpochs(); err != nil {
 		return err
+	}
+	if c.Params == nil {
+		var err error
+		if c.Params, err = he.ForNetwork(c.Genesis); err != nil {
+			return fmt.Errorf("bridge: %w", err)
+		}
 	}
 	switch {
 	case c.Genesis.Threshold < 2 || c.Genesis.Threshold > len(c.Genesis.Members):

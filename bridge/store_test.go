@@ -83,7 +83,7 @@ func TestConfigurationMustFitTheNetwork(t *testing.T) {
 	w := newWorld(t)
 	for name, spoil := range map[string]func(*Config){
 		"no directory":    func(c *Config) { c.Dir = "" },
-		"no parameters":   func(c *Config) { c.Params = nil },
+		"no parameters":   func(c *Config) { c.Params, c.Genesis.Schema = nil, record.RandomID() },
 		"no network":      func(c *Config) { c.Genesis.Network = "" },
 		"another schema":  func(c *Config) { c.Genesis.Schema[0] ^= 1 },
 		"another profile": func(c *Config) { c.Genesis.Profile = "x" },

@@ -1,5 +1,12 @@
 package he
 
+import (
+	"fmt"
+
+	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/record"
+)
+
 // Profile fixes the ring and the budget of a sealed coefficient. Its name is part
 // of every hash and every expansion, so that nothing made under one profile means
 // anything under another. Use one of Profiles; New refuses a profile
@@ -65,4 +72,22 @@ func ProfileByName(name string) (Profile, bool) {
 		}
 	}
 	return Profile{}, false
+}
+
+// ForNetwork makes the sealing parameters that a network's genesis names, or an epoch
+// whose members, threshold and profile are in their place in it.
+func ForNetwork(g record.Genesis) (*Params, error) {
+	sharing, err := NewSharing(len(g.Members), g.Threshold)
+	if err != nil {
+		return nil, err
+	}
+	schema, ok := privacy.SchemaByDigest(g.Schema)
+	if !ok {
+		return nil, fmt.Errorf("the network uses row schema %s, which this program does not know", g.Schema.Short())
+	}
+	profile, ok := ProfileByName(g.Profile)
+	if !ok {
+		return nil, fmt.Errorf("the network uses sealing profile %q, which this program does not know", g.Profile)
+	}
+	return New(profile, schema, sharing)
 }

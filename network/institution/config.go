@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/he"
-	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
@@ -135,7 +134,7 @@ func New(cfg Config) (*Institution, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	params, err := parameters(cfg.Genesis)
+	params, err := he.ForNetwork(cfg.Genesis)
 	if err != nil {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
@@ -163,23 +162,6 @@ func New(cfg Config) (*Institution, error) {
 		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.Close())
 	}
 	return in, nil
-}
-
-// parameters makes the sealing parameters that the genesis names.
-func parameters(g record.Genesis) (*he.Params, error) {
-	sharing, err := he.NewSharing(len(g.Members), g.Threshold)
-	if err != nil {
-		return nil, err
-	}
-	schema, ok := privacy.SchemaByDigest(g.Schema)
-	if !ok {
-		return nil, fmt.Errorf("the network uses row schema %s, which this program does not know", g.Schema.Short())
-	}
-	profile, ok := he.ProfileByName(g.Profile)
-	if !ok {
-		return nil, fmt.Errorf("the network uses sealing profile %q, which this program does not know", g.Profile)
-	}
-	return he.New(profile, schema, sharing)
 }
 
 func (c *Config) check() error {

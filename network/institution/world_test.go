@@ -135,7 +135,7 @@ func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 	for _, f := range change {
 		f(&w.genesis)
 	}
-	w.params, w.epoch = must(parameters(w.genesis)), w.genesis.FirstEpoch()
+	w.params, w.epoch = must(he.ForNetwork(w.genesis)), w.genesis.FirstEpoch()
 	w.ledger = must(embedded.Open(embedded.Config{Dir: filepath.Join(w.dir, "ledger"), Channel: networkName, Roots: w.roots, Chaincode: must(chaincode.New(w.details))}))
 	t.Cleanup(func() {
 		for i := range w.members {
