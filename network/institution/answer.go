@@ -264,15 +264,10 @@ func (in *Institution) share(q record.QueryState, c index.Cohort, asked question
 	if err != nil {
 		return nil, err
 	}
-	groups, err := in.groups(c.Members, piece)
+	groups, err := in.sums.Groups(c.Members, piece)
 	if err != nil {
 		return nil, err
 	}
-	late, err := in.lateKeys(c.Members, piece)
-	if err != nil {
-		return nil, err
-	}
-	groups = append(groups, late...)
 	v, err := in.params.KeyProduct(in.context, asked.coeffs, groups)
 	for _, g := range groups {
 		clear(g.Secret)

@@ -21,6 +21,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/column"
 	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
@@ -415,7 +416,7 @@ func TestAttackAnswerThatIsNotTheMembers(t *testing.T) {
 
 func TestAttackRowNotMatchingPointer(t *testing.T) {
 	w := settledWorld(t, 11)
-	w.forgetColumns(hospitalA) // so that the asker reads blobs
+	w.check(w.members[hospitalA].columns.Clear()) // so that the asker reads blobs
 	// The store gives the asker other bytes once the members have vouched.
 	var blob record.ID
 	w.blobs.mu.Lock()
@@ -442,7 +443,7 @@ func TestAttackRowThatMembersVouchedForWronglyIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	work := must(in.work(c, must(in.wantedOf(c))))
+	work := must(in.work(c, must(column.Want(c.Members, in.numbers))))
 	changes := map[string]func(*piecework){
 		"other commitment": func(p *piecework) { p.rows[1].Commitment = record.RandomID() },
 		"missing hour":     func(p *piecework) { p.rows[1].Hour += 100 },

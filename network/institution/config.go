@@ -19,6 +19,8 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/column"
+	"github.com/vitalveil/vitalveil/network/institution/keysum"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
@@ -75,10 +77,10 @@ type Institution struct {
 	params  *he.Params
 	index   *index.Index
 	vault   *store.Store
-	secrets *secrets
-	sums    *keySums
-	columns *columns // nil for the registrar, which never asks
-	blocks  *signal  // a block was applied
+	numbers *keysum.Numbers
+	sums    *keysum.Sums
+	columns *column.Columns // nil for the registrar, which never asks
+	blocks  *signal         // a block was applied
 	peers   *peers
 	server  *tls.Config
 	queries *locks
@@ -156,9 +158,8 @@ func New(cfg Config) (*Institution, error) {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
 	in.index.OpenWith(in)
-	in.secrets = newSecrets(params, in.context, in.vault)
-	in.sums = newKeySums(in.secrets, in.index.DeviceIDs, in.log)
-	if err := errors.Join(in.claimState(), in.loadHead(), in.sums.load(), in.openColumns(), in.openCheckpoints()); err != nil {
+	in.numbers = keysum.NewNumbers(in.index.DeviceIDs)
+	if err := errors.Join(in.claimState(), in.loadHead(), in.openSums(), in.openColumns(), in.openCheckpoints()); err != nil {
 		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.Close())
 	}
 	return in, nil
@@ -182,12 +183,18 @@ func (c *Config) check() error {
 	return nil
 }
 
+func (in *Institution) openSums() error {
+	var err error
+	in.sums, err = keysum.New(in.params, in.context, in.params.Sharing().Held(in.cfg.Member), in.vault, in.numbers, in.log)
+	return err
+}
+
 func (in *Institution) openColumns() error {
 	if in.self.MSP == in.cfg.Genesis.Registrar {
 		return nil
 	}
 	var err error
-	in.columns, err = newColumns(in.params, in.cfg.Genesis.Network, in.cfg.Dir, in.vault, in.sums.number)
+	in.columns, err = column.Open(in.params, in.cfg.Genesis.Network, in.cfg.Dir, in.vault, in.numbers)
 	return err
 }
 

@@ -1,10 +1,7 @@
 package institution
 
 import (
-	"fmt"
 	"testing"
-
-	"pgregory.net/rapid"
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -12,41 +9,6 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
-
-func TestLateGroupsCoverEveryCorrectionOnce(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		want := map[string]int{}
-		devices := map[int]bool{}
-		windows := map[he.Window]bool{}
-		members := make([]record.CohortMember, rapid.IntRange(0, 5).Draw(t, "members"))
-		for i := range members {
-			for h := range rapid.Int64Range(0, 5).Draw(t, "hours") {
-				for n := int64(1); n <= rapid.Int64Range(0, 3).Draw(t, "corrections"); n++ {
-					members[i].Corrections = append(members[i].Corrections, [2]int64{h, n})
-					w := he.Window{Hour: h, Correction: uint8(n)}
-					want[fmt.Sprint(i, w)]++
-					devices[i], windows[w] = true, true
-				}
-			}
-		}
-		groups := lateGroups(members)
-		if len(groups) > min(len(devices), len(windows)) {
-			t.Fatalf("%d groups for %d devices and %d windows", len(groups), len(devices), len(windows))
-		}
-		for _, g := range groups {
-			for _, i := range g.members {
-				for _, w := range g.windows {
-					want[fmt.Sprint(i, w)]--
-				}
-			}
-		}
-		for what, left := range want {
-			if left != 0 {
-				t.Fatalf("%s is left %d times", what, left)
-			}
-		}
-	})
-}
 
 // correct seals and anchors minutes that were missing in a first row as one
 // correction, and waits until the members that are up have vouched for it.

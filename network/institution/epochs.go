@@ -74,8 +74,7 @@ func (in *Institution) keepEpoch(ctx context.Context) error {
 		}
 		deleted += len(names)
 	}
-	in.secrets.forget()
-	if err := in.sums.retain(nil); err != nil {
+	if err := errors.Join(in.sums.Clear(), in.columns.Clear()); err != nil {
 		return err
 	}
 	if deleted > 0 {

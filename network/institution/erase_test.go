@@ -85,7 +85,7 @@ func TestAnErasureEndsWithEveryMembersReport(t *testing.T) {
 		if n := w.seedsOf(i, left.device); n != 2 {
 			t.Errorf("%s has %d seeds of somebody else, want 2", msps[i], n)
 		}
-		if _, err := w.members[i].secrets.get(pieceOf{gone.device, r.Reports[i].Report.Seeds - 1}); err == nil {
+		if _, err := w.members[i].sums.Secret(gone.device, r.Reports[i].Report.Seeds-1); err == nil {
 			t.Errorf("%s still expands a piece", msps[i])
 		}
 	}

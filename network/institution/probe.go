@@ -10,6 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/column"
 	"github.com/vitalveil/vitalveil/network/institution/share"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
@@ -107,7 +108,7 @@ func (in *Institution) probeShare(ctx context.Context, q record.QueryState, m re
 	if err != nil {
 		return nil, err
 	}
-	ternary, err := in.secrets.get(pieceOf{m.Device, piece})
+	ternary, err := in.sums.Secret(m.Device, piece)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func (in *Institution) probeShare(ctx context.Context, q record.QueryState, m re
 	if err := secret.Add(ternary); err != nil {
 		return nil, err
 	}
-	v, err := in.params.ProbeProduct(in.context, slices.Collect(windowsOf(m)), secret)
+	v, err := in.params.ProbeProduct(in.context, slices.Collect(column.Windows(m)), secret)
 	if err != nil {
 		return nil, err
 	}

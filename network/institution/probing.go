@@ -13,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/column"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
@@ -229,7 +230,7 @@ func (in *Institution) lookAt(ctx context.Context, q record.QueryState, m record
 // probeSum adds up a device's rows of a query on the zero coefficient.
 func (in *Institution) probeSum(ctx context.Context, m record.CohortMember) (*he.Sum, error) {
 	one := index.Cohort{Members: []record.CohortMember{m}}
-	want, err := in.wantedOf(one)
+	want, err := column.Want(one.Members, in.numbers)
 	if err != nil {
 		return nil, err
 	}

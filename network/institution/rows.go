@@ -11,6 +11,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/column"
 )
 
 const (
@@ -110,7 +111,7 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte
 		return bitmap, false
 	}
 	var device record.ID
-	var checked []columnRow // of the device: a batch mostly has its hours in a row
+	var checked []column.Row // of the device: a batch mostly has its hours in a row
 	for i, p := range b.Pointers {
 		if p.Device != device {
 			in.takeIn(device, checked...)
@@ -133,7 +134,7 @@ func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte
 			} else if found = rows[windowOf(p)].hash == p.Commitment; !found {
 				in.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "hour", p.Index, "correction", p.Correction)
 			} else {
-				checked = append(checked, columnRow{windowOf(p), rows[windowOf(p)].row})
+				checked = append(checked, column.Row{Window: windowOf(p), Sealed: rows[windowOf(p)].row})
 			}
 		}
 		if found {
@@ -171,20 +172,17 @@ func (in *Institution) signedPointer(p record.Pointer, sig []byte) bool {
 
 // takeIn puts rows that are known to be the ledger's into columns. A failure costs
 // time later: they are read from their blob.
-func (in *Institution) takeIn(device record.ID, rows ...columnRow) {
-	if in.columns == nil || len(rows) == 0 || in.index.ErasedDevice(device) {
+func (in *Institution) takeIn(device record.ID, rows ...column.Row) {
+	if len(rows) == 0 || in.index.ErasedDevice(device) {
 		return
 	}
-	if err := in.columns.add(device, rows...); err != nil {
+	if err := in.columns.Add(device, rows...); err != nil {
 		in.log.Warn("rows are not in columns", "device", device.Short(), "rows", len(rows), "err", err)
 	}
 }
 
 func (in *Institution) flushColumns() {
-	if in.columns == nil {
-		return
-	}
-	if err := in.columns.flush(); err != nil {
+	if err := in.columns.Flush(); err != nil {
 		in.log.Warn("columns could not be written", "err", err)
 	}
 }
@@ -249,3 +247,5 @@ func (v *verdicts) put(p record.Pointer, rows map[he.Window]checkedRow) {
 	}
 	v.rows[verdictKey{p.Blob, p.Device}] = rows
 }
+
+func windowOf(p record.Pointer) he.Window { return he.Window{Hour: p.Index, Correction: p.Correction} }

@@ -1,6 +1,7 @@
 package institution
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/institution/column"
 )
 
 // piecework is one blob with the rows of the cohort that it carries.
@@ -22,24 +24,24 @@ type piecework struct {
 }
 
 // work lists the blobs with wanted rows of a cohort, each once, in a fixed order.
-func (in *Institution) work(c index.Cohort, want wanted) ([]piecework, error) {
+func (in *Institution) work(c index.Cohort, want column.Wanted) ([]piecework, error) {
 	var out []piecework
-	if want.size() == 0 {
+	if want.Size() == 0 {
 		return nil, nil
 	}
 	for _, m := range c.Members {
-		n, err := in.sums.number(m.Device)
+		n, err := in.numbers.Of(m.Device)
 		if err != nil {
 			return nil, err
 		}
-		if !want.hasAny(n, m) {
+		if !want.HasAny(n, m) {
 			continue
 		}
 		rows, err := in.index.Rows(m)
 		if err != nil {
 			return nil, err
 		}
-		rows = slices.DeleteFunc(rows, func(r index.HourRow) bool { return !want.has(n, windowOfRow(r)) })
+		rows = slices.DeleteFunc(rows, func(r index.HourRow) bool { return !want.Has(n, windowOfRow(r)) })
 		slices.SortStableFunc(rows, func(a, b index.HourRow) int { return a.Blob.Compare(b.Blob) })
 		for i, r := range rows {
 			if i == 0 || rows[i-1].Blob != r.Blob {
@@ -57,11 +59,15 @@ func (in *Institution) work(c index.Cohort, want wanted) ([]piecework, error) {
 // device has signed on the ledger; one that is missing or different ends the sum
 // with an error that names it. It also returns how many bytes were read.
 func (in *Institution) sumRows(ctx context.Context, c index.Cohort, coeffs []int) (*he.Sum, int64, error) {
-	want, err := in.wantedOf(c)
+	want, err := column.Want(c.Members, in.numbers)
 	if err != nil {
 		return nil, 0, err
 	}
-	sum, read, err := in.sumColumns(ctx, want, coeffs)
+	sum, err := in.params.NewSum(coeffs)
+	if err != nil {
+		return nil, 0, err
+	}
+	read, err := in.columns.AddTo(ctx, sum, want)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -77,32 +83,6 @@ func (in *Institution) sumRows(ctx context.Context, c index.Cohort, coeffs []int
 		return nil, 0, fault.New(fault.Internal, "%d rows were added, the cohort has %d", sum.Rows(), c.Rows)
 	}
 	return sum, read + n, nil
-}
-
-// wantedOf is every row of a cohort.
-func (in *Institution) wantedOf(c index.Cohort) (wanted, error) {
-	want := wanted{}
-	for _, m := range c.Members {
-		n, err := in.sums.number(m.Device)
-		if err != nil {
-			return nil, err
-		}
-		for w := range windowsOf(m) {
-			want.flip(n, w)
-		}
-	}
-	return want, nil
-}
-
-// sumColumns adds what is in columns and takes it out of want.
-func (in *Institution) sumColumns(ctx context.Context, want wanted, coeffs []int) (*he.Sum, int64, error) {
-	if in.columns != nil {
-		if slot, ok := in.columns.layout(coeffs); ok {
-			return in.columns.sum(ctx, slot, want)
-		}
-	}
-	sum, err := in.params.NewSum(coeffs)
-	return sum, 0, err
 }
 
 // sumBlobs adds rows from their blobs, and puts them into columns for the next time.
@@ -154,7 +134,7 @@ func (in *Institution) addBlob(ctx context.Context, sum *he.Sum, p piecework) (i
 	if device != p.device {
 		return 0, fault.New(fault.Invalid, "blob %s carries rows of device %s, not %s", p.blob.Short(), device.Short(), p.device.Short())
 	}
-	checked := make([]columnRow, 0, len(p.rows))
+	checked := make([]column.Row, 0, len(p.rows))
 	for _, want := range p.rows {
 		i, found := slices.BinarySearchFunc(rows, want, compareRow)
 		if !found || record.SumID(rows[i].Row) != want.Commitment {
@@ -163,8 +143,15 @@ func (in *Institution) addBlob(ctx context.Context, sum *he.Sum, p piecework) (i
 		if err := sum.Add(rows[i].Row); err != nil {
 			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d, correction %d: %w", p.device.Short(), want.Hour, want.Correction, err)
 		}
-		checked = append(checked, columnRow{windowOfRow(want), rows[i].Row})
+		checked = append(checked, column.Row{Window: windowOfRow(want), Sealed: rows[i].Row})
 	}
 	in.takeIn(p.device, checked...)
 	return len(blob), nil
+}
+
+func windowOfRow(r index.HourRow) he.Window { return he.Window{Hour: r.Hour, Correction: r.Correction} }
+
+// compareRow is the order of rows in a blob.
+func compareRow(r record.BlobRow, want index.HourRow) int {
+	return cmp.Or(cmp.Compare(r.Hour, want.Hour), cmp.Compare(r.Correction, want.Correction))
 }

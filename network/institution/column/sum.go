@@ -1,4 +1,4 @@
-package institution
+package column
 
 import (
 	"context"
@@ -14,45 +14,62 @@ import (
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution/keysum"
 )
 
-// wanted is rows that are still to be added, by day: the bits of place.
-type wanted map[int64]*deviceSet
+// Wanted is rows that are still to be added, by day: the bits of place.
+type Wanted map[int64]*keysum.Set
 
-func (w wanted) flip(device int, window he.Window) {
+// Want is every row of a cohort.
+func Want(members []record.CohortMember, numbers *keysum.Numbers) (Wanted, error) {
+	w := Wanted{}
+	for _, m := range members {
+		n, err := numbers.Of(m.Device)
+		if err != nil {
+			return nil, err
+		}
+		for window := range Windows(m) {
+			w.flip(n, window)
+		}
+	}
+	return w, nil
+}
+
+func (w Wanted) flip(device int, window he.Window) {
 	day, at := place(device, window)
 	if w[day] == nil {
-		w[day] = &deviceSet{}
+		w[day] = &keysum.Set{}
 	}
-	w[day].flip(at)
+	w[day].Flip(at)
 }
 
-func (w wanted) has(device int, window he.Window) bool {
+// Has reports whether a row of the device with this number is still wanted.
+func (w Wanted) Has(device int, window he.Window) bool {
 	day, at := place(device, window)
-	return w[day] != nil && w[day].has(at)
+	return w[day] != nil && w[day].Has(at)
 }
 
-// hasAny reports whether a row of a cohort's member is still wanted.
-func (w wanted) hasAny(device int, m record.CohortMember) bool {
-	for window := range windowsOf(m) {
-		if w.has(device, window) {
+// HasAny reports whether a row of a cohort's member is still wanted.
+func (w Wanted) HasAny(device int, m record.CohortMember) bool {
+	for window := range Windows(m) {
+		if w.Has(device, window) {
 			return true
 		}
 	}
 	return false
 }
 
-// size is how many rows are wanted.
-func (w wanted) size() int {
+// Size is how many rows are wanted.
+func (w Wanted) Size() int {
 	n := 0
 	for _, day := range w {
-		n += day.size()
+		n += day.Size()
 	}
 	return n
 }
 
-// windowsOf goes through the windows of a cohort's member.
-func windowsOf(m record.CohortMember) iter.Seq[he.Window] {
+// Windows goes through the windows of a cohort's member.
+func Windows(m record.CohortMember) iter.Seq[he.Window] {
 	return func(yield func(he.Window) bool) {
 		for _, r := range m.Ranges {
 			for h := r[0]; h < r[1]; h++ {
@@ -69,17 +86,19 @@ func windowsOf(m record.CohortMember) iter.Seq[he.Window] {
 	}
 }
 
-// sum adds the wanted rows that are here, each once, and takes them out of want. It
-// returns the sum and how many bytes were read. Memory does not depend on how many
-// rows there are.
-func (c *columns) sum(ctx context.Context, slot int, want wanted) (*he.Sum, int64, error) {
-	coeffs := c.params.Schema().MetricCoefficients(slot)
-	total, err := c.params.NewSum(coeffs)
-	if err != nil {
-		return nil, 0, err
+// AddTo adds the wanted rows that are here to a sum, each once, and takes them out of
+// want. It returns how many bytes were read. Memory does not depend on how many rows
+// there are.
+func (c *Columns) AddTo(ctx context.Context, total *he.Sum, want Wanted) (int64, error) {
+	if c == nil {
+		return 0, nil
+	}
+	slot, ok := c.slotOf(total.Coefficients())
+	if !ok {
+		return 0, nil
 	}
 	type part struct {
-		file  columnFile
+		file  fileOf
 		block []byte
 	}
 	parts := make(chan part, runtime.GOMAXPROCS(0))
@@ -88,7 +107,7 @@ func (c *columns) sum(ctx context.Context, slot int, want wanted) (*he.Sum, int6
 	g, ctx := errgroup.WithContext(ctx)
 	for range runtime.GOMAXPROCS(0) {
 		g.Go(func() error {
-			own, err := c.params.NewSum(coeffs)
+			own, err := c.params.NewSum(total.Coefficients())
 			if err != nil {
 				return err
 			}
@@ -108,7 +127,7 @@ func (c *columns) sum(ctx context.Context, slot int, want wanted) (*he.Sum, int6
 	g.Go(func() error {
 		defer close(parts)
 		for day := range want {
-			f := columnFile{day, slot}
+			f := fileOf{day, slot}
 			err := c.blocks(f, func(block []byte) error {
 				select {
 				case parts <- part{f, block}:
@@ -123,13 +142,13 @@ func (c *columns) sum(ctx context.Context, slot int, want wanted) (*he.Sum, int6
 		}
 		return nil
 	})
-	err = g.Wait()
-	return total, read.Load(), err
+	err := g.Wait()
+	return read.Load(), err
 }
 
 // addBlock adds a block's wanted rows. One whose MAC is wrong is passed over: its
 // rows stay wanted, and come from the blobs.
-func (c *columns) addBlock(sum *he.Sum, f columnFile, block []byte, want wanted, mu *sync.Mutex) error {
+func (c *Columns) addBlock(sum *he.Sum, f fileOf, block []byte, want Wanted, mu *sync.Mutex) error {
 	body := block[:len(block)-sha256.Size]
 	if !hmac.Equal(c.mac(f, body), block[len(body):]) {
 		return nil
@@ -139,13 +158,13 @@ func (c *columns) addBlock(sum *he.Sum, f columnFile, block []byte, want wanted,
 	kept := 0
 	mu.Lock()
 	set := want[f.day]
-	for i := 0; i < len(keys); i += columnKey {
+	for i := 0; i < len(keys); i += keySize {
 		at := int(binary.LittleEndian.Uint64(keys[i:]))
-		if !set.has(at) {
+		if !set.Has(at) {
 			continue
 		}
-		set.flip(at)
-		from := i / columnKey * size
+		set.Flip(at)
+		from := i / keySize * size
 		if to := kept * size; to != from {
 			copy(rows[to:to+size], rows[from:from+size])
 		}

@@ -1,4 +1,4 @@
-package institution
+package keysum
 
 import (
 	"errors"
@@ -29,7 +29,7 @@ const (
 // over returns a piece's sum over a set. It starts from the nearest sum, which may
 // be one that the caller has, and adds and takes off the rest. The result is the
 // caller's to wipe.
-func (k *keySums) over(piece int, set deviceSet, have *keptSum) (*keptSum, error) {
+func (k *Sums) over(piece int, set Set, have *keptSum) (*keptSum, error) {
 	from := k.nearest(piece, set)
 	if have != nil && have.set.distance(set) <= from.set.distance(set) {
 		from = have
@@ -39,7 +39,7 @@ func (k *keySums) over(piece int, set deviceSet, have *keptSum) (*keptSum, error
 	}
 	out := k.startingFrom(from, set)
 	err := set.each(from.set, func(n int) error {
-		device, err := k.device(n)
+		device, err := k.numbers.Device(n)
 		if err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (k *keySums) over(piece int, set deviceSet, have *keptSum) (*keptSum, error
 		if err != nil {
 			return err
 		}
-		if set.has(n) {
+		if set.Has(n) {
 			return out.sum.Add(t)
 		}
 		return out.sum.Sub(t)
@@ -56,7 +56,7 @@ func (k *keySums) over(piece int, set deviceSet, have *keptSum) (*keptSum, error
 }
 
 // startingFrom is a sum's copy under the name of another set.
-func (k *keySums) startingFrom(from *keptSum, set deviceSet) *keptSum {
+func (k *Sums) startingFrom(from *keptSum, set Set) *keptSum {
 	out := &keptSum{set: set.clone(), sum: k.params.NewKeySum()}
 	copy(out.sum, from.sum)
 	return out
@@ -64,7 +64,7 @@ func (k *keySums) startingFrom(from *keptSum, set deviceSet) *keptSum {
 
 // large is over for many devices. Who needs a sum that is being made waits for it: a
 // query that comes while the sums are brought up to date does not make them again.
-func (k *keySums) large(piece int, set deviceSet, from *keptSum) (*keptSum, error) {
+func (k *Sums) large(piece int, set Set, from *keptSum) (*keptSum, error) {
 	id := record.SumID(set.bytes())
 	made, err, _ := k.making.Do(strconv.Itoa(piece)+"/"+id.String(), func() (any, error) {
 		out := k.startingFrom(from, set)
@@ -93,11 +93,11 @@ type pieceChange struct {
 // change adds to a sum over one set what makes it one over another. Every core takes
 // parts of the devices, in the order in which their seeds are stored, into sums of its
 // own.
-func (k *keySums) change(sum he.KeySum, piece int, set, from deviceSet) error {
+func (k *Sums) change(sum he.KeySum, piece int, set, from Set) error {
 	var changes []pieceChange
 	err := set.each(from, func(n int) error {
-		device, err := k.device(n)
-		changes = append(changes, pieceChange{device, !set.has(n)})
+		device, err := k.numbers.Device(n)
+		changes = append(changes, pieceChange{device, !set.Has(n)})
 		return err
 	})
 	if err != nil {
@@ -131,7 +131,7 @@ func (k *keySums) change(sum he.KeySum, piece int, set, from deviceSet) error {
 }
 
 // expand adds the pieces of a part to those that come and those that leave.
-func (k *keySums) expand(come, leave he.KeySum, piece int, part []pieceChange) error {
+func (k *Sums) expand(come, leave he.KeySum, piece int, part []pieceChange) error {
 	devices := make([]record.ID, len(part))
 	for i, c := range part {
 		devices[i] = c.device

@@ -1,8 +1,7 @@
-package institution
+package keysum
 
 import (
 	"container/list"
-	"sort"
 	"sync"
 
 	"github.com/vitalveil/vitalveil/he"
@@ -16,7 +15,7 @@ import (
 type secrets struct {
 	params  *he.Params
 	context he.Context
-	vault   *store.Store
+	store   *store.Store
 
 	mu      sync.Mutex
 	order   *list.List // of *expanded, latest first
@@ -35,12 +34,17 @@ type expanded struct {
 }
 
 // maxExpanded bounds the expanded pieces in memory: 16 MB at 8 kB each. They serve
-// the devices that come and go; sums over many devices are kept (keySums). A miss
+// the devices that come and go; sums over many devices are kept (Sums). A miss
 // costs some 15 microseconds.
 const maxExpanded = 2048
 
 func newSecrets(p *he.Params, c he.Context, v *store.Store) *secrets {
-	return &secrets{params: p, context: c, vault: v, order: list.New(), entries: map[pieceOf]*list.Element{}, erased: map[record.ID]bool{}}
+	return &secrets{params: p, context: c, store: v, order: list.New(), entries: map[pieceOf]*list.Element{}, erased: map[record.ID]bool{}}
+}
+
+// Secret returns a piece of a device's secret.
+func (k *Sums) Secret(device record.ID, piece int) (he.Ternary, error) {
+	return k.secrets.get(pieceOf{device, piece})
 }
 
 // get expands a piece and keeps it in memory, since it may be needed again.
@@ -52,7 +56,7 @@ func (s *secrets) get(of pieceOf) (he.Ternary, error) {
 		return el.Value.(*expanded).secret, nil
 	}
 	s.mu.Unlock()
-	raw, found, err := s.vault.Get(store.Seed(of.device, of.piece))
+	raw, found, err := s.store.Get(store.Seed(of.device, of.piece))
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +79,7 @@ func (s *secrets) each(piece int, devices []record.ID, use func(i int, seed he.S
 	for i, d := range devices {
 		names[i] = store.Seed(d, piece)
 	}
-	return s.vault.GetAll(names, func(i int, raw []byte) error {
+	return s.store.GetAll(names, func(i int, raw []byte) error {
 		if len(raw) != len(he.Seed{}) {
 			return missingSeed(pieceOf{devices[i], piece})
 		}
@@ -111,29 +115,10 @@ func (s *secrets) keep(e *expanded) {
 	}
 }
 
-// forget drops every expanded piece.
-func (s *secrets) forget() {
+// clear forgets every expanded piece.
+func (s *secrets) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.order.Init()
 	clear(s.entries)
-}
-
-// change is a device that begins or ends to have rows at an hour.
-type change struct {
-	hour   int64
-	member int
-	enters bool
-}
-
-// presence lists the changes of a cohort in order of hours.
-func presence(members []record.CohortMember) []change {
-	var out []change
-	for i, m := range members {
-		for _, r := range m.Ranges {
-			out = append(out, change{r[0], i, true}, change{r[1], i, false})
-		}
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].hour < out[j].hour })
-	return out
 }

@@ -1,4 +1,4 @@
-package institution
+package keysum
 
 import (
 	"slices"
@@ -13,10 +13,10 @@ import (
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
-func firstDevices(n int) deviceSet {
-	var s deviceSet
+func firstDevices(n int) Set {
+	var s Set
 	for i := range n {
-		s.flip(i)
+		s.Flip(i)
 	}
 	return s
 }
@@ -24,10 +24,10 @@ func firstDevices(n int) deviceSet {
 func TestLargeSumsEqualFreshOnes(t *testing.T) {
 	w := newSumsWorld(t, 4*largeChange)
 	rapid.Check(t, func(r *rapid.T) {
-		var set deviceSet
+		var set Set
 		from, step := rapid.IntRange(0, largeChange).Draw(r, "from"), rapid.IntRange(1, 3).Draw(r, "step")
 		for i := from; i < len(w.devices); i += step {
-			set.flip(i)
+			set.Flip(i)
 		}
 		got, err := w.sums.over(1, set, nil)
 		if err != nil {
@@ -76,7 +76,7 @@ func TestSumThatManyNeedIsMadeOnce(t *testing.T) {
 func TestLargeSumNamesTheSeedThatIsMissing(t *testing.T) {
 	w := newSumsWorld(t, largeChange)
 	lost := w.devices[largeChange/2]
-	if err := w.vault.Remove(store.Seed(lost, 1)); err != nil {
+	if err := w.store.Remove(store.Seed(lost, 1)); err != nil {
 		t.Fatal(err)
 	}
 	_, err := w.sums.over(1, firstDevices(largeChange), nil)
@@ -94,7 +94,7 @@ func TestErasedDeviceIsInNoRememberedSum(t *testing.T) {
 	if w.sums.latest[1] == nil {
 		t.Fatal("the sum is not remembered")
 	}
-	if err := w.sums.drop(w.devices[3]); err != nil {
+	if err := w.sums.Drop(w.devices[3]); err != nil {
 		t.Fatal(err)
 	}
 	if w.sums.latest[1] != nil {
@@ -104,12 +104,12 @@ func TestErasedDeviceIsInNoRememberedSum(t *testing.T) {
 	if w.sums.latest[1] != nil {
 		t.Error("a later sum with the device is remembered")
 	}
-	set.flip(3)
+	set.Flip(3)
 	must(w.sums.over(1, set, nil))
 	if w.sums.latest[1] == nil {
 		t.Error("a sum without the device is not remembered")
 	}
-	if err := w.sums.retain(nil); err != nil || w.sums.latest[1] != nil {
+	if err := w.sums.Clear(); err != nil || w.sums.latest[1] != nil {
 		t.Errorf("a sum outlives its epoch (%v)", err)
 	}
 }

@@ -1,4 +1,4 @@
-package institution
+package column
 
 import (
 	"encoding/binary"
@@ -11,20 +11,23 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// columnRow is a row of a device that goes into columns.
-type columnRow struct {
-	window he.Window
-	row    []byte
+// Row is a sealed row of a device.
+type Row struct {
+	Window he.Window
+	Sealed []byte
 }
 
 // maxSpareBlocks bounds the emptied blocks that are kept: one for each metric of a day.
 const maxSpareBlocks = 16
 
-// add takes rows of a device in. They must be known to be those that the ledger has
+// Add takes rows of a device in. They must be known to be those that the ledger has
 // for this device and these windows. Taking them apart, which is most of the work,
 // may happen on all cores at once.
-func (c *columns) add(device record.ID, rows ...columnRow) error {
-	n, err := c.number(device)
+func (c *Columns) Add(device record.ID, rows ...Row) error {
+	if c == nil || len(rows) == 0 {
+		return nil
+	}
+	n, err := c.numbers.Of(device)
 	if err != nil {
 		return err
 	}
@@ -32,7 +35,7 @@ func (c *columns) add(device record.ID, rows ...columnRow) error {
 	for slot, layout := range c.layouts {
 		part := make([]byte, 0, len(rows)*layout.Size())
 		for _, r := range rows {
-			if part, err = layout.Append(part, r.row); err != nil {
+			if part, err = layout.Append(part, r.Sealed); err != nil {
 				return err
 			}
 		}
@@ -44,15 +47,15 @@ func (c *columns) add(device record.ID, rows ...columnRow) error {
 		return nil
 	}
 	for i, r := range rows {
-		day, at := place(n, r.window)
+		day, at := place(n, r.Window)
 		for slot, part := range parts {
 			size := c.layouts[slot].Size()
-			if err := c.put(columnFile{day, slot}, at, part[i*size:(i+1)*size]); err != nil {
+			if err := c.put(fileOf{day, slot}, at, part[i*size:(i+1)*size]); err != nil {
 				return err
 			}
 		}
 	}
-	if len(c.pending) > maxColumnFiles {
+	if len(c.pending) > maxPending {
 		return c.writeAll()
 	}
 	return nil
@@ -60,10 +63,10 @@ func (c *columns) add(device record.ID, rows ...columnRow) error {
 
 // put appends a row's part to the block that is being filled. The caller holds mu, as
 // for what follows.
-func (c *columns) put(f columnFile, at int, part []byte) error {
+func (c *Columns) put(f fileOf, at int, part []byte) error {
 	b := c.pending[f]
 	if b == nil {
-		b = &columnBlock{}
+		b = &filling{}
 		if last := len(c.spare) - 1; last >= 0 {
 			b, c.spare = c.spare[last], c.spare[:last]
 		}
@@ -71,20 +74,23 @@ func (c *columns) put(f columnFile, at int, part []byte) error {
 	}
 	b.rows = append(b.rows, part...)
 	b.keys = binary.LittleEndian.AppendUint64(b.keys, uint64(at))
-	if b.count++; b.count == columnRows {
+	if b.count++; b.count == maxRows {
 		return c.write(f)
 	}
 	return nil
 }
 
-// flush writes what was taken in.
-func (c *columns) flush() error {
+// Flush writes what was taken in.
+func (c *Columns) Flush() error {
+	if c == nil {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.writeAll()
 }
 
-func (c *columns) writeAll() error {
+func (c *Columns) writeAll() error {
 	var all error
 	for f := range c.pending {
 		all = errors.Join(all, c.write(f))
@@ -92,16 +98,16 @@ func (c *columns) writeAll() error {
 	return all
 }
 
-func (c *columns) write(f columnFile) error {
+func (c *Columns) write(f fileOf) error {
 	b := c.pending[f]
 	delete(c.pending, f)
-	block := binary.LittleEndian.AppendUint32(c.out[:0], columnMagic)
+	block := binary.LittleEndian.AppendUint32(c.out[:0], magic)
 	block = binary.LittleEndian.AppendUint32(block, uint32(b.count))
 	block = append(append(block, b.keys...), b.rows...)
 	block = append(block, c.mac(f, block)...)
 	c.out = block
 	if len(c.spare) < maxSpareBlocks {
-		c.spare = append(c.spare, &columnBlock{keys: b.keys[:0], rows: b.rows[:0]})
+		c.spare = append(c.spare, &filling{keys: b.keys[:0], rows: b.rows[:0]})
 	}
 	path := filepath.Join(c.dir, f.name())
 	if !c.opened[f] {
@@ -122,7 +128,7 @@ func (c *columns) write(f columnFile) error {
 }
 
 // cut ends a file after its last whole block: a crash may have left a part of one.
-func (c *columns) cut(f columnFile, path string) error {
+func (c *Columns) cut(f fileOf, path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
