@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -22,7 +23,7 @@ import (
 func (w *world) signed(s *api.Signer, method, target string, body []byte, at time.Time) *http.Request {
 	w.Helper()
 	r := w.request(method, target, body)
-	w.ok(s.Sign(r, w.genesis.Network, body, at))
+	w.ok(s.Sign(r, w.Genesis.Network, body, at))
 	return r
 }
 
@@ -40,7 +41,7 @@ func (w *world) refused(what string, r *http.Request) {
 	w.Helper()
 	resp, body := w.raw(r)
 	p := problem(w, resp, body, http.StatusUnauthorized, fault.BadSignature)
-	if resp.Header.Get("WWW-Authenticate") == "" || !strings.Contains(resp.Header.Get("Accept-Signature"), api.Tag(w.genesis.Network)) || p.Detail == "" {
+	if resp.Header.Get("WWW-Authenticate") == "" || !strings.Contains(resp.Header.Get("Accept-Signature"), api.Tag(w.Genesis.Network)) || p.Detail == "" {
 		w.Errorf("%s: no challenge or detail: %+v", what, p)
 	}
 }
@@ -48,8 +49,8 @@ func (w *world) refused(what string, r *http.Request) {
 func TestAttackRequestsWithoutTheRightSignature(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
-	target := "/v1/devices/" + d.id.String() + "/requests"
-	signer := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
+	target := "/v1/devices/" + d.ID.String() + "/requests"
+	signer := &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}
 	now := time.Now()
 
 	resp, body := w.raw(w.signed(signer, "GET", target, nil, now))
@@ -57,8 +58,8 @@ func TestAttackRequestsWithoutTheRightSignature(t *testing.T) {
 		t.Fatalf("the right signature: %d %s", resp.StatusCode, body)
 	}
 	w.refused("unsigned", w.request("GET", target, nil))
-	w.refused("another key", w.signed(&api.Signer{Party: signer.Party, Key: newKey(t)}, "GET", target, nil, now))
-	w.refused("unknown device", w.signed(&api.Signer{Party: api.DeviceParty(record.RandomID()), Key: newKey(t)}, "GET", target, nil, now))
+	w.refused("another key", w.signed(&api.Signer{Party: signer.Party, Key: consortium.NewKey()}, "GET", target, nil, now))
+	w.refused("unknown device", w.signed(&api.Signer{Party: api.DeviceParty(record.RandomID()), Key: consortium.NewKey()}, "GET", target, nil, now))
 	w.refused("expired", w.signed(signer, "GET", target, nil, now.Add(-maxSkew-2*time.Second)))
 	w.refused("from the future", w.signed(signer, "GET", target, nil, now.Add(maxSkew+2*time.Second)))
 
@@ -85,24 +86,24 @@ func TestAttackSignaturesOfOtherParties(t *testing.T) {
 			t.Errorf("%s: %v, want %s", what, err, fault.Forbidden)
 		}
 	}
-	_, err := other.client().Requests(ctx, d.id)
+	_, err := other.client().Requests(ctx, d.ID)
 	forbidden("another device's requests", err)
-	_, err = other.client().Receipts(ctx, d.id, record.KindRow, 0, 1)
+	_, err = other.client().Receipts(ctx, d.ID, record.KindRow, 0, 1)
 	forbidden("another device's receipts", err)
-	_, err = other.client().Blob(ctx, d.enrol.Device.SeedBlob)
+	_, err = other.client().Blob(ctx, d.Enrolment.Device.SeedBlob)
 	forbidden("a blob, as a device", err)
-	_, err = p.client().Consents(ctx, d.enrol.Device.Patient)
+	_, err = p.client().Consents(ctx, d.Enrolment.Device.Patient)
 	forbidden("another patient's consents", err)
-	_, err = p.client().History(ctx, d.enrol.Device.Patient)
+	_, err = p.client().History(ctx, d.Enrolment.Device.Patient)
 	forbidden("another patient's history", err)
-	_, err = w.member(hospitalA).History(ctx, p.id)
+	_, err = w.member(hospitalA).History(ctx, p.ID)
 	forbidden("a patient's history, as a member", err)
 	_, err = p.client().Consent(ctx, record.RandomID())
 	forbidden("a consent that does not exist: not told", err)
 	data, pointers := d.rows(startHour, startHour+1)
-	_, err = other.client().Upload(ctx, d.id, [][]byte{data}, pointers)
+	_, err = other.client().Upload(ctx, d.ID, [][]byte{data}, pointers)
 	forbidden("an upload for another device", err)
-	_, err = other.client().Upload(ctx, other.id, [][]byte{data}, pointers)
+	_, err = other.client().Upload(ctx, other.ID, [][]byte{data}, pointers)
 	forbidden("another device's pointers in one's own upload", err)
 }
 
@@ -112,8 +113,8 @@ func TestAttackReplayedRequests(t *testing.T) {
 	w.advance(10 * 3600)
 	data, pointers := d.rows(startHour, startHour+1)
 	body := uploadBody(w, [][]byte{data}, pointers)
-	target := "/v1/devices/" + d.id.String() + "/uploads"
-	signer := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
+	target := "/v1/devices/" + d.ID.String() + "/uploads"
+	signer := &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}
 	first := w.signed(signer, "POST", target, body, time.Now())
 	resp, answer := w.raw(first)
 	if resp.StatusCode != http.StatusAccepted {
@@ -137,9 +138,9 @@ func TestAttackReplayedRequests(t *testing.T) {
 	}
 	otherData, otherPointers := d.rows(startHour+1, startHour+2)
 	w.refused("under another body", replay(target, uploadBody(w, [][]byte{otherData}, otherPointers)))
-	w.refused("on another path", replay("/v1/devices/"+other.id.String()+"/uploads", body))
+	w.refused("on another path", replay("/v1/devices/"+other.ID.String()+"/uploads", body))
 	w.refused("on another route", replay("/v1/requests/abc/proof", body))
-	get := w.request("GET", "/v1/devices/"+d.id.String()+"/requests", nil)
+	get := w.request("GET", "/v1/devices/"+d.ID.String()+"/requests", nil)
 	copySignature(get, first)
 	w.refused("with another method", get)
 	w.clock.Store(int64((maxSkew + 5*time.Second) / time.Second))
@@ -149,8 +150,8 @@ func TestAttackReplayedRequests(t *testing.T) {
 func TestAttackAQueryThatWasNotSigned(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
-	signer := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
-	target := "/v1/devices/" + d.id.String() + "/receipts?from=0&kind=row&until=1"
+	signer := &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}
+	target := "/v1/devices/" + d.ID.String() + "/receipts?from=0&kind=row&until=1"
 	r := w.signed(signer, "GET", target, nil, time.Now())
 	r.URL.RawQuery = "from=0&kind=day&until=1"
 	w.refused("another query", r)
@@ -165,8 +166,8 @@ func TestAttackAQueryThatWasNotSigned(t *testing.T) {
 func TestAttackPathConfusion(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
-	signer := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
-	id := d.id.String()
+	signer := &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}
+	id := d.ID.String()
 	for _, target := range []string{
 		"/v1//devices/" + id + "/requests",
 		"/v1/devices/" + id + "/../" + id + "/requests",
@@ -186,7 +187,7 @@ func TestAttackPathConfusion(t *testing.T) {
 		w.ok(err)
 		r := w.request("GET", "/", nil)
 		r.URL = &url.URL{Scheme: u.Scheme, Host: u.Host, Opaque: target}
-		w.ok(signer.Sign(r, w.genesis.Network, nil, time.Now()))
+		w.ok(signer.Sign(r, w.Genesis.Network, nil, time.Now()))
 		resp, body := w.raw(r)
 		if resp.StatusCode < 300 {
 			t.Errorf("%s is served: %.100s", target, body)
@@ -201,7 +202,7 @@ func (w *world) overriddenMethods(signer *api.Signer, id string) {
 	form := w.request("POST", "/v1/devices/"+id+"/requests", []byte("x=1"))
 	form.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	form.Header.Set("X-HTTP-Method-Override", "GET")
-	w.ok(signer.Sign(form, w.genesis.Network, []byte("x=1"), time.Now()))
+	w.ok(signer.Sign(form, w.Genesis.Network, []byte("x=1"), time.Now()))
 	resp, body := w.raw(form)
 	problem(w, resp, body, http.StatusMethodNotAllowed, fault.Invalid)
 	if resp.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
@@ -215,18 +216,18 @@ func TestAttackHeadersThatPoseAsTheFront(t *testing.T) {
 	w := newWorld(t)
 	victim := w.enrolled()
 	for _, prefix := range []string{"", "Grpc-Metadata-", "Grpcgateway-"} {
-		r := w.signed(&api.Signer{Party: api.MemberParty(hospitalA), Key: w.signers[hospitalA]}, "GET", "/v1/consents/"+record.RandomID().String(), nil, time.Now())
-		r.URL.Path = "/v1/patients/" + victim.id.String() + "/history"
+		r := w.signed(&api.Signer{Party: api.MemberParty(hospitalA), Key: w.Keys[hospitalA]}, "GET", "/v1/consents/"+record.RandomID().String(), nil, time.Now())
+		r.URL.Path = "/v1/patients/" + victim.ID.String() + "/history"
 		r.Header.Del(api.HeaderInput)
 		r.Header.Del(api.HeaderSignature)
 		r.Header.Set(prefix+metaKind, api.PartyPatient)
-		r.Header.Set(prefix+metaName, victim.id.String())
+		r.Header.Set(prefix+metaName, victim.ID.String())
 		w.refused("metadata from outside", r)
 
 		stranger := w.enrolled()
-		r = w.signed(&api.Signer{Party: api.PatientParty(stranger.id), Key: stranger.key}, "GET", "/v1/patients/"+victim.id.String()+"/history", nil, time.Now())
+		r = w.signed(&api.Signer{Party: api.PatientParty(stranger.ID), Key: stranger.Key}, "GET", "/v1/patients/"+victim.ID.String()+"/history", nil, time.Now())
 		r.Header.Set(prefix+metaKind, api.PartyPatient)
-		r.Header.Set(prefix+metaName, victim.id.String())
+		r.Header.Set(prefix+metaName, victim.ID.String())
 		resp, body := w.raw(r)
 		problem(t, resp, body, http.StatusForbidden, fault.Forbidden)
 	}
@@ -235,10 +236,10 @@ func TestAttackHeadersThatPoseAsTheFront(t *testing.T) {
 func TestAttackOversizeBodies(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
-	signer := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
+	signer := &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}
 	for target, limit := range map[string]int{
 		"/v1/consents": api.MaxBody, "/v1/patients": api.MaxBody, "/v1/devices": api.MaxBody,
-		"/v1/devices/" + d.id.String() + "/uploads": api.MaxUpload,
+		"/v1/devices/" + d.ID.String() + "/uploads": api.MaxUpload,
 	} {
 		body := append([]byte(`{"x":"`), bytes.Repeat([]byte("a"), limit)...)
 		announced := w.signed(signer, "POST", target, body, time.Now())
@@ -295,7 +296,7 @@ func TestAttackContentThatIsNotWhatWasSigned(t *testing.T) {
 	wrong := bytes.Clone(data)
 	wrong[0] ^= 1
 	for what, blobs := range map[string][][]byte{"other content": {wrong}, "one too many": {data, wrong}, "none": nil} {
-		_, err := d.client().Upload(ctx, d.id, blobs, pointers)
+		_, err := d.client().Upload(ctx, d.ID, blobs, pointers)
 		wantFault(t, fault.Invalid, err)
 		if err == nil || !strings.Contains(err.Error(), "SHA-256") && !strings.Contains(err.Error(), "send the blob along") {
 			t.Errorf("%s: %v does not say what to do", what, err)
@@ -306,7 +307,7 @@ func TestAttackContentThatIsNotWhatWasSigned(t *testing.T) {
 	}
 	p := w.enrolled()
 	dev := p.newDevice()
-	_, err := w.as("", nil).EnrolDevice(ctx, dev.enrol, append(dev.seeds, 0))
+	_, err := w.as("", nil).EnrolDevice(ctx, dev.Enrolment, append(dev.Seeds, 0))
 	wantFault(t, fault.Invalid, err)
 }
 
@@ -321,20 +322,20 @@ func TestAttackForgedDocuments(t *testing.T) {
 	wantFault(t, fault.BadSignature, err)
 
 	// Well signed, with somebody else's key: the ledger tells.
-	thief := &patient{w: w, id: p.id, key: newKey(t)}
+	thief := p.with(consortium.NewKey())
 	_, err = c.PutConsent(ctx, thief.consent())
 	wantFault(t, fault.BadSignature, err)
 
 	unvouched := w.newPatient()
-	unvouched.enrol.Vouchers[0].Signature = sign(w, newKey(t), record.Digest(record.DomainVoucher, w.genesis.Network, unvouched.enrol.Voucher))
-	_, err = c.EnrolPatient(ctx, unvouched.enrol, unvouched.boxes)
+	unvouched.Enrolment.Vouchers[0].Signature = consortium.Sign(consortium.NewKey(), record.Digest(record.DomainVoucher, w.Genesis.Network, unvouched.Enrolment.Voucher))
+	_, err = c.EnrolPatient(ctx, unvouched.Enrolment, unvouched.Boxes)
 	wantFault(t, fault.BadSignature, err)
 
 	dev := p.newDevice()
-	dev.enrol.PatientSignature = sign(w, newKey(t), record.Digest(record.DomainDevice, w.genesis.Network, dev.enrol.Device))
-	_, err = c.EnrolDevice(ctx, dev.enrol, dev.seeds)
+	dev.Enrolment.PatientSignature = consortium.Sign(consortium.NewKey(), record.Digest(record.DomainDevice, w.Genesis.Network, dev.Enrolment.Device))
+	_, err = c.EnrolDevice(ctx, dev.Enrolment, dev.Seeds)
 	wantFault(t, fault.BadSignature, err)
-	if ok, err := w.blobs.Has(ctx, dev.enrol.Device.SeedBlob); ok || err != nil {
+	if ok, err := w.blobs.Has(ctx, dev.Enrolment.Device.SeedBlob); ok || err != nil {
 		t.Errorf("a stranger left a blob behind (%v)", err)
 	}
 }
@@ -349,7 +350,7 @@ func TestAttackAGatewayCannotAlterWhatItPassesOn(t *testing.T) {
 	} {
 		signed := p.consent()
 		change(&signed.Document)
-		call, err := consentCall(w.genesis.Network, consentMessage(w, signed))
+		call, err := consentCall(w.Genesis.Network, consentMessage(w, signed))
 		w.ok(err)
 		var sent consent.Details
 		w.ok(record.DecodeJSON(call.Transient[state.TransientDetails], consent.MaxDetails, &sent))
@@ -372,7 +373,7 @@ func TestAttackAGatewayCannotAlterWhatItPassesOn(t *testing.T) {
 	arg, err := json.Marshal(record.Anchor{Pointers: pointers})
 	w.ok(err)
 	var r record.AnchorResult
-	res := w.submit(association, "Pointer:Anchor", json.RawMessage(arg))
+	res := w.Must(association, "Pointer:Anchor", json.RawMessage(arg))
 	w.ok(json.Unmarshal(res.Payload, &r))
 	if r.Items[0].Outcome != record.Refused || r.Items[0].Code != string(fault.BadSignature) {
 		t.Errorf("an altered pointer: %+v", r.Items[0])

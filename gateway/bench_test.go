@@ -29,7 +29,7 @@ func BenchmarkUpload(b *testing.B) {
 			b.StartTimer()
 			wg.Go(func() {
 				c := d.client()
-				op, err := c.Upload(ctx, d.id, [][]byte{data}, pointers)
+				op, err := c.Upload(ctx, d.ID, [][]byte{data}, pointers)
 				if err != nil {
 					b.Error(err)
 					return
@@ -54,7 +54,7 @@ func BenchmarkEnrolPatient(b *testing.B) {
 		b.StopTimer()
 		p := w.newPatient()
 		b.StartTimer()
-		op, err := c.EnrolPatient(ctx, p.enrol, p.boxes)
+		op, err := c.EnrolPatient(ctx, p.Enrolment, p.Boxes)
 		if err == nil {
 			_, err = c.Wait(ctx, op)
 		}

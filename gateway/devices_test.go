@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/vitalveil/vitalveil/he/opening"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -14,18 +15,18 @@ func TestADeviceIsRetiredByItselfOrItsPatient(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	d, other := w.device(), w.device()
-	retire := record.RetireDevice{Device: d.id, Lost: true}
-	digest := record.Digest(record.DomainRetire, w.genesis.Network, retire)
-	forged := record.SignedRetirement{Retire: retire, Signature: sign(t, other.key, digest)}
+	retire := record.RetireDevice{Device: d.ID, Lost: true}
+	digest := record.Digest(record.DomainRetire, w.Genesis.Network, retire)
+	forged := record.SignedRetirement{Retire: retire, Signature: consortium.Sign(other.Key, digest)}
 	if _, err := other.client().RetireDevice(ctx, forged); fault.Of(err) != fault.BadSignature {
 		t.Errorf("a retirement that another device signed: %v", err)
 	}
 	c := d.client()
-	op, err := c.RetireDevice(ctx, record.SignedRetirement{Retire: retire, Signature: sign(t, d.key, digest)})
+	op, err := c.RetireDevice(ctx, record.SignedRetirement{Retire: retire, Signature: consortium.Sign(d.Key, digest)})
 	w.ok(err)
 	op, err = c.Wait(ctx, op)
 	w.ok(err)
-	s, err := c.Device(ctx, d.id)
+	s, err := c.Device(ctx, d.ID)
 	w.ok(err)
 	if s.State.Retired == nil || !s.State.Retired.Lost {
 		t.Errorf("operation %v left the device %+v", op, s.State.Retired)
@@ -35,10 +36,10 @@ func TestADeviceIsRetiredByItselfOrItsPatient(t *testing.T) {
 func TestADevicesReputationIsShown(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
-	w.submit(hospitalA, "Registry:FlagDevice", record.FlagDevice{Device: d.id, Kind: record.FlagOutlier, Note: "far off"})
-	w.submit(hospitalB, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.id, Reason: "far off"})
+	w.Must(hospitalA, "Registry:FlagDevice", record.FlagDevice{Device: d.ID, Kind: record.FlagOutlier, Note: "far off"})
+	w.Must(hospitalB, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.ID, Reason: "far off"})
 	w.eventually("the flag is shown", func() bool {
-		s, err := d.client().Device(context.Background(), d.id)
+		s, err := d.client().Device(context.Background(), d.ID)
 		return err == nil && s.Reputation != nil && s.Reputation.Flags[record.FlagOutlier] == 1 && s.Reputation.Votes == 1
 	})
 }
@@ -47,21 +48,21 @@ func TestADevicesReputationIsShown(t *testing.T) {
 func TestAMemberOfALaterEpochReadsBlobs(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
-	next := record.Epoch{Number: 1, Threshold: 2, Members: append([]record.Member{}, w.genesis.Members...), Profile: w.genesis.Profile}
-	key := newKey(w)
-	next.Members[0].SignKey = record.PublicKeyBytes(&key.PublicKey)
-	before := w.signers[hospitalA]
-	w.signers[hospitalA] = key
-	if _, err := w.member(hospitalA).Blob(context.Background(), d.enrol.Device.SeedBlob); fault.Of(err) != fault.BadSignature {
+	next := record.Epoch{Number: 1, Threshold: 2, Members: append([]record.Member{}, w.Genesis.Members...), Profile: w.Genesis.Profile}
+	key := consortium.NewKey()
+	next.Members[0].SignKey = consortium.Public(key)
+	before := w.Keys[hospitalA]
+	w.Keys[hospitalA] = key
+	if _, err := w.member(hospitalA).Blob(context.Background(), d.Enrolment.Device.SeedBlob); fault.Of(err) != fault.BadSignature {
 		t.Fatalf("before the epoch: %v", err)
 	}
-	w.signers[hospitalA] = before
+	w.Keys[hospitalA] = before
 	for _, msp := range []string{hospitalA, hospitalB} {
-		w.submit(msp, "Registry:VoteEpoch", record.VoteEpoch{Epoch: next, Signature: sign(t, w.signers[msp], next.Digest(w.genesis.Network))})
+		w.Must(msp, "Registry:VoteEpoch", record.VoteEpoch{Epoch: next, Signature: consortium.Sign(w.Keys[msp], next.Digest(w.Genesis.Network))})
 	}
-	w.signers[hospitalA] = key
+	w.Keys[hospitalA] = key
 	w.eventually("the member reads", func() bool {
-		_, err := w.member(hospitalA).Blob(context.Background(), d.enrol.Device.SeedBlob)
+		_, err := w.member(hospitalA).Blob(context.Background(), d.Enrolment.Device.SeedBlob)
 		return err == nil
 	})
 }
@@ -71,31 +72,31 @@ func TestAMemberOfALaterEpochReadsBlobs(t *testing.T) {
 func TestAttackSeedBlobOfAnother(t *testing.T) {
 	w := newWorld(t)
 	victim, p := w.device(), w.enrolled()
-	foreign := func(id record.ID) []byte {
-		boxes, err := opening.Boxes(victim.seeds, victim.id, 6)
+	foreign := func(d *device) []byte {
+		boxes, err := opening.Boxes(victim.Seeds, victim.ID, 6)
 		w.ok(err)
-		return opening.Blob(id, boxes)
+		return opening.Blob(d.ID, boxes)
 	}
 	for name, c := range map[string]struct {
-		seeds func(id record.ID) []byte
+		seeds func(d *device) []byte
 		words string
 	}{
-		"another's blob":    {func(record.ID) []byte { return victim.seeds }, string(opening.ForeignBlob)},
+		"another's blob":    {func(*device) []byte { return victim.Seeds }, string(opening.ForeignBlob)},
 		"another's boxes":   {foreign, string(opening.BadProof)},
-		"something else":    {func(record.ID) []byte { return random(1000) }, string(opening.BadBlob)},
-		"a spoilt last box": {func(id record.ID) []byte { b := w.sealedSeeds(id); b[len(b)-1] ^= 1; return b }, string(opening.BadProof)},
+		"something else":    {func(*device) []byte { return random(1000) }, string(opening.BadBlob)},
+		"a spoilt last box": {func(d *device) []byte { d.Seeds[len(d.Seeds)-1] ^= 1; return d.Seeds }, string(opening.BadProof)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := p.newDevice()
-			d.seeds = c.seeds(d.id)
-			d.enrol.Device.SeedBlob = record.SumID(d.seeds)
-			d.sign(p)
-			_, err := w.as("", nil).EnrolDevice(t.Context(), d.enrol, d.seeds)
+			d.Seeds = c.seeds(d)
+			d.Enrolment.Device.SeedBlob = record.SumID(d.Seeds)
+			d.Sign()
+			_, err := w.as("", nil).EnrolDevice(t.Context(), d.Enrolment, d.Seeds)
 			wantFault(t, fault.Invalid, err)
 			if !strings.Contains(err.Error(), c.words) {
 				t.Errorf("%v does not say that %s", err, c.words)
 			}
-			if name != "another's blob" && w.stored(record.SumID(d.seeds)) {
+			if name != "another's blob" && w.stored(record.SumID(d.Seeds)) {
 				t.Error("it is stored all the same")
 			}
 		})

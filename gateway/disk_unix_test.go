@@ -43,7 +43,7 @@ func TestAFullDiskEndsTheGatewayAndLosesNothingAccepted(t *testing.T) {
 	w.advance(400 * 3600)
 	w.stop()
 	victim, address := w.victim(d, victimFiles+"="+strconv.Itoa(48<<10))
-	c := api.NewClient(address, w.genesis.Network, &api.Signer{Party: api.DeviceParty(d.id), Key: d.key})
+	c := api.NewClient(address, w.Genesis.Network, &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key})
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -55,10 +55,10 @@ func TestAFullDiskEndsTheGatewayAndLosesNothingAccepted(t *testing.T) {
 		callers.Go(func() {
 			for h := int64(startHour + 100*n); h < int64(startHour+100*(n+1)); h += 5 {
 				data, pointers := d.rows(h, h+5)
-				op, err := c.Upload(ctx, d.id, [][]byte{data}, pointers)
+				op, err := c.Upload(ctx, d.ID, [][]byte{data}, pointers)
 				if err != nil {
 					// The same once more: it must not wait for what never comes.
-					_, _ = c.Upload(ctx, d.id, [][]byte{data}, pointers)
+					_, _ = c.Upload(ctx, d.ID, [][]byte{data}, pointers)
 					return
 				}
 				mu.Lock()

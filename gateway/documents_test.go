@@ -12,12 +12,12 @@ func TestAnErasedPatientCanBeLookedUp(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	p := w.enrolled()
-	w.done(w.as("", nil).Erase(ctx, p.erasure()))
+	w.done(w.as("", nil).Erase(ctx, p.Erasure(p.Key)))
 	for who, c := range map[string]interface {
 		Patient(context.Context, record.ID) (record.Patient, error)
 	}{"patient": p.client(), "member": w.member(hospitalA)} {
-		got, err := c.Patient(ctx, p.id)
-		if err != nil || !got.Erased || got.ID != p.id {
+		got, err := c.Patient(ctx, p.ID)
+		if err != nil || !got.Erased || got.ID != p.ID {
 			t.Errorf("%s: %+v, %v", who, got, err)
 		}
 	}
@@ -33,11 +33,11 @@ func TestConsentsOfEveryStatusGoThroughTheGateway(t *testing.T) {
 		given := p.consent()
 		w.done(w.as("", nil).PutConsent(ctx, given))
 		next := given.Document
-		next.Version, next.Previous, next.Status = 2, given.Document.Digest(w.genesis.Network), status
+		next.Version, next.Previous, next.Status = 2, given.Document.Digest(w.Genesis.Network), status
 		if status == consent.StatusActive {
 			next.CapMicro--
 		}
-		signed := p.sign(next)
+		signed := p.Sign(next)
 		w.done(w.as("", nil).PutConsent(ctx, signed))
 		got, err := p.client().Consent(ctx, next.ID)
 		if err != nil || got.Document.Status != status || got.Document.Version != 2 {

@@ -12,23 +12,16 @@ import (
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
-
-func (p *patient) erasure() record.SignedErasure {
-	p.w.Helper()
-	e := record.Erasure{Patient: p.id}
-	return record.SignedErasure{
-		Erasure: e, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: sign(p.w, p.key, e.Digest(p.w.genesis.Network)),
-	}
-}
 
 // bridge is an enrolled device of the patient.
 func (p *patient) bridge() *device {
 	p.w.Helper()
 	d := p.newDevice()
-	p.w.done(p.w.as("", nil).EnrolDevice(context.Background(), d.enrol, d.seeds))
+	p.w.done(p.w.as("", nil).EnrolDevice(context.Background(), d.Enrolment, d.Seeds))
 	return d
 }
 
@@ -39,26 +32,18 @@ func (d *device) rows(from, until int64) ([]byte, []record.SignedPointer) {
 	for h := from; h < until; h++ {
 		rows = append(rows, record.BlobRow{Hour: h, Row: random(64)})
 	}
-	data, err := record.EncodeRows(d.id, rows)
-	d.w.ok(err)
-	var out []record.SignedPointer
-	for _, r := range rows {
-		out = append(out, d.pointer(record.Pointer{
-			Device: d.id, Kind: record.KindRow, Index: r.Hour, Blob: record.SumID(data), Commitment: record.SumID(r.Row),
-		}))
-	}
-	return data, out
+	return d.Rows(rows...)
 }
 
 func (w *world) upload(d *device, data []byte, pointers []record.SignedPointer) *api.Operation {
 	w.Helper()
-	return w.done(d.client().Upload(context.Background(), d.id, [][]byte{data}, pointers))
+	return w.done(d.client().Upload(context.Background(), d.ID, [][]byte{data}, pointers))
 }
 
 // indexed waits until the gateway's index has read the ledger.
 func (w *world) indexed() {
 	w.Helper()
-	w.eventually("the index reads the ledger", func() bool { return w.index.Height() == w.ledger.Height() })
+	w.eventually("the index reads the ledger", func() bool { return w.index.Height() == w.Ledger.Height() })
 }
 
 func (w *world) stored(id record.ID) bool {
@@ -71,10 +56,7 @@ func (w *world) stored(id record.ID) bool {
 // report is what a member posts when it has deleted everything.
 func (w *world) report(msp string, p *patient, devices ...record.ID) {
 	w.Helper()
-	r := record.ErasureReport{
-		Patient: p.id, Erasure: record.Erasure{Patient: p.id}.Digest(w.genesis.Network), Member: msp, Devices: devices, Seeds: 2 * len(devices),
-	}
-	w.submit(msp, "Registry:ReportErasure", record.SignedErasureReport{Report: r, Signature: sign(w, w.signers[msp], r.Digest(w.genesis.Network))})
+	w.Must(msp, "Registry:ReportErasure", p.Report(msp, 2*len(devices), devices...))
 }
 
 func TestAnErasureAndItsReceipt(t *testing.T) {
@@ -93,33 +75,33 @@ func TestAnErasureAndItsReceipt(t *testing.T) {
 	w.upload(other, kept, theirs)
 	w.indexed()
 
-	_, err := p.client().Erasure(ctx, p.id)
+	_, err := p.client().Erasure(ctx, p.ID)
 	wantFault(t, fault.NotFound, err)
-	demand := p.erasure()
+	demand := p.Erasure(p.Key)
 	op := w.done(w.as("", nil).Erase(ctx, demand))
 	if again := w.done(w.as("", nil).Erase(ctx, demand)); again.ID != op.ID {
 		t.Errorf("the same erasure is operation %s and %s", op.ID, again.ID)
 	}
 	w.eventually("the blobs are deleted", func() bool {
-		return !w.stored(record.SumID(data)) && !w.stored(record.SumID(garbage)) && !w.stored(record.SumID(d.seeds))
+		return !w.stored(record.SumID(data)) && !w.stored(record.SumID(garbage)) && !w.stored(record.SumID(d.Seeds))
 	})
 	living := w.enrolled()
-	if w.stored(p.enrol.DetailsBlob) || !w.stored(living.enrol.DetailsBlob) {
+	if w.stored(p.Enrolment.DetailsBlob) || !w.stored(living.Enrolment.DetailsBlob) {
 		t.Error("the boxes with the details key are left, or somebody else's are gone")
 	}
-	if !w.stored(record.SumID(kept)) || !w.stored(record.SumID(other.seeds)) {
+	if !w.stored(record.SumID(kept)) || !w.stored(record.SumID(other.Seeds)) {
 		t.Error("somebody else's blobs went with them")
 	}
-	r, err := p.client().Erasure(ctx, p.id)
+	r, err := p.client().Erasure(ctx, p.ID)
 	w.ok(err)
 	if r.Done || r.BlobsLeft != 0 || r.State.Consents != 1 || len(r.Members) != 3 || r.Members[0].Done {
 		t.Errorf("before the members report: %+v", r)
 	}
-	for msp := range w.members {
-		w.report(msp, p, d.id)
+	for msp := range w.Clients {
+		w.report(msp, p, d.ID)
 	}
 	w.eventually("the receipt says that everything is done", func() bool {
-		r, err = p.client().Erasure(ctx, p.id)
+		r, err = p.client().Erasure(ctx, p.ID)
 		w.ok(err)
 		return r.Done
 	})
@@ -129,18 +111,18 @@ func TestAnErasureAndItsReceipt(t *testing.T) {
 
 	_, err = p.client().Consent(ctx, signed.Document.ID)
 	wantFault(t, fault.Forbidden, err)
-	consents, err := p.client().Consents(ctx, p.id)
+	consents, err := p.client().Consents(ctx, p.ID)
 	if err != nil || len(consents) != 0 {
 		t.Errorf("the gateway still shows %+v, %v", consents, err)
 	}
-	history, err := p.client().History(ctx, p.id)
+	history, err := p.client().History(ctx, p.ID)
 	w.ok(err)
 	if len(history) != 2 || history[0].Status != consent.StatusRevoked || history[0].Institution != "" || history[1].Kind != "erasure" {
 		t.Errorf("the history is %+v", history)
 	}
-	_, err = other.client().Receipts(ctx, other.id, record.KindRow, startHour, startHour+3)
+	_, err = other.client().Receipts(ctx, other.ID, record.KindRow, startHour, startHour+3)
 	w.ok(err)
-	_, err = w.as(api.MemberParty(hospitalA), w.signers[hospitalA]).Erasure(ctx, p.id)
+	_, err = w.as(api.MemberParty(hospitalA), w.Keys[hospitalA]).Erasure(ctx, p.ID)
 	wantFault(t, fault.Forbidden, err)
 }
 
@@ -154,26 +136,26 @@ func TestAGatewayThatWasDownStillErases(t *testing.T) {
 	data, pointers := d.rows(startHour, startHour+2)
 	w.upload(d, data, pointers)
 	w.stop()
-	w.submit(hospitalB, "Registry:Erase", p.erasure())
+	w.Must(hospitalB, "Registry:Erase", p.Erasure(p.Key))
 	w.indexed()
 	w.startGateway()
-	w.eventually("the blobs are deleted", func() bool { return !w.stored(record.SumID(data)) && !w.stored(record.SumID(d.seeds)) })
+	w.eventually("the blobs are deleted", func() bool { return !w.stored(record.SumID(data)) && !w.stored(record.SumID(d.Seeds)) })
 }
 
 func TestAttackErasureSentBySomebodyElse(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	victim, mallory := w.enrolled(), w.enrolled()
-	forged := victim.erasure()
-	forged.Signature = mallory.erasure().Signature
+	forged := victim.Erasure(victim.Key)
+	forged.Signature = mallory.Erasure(mallory.Key).Signature
 	_, err := w.as("", nil).Erase(ctx, forged)
 	wantFault(t, fault.BadSignature, err)
 
-	forged.Key = record.PublicKeyBytes(&mallory.key.PublicKey)
-	forged.Signature = sign(t, mallory.key, forged.Erasure.Digest(w.genesis.Network))
+	forged.Key = consortium.Public(mallory.Key)
+	forged.Signature = consortium.Sign(mallory.Key, forged.Erasure.Digest(w.Genesis.Network))
 	_, err = w.as("", nil).Erase(ctx, forged)
 	wantFault(t, fault.BadSignature, err)
-	_, err = mallory.client().Erasure(ctx, victim.id)
+	_, err = mallory.client().Erasure(ctx, victim.ID)
 	wantFault(t, fault.Forbidden, err)
 }
 
@@ -187,26 +169,26 @@ func TestAttackErasureTakesAnothersBlobs(t *testing.T) {
 	data, pointers := victim.rows(startHour, startHour+2)
 	w.upload(victim, data, pointers)
 	var named []record.SignedPointer
-	for i, blob := range [][]byte{data, victim.seeds} {
-		named = append(named, thief.pointer(record.Pointer{
-			Device: thief.id, Kind: record.KindRow, Index: startHour + int64(i), Blob: record.SumID(blob), Commitment: record.RandomID(),
+	for i, blob := range [][]byte{data, victim.Seeds} {
+		named = append(named, thief.Pointer(record.Pointer{
+			Device: thief.ID, Kind: record.KindRow, Index: startHour + int64(i), Blob: record.SumID(blob), Commitment: record.RandomID(),
 		}))
 	}
 	for i := range named { // at this gateway
-		_, err := thief.client().Upload(context.Background(), thief.id, nil, named[i:i+1])
+		_, err := thief.client().Upload(context.Background(), thief.ID, nil, named[i:i+1])
 		if err == nil || fault.Codes[fault.Of(err)].Retry {
 			t.Errorf("a device named another's blob as its rows: %v", err)
 		}
 	}
-	w.submit(association, "Pointer:Anchor", record.Anchor{Pointers: named}) // at another
-	w.done(w.as("", nil).Erase(context.Background(), p.erasure()))
-	w.eventually("the thief's seeds are deleted", func() bool { return !w.stored(record.SumID(thief.seeds)) })
+	w.Must(association, "Pointer:Anchor", record.Anchor{Pointers: named}) // at another
+	w.done(w.as("", nil).Erase(context.Background(), p.Erasure(p.Key)))
+	w.eventually("the thief's seeds are deleted", func() bool { return !w.stored(record.SumID(thief.Seeds)) })
 	w.indexed()
 	time.Sleep(2 * lookEvery)
-	if !w.stored(record.SumID(data)) || !w.stored(record.SumID(victim.seeds)) {
+	if !w.stored(record.SumID(data)) || !w.stored(record.SumID(victim.Seeds)) {
 		t.Error("the erasure of one patient deleted another's blobs")
 	}
-	r, err := p.client().Erasure(context.Background(), p.id)
+	r, err := p.client().Erasure(context.Background(), p.ID)
 	if err != nil || r.BlobsLeft != 0 {
 		t.Errorf("blobs that are not the patient's count as left: %+v, %v", r, err)
 	}
@@ -218,23 +200,23 @@ func TestAttackErasureTakesTheSeedsNamedFirst(t *testing.T) {
 	w := newWorld(t)
 	owner, p := w.enrolled(), w.enrolled()
 	mine, thief := owner.newDevice(), p.newDevice()
-	thief.enrol.Device.SeedBlob = mine.enrol.Device.SeedBlob
-	thief.sign(p)
-	w.submit(hospitalA, "Registry:EnrolDevice", thief.enrol)
-	op, err := w.as("", nil).EnrolDevice(t.Context(), mine.enrol, mine.seeds)
+	thief.Enrolment.Device.SeedBlob = mine.Enrolment.Device.SeedBlob
+	thief.Sign()
+	w.Must(hospitalA, "Registry:EnrolDevice", thief.Enrolment)
+	op, err := w.as("", nil).EnrolDevice(t.Context(), mine.Enrolment, mine.Seeds)
 	w.ok(err)
 	_, err = w.as("", nil).Wait(t.Context(), op)
 	wantFault(t, fault.Conflict, err)
-	w.done(w.as("", nil).Erase(t.Context(), p.erasure()))
+	w.done(w.as("", nil).Erase(t.Context(), p.Erasure(p.Key)))
 	w.indexed()
 	time.Sleep(2 * lookEvery)
-	if !w.stored(record.SumID(mine.seeds)) {
+	if !w.stored(record.SumID(mine.Seeds)) {
 		t.Error("the erasure of one patient deleted another's seeds")
 	}
-	if r, err := p.client().Erasure(t.Context(), p.id); err != nil || r.BlobsLeft != 0 {
+	if r, err := p.client().Erasure(t.Context(), p.ID); err != nil || r.BlobsLeft != 0 {
 		t.Errorf("seeds that are not the patient's count as left: %+v, %v", r, err)
 	}
-	w.submit(hospitalA, "Registry:EnrolDevice", mine.enrol)
+	w.Must(hospitalA, "Registry:EnrolDevice", mine.Enrolment)
 }
 
 func TestAttackUploadAfterTheErasure(t *testing.T) {
@@ -243,7 +225,7 @@ func TestAttackUploadAfterTheErasure(t *testing.T) {
 	p := w.enrolled()
 	d := p.bridge()
 	w.advance(10 * 3600)
-	w.submit(hospitalA, "Registry:Erase", p.erasure())
+	w.Must(hospitalA, "Registry:Erase", p.Erasure(p.Key))
 	data, pointers := d.rows(startHour, startHour+1)
 	op := w.upload(d, data, pointers)
 	if len(op.Items) != 1 || op.Items[0].Outcome != record.Refused || op.Items[0].Code != string(fault.Forbidden) {
@@ -253,9 +235,9 @@ func TestAttackUploadAfterTheErasure(t *testing.T) {
 		t.Error("the blob of a refused upload stayed")
 	}
 	late := p.newDevice()
-	_, err := w.as("", nil).EnrolDevice(ctx, late.enrol, late.seeds)
+	_, err := w.as("", nil).EnrolDevice(ctx, late.Enrolment, late.Seeds)
 	wantFault(t, fault.Forbidden, err)
-	if w.stored(record.SumID(late.seeds)) {
+	if w.stored(record.SumID(late.Seeds)) {
 		t.Error("the seeds of a refused device stayed")
 	}
 	_, err = w.as("", nil).PutConsent(ctx, p.consent())
@@ -274,10 +256,10 @@ func TestAttackQuarantineTakesAnchoredRows(t *testing.T) {
 		t.Fatalf("before the quarantine: %+v", op.Items)
 	}
 	for _, msp := range []string{hospitalA, hospitalB} {
-		w.submit(msp, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.id, Reason: "far off"})
+		w.Must(msp, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.ID, Reason: "far off"})
 	}
 	w.indexed()
-	_, err := d.client().Upload(context.Background(), d.id, [][]byte{data}, pointers[1:])
+	_, err := d.client().Upload(context.Background(), d.ID, [][]byte{data}, pointers[1:])
 	wantFault(t, fault.Forbidden, err)
 	if !w.stored(record.SumID(data)) {
 		t.Error("the blob of an anchored row is gone")
@@ -317,12 +299,12 @@ func TestWhatErasedConsentsSaidLeavesTheJournalsFiles(t *testing.T) {
 	if !w.inJournal(signed.Signature) || !w.inJournal(refused.Signature) {
 		t.Fatal("the search does not find requests that were journaled")
 	}
-	w.done(w.as("", nil).Erase(ctx, p.erasure()))
-	for msp := range w.members {
+	w.done(w.as("", nil).Erase(ctx, p.Erasure(p.Key)))
+	for msp := range w.Clients {
 		w.report(msp, p)
 	}
 	w.eventually("the receipt says that everything is done", func() bool {
-		r, err := p.client().Erasure(ctx, p.id)
+		r, err := p.client().Erasure(ctx, p.ID)
 		w.ok(err)
 		return r.Done
 	})

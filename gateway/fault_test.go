@@ -53,10 +53,10 @@ func TestAcceptedOperationsSurviveARestart(t *testing.T) {
 	w.advance(10 * 3600)
 	w.client.away()
 	p := w.newPatient()
-	enrolment, err := w.as("", nil).EnrolPatient(ctx, p.enrol, p.boxes)
+	enrolment, err := w.as("", nil).EnrolPatient(ctx, p.Enrolment, p.Boxes)
 	w.ok(err)
 	data, pointers := d.rows(startHour, startHour+3)
-	upload, err := d.client().Upload(ctx, d.id, [][]byte{data}, pointers)
+	upload, err := d.client().Upload(ctx, d.ID, [][]byte{data}, pointers)
 	w.ok(err)
 
 	w.restart()
@@ -86,7 +86,7 @@ func TestAnAnswerThatWasLostIsFoundOnTheLedger(t *testing.T) {
 	enrolment, err := w.newPatient().post(ctx)
 	w.ok(err)
 	data, pointers := d.rows(startHour, startHour+2)
-	upload, err := d.client().Upload(ctx, d.id, [][]byte{data}, pointers)
+	upload, err := d.client().Upload(ctx, d.ID, [][]byte{data}, pointers)
 	w.ok(err)
 	time.Sleep(100 * time.Millisecond)
 	w.client.after.Store(nil)
@@ -124,7 +124,7 @@ func TestALostRaceHalvesTheBatch(t *testing.T) {
 	}
 	w.client.before.Store(&race)
 	data, pointers := d.rows(startHour, startHour+32)
-	op := w.done(d.client().Upload(ctx, d.id, [][]byte{data}, pointers))
+	op := w.done(d.client().Upload(ctx, d.ID, [][]byte{data}, pointers))
 	for i, item := range op.Items {
 		if item.Outcome != record.Anchored {
 			t.Errorf("pointer %d: %+v", i, item)
@@ -154,7 +154,7 @@ func TestAPointerThatSpoilsABatchIsSingledOut(t *testing.T) {
 		return nil
 	}
 	w.client.before.Store(&poison)
-	op, err := d.client().Upload(ctx, d.id, [][]byte{data}, pointers)
+	op, err := d.client().Upload(ctx, d.ID, [][]byte{data}, pointers)
 	w.ok(err)
 	op, err = d.client().Wait(ctx, op)
 	wantFault(t, fault.Invalid, err)
@@ -181,7 +181,7 @@ func TestPendingOperationsAreBounded(t *testing.T) {
 		Pointers: []*apiv1.SignedPointer{api.PointerMessage(pointers[0])},
 	}}}
 	_ = data
-	_, err := w.gw.begin(context.Background(), kindUpload, d.id.String(), m, proven(api.DeviceParty(d.id)))
+	_, err := w.gw.begin(context.Background(), kindUpload, d.ID.String(), m, proven(api.DeviceParty(d.ID)))
 	wantFault(t, fault.Unavailable, err)
 }
 
@@ -189,7 +189,7 @@ func TestTheJournalForgetsWhatIsLongDone(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	p := w.newPatient()
-	op := w.done(w.as("", nil).EnrolPatient(ctx, p.enrol, p.boxes))
+	op := w.done(w.as("", nil).EnrolPatient(ctx, p.Enrolment, p.Boxes))
 	w.ok(w.gw.ops.journal.prune(time.Now().Add(-time.Hour)))
 	_, err := w.as("", nil).Operation(ctx, op.ID)
 	w.ok(err)
@@ -197,5 +197,5 @@ func TestTheJournalForgetsWhatIsLongDone(t *testing.T) {
 	_, err = w.as("", nil).Operation(ctx, op.ID)
 	wantFault(t, fault.NotFound, err)
 	// Forgotten is not undone: the ledger still answers for it.
-	w.done(w.as("", nil).EnrolPatient(ctx, p.enrol, p.boxes))
+	w.done(w.as("", nil).EnrolPatient(ctx, p.Enrolment, p.Boxes))
 }

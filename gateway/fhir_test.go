@@ -11,6 +11,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/consent/fhir"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -37,8 +38,8 @@ func TestPatientAndMembersReadAConsentInFHIR(t *testing.T) {
 	signed := p.consent()
 	w.done(w.as("", nil).PutConsent(context.Background(), signed))
 	for what, s := range map[string]*api.Signer{
-		"the patient": {Party: api.PatientParty(p.id), Key: p.key},
-		"a member":    {Party: api.MemberParty(hospitalB), Key: w.signers[hospitalB]},
+		"the patient": {Party: api.PatientParty(p.ID), Key: p.Key},
+		"a member":    {Party: api.MemberParty(hospitalB), Key: w.Keys[hospitalB]},
 	} {
 		for _, query := range []string{"", "?_format=json"} {
 			resp, body := w.raw(w.signed(s, "GET", "/fhir/Consent/"+signed.Document.ID.String()+query, nil, time.Now()))
@@ -46,7 +47,7 @@ func TestPatientAndMembersReadAConsentInFHIR(t *testing.T) {
 				t.Fatalf("%s: %d %s", what, resp.StatusCode, body)
 			}
 			d, err := fhir.Read(body)
-			if err != nil || d.Digest(w.genesis.Network) != signed.Document.Digest(w.genesis.Network) {
+			if err != nil || d.Digest(w.Genesis.Network) != signed.Document.Digest(w.Genesis.Network) {
 				t.Errorf("%s read %+v, %v", what, d, err)
 			}
 		}
@@ -58,8 +59,8 @@ func TestFHIRErrorsAreOperationOutcomes(t *testing.T) {
 	p := w.enrolled()
 	late := p.consent(func(d *consent.Document) { d.Expires = consent.MaxTime })
 	w.done(w.as("", nil).PutConsent(context.Background(), late))
-	s := &api.Signer{Party: api.PatientParty(p.id), Key: p.key}
-	member := &api.Signer{Party: api.MemberParty(hospitalA), Key: w.signers[hospitalA]}
+	s := &api.Signer{Party: api.PatientParty(p.ID), Key: p.Key}
+	member := &api.Signer{Party: api.MemberParty(hospitalA), Key: w.Keys[hospitalA]}
 	get := func(s *api.Signer, target string) *http.Request { return w.signed(s, "GET", target, nil, time.Now()) }
 	target := "/fhir/Consent/" + late.Document.ID.String()
 
@@ -81,7 +82,7 @@ func TestAttackReadingOthersConsentsInFHIR(t *testing.T) {
 	signed := p.consent()
 	w.done(w.as("", nil).PutConsent(context.Background(), signed))
 	target := "/fhir/Consent/" + signed.Document.ID.String()
-	stranger := &api.Signer{Party: api.PatientParty(other.id), Key: other.key}
+	stranger := &api.Signer{Party: api.PatientParty(other.ID), Key: other.Key}
 
 	there := w.refusedInFHIR("another patient", w.signed(stranger, "GET", target, nil, time.Now()), 403, "forbidden", fault.Forbidden)
 	absent := w.refusedInFHIR("a consent that is not there",
@@ -93,11 +94,11 @@ func TestAttackReadingOthersConsentsInFHIR(t *testing.T) {
 	if unsigned.Header.Get("WWW-Authenticate") == "" {
 		t.Error("401 without a challenge")
 	}
-	native := w.signed(&api.Signer{Party: api.PatientParty(p.id), Key: p.key}, "GET", "/v1/consents/"+signed.Document.ID.String(), nil, time.Now())
+	native := w.signed(&api.Signer{Party: api.PatientParty(p.ID), Key: p.Key}, "GET", "/v1/consents/"+signed.Document.ID.String(), nil, time.Now())
 	moved := w.request("GET", target, nil)
 	copySignature(moved, native)
 	w.refusedInFHIR("a signature for the native route", moved, 401, "login", fault.BadSignature)
-	device := &api.Signer{Party: api.DeviceParty(record.RandomID()), Key: newKey(t)}
+	device := &api.Signer{Party: api.DeviceParty(record.RandomID()), Key: consortium.NewKey()}
 	w.refusedInFHIR("a device", w.signed(device, "GET", target, nil, time.Now()), 403, "forbidden", fault.Forbidden)
 }
 
@@ -207,7 +208,7 @@ func TestFHIRResourcesAreAskedForByHead(t *testing.T) {
 	p := w.enrolled()
 	signed := p.consent()
 	w.done(w.as("", nil).PutConsent(context.Background(), signed))
-	s := &api.Signer{Party: api.PatientParty(p.id), Key: p.key}
+	s := &api.Signer{Party: api.PatientParty(p.ID), Key: p.Key}
 	target := "/fhir/Consent/" + signed.Document.ID.String()
 	resp, body := w.raw(w.signed(s, "HEAD", target, nil, time.Now()))
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != fhirJSON || len(body) > 0 {

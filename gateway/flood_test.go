@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -46,7 +47,7 @@ func TestFlooded(t *testing.T) {
 	f := flooded{URL: w.url, Devices: map[string][]byte{}}
 	for range n {
 		d := w.device()
-		f.Devices[d.id.String()], err = d.key.Bytes()
+		f.Devices[d.ID.String()], err = d.Key.Bytes()
 		w.ok(err)
 	}
 	runtime.GC()
@@ -153,7 +154,7 @@ func TestAttackHostileBodiesAtOnce(t *testing.T) {
 		}
 		signers = append(signers, &api.Signer{Party: "device:" + id, Key: key})
 	}
-	stranger := &api.Signer{Party: api.DeviceParty(record.RandomID()), Key: newKey(t)}
+	stranger := &api.Signer{Party: api.DeviceParty(record.RandomID()), Key: consortium.NewKey()}
 	uploads := [][]byte{
 		repeated(`{"pointers":[`, "{},", "]}", api.MaxUpload),
 		repeated(`{"blobs":["`, "AAAA", `"]}`, api.MaxUpload),
@@ -258,7 +259,7 @@ func TestAttackSlowSenders(t *testing.T) {
 	var theirs []*device
 	for range slow / 2 {
 		d := mallory.newDevice()
-		w.done(w.as("", nil).EnrolDevice(context.Background(), d.enrol, d.seeds))
+		w.done(w.as("", nil).EnrolDevice(context.Background(), d.Enrolment, d.Seeds))
 		theirs = append(theirs, d)
 	}
 	w.advance(100 * 3600)
@@ -269,7 +270,7 @@ func TestAttackSlowSenders(t *testing.T) {
 		for _, d := range all {
 			data, pointers := d.rows(hour, hour+4)
 			ready = append(ready, func() error {
-				_, err := d.client().Upload(context.Background(), d.id, [][]byte{data}, pointers)
+				_, err := d.client().Upload(context.Background(), d.ID, [][]byte{data}, pointers)
 				return err
 			})
 		}
@@ -308,9 +309,9 @@ func (w *world) drip(devices []*device, n int) func() {
 	var all sync.WaitGroup
 	for i := range n {
 		d := devices[i%len(devices)]
-		s := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
+		s := &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}
 		if i%2 == 0 {
-			s.Key = newKey(w)
+			s.Key = consortium.NewKey()
 		}
 		c := w.begin(s, d, 8_000_000)
 		all.Go(func() {
@@ -334,7 +335,7 @@ func (w *world) drip(devices []*device, n int) func() {
 // begin sends the head of an upload of so many bytes that s signed.
 func (w *world) begin(s *api.Signer, d *device, bytes int) net.Conn {
 	w.Helper()
-	target := "/v1/devices/" + d.id.String() + "/uploads"
+	target := "/v1/devices/" + d.ID.String() + "/uploads"
 	r := w.signed(s, "POST", target, []byte("{"), time.Now())
 	var head strings.Builder
 	fmt.Fprintf(&head, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n", target, bytes)
@@ -353,16 +354,16 @@ func TestAttackABodyThatDoesNotCome(t *testing.T) {
 	w := newWorld(t)
 	w.gw.bounds.grace = 200 * time.Millisecond
 	d := w.device()
-	target := "/v1/devices/" + d.id.String() + "/uploads"
+	target := "/v1/devices/" + d.ID.String() + "/uploads"
 	for what, c := range map[string]struct {
 		key    *ecdsa.PrivateKey
 		status int
 		code   fault.Code
 	}{
-		"well signed":  {d.key, http.StatusRequestTimeout, fault.Unavailable},
-		"wrong signed": {newKey(t), http.StatusUnauthorized, fault.BadSignature},
+		"well signed":  {d.Key, http.StatusRequestTimeout, fault.Unavailable},
+		"wrong signed": {consortium.NewKey(), http.StatusUnauthorized, fault.BadSignature},
 	} {
-		r := w.signed(&api.Signer{Party: api.DeviceParty(d.id), Key: c.key}, "POST", target, []byte("{}"), time.Now())
+		r := w.signed(&api.Signer{Party: api.DeviceParty(d.ID), Key: c.key}, "POST", target, []byte("{}"), time.Now())
 		late, end := io.Pipe()
 		r.Body = late
 		begun := time.Now()

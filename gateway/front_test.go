@@ -20,6 +20,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -31,7 +32,7 @@ import (
 func TestEveryAnswerHasOneOfFewShapes(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
-	id := d.id.String()
+	id := d.ID.String()
 	op, err := w.newPatient().post(context.Background())
 	w.ok(err)
 	w.done(op, nil)
@@ -83,7 +84,7 @@ func (w *world) checkSigned(t *testing.T, d *device, r *http.Request) {
 	if r.Method == "POST" {
 		body = []byte("{}")
 	}
-	s := w.signed(&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}, r.Method, r.URL.RequestURI(), body, time.Now())
+	s := w.signed(&api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}, r.Method, r.URL.RequestURI(), body, time.Now())
 	resp, answer := w.raw(s)
 	checkShape(t, fmt.Sprintf("%s %s, signed: %d %.100q", s.Method, s.URL.Path, resp.StatusCode, answer), s, resp, answer)
 }
@@ -154,8 +155,8 @@ func TestContentTypesAreReadAsClientsWriteThem(t *testing.T) {
 
 func enrolMessage(w *world) proto.Message {
 	p := w.newPatient()
-	m := &apiv1.PatientEnrolment{Document: &apiv1.EnrolPatient{}, DetailsBoxes: p.boxes}
-	w.ok(api.ToMessage(p.enrol, m.Document))
+	m := &apiv1.PatientEnrolment{Document: &apiv1.EnrolPatient{}, DetailsBoxes: p.Boxes}
+	w.ok(api.ToMessage(p.Enrolment, m.Document))
 	return m
 }
 
@@ -173,9 +174,9 @@ func TestOnlyPagesOfTheNetworkAreSharedWith(t *testing.T) {
 		}
 		return resp.Header
 	}
-	h := preflight(portal)
-	if h.Get("Access-Control-Allow-Origin") != portal || h.Get("Access-Control-Allow-Methods") != "POST, OPTIONS" || h.Get("Access-Control-Max-Age") == "" {
-		t.Errorf("the portal's preflight is answered with %v", h)
+	h := preflight(consortium.Portal)
+	if h.Get("Access-Control-Allow-Origin") != consortium.Portal || h.Get("Access-Control-Allow-Methods") != "POST, OPTIONS" || h.Get("Access-Control-Max-Age") == "" {
+		t.Errorf("the consortium.Portal's preflight is answered with %v", h)
 	}
 	for _, field := range []string{"Content-Digest", "Content-Type", "Signature", "Signature-Input", "Idempotency-Key"} {
 		if !strings.Contains(h.Get("Access-Control-Allow-Headers"), field) {
@@ -183,8 +184,8 @@ func TestOnlyPagesOfTheNetworkAreSharedWith(t *testing.T) {
 		}
 	}
 	for _, origin := range []string{
-		"https://evil.example", "https://portal.example.org.evil.example", portal + ":8443", "http://portal.example.org",
-		"HTTPS://PORTAL.EXAMPLE.ORG", portal + "/", "null", "*", nativeApp,
+		"https://evil.example", "https://consortium.Portal.example.org.evil.example", consortium.Portal + ":8443", "http://consortium.Portal.example.org",
+		"HTTPS://PORTAL.EXAMPLE.ORG", consortium.Portal + "/", "null", "*", nativeApp,
 	} {
 		if h := preflight(origin); h.Get("Access-Control-Allow-Origin") != "" || h.Get("Access-Control-Allow-Methods") != "" {
 			t.Errorf("%s: %v", origin, h)
@@ -192,9 +193,9 @@ func TestOnlyPagesOfTheNetworkAreSharedWith(t *testing.T) {
 	}
 	for _, path := range []string{"/v1/network", "/v1/nothing", "/fhir/metadata", "/openapi.json"} {
 		r := w.request("GET", path, nil)
-		r.Header.Set("Origin", portal)
+		r.Header.Set("Origin", consortium.Portal)
 		resp, _ := w.raw(r)
-		if resp.Header.Get("Access-Control-Allow-Origin") != portal || !slices.Contains(resp.Header.Values("Vary"), "Origin") ||
+		if resp.Header.Get("Access-Control-Allow-Origin") != consortium.Portal || !slices.Contains(resp.Header.Values("Vary"), "Origin") ||
 			resp.Header.Get("Access-Control-Allow-Credentials") != "" || !strings.Contains(resp.Header.Get("Access-Control-Expose-Headers"), "Location") {
 			t.Errorf("%s: %v", path, resp.Header)
 		}
@@ -212,26 +213,26 @@ func TestAttackAStrangerReadsADevice(t *testing.T) {
 	ctx := context.Background()
 	p := w.enrolled()
 	d := p.newDevice()
-	w.done(w.as("", nil).EnrolDevice(ctx, d.enrol, d.seeds))
+	w.done(w.as("", nil).EnrolDevice(ctx, d.Enrolment, d.Seeds))
 	for what, c := range map[string]*api.Client{"the device": d.client(), "its patient": p.client(), "a member": w.member(hospitalB)} {
-		s, err := c.Device(ctx, d.id)
-		if err != nil || s.State.Device.Patient != p.id {
+		s, err := c.Device(ctx, d.ID)
+		if err != nil || s.State.Device.Patient != p.ID {
 			t.Errorf("%s: %+v, %v", what, s, err)
 		}
 	}
 	other := w.device()
 	for what, c := range map[string]*api.Client{"nobody": w.as("", nil), "another patient": w.enrolled().client(), "another device": other.client()} {
-		s, err := c.Device(ctx, d.id)
+		s, err := c.Device(ctx, d.ID)
 		if err != nil || !s.State.ID.IsZero() || s.Reputation != nil || s.AcknowledgedBy != nil {
 			t.Errorf("%s: %+v, %v", what, s, err)
 		}
 	}
-	target := "/v1/devices/" + d.id.String()
+	target := "/v1/devices/" + d.ID.String()
 	_, body := w.raw(w.request("GET", target, nil))
-	if strings.Contains(string(body), p.id.String()) {
+	if strings.Contains(string(body), p.ID.String()) {
 		t.Errorf("a stranger reads %s", body)
 	}
-	w.refused("a stranger as the patient", w.signed(&api.Signer{Party: api.PatientParty(p.id), Key: newKey(t)}, "GET", target, nil, time.Now()))
+	w.refused("a stranger as the patient", w.signed(&api.Signer{Party: api.PatientParty(p.ID), Key: consortium.NewKey()}, "GET", target, nil, time.Now()))
 }
 
 // TestAttackAnotherKeyOnASignedRequest: an Idempotency-Key that the party did not sign
@@ -240,8 +241,8 @@ func TestAttackAnotherKeyOnASignedRequest(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
 	w.advance(10 * 3600)
-	s := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
-	target := "/v1/devices/" + d.id.String() + "/uploads"
+	s := &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}
+	target := "/v1/devices/" + d.ID.String() + "/uploads"
 	data, pointers := d.rows(startHour, startHour+1)
 	body := uploadBody(w, [][]byte{data}, pointers)
 
@@ -251,7 +252,7 @@ func TestAttackAnotherKeyOnASignedRequest(t *testing.T) {
 
 	keyed := w.request("POST", target, body)
 	keyed.Header.Set(api.HeaderKey, "one")
-	w.ok(s.Sign(keyed, w.genesis.Network, body, time.Now()))
+	w.ok(s.Sign(keyed, w.Genesis.Network, body, time.Now()))
 	for what, change := range map[string]func(http.Header){
 		"another key": func(h http.Header) { h.Set(api.HeaderKey, "two") },
 		"no key":      func(h http.Header) { h.Del(api.HeaderKey) },
@@ -515,21 +516,21 @@ func checkLists(t *testing.T, d protoreflect.MessageDescriptor) {
 func TestAttackPartiesThatNobodyKnows(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
-	target := "/v1/devices/" + d.id.String() + "/requests"
+	target := "/v1/devices/" + d.ID.String() + "/requests"
 	ask := func(id record.ID, key *ecdsa.PrivateKey) (*http.Response, []byte) {
 		return w.raw(w.signed(&api.Signer{Party: api.DeviceParty(id), Key: key}, "GET", target, nil, time.Now()))
 	}
-	ask(d.id, d.key)
+	ask(d.ID, d.Key)
 	w.gw.bounds.asks = newLimiters(rate.Every(time.Hour), 2)
 	for range 2 {
-		resp, body := ask(record.RandomID(), newKey(t))
+		resp, body := ask(record.RandomID(), consortium.NewKey())
 		problem(t, resp, body, http.StatusUnauthorized, fault.BadSignature)
 	}
-	resp, body := ask(record.RandomID(), newKey(t))
+	resp, body := ask(record.RandomID(), consortium.NewKey())
 	if p := problem(t, resp, body, http.StatusTooManyRequests, fault.Unavailable); !p.Retry || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("not said to be tried again: %s", body)
 	}
-	if resp, body := ask(d.id, d.key); resp.StatusCode != http.StatusOK {
+	if resp, body := ask(d.ID, d.Key); resp.StatusCode != http.StatusOK {
 		t.Errorf("the device that is known: %d %s", resp.StatusCode, body)
 	}
 }
@@ -542,13 +543,13 @@ func TestAttackOneCallerAsksWithoutEnd(t *testing.T) {
 	p := w.enrolled()
 	mine := []*device{p.newDevice(), p.newDevice()}
 	for _, d := range mine {
-		w.done(w.as("", nil).EnrolDevice(context.Background(), d.enrol, d.seeds))
+		w.done(w.as("", nil).EnrolDevice(context.Background(), d.Enrolment, d.Seeds))
 	}
 	other := w.device()
 	w.gw.bounds.pace = newLimiters(rate.Every(time.Hour), 2)
 	ask := func(d *device) int {
-		s := &api.Signer{Party: api.DeviceParty(d.id), Key: d.key}
-		resp, _ := w.raw(w.signed(s, "GET", "/v1/devices/"+d.id.String()+"/requests", nil, time.Now()))
+		s := &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}
+		resp, _ := w.raw(w.signed(s, "GET", "/v1/devices/"+d.ID.String()+"/requests", nil, time.Now()))
 		return resp.StatusCode
 	}
 	for i, want := range []int{http.StatusOK, http.StatusOK, http.StatusTooManyRequests, http.StatusTooManyRequests} {

@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -27,8 +28,8 @@ func TestTheNetworkIsDescribed(t *testing.T) {
 	w := newWorld(t)
 	n, err := w.as("", nil).Network(context.Background())
 	w.ok(err)
-	if record.Digest("test", "", n.Genesis) != record.Digest("test", "", w.genesis) {
-		t.Errorf("genesis %+v, want %+v", n.Genesis, w.genesis)
+	if record.Digest("test", "", n.Genesis) != record.Digest("test", "", w.Genesis) {
+		t.Errorf("genesis %+v, want %+v", n.Genesis, w.Genesis)
 	}
 	if n.LedgerTime != start {
 		t.Errorf("ledger time %d, want %d", n.LedgerTime, start)
@@ -39,16 +40,16 @@ func TestAPatientEnrolsConsentsAndSeesIt(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	p := w.newPatient()
-	op := w.done(w.as("", nil).EnrolPatient(ctx, p.enrol, p.boxes))
-	if op.Subject != p.id.String() || op.TxID == "" || op.Kind != kindPatient {
+	op := w.done(w.as("", nil).EnrolPatient(ctx, p.Enrolment, p.Boxes))
+	if op.Subject != p.ID.String() || op.TxID == "" || op.Kind != kindPatient {
 		t.Errorf("operation %+v", op)
 	}
 	signed := p.consent()
 	w.done(w.as("", nil).PutConsent(ctx, signed))
 
-	got, err := p.client().Consents(ctx, p.id)
+	got, err := p.client().Consents(ctx, p.ID)
 	w.ok(err)
-	if len(got) != 1 || got[0].Document.Digest(w.genesis.Network) != signed.Document.Digest(w.genesis.Network) {
+	if len(got) != 1 || got[0].Document.Digest(w.Genesis.Network) != signed.Document.Digest(w.Genesis.Network) {
 		t.Errorf("consents %+v, want %+v", got, signed)
 	}
 	one, err := w.member(hospitalB).Consent(ctx, signed.Document.ID)
@@ -57,7 +58,7 @@ func TestAPatientEnrolsConsentsAndSeesIt(t *testing.T) {
 		t.Errorf("consent %+v", one)
 	}
 	w.eventually("the consent is in the history", func() bool {
-		h, err := p.client().History(ctx, p.id)
+		h, err := p.client().History(ctx, p.ID)
 		return err == nil && len(h) == 1 && h[0].Kind == "consent" && h[0].Institution == hospitalA
 	})
 }
@@ -69,8 +70,8 @@ func TestARevocationIsAConsentLikeAnyOther(t *testing.T) {
 	first := p.consent()
 	w.done(w.as("", nil).PutConsent(ctx, first))
 	second := first.Document
-	second.Version, second.Previous, second.Status = 2, first.Document.Digest(w.genesis.Network), consent.StatusRevoked
-	w.done(w.as("", nil).PutConsent(ctx, p.sign(second)))
+	second.Version, second.Previous, second.Status = 2, first.Document.Digest(w.Genesis.Network), consent.StatusRevoked
+	w.done(w.as("", nil).PutConsent(ctx, p.Sign(second)))
 	got, err := p.client().Consent(ctx, second.ID)
 	w.ok(err)
 	if got.Document.Status != consent.StatusRevoked {
@@ -82,21 +83,21 @@ func TestADeviceBecomesReadyWhenAllHoldItsSeeds(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	d := w.device()
-	s, err := d.client().Device(ctx, d.id)
+	s, err := d.client().Device(ctx, d.ID)
 	w.ok(err)
-	if s.Ready || len(s.AcknowledgedBy) != 0 || s.State.ID != d.id {
+	if s.Ready || len(s.AcknowledgedBy) != 0 || s.State.ID != d.ID {
 		t.Errorf("fresh device: %+v", s)
 	}
-	got, err := w.member(hospitalA).Blob(ctx, d.enrol.Device.SeedBlob)
+	got, err := w.member(hospitalA).Blob(ctx, d.Enrolment.Device.SeedBlob)
 	w.ok(err)
-	if !slices.Equal(got, d.seeds) {
+	if !slices.Equal(got, d.Seeds) {
 		t.Error("the member got other seeds than the device sent")
 	}
-	for msp := range w.members {
-		w.submit(msp, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{d.id}})
+	for msp := range w.Clients {
+		w.Must(msp, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{d.ID}})
 	}
 	w.eventually("the device is ready", func() bool {
-		s, err := d.client().Device(ctx, d.id)
+		s, err := d.client().Device(ctx, d.ID)
 		return err == nil && s.Ready && len(s.AcknowledgedBy) == 3
 	})
 }
@@ -107,10 +108,10 @@ func TestAnUploadEndsInReceipts(t *testing.T) {
 	d := w.device()
 	w.advance(10 * 3600)
 	data, pointers := d.rows(startHour, startHour+5)
-	pointers = append(pointers, d.pointer(record.Pointer{
-		Device: d.id, Kind: record.KindDay, Index: startDay - 1, Commitment: record.ID{31: 1},
+	pointers = append(pointers, d.Pointer(record.Pointer{
+		Device: d.ID, Kind: record.KindDay, Index: startDay - 1, Commitment: record.ID{31: 1},
 	}))
-	op := w.done(d.client().Upload(ctx, d.id, [][]byte{data}, pointers))
+	op := w.done(d.client().Upload(ctx, d.ID, [][]byte{data}, pointers))
 	if len(op.Items) != 6 {
 		t.Fatalf("%d outcomes for 6 pointers", len(op.Items))
 	}
@@ -128,16 +129,16 @@ func TestAnUploadEndsInReceipts(t *testing.T) {
 	if !slices.Equal(got, data) {
 		t.Error("the member got another blob than the device sent")
 	}
-	none, err := d.client().Receipts(ctx, d.id, record.KindRow, startHour, startHour+100)
+	none, err := d.client().Receipts(ctx, d.ID, record.KindRow, startHour, startHour+100)
 	w.ok(err)
 	if len(none) != 0 {
 		t.Errorf("%d receipts before anybody found the rows available", len(none))
 	}
 	w.postAvailable(op.Items[0].Batch, hospitalA, hospitalB)
 	w.eventually("there are receipts", func() bool {
-		r, err := d.client().Receipts(ctx, d.id, record.KindRow, startHour, startHour+100)
+		r, err := d.client().Receipts(ctx, d.ID, record.KindRow, startHour, startHour+100)
 		return err == nil && len(r) == 5 && len(r[0].Posts) == 2 &&
-			record.VerifyPath(r[0].Batch, r[0].Pointer.Pointer.Digest(w.genesis.Network), r[0].Leaf, r[0].Count, r[0].Path) == nil
+			record.VerifyPath(r[0].Batch, r[0].Pointer.Pointer.Digest(w.Genesis.Network), r[0].Leaf, r[0].Count, r[0].Path) == nil
 	})
 }
 
@@ -146,13 +147,11 @@ func (w *world) postAvailable(batch record.ID, members ...string) {
 	w.Helper()
 	for _, msp := range members {
 		b := w.batch(batch)
-		post := record.AvailablePost{Batch: batch, Count: b.Count, Bitmap: make([]byte, (b.Count+7)/8)}
+		bitmap := make([]byte, (b.Count+7)/8)
 		for i := range b.Count {
-			post.Bitmap[i/8] |= 1 << (i % 8)
+			bitmap[i/8] |= 1 << (i % 8)
 		}
-		w.submit(msp, "Pointer:Available", record.Available{Posts: []record.SignedAvailable{{
-			Post: post, Member: msp, Signature: sign(w, w.signers[msp], post.Digest(w.genesis.Network)),
-		}}})
+		w.Must(msp, "Pointer:Available", record.Available{Posts: []record.SignedAvailable{w.Available(msp, batch, b.Count, bitmap...)}})
 	}
 }
 
@@ -165,12 +164,7 @@ func (w *world) batch(id record.ID) record.Batch {
 
 func (w *world) eventually(what string, f func() bool) {
 	w.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if f() {
-			return
-		}
-	}
-	w.Fatalf("in ten seconds it did not become true that %s", what)
+	consortium.Eventually(w, 10*time.Second, what, f)
 }
 
 func TestABlobOnceStoredNeedNotBeSentAgain(t *testing.T) {
@@ -179,8 +173,8 @@ func TestABlobOnceStoredNeedNotBeSentAgain(t *testing.T) {
 	d := w.device()
 	w.advance(10 * 3600)
 	data, pointers := d.rows(startHour, startHour+4)
-	w.done(d.client().Upload(ctx, d.id, [][]byte{data}, pointers[:2]))
-	op := w.done(d.client().Upload(ctx, d.id, nil, pointers))
+	w.done(d.client().Upload(ctx, d.ID, [][]byte{data}, pointers[:2]))
+	op := w.done(d.client().Upload(ctx, d.ID, nil, pointers))
 	for i, want := range []string{record.Repeated, record.Repeated, record.Anchored, record.Anchored} {
 		if op.Items[i].Outcome != want {
 			t.Errorf("pointer %d: %s, want %s", i, op.Items[i].Outcome, want)
@@ -202,7 +196,7 @@ func TestUploadsOfManyDevicesShareTransactions(t *testing.T) {
 	for _, d := range all {
 		go func() {
 			data, pointers := d.rows(startHour, startHour+hours)
-			op, err := d.client().Upload(ctx, d.id, [][]byte{data}, pointers)
+			op, err := d.client().Upload(ctx, d.ID, [][]byte{data}, pointers)
 			if err != nil {
 				t.Error(err)
 			}
@@ -227,9 +221,9 @@ func TestTheSameRequestIsTheSameOperation(t *testing.T) {
 	ctx := context.Background()
 	p := w.newPatient()
 	c := w.as("", nil)
-	a := w.done(c.EnrolPatient(ctx, p.enrol, p.boxes))
+	a := w.done(c.EnrolPatient(ctx, p.Enrolment, p.Boxes))
 	before := w.client.calls.Load()
-	b, err := c.EnrolPatient(ctx, p.enrol, p.boxes)
+	b, err := c.EnrolPatient(ctx, p.Enrolment, p.Boxes)
 	w.ok(err)
 	if a.ID != b.ID || !b.Done || b.TxID != a.TxID || w.client.calls.Load() != before {
 		t.Errorf("second post: %+v, first %+v", b, a)
@@ -244,8 +238,8 @@ func TestAFailedOperationMayBeTriedAgain(t *testing.T) {
 	given := p.consent()
 	w.done(c.PutConsent(ctx, given))
 	revoked := given.Document
-	revoked.Version, revoked.Previous, revoked.Status = 2, given.Document.Digest(w.genesis.Network), consent.StatusRevoked
-	w.done(c.PutConsent(ctx, p.sign(revoked)))
+	revoked.Version, revoked.Previous, revoked.Status = 2, given.Document.Digest(w.Genesis.Network), consent.StatusRevoked
+	w.done(c.PutConsent(ctx, p.Sign(revoked)))
 	signed := p.consent()
 	op, err := c.PutConsent(ctx, signed)
 	w.ok(err)
@@ -264,12 +258,12 @@ func TestAPointerThatCameTooEarlyMayBeSentAgain(t *testing.T) {
 	d := w.device()
 	w.advance(3600)
 	data, pointers := d.rows(startHour, startHour+5)
-	first := w.done(d.client().Upload(ctx, d.id, [][]byte{data}, pointers))
+	first := w.done(d.client().Upload(ctx, d.ID, [][]byte{data}, pointers))
 	if first.Items[0].Outcome != record.Anchored || first.Items[4].Code != string(fault.TooEarly) {
 		t.Fatalf("items %+v", first.Items)
 	}
 	w.advance(10 * 3600)
-	again := w.done(d.client().Upload(ctx, d.id, [][]byte{data}, pointers))
+	again := w.done(d.client().Upload(ctx, d.ID, [][]byte{data}, pointers))
 	if again.ID != first.ID || again.Items[0].Outcome != record.Repeated || again.Items[4].Outcome != record.Anchored {
 		t.Errorf("items %+v", again.Items)
 	}
@@ -282,9 +276,9 @@ func TestAnIdempotencyKeyStandsForOneDocument(t *testing.T) {
 	post := func(hour int64) (*http.Response, []byte) {
 		data, pointers := d.rows(hour, hour+1)
 		body := uploadBody(w, [][]byte{data}, pointers)
-		r := w.request("POST", "/v1/devices/"+d.id.String()+"/uploads", body)
+		r := w.request("POST", "/v1/devices/"+d.ID.String()+"/uploads", body)
 		r.Header.Set("Idempotency-Key", "hour-of-the-day")
-		w.ok((&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}).Sign(r, w.genesis.Network, body, time.Now()))
+		w.ok((&api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}).Sign(r, w.Genesis.Network, body, time.Now()))
 		return w.raw(r)
 	}
 	if resp, body := post(startHour); resp.StatusCode != http.StatusAccepted || !strings.HasPrefix(resp.Header.Get("Location"), "/v1/operations/") {
@@ -363,13 +357,13 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	d := w.device()
 	w.advance(10 * 3600)
 	data, pointers := d.rows(startHour, startHour+1)
-	w.done(d.client().Upload(context.Background(), d.id, [][]byte{data}, pointers))
+	w.done(d.client().Upload(context.Background(), d.ID, [][]byte{data}, pointers))
 	log := w.logged.String()
 	if !strings.Contains(log, "/v1/devices/{id}/uploads") {
 		t.Fatalf("the log does not show the upload at all:\n%s", log)
 	}
 	for what, secret := range map[string]string{
-		"device": d.id.String(), "patient": d.enrol.Device.Patient.String(), "blob": record.SumID(data).String(),
+		"device": d.ID.String(), "patient": d.Enrolment.Device.Patient.String(), "blob": record.SumID(data).String(),
 		"signature": fmt.Sprintf("%x", pointers[0].Signature), "header": "keyid",
 	} {
 		if strings.Contains(log, secret) {

@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -31,7 +30,7 @@ func (f *faulty) takesNo(functions ...string) {
 
 // day is an upload without a blob, another one with every number.
 func (d *device) day(i int) []record.SignedPointer {
-	return []record.SignedPointer{d.pointer(record.Pointer{Device: d.id, Kind: record.KindDay, Index: int64(startDay + i), Commitment: record.RandomID()})}
+	return []record.SignedPointer{d.Day(int64(startDay + i))}
 }
 
 // TestAttackADeviceFillsThePlacesOfItsPatient: a device that was stolen has as much
@@ -41,16 +40,16 @@ func TestAttackADeviceFillsThePlacesOfItsPatient(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
 	d, given := p.newDevice(), p.consent()
-	w.done(w.as("", nil).EnrolDevice(context.Background(), d.enrol, d.seeds))
+	w.done(w.as("", nil).EnrolDevice(context.Background(), d.Enrolment, d.Seeds))
 	w.done(w.as("", nil).PutConsent(context.Background(), given))
 	w.client.takesNo("Pointer:Anchor", "Registry:RetireDevice")
 	defer w.client.before.Store(nil)
 	for name, post := range map[string]func(int) (*api.Operation, error){
 		"uploads": func(i int) (*api.Operation, error) {
-			return d.client().Upload(context.Background(), d.id, nil, d.day(i))
+			return d.client().Upload(context.Background(), d.ID, nil, d.day(i))
 		},
 		"retirements": func(int) (*api.Operation, error) {
-			return w.as("", nil).RetireDevice(context.Background(), d.retirement(d.key, false))
+			return w.as("", nil).RetireDevice(context.Background(), d.Retirement(d.Key, false))
 		},
 	} {
 		for i := range partyPending {
@@ -65,16 +64,9 @@ func TestAttackADeviceFillsThePlacesOfItsPatient(t *testing.T) {
 	if took := w.took(p, given); took > 5*time.Second {
 		t.Errorf("a revocation took %s", took)
 	}
-	if _, err := w.as("", nil).RetireDevice(context.Background(), d.retirement(p.key, true)); err != nil {
+	if _, err := w.as("", nil).RetireDevice(context.Background(), d.Retirement(p.Key, true)); err != nil {
 		t.Errorf("the patient reports the device lost: %v", err)
 	}
-}
-
-// retirement is signed by whoever has the key.
-func (d *device) retirement(key *ecdsa.PrivateKey, lost bool) record.SignedRetirement {
-	d.w.Helper()
-	r := record.RetireDevice{Device: d.id, Lost: lost}
-	return record.SignedRetirement{Retire: r, Signature: sign(d.w, key, record.Digest(record.DomainRetire, d.w.genesis.Network, r))}
 }
 
 // stalled is an index that does not answer about devices, and counts who asks.
@@ -100,7 +92,7 @@ func TestAttackAbortedUploads(t *testing.T) {
 	defer close(slow.answer)
 	for i := range 3 * uploadsEach {
 		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-		_, err := d.client().Upload(ctx, d.id, nil, d.day(i))
+		_, err := d.client().Upload(ctx, d.ID, nil, d.day(i))
 		cancel()
 		if err == nil {
 			t.Fatal("an upload was answered, whose work is not done")
@@ -183,13 +175,13 @@ func TestAttackLargeBodiesThatStop(t *testing.T) {
 		if i%uploadsEach == 0 {
 			d = w.device()
 		}
-		c := w.begin(&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}, d, api.MaxUpload-1)
+		c := w.begin(&api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}, d, api.MaxUpload-1)
 		_, err := c.Write(half)
 		w.ok(err) // there was memory for it
 		w.eventually("an upload takes its memory", func() bool { return !left(int64(largeReading - (i+1)*api.MaxUpload + 1)) })
 	}
 	// One more may be refused while it is being sent, which its sender sees as an error.
-	go w.begin(&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}, d, api.MaxUpload-1).Write(half)
+	go w.begin(&api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}, d, api.MaxUpload-1).Write(half)
 	w.done(w.as("", nil).PutConsent(context.Background(), p.revocation(given)))
 	if left(1) {
 		t.Error("the uploads had ended before the revocation went through")
@@ -204,14 +196,14 @@ func TestAttackGuessedOperations(t *testing.T) {
 	key := "upload-1"
 	w.advance(10 * 3600)
 	body := uploadBody(w, nil, d.day(0))
-	r := w.request("POST", "/v1/devices/"+d.id.String()+"/uploads", body)
+	r := w.request("POST", "/v1/devices/"+d.ID.String()+"/uploads", body)
 	r.Header.Set(api.HeaderKey, key)
-	w.ok((&api.Signer{Party: api.DeviceParty(d.id), Key: d.key}).Sign(r, w.genesis.Network, body, time.Now()))
+	w.ok((&api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}).Sign(r, w.Genesis.Network, body, time.Now()))
 	resp, answer := w.raw(r)
 	if resp.StatusCode != http.StatusAccepted {
 		t.Fatalf("%d %s", resp.StatusCode, answer)
 	}
-	guess := record.Digest("gateway-operation/v1", w.genesis.Network, []any{"key", kindUpload, api.DeviceParty(d.id), key})
+	guess := record.Digest("gateway-operation/v1", w.Genesis.Network, []any{"key", kindUpload, api.DeviceParty(d.ID), key})
 	resp, answer = w.raw(w.request("GET", "/v1/operations/"+guess.String(), nil))
 	problem(t, resp, answer, http.StatusNotFound, fault.NotFound)
 }
@@ -222,7 +214,7 @@ func TestAttackTheJournalIsFilled(t *testing.T) {
 	w := newWorld(t)
 	p, other := w.enrolled(), w.device()
 	d, given := p.newDevice(), p.consent()
-	w.done(w.as("", nil).EnrolDevice(context.Background(), d.enrol, d.seeds))
+	w.done(w.as("", nil).EnrolDevice(context.Background(), d.Enrolment, d.Seeds))
 	w.done(w.as("", nil).PutConsent(context.Background(), given))
 	w.gw.ops.written.mu.Lock()
 	w.gw.ops.written.most = 64 << 10
@@ -230,11 +222,11 @@ func TestAttackTheJournalIsFilled(t *testing.T) {
 	var err error
 	sent := 0
 	for ; err == nil && sent < 1000; sent++ { // each has about 300 bytes
-		_, err = d.client().Upload(context.Background(), d.id, nil, d.day(1000+sent))
+		_, err = d.client().Upload(context.Background(), d.ID, nil, d.day(1000+sent))
 	}
 	if fault.Of(err) != fault.Unavailable || !strings.Contains(err.Error(), "bytes of documents today") {
 		t.Errorf("after %d uploads: %v", sent, err)
 	}
 	w.took(p, given)
-	w.done(other.client().Upload(context.Background(), other.id, nil, other.day(1000)))
+	w.done(other.client().Upload(context.Background(), other.ID, nil, other.day(1000)))
 }

@@ -76,7 +76,7 @@ func (v victimLedger) Evaluate(_ context.Context, c network.Call) ([]byte, error
 // knows one device; environment is added to its own. It returns its address.
 func (w *world) victim(d *device, environment ...string) (*exec.Cmd, string) {
 	w.Helper()
-	state, err := w.members[association].Evaluate(context.Background(), network.Call{Function: "Registry:GetDevice", Args: []string{d.id.String()}})
+	state, err := w.Clients[association].Evaluate(context.Background(), network.Call{Function: "Registry:GetDevice", Args: []string{d.ID.String()}})
 	w.ok(err)
 	w.ok(os.WriteFile(filepath.Join(w.dir, "device.json"), state, 0o600))
 	victim := exec.Command(os.Args[0], "-test.run=^TestVictim$")
@@ -106,13 +106,13 @@ func TestAKilledGatewayLosesNothingAccepted(t *testing.T) {
 	w.advance(10 * 3600)
 	w.stop() // the gateway of this process makes place
 	victim, address := w.victim(d)
-	c := api.NewClient(address, w.genesis.Network, &api.Signer{Party: api.DeviceParty(d.id), Key: d.key})
+	c := api.NewClient(address, w.Genesis.Network, &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key})
 	defer c.Close()
 	var accepted []*api.Operation
 	var blobs []record.ID
 	for h := int64(startHour); h < startHour+5; h++ {
 		data, pointers := d.rows(h, h+1)
-		op, err := c.Upload(ctx, d.id, [][]byte{data}, pointers)
+		op, err := c.Upload(ctx, d.ID, [][]byte{data}, pointers)
 		w.ok(err)
 		accepted, blobs = append(accepted, op), append(blobs, record.SumID(data))
 	}

@@ -3,66 +3,45 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/rand"
-	"crypto/sha256"
 	"net/http"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-const (
-	portal    = "https://portal.example.org"
-	nativeApp = "android:apk-key-hash:RGBUe807tmxkP4i8i12naSdqLbEYDUAGemX4iqa5uXs"
-)
-
-// passkey signs a document as an authenticator does for a page of this origin.
-func (p *patient) passkey(d consent.Document, origin string) consent.Signed {
-	p.w.Helper()
-	const presentAndVerified = 0x05
-	client := []byte(`{"type":"webauthn.get","challenge":"` + d.Challenge(p.w.genesis.Network) + `","origin":"` + origin + `"}`)
-	party, clientHash := sha256.Sum256([]byte("example.org")), sha256.Sum256(client)
-	data := append(party[:], presentAndVerified, 0, 0, 0, 0)
-	digest := sha256.Sum256(append(data[:len(data):len(data)], clientHash[:]...))
-	sig, err := ecdsa.SignASN1(rand.Reader, p.key, digest[:])
-	p.w.ok(err)
-	return consent.Signed{
-		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: sig,
-		Assertion: &consent.Assertion{AuthenticatorData: data, ClientDataJSON: client},
-	}
-}
+const nativeApp = "android:apk-key-hash:RGBUe807tmxkP4i8i12naSdqLbEYDUAGemX4iqa5uXs"
 
 func TestAPatientConsentsWithAPasskey(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	signed := p.passkey(p.consent().Document, portal)
+	signed := p.Passkey(p.consent().Document, consortium.Portal)
 	w.done(w.as("", nil).PutConsent(context.Background(), signed))
 	back, err := w.member(hospitalB).Consent(context.Background(), signed.Document.ID)
 	w.ok(err)
 	if back.Assertion == nil || !bytes.Equal(back.Assertion.ClientDataJSON, signed.Assertion.ClientDataJSON) {
 		t.Fatalf("came back as %+v", back)
 	}
-	w.ok(back.Verify(w.genesis.Network, w.genesis.RelyingParties, record.Patient{ID: p.id, Inception: p.enrol.Inception}))
+	w.ok(back.Verify(w.Genesis.Network, w.Genesis.RelyingParties, record.Patient{ID: p.ID, Inception: p.Enrolment.Inception}))
 }
 
 func TestAttackAssertionsTheGatewayRefuses(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
 	d := p.consent().Document
-	honest := p.passkey(d, portal)
+	honest := p.Passkey(d, consortium.Portal)
 	for what, c := range map[string]struct {
 		change func(*consent.Signed)
 		code   fault.Code
 	}{
 		"reused for a later expiry": {func(s *consent.Signed) { s.Document.Expires++ }, fault.BadSignature},
-		"made on another page":      {func(s *consent.Signed) { *s = p.passkey(d, "https://evil.example") }, fault.BadSignature},
+		"made on another page":      {func(s *consent.Signed) { *s = p.Passkey(d, "https://evil.example") }, fault.BadSignature},
 		"sent as a plain signature": {func(s *consent.Signed) { s.Assertion = nil }, fault.Invalid},
-		"with a plain signature":    {func(s *consent.Signed) { s.Signature = p.sign(d).Signature }, fault.BadSignature},
+		"with a plain signature":    {func(s *consent.Signed) { s.Signature = p.Sign(d).Signature }, fault.BadSignature},
 		"without its data":          {func(s *consent.Signed) { s.Assertion = &consent.Assertion{} }, fault.Invalid},
 		"with too long data": {func(s *consent.Signed) {
 			s.Assertion = &consent.Assertion{AuthenticatorData: honest.Assertion.AuthenticatorData, ClientDataJSON: make([]byte, consent.MaxClientData+1)}
@@ -86,9 +65,9 @@ func TestAttackAssertionsTheGatewayRefuses(t *testing.T) {
 func TestAPatientConsentsInAnApp(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	w.done(w.as("", nil).PutConsent(context.Background(), p.passkey(p.consent().Document, nativeApp)))
+	w.done(w.as("", nil).PutConsent(context.Background(), p.Passkey(p.consent().Document, nativeApp)))
 	for _, origin := range []string{"android:apk-key-hash:" + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", nativeApp + "A", "android:apk-key-hash:"} {
-		_, err := w.as("", nil).PutConsent(context.Background(), p.passkey(p.consent().Document, origin))
+		_, err := w.as("", nil).PutConsent(context.Background(), p.Passkey(p.consent().Document, origin))
 		wantFault(t, fault.BadSignature, err)
 	}
 }

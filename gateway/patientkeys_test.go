@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -18,21 +19,9 @@ import (
 // keys is the patient's next change, signed by the patient's key.
 func (p *patient) keys(revokeAll bool, keys ...*ecdsa.PrivateKey) consent.SignedKeys {
 	p.w.Helper()
-	now, err := p.w.member(hospitalA).Patient(context.Background(), p.id)
+	now, err := p.w.member(hospitalA).Patient(context.Background(), p.ID)
 	p.w.ok(err)
-	c := record.PatientKeys{Patient: p.id, Version: now.KeysVersion() + 1, RecoveryHash: now.RecoveryHash(), RevokeAll: revokeAll}
-	if now.Keys != nil {
-		c.Previous = now.Keys.Digest(p.w.genesis.Network)
-	}
-	for _, k := range keys {
-		c.ConsentKeys = append(c.ConsentKeys, record.PublicKeyBytes(&k.PublicKey))
-	}
-	return p.signKeys(c, p.key)
-}
-
-func (p *patient) signKeys(c record.PatientKeys, key *ecdsa.PrivateKey) consent.SignedKeys {
-	p.w.Helper()
-	return consent.SignedKeys{Change: c, Key: record.PublicKeyBytes(&key.PublicKey), Signature: sign(p.w, key, c.Digest(p.w.genesis.Network))}
+	return p.w.SignKeys(p.KeysAfter(now, revokeAll, keys...), p.Key)
 }
 
 func TestAPatientSignsWithTheKeysThatCountNow(t *testing.T) {
@@ -40,33 +29,33 @@ func TestAPatientSignsWithTheKeysThatCountNow(t *testing.T) {
 	ctx := context.Background()
 	p, open := w.enrolled(), w.as("", nil)
 	old := p.client()
-	before, err := old.Patient(ctx, p.id)
+	before, err := old.Patient(ctx, p.ID)
 	w.ok(err)
-	if before.ID != p.id || before.Keys != nil || before.RevokedAt != nil || before.Inception.PatientID(w.genesis.Network) != p.id {
+	if before.ID != p.ID || before.Keys != nil || before.RevokedAt != nil || before.Inception.PatientID(w.Genesis.Network) != p.ID {
 		t.Errorf("before: %+v", before)
 	}
-	fresh := newKey(t)
+	fresh := consortium.NewKey()
 	change := p.keys(false, fresh)
 	first := w.done(open.ChangeKeys(ctx, change))
 	again := w.done(open.ChangeKeys(ctx, change))
-	if first.ID != again.ID || first.Kind != "change_keys" || first.Subject != p.id.String() {
+	if first.ID != again.ID || first.Kind != "change_keys" || first.Subject != p.ID.String() {
 		t.Errorf("the same change is %v and then %v", first, again)
 	}
-	_, err = old.Patient(ctx, p.id)
+	_, err = old.Patient(ctx, p.ID)
 	wantFault(t, fault.BadSignature, err)
 	abandoned := p.newDevice()
-	_, err = open.EnrolDevice(ctx, abandoned.enrol, abandoned.seeds)
+	_, err = open.EnrolDevice(ctx, abandoned.Enrolment, abandoned.Seeds)
 	wantFault(t, fault.BadSignature, err)
 
-	p.key = fresh
-	now, err := p.client().Patient(ctx, p.id)
+	p.Key = fresh
+	now, err := p.client().Patient(ctx, p.ID)
 	w.ok(err)
 	if now.KeysVersion() != 1 || now.RecoveryHash() != before.RecoveryHash() {
 		t.Errorf("after: %+v", now)
 	}
 	w.done(open.PutConsent(ctx, p.consent()))
 	d := p.newDevice()
-	w.done(open.EnrolDevice(ctx, d.enrol, d.seeds))
+	w.done(open.EnrolDevice(ctx, d.Enrolment, d.Seeds))
 }
 
 func TestRevokingEverythingShowsWhereverConsentsDo(t *testing.T) {
@@ -77,73 +66,61 @@ func TestRevokingEverythingShowsWhereverConsentsDo(t *testing.T) {
 	signed := p.consent()
 	w.done(open.PutConsent(ctx, signed))
 	w.advance(100)
-	op := w.done(open.ChangeKeys(ctx, p.keys(true, p.key)))
+	op := w.done(open.ChangeKeys(ctx, p.keys(true, p.Key)))
 
-	now, err := p.client().Patient(ctx, p.id)
+	now, err := p.client().Patient(ctx, p.ID)
 	w.ok(err)
 	if now.RevokedAt == nil || *now.RevokedAt != start+100 {
 		t.Errorf("revoked at %v, want %d", now.RevokedAt, start+100)
 	}
-	s := &api.Signer{Party: api.PatientParty(p.id), Key: p.key}
+	s := &api.Signer{Party: api.PatientParty(p.ID), Key: p.Key}
 	resp, body := w.raw(w.signed(s, "GET", "/fhir/Consent/"+signed.Document.ID.String(), nil, time.Now()))
 	var inFHIR struct{ ResourceType, Status string }
 	if err := json.Unmarshal(body, &inFHIR); err != nil || resp.StatusCode != http.StatusOK || inFHIR.ResourceType != "Consent" || inFHIR.Status != "inactive" {
 		t.Errorf("in FHIR it is %s", body)
 	}
-	_, body = w.raw(w.signed(s, "GET", "/v1/patients/"+p.id.String()+"/consents", nil, time.Now()))
+	_, body = w.raw(w.signed(s, "GET", "/v1/patients/"+p.ID.String()+"/consents", nil, time.Now()))
 	var list struct {
 		RevokedAt string `json:"revoked_at"`
 	}
 	if err := json.Unmarshal(body, &list); err != nil || list.RevokedAt != "1735689700" {
 		t.Errorf("the list of consents does not say that all are revoked: %s", body)
 	}
-	w.until(func() bool { return w.index.Height() > op.Block })
-	history, err := p.client().History(ctx, p.id)
+	w.eventually("what was waited for comes", func() bool { return w.index.Height() > op.Block })
+	history, err := p.client().History(ctx, p.ID)
 	w.ok(err)
 	last := history[len(history)-1]
 	if last.Kind != "keys" || last.Status != "revoked" || !strings.Contains(last.Text, "everything that you had permitted") {
 		t.Errorf("the history ends with %v", last)
 	}
 	// The recovery code brings the patient back, and nothing that was permitted.
-	lost := p.keys(false, newKey(t))
-	key, err := code.Key(w.genesis.Network)
+	lost := p.keys(false, consortium.NewKey())
+	key, err := code.Key(w.Genesis.Network)
 	w.ok(err)
-	_, err = open.ChangeKeys(ctx, p.signKeys(lost.Change, key))
+	_, err = open.ChangeKeys(ctx, w.SignKeys(lost.Change, key))
 	wantFault(t, fault.BadSignature, err) // not this patient's code
-}
-
-// until waits for what comes soon.
-func (w *world) until(f func() bool) {
-	w.Helper()
-	for range 500 {
-		if f() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	w.Fatal("what was waited for did not come")
 }
 
 func TestAttackForgedKeysAtTheGateway(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	p, q, open := w.enrolled(), w.enrolled(), w.as("", nil)
-	tampered := p.keys(false, p.key)
+	tampered := p.keys(false, p.Key)
 	tampered.Change.RevokeAll = true
 	_, err := open.ChangeKeys(ctx, tampered)
 	wantFault(t, fault.BadSignature, err)
 
-	body, err := json.Marshal(p.keys(false, p.key))
+	body, err := json.Marshal(p.keys(false, p.Key))
 	w.ok(err)
-	resp, answer := w.raw(w.request("POST", "/v1/patients/"+q.id.String()+"/keys", body))
+	resp, answer := w.raw(w.request("POST", "/v1/patients/"+q.ID.String()+"/keys", body))
 	problem(t, resp, answer, http.StatusBadRequest, fault.Invalid)
 
-	thief := newKey(t)
-	_, err = open.ChangeKeys(ctx, p.signKeys(p.keys(false, thief).Change, thief))
+	thief := consortium.NewKey()
+	_, err = open.ChangeKeys(ctx, w.SignKeys(p.keys(false, thief).Change, thief))
 	wantFault(t, fault.BadSignature, err) // well signed; the ledger tells
-	_, err = q.client().Patient(ctx, p.id)
+	_, err = q.client().Patient(ctx, p.ID)
 	wantFault(t, fault.Forbidden, err)
-	if now, err := p.client().Patient(ctx, p.id); err != nil || now.Keys != nil {
+	if now, err := p.client().Patient(ctx, p.ID); err != nil || now.Keys != nil {
 		t.Errorf("the patient is %+v (%v)", now, err)
 	}
 }
@@ -152,7 +129,7 @@ func TestAcceptedKeysSurviveARestart(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	p := w.enrolled()
-	signed := p.keys(true, p.key)
+	signed := p.keys(true, p.Key)
 	w.client.away()
 	op, err := w.as("", nil).ChangeKeys(ctx, signed)
 	w.ok(err)
@@ -160,7 +137,7 @@ func TestAcceptedKeysSurviveARestart(t *testing.T) {
 	w.client.before.Store(nil)
 	w.startGateway()
 	w.done(op, nil)
-	if got, err := p.client().Patient(ctx, p.id); err != nil || got.RevokedAt == nil {
+	if got, err := p.client().Patient(ctx, p.ID); err != nil || got.RevokedAt == nil {
 		t.Errorf("after the restart: %+v (%v)", got, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -21,7 +22,7 @@ import (
 // ill, about an erased patient and a living one.
 func hostile(w *world, gone, living, bad *patient, given, kept consent.Signed) map[string]func() (*api.Operation, error) {
 	ctx, c := context.Background(), w.as("", nil)
-	stranger := &patient{w: w, id: living.id, key: newKey(w)}
+	stranger := living.with(consortium.NewKey())
 	about := func(id record.ID) func(*consent.Document) { return func(d *consent.Document) { d.ID = id } }
 	put := func(s consent.Signed) (*api.Operation, error) { return c.PutConsent(ctx, s) }
 	return map[string]func() (*api.Operation, error){
@@ -32,9 +33,9 @@ func hostile(w *world, gone, living, bad *patient, given, kept consent.Signed) m
 			return put(stranger.consent(func(d *consent.Document) { d.Purpose = "ProposalResponsePayloads do not match" }))
 		},
 		"an erased patient's consent": func() (*api.Operation, error) { return put(gone.consent()) },
-		"a stranger's erasure":        func() (*api.Operation, error) { return c.Erase(ctx, stranger.erasure()) },
+		"a stranger's erasure":        func() (*api.Operation, error) { return c.Erase(ctx, stranger.Erasure(stranger.Key)) },
 		"a stranger's keys": func() (*api.Operation, error) {
-			return c.ChangeKeys(ctx, living.signKeys(living.keys(true, stranger.key).Change, stranger.key))
+			return c.ChangeKeys(ctx, living.w.SignKeys(living.keys(true, stranger.Key).Change, stranger.Key))
 		},
 	}
 }
@@ -46,16 +47,13 @@ func poisoned(w *world) (gone, living, bad *patient, given, kept consent.Signed)
 	given, kept = gone.consent(), living.consent()
 	w.done(c.PutConsent(context.Background(), given))
 	w.done(c.PutConsent(context.Background(), kept))
-	w.done(c.Erase(context.Background(), gone.erasure()))
+	w.done(c.Erase(context.Background(), gone.Erasure(gone.Key)))
 	return gone, living, bad, given, kept
 }
 
 // revocation is the second version of a consent, which ends it.
 func (p *patient) revocation(s consent.Signed) consent.Signed {
-	p.w.Helper()
-	d := s.Document
-	d.Version, d.Previous, d.Status = 2, s.Document.Digest(p.w.genesis.Network), consent.StatusRevoked
-	return p.sign(d)
+	return p.Sign(p.Revoked(s.Document))
 }
 
 // took is how long a revocation takes from its post to its outcome.
@@ -107,7 +105,7 @@ func TestAttackDocumentsThatAreTriedForEver(t *testing.T) {
 func (f *faulty) refusesBy(patients ...*patient) {
 	fn := func(_ context.Context, c network.Call) error {
 		for _, p := range patients {
-			if strings.Contains(c.Args[0], p.id.String()) {
+			if strings.Contains(c.Args[0], p.ID.String()) {
 				return fault.New(fault.Unavailable, "the ledger does not take this")
 			}
 		}
@@ -168,7 +166,7 @@ func TestAttackOperationsThatTheLedgerDoesNotTake(t *testing.T) {
 	}
 	// Posting it again is trying anew.
 	w.client.before.Store(nil)
-	w.until(func() bool { op, err := w.as("", nil).Operation(ctx, ops[len(ops)-1].ID); return err == nil && op.Done })
+	w.eventually("what was waited for comes", func() bool { op, err := w.as("", nil).Operation(ctx, ops[len(ops)-1].ID); return err == nil && op.Done })
 }
 
 func TestWhileTheLedgerIsAwayNothingIsGivenUp(t *testing.T) {
@@ -198,7 +196,7 @@ func TestOperationsAreTheirSendersWhileTheLedgerIsAway(t *testing.T) {
 	w.client.deaf.Store(true)
 	op, err := w.as("", nil).PutConsent(ctx, p.revocation(kept))
 	w.ok(err)
-	stranger := &patient{w: w, id: p.id, key: newKey(t)}
+	stranger := p.with(consortium.NewKey())
 	for range partyPending {
 		_, err = w.as("", nil).PutConsent(ctx, stranger.consent())
 		w.ok(err)

@@ -26,15 +26,15 @@ func TestAScriptSignsRequests(t *testing.T) {
 	w.advance(10 * 3600)
 	dir := t.TempDir()
 	key := filepath.Join(dir, "key.pem")
-	w.ok(os.WriteFile(key, privatePEM(w, d.key), 0o600))
+	w.ok(os.WriteFile(key, privatePEM(w, d.Key), 0o600))
 	run := func(method, target string, body ...string) string {
 		t.Helper()
-		args := append([]string{filepath.Join("..", "docs", "sign-request.sh"), key, api.DeviceParty(d.id), w.genesis.Network, method, w.url + target}, body...)
+		args := append([]string{filepath.Join("..", "docs", "sign-request.sh"), key, api.DeviceParty(d.ID), w.Genesis.Network, method, w.url + target}, body...)
 		out, err := exec.Command("sh", args...).Output()
 		w.ok(err)
 		return string(out)
 	}
-	base := "/v1/devices/" + d.id.String()
+	base := "/v1/devices/" + d.ID.String()
 	var receipts struct {
 		Receipts []any `json:"receipts"`
 		Status   int   `json:"status"`

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -14,7 +15,7 @@ import (
 // refusesUpload insists that an upload is refused, for good, and leaves nothing behind.
 func (w *world) refusesUpload(what string, code fault.Code, d *device, data []byte, pointers []record.SignedPointer) {
 	w.Helper()
-	op, err := d.client().Upload(context.Background(), d.id, [][]byte{data}, pointers)
+	op, err := d.client().Upload(context.Background(), d.ID, [][]byte{data}, pointers)
 	if err == nil || fault.Of(err) != code {
 		w.Errorf("%s: %+v, %v, want %s", what, op, err, code)
 	}
@@ -27,12 +28,9 @@ func TestAttackUploadsOfDevicesThatCountForNothing(t *testing.T) {
 	w := newWorld(t)
 	lost, suspect := w.device(), w.device()
 	w.advance(10 * 3600)
-	retire := record.RetireDevice{Device: lost.id, Lost: true}
-	w.submit(association, "Registry:RetireDevice", record.SignedRetirement{
-		Retire: retire, Signature: sign(t, lost.key, record.Digest(record.DomainRetire, w.genesis.Network, retire)),
-	})
+	w.Must(association, "Registry:RetireDevice", lost.Retirement(lost.Key, true))
 	for _, msp := range []string{hospitalA, hospitalB} {
-		w.submit(msp, "Registry:VoteQuarantine", record.VoteQuarantine{Device: suspect.id, Reason: "far off"})
+		w.Must(msp, "Registry:VoteQuarantine", record.VoteQuarantine{Device: suspect.ID, Reason: "far off"})
 	}
 	w.indexed()
 	for h := int64(startHour); h < startHour+3; h++ {
@@ -48,8 +46,8 @@ func TestAttackJunkInTheStore(t *testing.T) {
 	d, other := w.device(), w.device()
 	w.advance(10 * 3600)
 	naming := func(data []byte, commitment record.ID) []record.SignedPointer {
-		return []record.SignedPointer{d.pointer(record.Pointer{
-			Device: d.id, Kind: record.KindRow, Index: startHour, Blob: record.SumID(data), Commitment: commitment,
+		return []record.SignedPointer{d.Pointer(record.Pointer{
+			Device: d.ID, Kind: record.KindRow, Index: startHour, Blob: record.SumID(data), Commitment: commitment,
 		})}
 	}
 	junk := random(4096)
@@ -60,8 +58,8 @@ func TestAttackJunkInTheStore(t *testing.T) {
 	unsigned[1].Signature = random(64)
 	w.refusesUpload("a pointer that the device did not sign", fault.BadSignature, d, data, unsigned)
 	w.refusesUpload("another row than the pointer commits to", fault.Invalid, d, data, naming(data, record.RandomID()))
-	elsewhere := []record.SignedPointer{d.pointer(record.Pointer{
-		Device: d.id, Kind: record.KindRow, Index: startHour + 7, Blob: record.SumID(data), Commitment: pointers[0].Pointer.Commitment,
+	elsewhere := []record.SignedPointer{d.Pointer(record.Pointer{
+		Device: d.ID, Kind: record.KindRow, Index: startHour + 7, Blob: record.SumID(data), Commitment: pointers[0].Pointer.Commitment,
 	})}
 	w.refusesUpload("an hour that the blob has not", fault.Invalid, d, data, elsewhere)
 
@@ -87,7 +85,7 @@ func TestRefusedBlobsGoUnlessAnythingAnchoredNamesThem(t *testing.T) {
 	// The device is shown that it has signed two rows for one hour.
 	shown := op.Items[0].Recorded
 	if shown == nil || shown.Pointer != firstPointers[0].Pointer ||
-		record.Verify(d.enrol.Device.Key, shown.Pointer.Digest(w.genesis.Network), shown.Signature) != nil {
+		record.Verify(d.Enrolment.Device.Key, shown.Pointer.Digest(w.Genesis.Network), shown.Signature) != nil {
 		t.Errorf("the conflict is shown as %+v", shown)
 	}
 	junk, second := d.rows(startHour, startHour+2)
@@ -155,10 +153,10 @@ func TestAPatientsDevicesStoreSoMuchADay(t *testing.T) {
 	w := newWorld(t)
 	bridge := w.device()
 	w.advance(10 * 3600)
-	owner := api.PatientParty(bridge.enrol.Device.Patient)
+	owner := api.PatientParty(bridge.Enrolment.Device.Patient)
 	w.ok(w.gw.quota.take(owner, maxStoredDaily-10-w.gw.quota.used[owner], time.Now()))
 	data, pointers := bridge.rows(startHour, startHour+1)
-	_, err = bridge.client().Upload(context.Background(), bridge.id, [][]byte{data}, pointers)
+	_, err = bridge.client().Upload(context.Background(), bridge.ID, [][]byte{data}, pointers)
 	wantFault(t, fault.Unavailable, err)
 	if w.stored(record.SumID(data)) {
 		t.Error("a blob over the bound was stored")
@@ -173,7 +171,7 @@ func TestARefusedDeviceLeavesNoSeedsBehind(t *testing.T) {
 	p := w.enrolled()
 	refuses := func(what string, d *device) {
 		t.Helper()
-		op, err := w.as("", nil).EnrolDevice(ctx, d.enrol, d.seeds)
+		op, err := w.as("", nil).EnrolDevice(ctx, d.Enrolment, d.Seeds)
 		if err == nil {
 			_, err = w.as("", nil).Wait(ctx, op)
 		}
@@ -182,22 +180,22 @@ func TestARefusedDeviceLeavesNoSeedsBehind(t *testing.T) {
 		}
 	}
 	sign2 := func(d *device) {
-		digest := record.Digest(record.DomainDevice, w.genesis.Network, d.enrol.Device)
-		d.enrol.DeviceSignature, d.enrol.PatientSignature = sign(w, d.key, digest), sign(w, p.key, digest)
+		digest := record.Digest(record.DomainDevice, w.Genesis.Network, d.Enrolment.Device)
+		d.Enrolment.DeviceSignature, d.Enrolment.PatientSignature = consortium.Sign(d.Key, digest), consortium.Sign(p.Key, digest)
 	}
 	odd := p.newDevice()
-	odd.enrol.Device.Profile = "another"
+	odd.Enrolment.Device.Profile = "another"
 	sign2(odd)
 	refuses("another profile", odd)
-	if w.stored(record.SumID(odd.seeds)) {
+	if w.stored(record.SumID(odd.Seeds)) {
 		t.Error("the seeds of a refused device stay")
 	}
 	good := p.newDevice()
-	w.done(w.as("", nil).EnrolDevice(ctx, good.enrol, good.seeds))
-	good.enrol.Device.FirstHour++
+	w.done(w.as("", nil).EnrolDevice(ctx, good.Enrolment, good.Seeds))
+	good.Enrolment.Device.FirstHour++
 	sign2(good)
 	refuses("the same device once more, changed", good)
-	if !w.stored(record.SumID(good.seeds)) {
+	if !w.stored(record.SumID(good.Seeds)) {
 		t.Error("the seeds of an enrolled device are gone")
 	}
 }

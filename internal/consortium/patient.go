@@ -82,7 +82,7 @@ func (p *Patient) Document(grantee string, change ...func(*consent.Document)) co
 		ID: record.RandomID(), Version: 1, Patient: p.ID, Grantee: grantee, Purpose: "HRESCH",
 		Status: consent.StatusActive, Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate},
 		Metrics: []string{"heart_rate"}, DataFrom: now / 3600, DataUntil: now/3600 + 24*30,
-		NotBefore: now, Expires: now + 86400*60, CapMicro: 1_000_000, Predicates: []consent.Terms{},
+		NotBefore: now, Expires: now + 86400*60, CapMicro: 1_000_000,
 	}
 	for _, f := range change {
 		f(&d)

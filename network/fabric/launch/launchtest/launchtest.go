@@ -20,7 +20,10 @@ import (
 	"go.uber.org/goleak"
 
 	service "github.com/vitalveil/vitalveil/cmd/fabric"
+	"github.com/vitalveil/vitalveil/internal/consortium"
+	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance"
+	"github.com/vitalveil/vitalveil/network/fabric"
 	"github.com/vitalveil/vitalveil/network/fabric/launch"
 )
 
@@ -129,6 +132,25 @@ func Down(t testing.TB, n *launch.Network) {
 		if p.PID != 0 {
 			t.Errorf("%s still runs", p.Name)
 		}
+	}
+}
+
+// Join gives each member of a consortium a client, through its own peers, and the
+// network's contracts the details keys. Both end with the test.
+func Join(n *launch.Network, c *consortium.Consortium) {
+	c.Helper()
+	p, err := n.Profile()
+	c.OK(err)
+	for _, m := range c.Genesis.Members {
+		org, err := p.Org(m.MSP)
+		c.OK(err)
+		id, err := network.LoadIdentity(org.IdentityDir)
+		c.OK(err)
+		client, err := fabric.Connect(p, id, fabric.WithPeers(m.MSP))
+		c.OK(err)
+		c.Cleanup(func() { c.OK(client.Close()) })
+		c.Clients[m.MSP] = client
+		c.Details.Serve(c, fabric.KeySocket(n.Dir(), m.MSP))
 	}
 }
 
