@@ -34,6 +34,7 @@ type commands struct {
 	Circuits    inspect.Circuits      `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
 	Profiles    inspect.Profiles      `cmd:"" help:"Show the sealing profiles with their computed safety: margins, security level, sizes."`
 	Wearable    inspect.Wearable      `cmd:"" help:"Look into what wearables send."`
+	Consent     inspect.Consent       `cmd:"" help:"Look into consent documents, and turn them to FHIR and back."`
 	Version     inspect.Version       `cmd:"" help:"Print the version."`
 }
 

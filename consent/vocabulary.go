@@ -21,9 +21,6 @@ var purposes = []Purpose{
 	{"PATRQT", "patient's own request", ""},
 }
 
-// Purposes returns the purposes that a consent, study or request may name.
-func Purposes() []Purpose { return append([]Purpose(nil), purposes...) }
-
 // PurposeByCode finds a purpose.
 func PurposeByCode(code string) (Purpose, bool) {
 	for _, p := range purposes {

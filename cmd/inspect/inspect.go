@@ -1,5 +1,5 @@
 // Package inspect is the commands that look into things without a network: metrics,
-// circuits, sealing profiles, payloads of wearables, the program's version.
+// circuits, sealing profiles, consents, payloads of wearables, the program's version.
 package inspect
 
 import (

@@ -174,7 +174,7 @@ func image(d consent.Document) ([]byte, error) {
 	status := statusCodes[d.Status]
 	return json.Marshal(resource{
 		ResourceType: "Consent", ID: d.ID, Status: status,
-		Text: text{Status: "generated", Div: narrative(d, rule)},
+		Text: text{Status: "generated", Div: `<div xmlns="http://www.w3.org/1999/xhtml"><p>` + words(d, rule) + "</p></div>"},
 		Extension: []extension{{URL: extVersion, Extension: []extension{
 			{URL: "version", ValuePositiveInt: d.Version}, {URL: "previous", ValueString: d.Previous.String()},
 		}}},
@@ -242,12 +242,20 @@ func rho(micro uint64) json.Number {
 	return json.Number(fmt.Sprintf("%d.%06d", micro/1_000_000, micro%1_000_000))
 }
 
-// narrative says the provision in words. Every word comes from a closed list or,
-// like an MSP ID, has no character that XHTML would read otherwise.
-func narrative(d consent.Document, p provision) string {
+// Words says in words what a document says, as a resource's narrative does.
+func Words(d consent.Document) (string, error) {
+	if err := consent.Validate(d); err != nil {
+		return "", err
+	}
+	rule, err := ruleOf(d)
+	return words(d, rule), err
+}
+
+// words has no character that XHTML would read otherwise: every word comes from a
+// closed list or, like an MSP ID, has none.
+func words(d consent.Document, p provision) string {
 	purpose, _ := consent.PurposeByCode(d.Purpose)
 	var b strings.Builder
-	fmt.Fprintf(&b, `<div xmlns="http://www.w3.org/1999/xhtml"><p>`)
 	switch d.Status {
 	case consent.StatusRevoked:
 		b.WriteString("Revoked. ")
@@ -278,5 +286,5 @@ func narrative(d consent.Document, p provision) string {
 	for _, text := range d.Texts() {
 		b.WriteString(" " + text)
 	}
-	return b.String() + "</p></div>"
+	return b.String()
 }
