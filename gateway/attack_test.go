@@ -17,6 +17,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // signed is a request signed by a party at a time.
@@ -373,7 +374,7 @@ func TestAttackAGatewayCannotAlterWhatItPassesOn(t *testing.T) {
 	arg, err := json.Marshal(record.Anchor{Pointers: pointers})
 	w.ok(err)
 	var r record.AnchorResult
-	res := w.Must(association, "Pointer:Anchor", json.RawMessage(arg))
+	res := w.Must(association, contracts.PointerAnchor, json.RawMessage(arg))
 	w.ok(json.Unmarshal(res.Payload, &r))
 	if r.Items[0].Outcome != record.Refused || r.Items[0].Code != string(fault.BadSignature) {
 		t.Errorf("an altered pointer: %+v", r.Items[0])

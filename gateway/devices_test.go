@@ -9,6 +9,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 func TestADeviceIsRetiredByItselfOrItsPatient(t *testing.T) {
@@ -36,8 +37,8 @@ func TestADeviceIsRetiredByItselfOrItsPatient(t *testing.T) {
 func TestADevicesReputationIsShown(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
-	w.Must(hospitalA, "Registry:FlagDevice", record.FlagDevice{Device: d.ID, Kind: record.FlagOutlier, Note: "far off"})
-	w.Must(hospitalB, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.ID, Reason: "far off"})
+	w.Must(hospitalA, contracts.RegistryFlagDevice, record.FlagDevice{Device: d.ID, Kind: record.FlagOutlier, Note: "far off"})
+	w.Must(hospitalB, contracts.RegistryVoteQuarantine, record.VoteQuarantine{Device: d.ID, Reason: "far off"})
 	w.eventually("the flag is shown", func() bool {
 		s, err := d.client().Device(context.Background(), d.ID)
 		return err == nil && s.Reputation != nil && s.Reputation.Flags[record.FlagOutlier] == 1 && s.Reputation.Votes == 1
@@ -58,7 +59,7 @@ func TestAMemberOfALaterEpochReadsBlobs(t *testing.T) {
 	}
 	w.Keys[hospitalA] = before
 	for _, msp := range []string{hospitalA, hospitalB} {
-		w.Must(msp, "Registry:VoteEpoch", record.VoteEpoch{Epoch: next, Signature: consortium.Sign(w.Keys[msp], next.Digest(w.Genesis.Network))})
+		w.Must(msp, contracts.RegistryVoteEpoch, record.VoteEpoch{Epoch: next, Signature: consortium.Sign(w.Keys[msp], next.Digest(w.Genesis.Network))})
 	}
 	w.Keys[hospitalA] = key
 	w.eventually("the member reads", func() bool {

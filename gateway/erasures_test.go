@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // bridge is an enrolled device of the patient.
@@ -56,7 +57,7 @@ func (w *world) stored(id record.ID) bool {
 // report is what a member posts when it has deleted everything.
 func (w *world) report(msp string, p *patient, devices ...record.ID) {
 	w.Helper()
-	w.Must(msp, "Registry:ReportErasure", p.Report(msp, 2*len(devices), devices...))
+	w.Must(msp, contracts.RegistryReportErasure, p.Report(msp, 2*len(devices), devices...))
 }
 
 func TestAnErasureAndItsReceipt(t *testing.T) {
@@ -136,7 +137,7 @@ func TestAGatewayThatWasDownStillErases(t *testing.T) {
 	data, pointers := d.rows(startHour, startHour+2)
 	w.upload(d, data, pointers)
 	w.stop()
-	w.Must(hospitalB, "Registry:Erase", p.Erasure(p.Key))
+	w.Must(hospitalB, contracts.RegistryErase, p.Erasure(p.Key))
 	w.indexed()
 	w.startGateway()
 	w.eventually("the blobs are deleted", func() bool { return !w.stored(record.SumID(data)) && !w.stored(record.SumID(d.Seeds)) })
@@ -180,7 +181,7 @@ func TestAttackErasureTakesAnothersBlobs(t *testing.T) {
 			t.Errorf("a device named another's blob as its rows: %v", err)
 		}
 	}
-	w.Must(association, "Pointer:Anchor", record.Anchor{Pointers: named}) // at another
+	w.Must(association, contracts.PointerAnchor, record.Anchor{Pointers: named}) // at another
 	w.done(w.as("", nil).Erase(context.Background(), p.Erasure(p.Key)))
 	w.eventually("the thief's seeds are deleted", func() bool { return !w.stored(record.SumID(thief.Seeds)) })
 	w.indexed()
@@ -202,7 +203,7 @@ func TestAttackErasureTakesTheSeedsNamedFirst(t *testing.T) {
 	mine, thief := owner.newDevice(), p.newDevice()
 	thief.Enrolment.Device.SeedBlob = mine.Enrolment.Device.SeedBlob
 	thief.Sign()
-	w.Must(hospitalA, "Registry:EnrolDevice", thief.Enrolment)
+	w.Must(hospitalA, contracts.RegistryEnrolDevice, thief.Enrolment)
 	op, err := w.as("", nil).EnrolDevice(t.Context(), mine.Enrolment, mine.Seeds)
 	w.ok(err)
 	_, err = w.as("", nil).Wait(t.Context(), op)
@@ -216,7 +217,7 @@ func TestAttackErasureTakesTheSeedsNamedFirst(t *testing.T) {
 	if r, err := p.client().Erasure(t.Context(), p.ID); err != nil || r.BlobsLeft != 0 {
 		t.Errorf("seeds that are not the patient's count as left: %+v, %v", r, err)
 	}
-	w.Must(hospitalA, "Registry:EnrolDevice", mine.Enrolment)
+	w.Must(hospitalA, contracts.RegistryEnrolDevice, mine.Enrolment)
 }
 
 func TestAttackUploadAfterTheErasure(t *testing.T) {
@@ -225,7 +226,7 @@ func TestAttackUploadAfterTheErasure(t *testing.T) {
 	p := w.enrolled()
 	d := p.bridge()
 	w.advance(10 * 3600)
-	w.Must(hospitalA, "Registry:Erase", p.Erasure(p.Key))
+	w.Must(hospitalA, contracts.RegistryErase, p.Erasure(p.Key))
 	data, pointers := d.rows(startHour, startHour+1)
 	op := w.upload(d, data, pointers)
 	if len(op.Items) != 1 || op.Items[0].Outcome != record.Refused || op.Items[0].Code != string(fault.Forbidden) {
@@ -256,7 +257,7 @@ func TestAttackQuarantineTakesAnchoredRows(t *testing.T) {
 		t.Fatalf("before the quarantine: %+v", op.Items)
 	}
 	for _, msp := range []string{hospitalA, hospitalB} {
-		w.Must(msp, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.ID, Reason: "far off"})
+		w.Must(msp, contracts.RegistryVoteQuarantine, record.VoteQuarantine{Device: d.ID, Reason: "far off"})
 	}
 	w.indexed()
 	_, err := d.client().Upload(context.Background(), d.ID, [][]byte{data}, pointers[1:])

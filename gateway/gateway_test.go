@@ -18,6 +18,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 func TestMain(m *testing.M) {
@@ -94,7 +95,7 @@ func TestADeviceBecomesReadyWhenAllHoldItsSeeds(t *testing.T) {
 		t.Error("the member got other seeds than the device sent")
 	}
 	for msp := range w.Clients {
-		w.Must(msp, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{d.ID}})
+		w.Must(msp, contracts.RegistryAcknowledgeSeeds, record.AcknowledgeSeeds{Devices: []record.ID{d.ID}})
 	}
 	w.eventually("the device is ready", func() bool {
 		s, err := d.client().Device(ctx, d.ID)
@@ -151,7 +152,7 @@ func (w *world) postAvailable(batch record.ID, members ...string) {
 		for i := range b.Count {
 			bitmap[i/8] |= 1 << (i % 8)
 		}
-		w.Must(msp, "Pointer:Available", record.Available{Posts: []record.SignedAvailable{w.Available(msp, batch, b.Count, bitmap...)}})
+		w.Must(msp, contracts.PointerAvailable, record.Available{Posts: []record.SignedAvailable{w.Available(msp, batch, b.Count, bitmap...)}})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // refusesUpload insists that an upload is refused, for good, and leaves nothing behind.
@@ -28,9 +29,9 @@ func TestAttackUploadsOfDevicesThatCountForNothing(t *testing.T) {
 	w := newWorld(t)
 	lost, suspect := w.device(), w.device()
 	w.advance(10 * 3600)
-	w.Must(association, "Registry:RetireDevice", lost.Retirement(lost.Key, true))
+	w.Must(association, contracts.RegistryRetireDevice, lost.Retirement(lost.Key, true))
 	for _, msp := range []string{hospitalA, hospitalB} {
-		w.Must(msp, "Registry:VoteQuarantine", record.VoteQuarantine{Device: suspect.ID, Reason: "far off"})
+		w.Must(msp, contracts.RegistryVoteQuarantine, record.VoteQuarantine{Device: suspect.ID, Reason: "far off"})
 	}
 	w.indexed()
 	for h := int64(startHour); h < startHour+3; h++ {

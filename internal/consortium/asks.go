@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -48,7 +49,7 @@ func (p *Patient) Question() record.AskPredicate {
 func (c *Consortium) Ask(msp string, a record.AskPredicate) record.PredicateState {
 	c.Helper()
 	var e record.PredicateEntry
-	c.Must(msp, "Predicate:Request", a, &e)
+	c.Must(msp, contracts.PredicateRequest, a, &e)
 	return c.Predicate(msp, e.ID)
 }
 
@@ -56,7 +57,7 @@ func (c *Consortium) Ask(msp string, a record.AskPredicate) record.PredicateStat
 func (c *Consortium) Predicate(msp, id string) record.PredicateState {
 	c.Helper()
 	var s record.PredicateState
-	c.Read(msp, "Predicate:Get", id, &s)
+	c.Read(msp, contracts.PredicateGet, id, &s)
 	return s
 }
 

@@ -28,6 +28,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/embedded"
 )
 
@@ -111,16 +112,13 @@ func (c *Consortium) NewMember(msp string) record.Member {
 }
 
 // Seal has devices seal with real seeds from now on, as the genesis says.
-func (c *Consortium) Seal() { c.Params = Params(c.Genesis.Profile, c.Genesis.Schema, c.Epoch) }
+func (c *Consortium) Seal() { c.Params = c.ParamsOf(c.Epoch) }
 
-// Params are an epoch's, of whatever package he knows.
-func Params(profile string, schema record.ID, e record.Epoch) *he.Params {
-	p, known := he.ProfileByName(profile)
-	s, second := privacy.SchemaByDigest(schema)
-	if !known || !second {
-		panic("a genesis with a profile and a schema that nobody knows")
-	}
-	return Must(he.New(p, s, Must(he.NewSharing(len(e.Members), e.Threshold))))
+// Params are an epoch's.
+func (c *Consortium) ParamsOf(e record.Epoch) *he.Params {
+	g := c.Genesis
+	g.Members, g.Threshold, g.Profile = e.Members, e.Threshold, e.Profile
+	return Must(he.ForNetwork(g))
 }
 
 // Open puts the consortium on an embedded ledger that is closed with the test, with a
@@ -148,7 +146,7 @@ func (c *Consortium) Open(dir string, change ...func(*embedded.Config)) {
 // Begin records the genesis and starts the clock.
 func (c *Consortium) Begin() {
 	c.Helper()
-	c.Must(c.Genesis.Members[0].MSP, "Registry:Init", c.Genesis)
+	c.Must(c.Genesis.Members[0].MSP, contracts.RegistryInit, c.Genesis)
 	c.Tick(c.Now)
 }
 
@@ -157,7 +155,7 @@ func (c *Consortium) Tick(unix int64) {
 	c.Helper()
 	c.Now = unix
 	for _, m := range c.Genesis.Members {
-		c.Must(m.MSP, "Clock:Tick", record.Tick{Time: unix})
+		c.Must(m.MSP, contracts.ClockTick, record.Tick{Time: unix})
 	}
 }
 
@@ -177,56 +175,58 @@ func (c *Consortium) gateway() string {
 	return c.Genesis.Members[len(c.Genesis.Members)-1].MSP
 }
 
-// Call puts a document into a call, as text where it is a string. What of it is private
-// goes off-chain.
-func (c *Consortium) Call(function string, document any) network.Call {
-	text, transient := "", map[string][]byte(nil)
+// Call puts a document into a call of a method, whether or not it is what that takes; as text
+// where it is a string. What of it is private goes off-chain.
+func (c *Consortium) Call(m contracts.Method, document any) network.Call {
+	var call network.Call
 	var err error
 	switch d := document.(type) {
 	case string:
-		text = d
+		call.Args = []string{d}
 	case consent.Signed:
-		text, transient, err = state.PutArguments(c.Genesis.Network, consent.Details{Signed: d, Salt: record.RandomID()})
+		return c.Call(m, consent.Details{Signed: d, Salt: record.RandomID()})
 	case consent.Details:
-		text, transient, err = state.PutArguments(c.Genesis.Network, d)
+		call, err = contracts.ConsentPut.Call(contracts.Consent{Network: c.Genesis.Network, Details: d})
 	case record.AskPredicate:
-		text, transient, err = state.RequestArguments(c.Genesis.Network, record.Question{Ask: d, Salt: record.RandomID()})
+		call, err = contracts.PredicateRequest.Call(contracts.Question{
+			Network: c.Genesis.Network, Question: record.Question{Ask: d, Salt: record.RandomID()},
+		})
 	case record.Attest:
-		text = string(Must(json.Marshal(record.NamePredicate{Request: d.Request})))
-		transient = map[string][]byte{state.TransientProof: d.Proof}
+		call, err = contracts.PredicateClose.Call(contracts.Outcome{Request: d.Request, Proof: d.Proof})
 	default:
-		text = string(Must(json.Marshal(document)))
+		call.Args = []string{string(Must(json.Marshal(document)))}
 	}
 	if err != nil {
 		panic(err)
 	}
-	return network.Call{Function: function, Args: []string{text}, Transient: transient}
+	call.Function = m.Name()
+	return call
 }
 
 // Submit makes a transaction as a client of an organisation, again where it lost a race.
-func (c *Consortium) Submit(msp, function string, document any) (network.Result, error) {
+func (c *Consortium) Submit(msp string, m contracts.Method, document any) (network.Result, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	return network.SubmitRetry(ctx, c.Clients[msp], c.Call(function, document))
+	return network.SubmitRetry(ctx, c.Clients[msp], c.Call(m, document))
 }
 
 // Must makes a transaction that must succeed, and reads its result into what is given.
-func (c *Consortium) Must(msp, function string, document any, out ...any) network.Result {
+func (c *Consortium) Must(msp string, m contracts.Method, document any, out ...any) network.Result {
 	c.Helper()
-	res, err := c.Submit(msp, function, document)
+	res, err := c.Submit(msp, m, document)
 	if err != nil {
-		c.Fatalf("%s calls %s: %v", msp, function, err)
+		c.Fatalf("%s calls %s: %v", msp, m.Name(), err)
 	}
 	c.decode(res.Payload, out...)
 	return res
 }
 
 // Read evaluates a call and reads its result into out.
-func (c *Consortium) Read(msp, function string, document, out any) {
+func (c *Consortium) Read(msp string, m contracts.Method, document, out any) {
 	c.Helper()
-	raw, err := c.Clients[msp].Evaluate(context.Background(), c.Call(function, document))
+	raw, err := c.Clients[msp].Evaluate(context.Background(), c.Call(m, document))
 	if err != nil {
-		c.Fatalf("%s reads %s: %v", msp, function, err)
+		c.Fatalf("%s reads %s: %v", msp, m.Name(), err)
 	}
 	c.decode(raw, out)
 }
@@ -244,14 +244,14 @@ func (c *Consortium) decode(raw []byte, out ...any) {
 }
 
 // Refuses expects a fault with this code and these words, and that nothing is written.
-func (c *Consortium) Refuses(code fault.Code, words, msp, function string, document any) {
+func (c *Consortium) Refuses(code fault.Code, words, msp string, m contracts.Method, document any) {
 	c.Helper()
 	before := c.Ledger.Height()
-	_, err := c.Submit(msp, function, document)
+	_, err := c.Submit(msp, m, document)
 	if err == nil || fault.Of(err) != code || !strings.Contains(err.Error(), words) {
-		c.Errorf("%s calls %s: %v, want %s with %q", msp, function, err, code, words)
+		c.Errorf("%s calls %s: %v, want %s with %q", msp, m.Name(), err, code, words)
 	}
 	if c.Ledger.Height() != before {
-		c.Errorf("%s calls %s: refused and yet recorded", msp, function)
+		c.Errorf("%s calls %s: refused and yet recorded", msp, m.Name())
 	}
 }

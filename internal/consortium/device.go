@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -72,7 +73,7 @@ func (d *Device) Enrol() *Device {
 	c := d.p.c
 	c.Helper()
 	c.store(d.Seeds)
-	c.Must(c.gateway(), "Registry:EnrolDevice", d.Enrolment)
+	c.Must(c.gateway(), contracts.RegistryEnrolDevice, d.Enrolment)
 	d.p.Devices = append(d.p.Devices, d)
 	return d
 }
@@ -136,7 +137,7 @@ func (d *Device) Upload(rows ...record.BlobRow) []record.SignedPointer {
 func (c *Consortium) Anchor(pointers ...record.SignedPointer) record.AnchorResult {
 	c.Helper()
 	var r record.AnchorResult
-	c.Must(c.gateway(), "Pointer:Anchor", record.Anchor{Pointers: pointers}, &r)
+	c.Must(c.gateway(), contracts.PointerAnchor, record.Anchor{Pointers: pointers}, &r)
 	return r
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // Patient is a person with a consent key and a recovery code.
@@ -64,7 +65,7 @@ func (c *Consortium) Patient() *Patient {
 	c.Helper()
 	p := c.NewPatient()
 	c.store(p.Boxes)
-	c.Must(c.gateway(), "Registry:EnrolPatient", p.Enrolment)
+	c.Must(c.gateway(), contracts.RegistryEnrolPatient, p.Enrolment)
 	return p
 }
 
@@ -112,7 +113,7 @@ func (p *Patient) Sign(d consent.Document) consent.Signed {
 func (p *Patient) Put(d consent.Document) consent.Signed {
 	p.c.Helper()
 	s := p.Sign(d)
-	p.c.Must(p.c.gateway(), "Consent:Put", s)
+	p.c.Must(p.c.gateway(), contracts.ConsentPut, s)
 	return s
 }
 

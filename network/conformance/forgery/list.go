@@ -7,15 +7,11 @@ import (
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 const (
-	foreign      = "Foreign"
-	putConsent   = "Consent:Put"
-	enrolPatient = "Registry:EnrolPatient"
-	enrolDevice  = "Registry:EnrolDevice"
-	changeKeys   = "Registry:ChangeKeys"
-	retireDevice = "Registry:RetireDevice"
+	foreign = "Foreign"
 )
 
 // altered are forgeries of an honest consent.
@@ -24,7 +20,7 @@ func altered(s consent.Signed, changes map[string]func(*consent.Signed)) []forge
 	for name, change := range changes {
 		forged := s
 		change(&forged)
-		list = append(list, forgery{name, fault.BadSignature, putConsent, forged})
+		list = append(list, forgery{name, fault.BadSignature, contracts.ConsentPut, forged})
 	}
 	return list
 }
@@ -45,7 +41,7 @@ func alteredConsent(w *world) {
 		},
 		"another network's": func(s *consent.Signed) { s.Signature = consortium.Sign(p.Key, s.Document.Digest("another-network")) },
 	})...)
-	w.Must(association, putConsent, honest)
+	w.Must(association, contracts.ConsentPut, honest)
 }
 
 func changedGrantee(w *world) {
@@ -53,11 +49,11 @@ func changedGrantee(w *world) {
 	honest := p.Sign(p.Document(hospitalA))
 	toB := func(s *consent.Signed) { s.Document.Grantee = hospitalB }
 	w.refused([]record.ID{p.ID}, altered(honest, map[string]func(*consent.Signed){"before it is recorded": toB})...)
-	w.Must(association, putConsent, honest)
+	w.Must(association, contracts.ConsentPut, honest)
 	moved := p.Next(honest.Document, func(d *consent.Document) { d.Grantee = hospitalB })
 	w.refused([]record.ID{p.ID},
-		forgery{"afterwards", fault.BadSignature, putConsent, altered(honest, map[string]func(*consent.Signed){"": toB})[0].document},
-		forgery{"in a next version, signed by the patient", fault.Conflict, putConsent, p.Sign(moved)})
+		forgery{"afterwards", fault.BadSignature, contracts.ConsentPut, altered(honest, map[string]func(*consent.Signed){"": toB})[0].document},
+		forgery{"in a next version, signed by the patient", fault.Conflict, contracts.ConsentPut, p.Sign(moved)})
 }
 
 func replayedVersion(w *world) {
@@ -67,13 +63,13 @@ func replayedVersion(w *world) {
 	skipped := p.Next(second.Document, func(d *consent.Document) { d.Version++ })
 	forked := p.Next(first.Document, func(d *consent.Document) { d.Version = 3 })
 	w.refused([]record.ID{p.ID},
-		forgery{"the first version", fault.Conflict, putConsent, first},
-		forgery{"a version skipped", fault.Conflict, putConsent, p.Sign(skipped)},
-		forgery{"another past", fault.Conflict, putConsent, p.Sign(forked)})
+		forgery{"the first version", fault.Conflict, contracts.ConsentPut, first},
+		forgery{"a version skipped", fault.Conflict, contracts.ConsentPut, p.Sign(skipped)},
+		forgery{"another past", fault.Conflict, contracts.ConsentPut, p.Sign(forked)})
 	p.Put(p.Next(second.Document, func(d *consent.Document) { d.Status = consent.StatusRevoked }))
 	w.refused([]record.ID{p.ID},
-		forgery{"the first version of a revoked consent", fault.Conflict, putConsent, first},
-		forgery{"the second version of a revoked consent", fault.Conflict, putConsent, second})
+		forgery{"the first version of a revoked consent", fault.Conflict, contracts.ConsentPut, first},
+		forgery{"the second version of a revoked consent", fault.Conflict, contracts.ConsentPut, second})
 }
 
 func foreignPatient(w *world) {
@@ -88,11 +84,11 @@ func foreignPatient(w *world) {
 		Patient: victim.ID, Version: 1, ConsentKeys: [][]byte{consortium.Public(mallory.Key)}, RecoveryHash: victim.Enrolment.Inception.RecoveryHash,
 	}
 	w.refused([]record.ID{victim.ID, mallory.ID},
-		forgery{"a revocation", fault.BadSignature, putConsent, mallory.Sign(revoked)},
-		forgery{"a permission", fault.BadSignature, putConsent, mallory.Sign(victim.Document(hospitalA))},
-		forgery{"the victim's consent as one's own", fault.Conflict, putConsent, mallory.Sign(stolen)},
-		forgery{"a device", fault.BadSignature, enrolDevice, bridge.Enrolment},
-		forgery{"keys", fault.BadSignature, changeKeys, w.SignKeys(taken, mallory.Key)})
+		forgery{"a revocation", fault.BadSignature, contracts.ConsentPut, mallory.Sign(revoked)},
+		forgery{"a permission", fault.BadSignature, contracts.ConsentPut, mallory.Sign(victim.Document(hospitalA))},
+		forgery{"the victim's consent as one's own", fault.Conflict, contracts.ConsentPut, mallory.Sign(stolen)},
+		forgery{"a device", fault.BadSignature, contracts.RegistryEnrolDevice, bridge.Enrolment},
+		forgery{"keys", fault.BadSignature, contracts.RegistryChangeKeys, w.SignKeys(taken, mallory.Key)})
 }
 
 func reusedAssertion(w *world) {
@@ -109,19 +105,19 @@ func reusedAssertion(w *world) {
 		},
 	}
 	w.refused([]record.ID{p.ID, other.ID}, altered(signed, changes)...)
-	w.Must(association, putConsent, signed)
+	w.Must(association, contracts.ConsentPut, signed)
 	// Whose the consent is shows now without looking at a signature.
 	taken := signed
 	changes["another patient's"](&taken)
 	delete(changes, "another patient's")
-	w.refused([]record.ID{p.ID, other.ID}, append(altered(signed, changes), forgery{"another patient's", fault.Conflict, putConsent, taken})...)
+	w.refused([]record.ID{p.ID, other.ID}, append(altered(signed, changes), forgery{"another patient's", fault.Conflict, contracts.ConsentPut, taken})...)
 	keys := consent.SignedKeys{
 		Change: record.PatientKeys{
 			Patient: p.ID, Version: 1, ConsentKeys: [][]byte{consortium.Public(other.Key)}, RecoveryHash: p.Enrolment.Inception.RecoveryHash,
 		},
 		Key: signed.Key, Signature: signed.Signature, Assertion: signed.Assertion,
 	}
-	w.refused([]record.ID{p.ID}, forgery{"for a change of keys", fault.BadSignature, changeKeys, keys})
+	w.refused([]record.ID{p.ID}, forgery{"for a change of keys", fault.BadSignature, contracts.RegistryChangeKeys, keys})
 }
 
 // unknownDevice cannot show an honest row: the first hour of a device is still to
@@ -131,8 +127,8 @@ func unknownDevice(w *world) {
 	known, stranger := w.device(p), w.device(p)
 	unsigned := w.device(p)
 	unsigned.Enrolment.DeviceSignature = stranger.Enrolment.DeviceSignature
-	w.refused([]record.ID{p.ID}, forgery{"whose owner does not hold its key", fault.BadSignature, enrolDevice, unsigned.Enrolment})
-	w.Must(association, enrolDevice, known.Enrolment)
+	w.refused([]record.ID{p.ID}, forgery{"whose owner does not hold its key", fault.BadSignature, contracts.RegistryEnrolDevice, unsigned.Enrolment})
+	w.Must(association, contracts.RegistryEnrolDevice, known.Enrolment)
 	w.noRow("a device that was never enrolled", stranger, fault.NotFound)
 	w.noRow("one that is, of an hour that has not ended", known, fault.TooEarly)
 }
@@ -152,14 +148,14 @@ func endedDevice(w *world) {
 	p := w.Patient()
 	suspect, lost := w.device(p), w.device(p)
 	for _, d := range []*consortium.Device{suspect, lost} {
-		w.Must(association, enrolDevice, d.Enrolment)
+		w.Must(association, contracts.RegistryEnrolDevice, d.Enrolment)
 		w.noRow("a device before it ended", d, fault.TooEarly)
 	}
 	vote := record.VoteQuarantine{Device: suspect.ID, Reason: "implausible"}
-	w.Must(hospitalA, "Registry:VoteQuarantine", vote)
-	w.Must(hospitalA, "Registry:VoteQuarantine", vote)
+	w.Must(hospitalA, contracts.RegistryVoteQuarantine, vote)
+	w.Must(hospitalA, contracts.RegistryVoteQuarantine, vote)
 	w.noRow("a device against which one member has voted twice", suspect, fault.TooEarly)
-	w.Must(hospitalB, "Registry:VoteQuarantine", vote)
+	w.Must(hospitalB, contracts.RegistryVoteQuarantine, vote)
 	w.noRow("a device in quarantine", suspect, fault.Forbidden)
 
 	retire := record.RetireDevice{Device: lost.ID, Lost: true}
@@ -169,9 +165,9 @@ func endedDevice(w *world) {
 	stranger.Signature = consortium.Sign(suspect.Key, digest)
 	other.Retire.Device = suspect.ID
 	w.refused([]record.ID{p.ID},
-		forgery{"retired by another device", fault.BadSignature, retireDevice, stranger},
-		forgery{"the document of another device", fault.BadSignature, retireDevice, other})
-	w.Must(association, retireDevice, honest)
+		forgery{"retired by another device", fault.BadSignature, contracts.RegistryRetireDevice, stranger},
+		forgery{"the document of another device", fault.BadSignature, contracts.RegistryRetireDevice, other})
+	w.Must(association, contracts.RegistryRetireDevice, honest)
 	w.noRow("a lost device", lost, fault.Expired)
 }
 
@@ -184,19 +180,19 @@ func erasedPatient(w *world) {
 	mine := w.Patient()
 	forged := erased
 	forged.Key, forged.Signature = consortium.Public(mine.Key), consortium.Sign(mine.Key, e.Digest(w.Genesis.Network))
-	w.refused([]record.ID{p.ID}, forgery{"erased by somebody else", fault.BadSignature, "Registry:Erase", forged})
-	w.Must(association, "Registry:Erase", erased)
+	w.refused([]record.ID{p.ID}, forgery{"erased by somebody else", fault.BadSignature, contracts.RegistryErase, forged})
+	w.Must(association, contracts.RegistryErase, erased)
 	change := record.PatientKeys{
 		Patient: p.ID, Version: 1, ConsentKeys: [][]byte{consortium.Public(p.Key), consortium.Public(consortium.NewKey())}, RecoveryHash: p.Enrolment.Inception.RecoveryHash,
 	}
 	again := p.Enrolment
 	again.Inception.Salt = record.RandomID()
 	w.refused([]record.ID{p.ID},
-		forgery{"with a consent that was held back", fault.Forbidden, putConsent, held},
-		forgery{"with a new consent", fault.Forbidden, putConsent, p.Sign(p.Document(hospitalA))},
-		forgery{"with a device", fault.Forbidden, enrolDevice, w.device(p).Enrolment},
-		forgery{"with keys", fault.Forbidden, changeKeys, w.SignKeys(change, p.Key)},
-		forgery{"under another identifier", fault.Invalid, enrolPatient, again})
+		forgery{"with a consent that was held back", fault.Forbidden, contracts.ConsentPut, held},
+		forgery{"with a new consent", fault.Forbidden, contracts.ConsentPut, p.Sign(p.Document(hospitalA))},
+		forgery{"with a device", fault.Forbidden, contracts.RegistryEnrolDevice, w.device(p).Enrolment},
+		forgery{"with keys", fault.Forbidden, contracts.RegistryChangeKeys, w.SignKeys(change, p.Key)},
+		forgery{"under another identifier", fault.Invalid, contracts.RegistryEnrolPatient, again})
 }
 
 func foreignInstitution(w *world) {
@@ -204,16 +200,16 @@ func foreignInstitution(w *world) {
 	honest := p.Sign(p.Document(hospitalA))
 	before := w.state(p.ID)
 	w.Clients[foreign] = w.ledger.Foreign(w.TB)
-	for function, document := range map[string]any{
-		putConsent: honest, enrolPatient: w.newPatient(association).Enrolment, "Clock:Tick": record.Tick{Time: 1 << 33},
+	for method, document := range map[contracts.Method]any{
+		contracts.ConsentPut: honest, contracts.RegistryEnrolPatient: w.newPatient(association).Enrolment, contracts.ClockTick: record.Tick{Time: 1 << 33},
 	} {
-		_, err := w.Submit(foreign, function, document)
-		w.wants("a stranger calls "+function, fault.Forbidden, err)
+		_, err := w.Submit(foreign, method, document)
+		w.wants("a stranger calls "+method.Name(), fault.Forbidden, err)
 	}
 	if after := w.state(p.ID); after != before {
 		w.Errorf("the patient is %s, was %s", after, before)
 	}
-	w.Must(association, putConsent, honest)
+	w.Must(association, contracts.ConsentPut, honest)
 }
 
 // datedTransaction is about dates that the contracts alone refuse: Fabric's peers
@@ -228,13 +224,13 @@ func datedTransaction(w *world) {
 		"eight minutes back":  {-8 * time.Minute, fault.Expired},
 		"eight minutes ahead": {8 * time.Minute, fault.TooEarly},
 	} {
-		err := w.ledger.SubmitAt(w.TB, association, w.Call(enrolPatient, p.Enrolment), time.Now().Add(c.shift))
+		err := w.ledger.SubmitAt(w.TB, association, w.Call(contracts.RegistryEnrolPatient, p.Enrolment), time.Now().Add(c.shift))
 		w.wants("dated "+name, c.code, err)
 	}
 	if after := w.state(p.ID); after != before {
 		w.Errorf("the patient is %s, was %s", after, before)
 	}
-	if err := w.ledger.SubmitAt(w.TB, association, w.Call(enrolPatient, p.Enrolment), time.Now()); err != nil {
+	if err := w.ledger.SubmitAt(w.TB, association, w.Call(contracts.RegistryEnrolPatient, p.Enrolment), time.Now()); err != nil {
 		w.Errorf("dated now: %v", err)
 	}
 }
@@ -246,11 +242,11 @@ func unvouchedPatient(w *world) {
 	moved := w.newPatient()
 	moved.Enrolment.Voucher, moved.Enrolment.Vouchers = other.Enrolment.Voucher, other.Enrolment.Vouchers
 	w.refused([]record.ID{none.ID, asker.ID, made.ID, moved.ID},
-		forgery{"without a voucher", fault.Forbidden, enrolPatient, none.Enrolment},
-		forgery{"with an asking institution's", fault.Forbidden, enrolPatient, asker.Enrolment},
-		forgery{"with one that is made up", fault.BadSignature, enrolPatient, made.Enrolment},
-		forgery{"with another patient's", fault.Invalid, enrolPatient, moved.Enrolment})
-	w.Must(association, enrolPatient, other.Enrolment)
+		forgery{"without a voucher", fault.Forbidden, contracts.RegistryEnrolPatient, none.Enrolment},
+		forgery{"with an asking institution's", fault.Forbidden, contracts.RegistryEnrolPatient, asker.Enrolment},
+		forgery{"with one that is made up", fault.BadSignature, contracts.RegistryEnrolPatient, made.Enrolment},
+		forgery{"with another patient's", fault.Invalid, contracts.RegistryEnrolPatient, moved.Enrolment})
+	w.Must(association, contracts.RegistryEnrolPatient, other.Enrolment)
 }
 
 func elevenSybils(w *world) {
@@ -259,7 +255,7 @@ func elevenSybils(w *world) {
 	for range w.Genesis.MinCohort {
 		p := w.newPatient(hospitalA)
 		ids = append(ids, p.ID)
-		list = append(list, forgery{"a made-up patient", fault.Forbidden, enrolPatient, p.Enrolment})
+		list = append(list, forgery{"a made-up patient", fault.Forbidden, contracts.RegistryEnrolPatient, p.Enrolment})
 	}
 	w.refused(ids, list...)
 }
@@ -267,9 +263,9 @@ func elevenSybils(w *world) {
 func stolenPhone(w *world) {
 	p := w.Patient()
 	c := record.PatientKeys{Patient: p.ID, Version: 1, ConsentKeys: [][]byte{consortium.Public(consortium.NewKey())}, RecoveryHash: record.RandomID()}
-	w.refused([]record.ID{p.ID}, forgery{"with another recovery hash", fault.Conflict, changeKeys, w.SignKeys(c, p.Key)})
+	w.refused([]record.ID{p.ID}, forgery{"with another recovery hash", fault.Conflict, contracts.RegistryChangeKeys, w.SignKeys(c, p.Key)})
 	c.RecoveryHash = p.Enrolment.Inception.RecoveryHash
-	w.Must(association, changeKeys, w.SignKeys(c, p.Key))
+	w.Must(association, contracts.RegistryChangeKeys, w.SignKeys(c, p.Key))
 }
 
 func secondRecovery(w *world) {
@@ -282,16 +278,16 @@ func secondRecovery(w *world) {
 	}
 	held := first // made before, and held back
 	held.ConsentKeys, held.RecoveryHash, held.RevokeAll = [][]byte{consortium.Public(thief)}, p.RecoveryHash(record.NewRecoveryCode()), false
-	w.Must(association, changeKeys, w.SignKeys(first, recovery))
+	w.Must(association, contracts.RegistryChangeKeys, w.SignKeys(first, recovery))
 	after := held
 	after.Version, after.Previous = 2, first.Digest(w.Genesis.Network)
 	narrower := p.Next(d, func(n *consent.Document) { n.CapMicro-- })
 	old := p.Sign(narrower)
 	p.Key = owner
 	w.refused([]record.ID{p.ID},
-		forgery{"with what was held back", fault.BadSignature, changeKeys, w.SignKeys(held, recovery)},
-		forgery{"with the same code again", fault.BadSignature, changeKeys, w.SignKeys(after, recovery)},
-		forgery{"with a next version by the old key", fault.BadSignature, putConsent, old},
-		forgery{"with a next version by the new key", fault.Conflict, putConsent, p.Sign(narrower)},
-		forgery{"with a new permission at once", fault.TooEarly, putConsent, p.Sign(p.Document(hospitalA))})
+		forgery{"with what was held back", fault.BadSignature, contracts.RegistryChangeKeys, w.SignKeys(held, recovery)},
+		forgery{"with the same code again", fault.BadSignature, contracts.RegistryChangeKeys, w.SignKeys(after, recovery)},
+		forgery{"with a next version by the old key", fault.BadSignature, contracts.ConsentPut, old},
+		forgery{"with a next version by the new key", fault.Conflict, contracts.ConsentPut, p.Sign(narrower)},
+		forgery{"with a new permission at once", fault.TooEarly, contracts.ConsentPut, p.Sign(p.Document(hospitalA))})
 }

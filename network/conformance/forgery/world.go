@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 const (
@@ -58,8 +59,8 @@ func (w *world) state(patients ...record.ID) string {
 	defer cancel()
 	var all string
 	for _, id := range patients {
-		for _, function := range []string{"Registry:GetPatient", "Consent:OfPatient"} {
-			raw, err := w.Clients[association].Evaluate(ctx, w.Call(function, id))
+		for _, method := range []contracts.Method{contracts.RegistryGetPatient, contracts.ConsentOfPatient} {
+			raw, err := w.Clients[association].Evaluate(ctx, w.Call(method, id))
 			all += string(raw) + string(fault.Of(err)) + "\n"
 		}
 	}
@@ -70,7 +71,7 @@ func (w *world) state(patients ...record.ID) string {
 type forgery struct {
 	name     string
 	code     fault.Code
-	function string
+	method   contracts.Method
 	document any
 }
 
@@ -80,7 +81,7 @@ func (w *world) refused(patients []record.ID, list ...forgery) {
 	w.Helper()
 	before := w.state(patients...)
 	for _, f := range list {
-		_, err := w.Submit(association, f.function, f.document)
+		_, err := w.Submit(association, f.method, f.document)
 		w.wants(f.name, f.code, err)
 	}
 	if after := w.state(patients...); after != before {
