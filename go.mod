@@ -31,8 +31,7 @@ require (
 	golang.org/x/sync v0.23.0 // groups of goroutines
 	golang.org/x/time v0.16.0 // pace of callers
 	google.golang.org/genproto/googleapis/api v0.0.0-20261019180522-ce908d29299b // annotations of routes
-	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b // status of gRPC
-	google.golang.org/grpc v1.84.0 // between institutions, and inside the gateway
+	google.golang.org/grpc v1.84.0 // between institutions
 	google.golang.org/protobuf v1.36.12 // messages
 	pgregory.net/rapid v1.3.0 // tests: properties
 )
@@ -135,6 +134,7 @@ require (
 	golang.org/x/tools v0.50.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
 	google.golang.org/api v0.297.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b // indirect
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc v1.6.2 // indirect
 	gopkg.in/yaml.v2 v2.4.0 // indirect
 )
@@ -142,6 +142,7 @@ require (
 tool (
 	github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway
 	github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv2
+	github.com/vitalveil/vitalveil/gateway/api/internal/protoc-gen-mirror
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	google.golang.org/protobuf/cmd/protoc-gen-go
 )

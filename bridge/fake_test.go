@@ -179,8 +179,8 @@ func (w *world) route(r *http.Request, body []byte) (proto.Message, error) {
 		mux.HandleFunc(pattern, func(_ http.ResponseWriter, r *http.Request) { answer, err = f(r) })
 	}
 	on("GET /v1/network", func(*http.Request) (proto.Message, error) {
-		m := &apiv1.GetNetworkResponse{Genesis: &apiv1.Genesis{}, LedgerTime: w.time}
-		return m, api.ToMessage(w.genesis, m.Genesis)
+		genesis, err := apiv1.GenesisOf(w.genesis)
+		return &apiv1.GetNetworkResponse{Genesis: genesis, LedgerTime: w.time}, err
 	})
 	on("POST /v1/devices", func(*http.Request) (proto.Message, error) { return w.enrol(body) })
 	on("GET /v1/devices/{id}", w.device)
@@ -202,8 +202,8 @@ func (w *world) enrol(body []byte) (proto.Message, error) {
 	if err := protojson.Unmarshal(body, m); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	var e record.EnrolDevice
-	if err := api.FromMessage(m.Document, &e); err != nil {
+	e, err := m.Document.Record()
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	id := record.DeviceID(w.genesis.Network, e.Device.Key)
@@ -228,8 +228,8 @@ func (w *world) device(r *http.Request) (proto.Message, error) {
 	if err != nil || !ok {
 		return nil, fault.New(fault.NotFound, "no device")
 	}
-	m := &apiv1.GetDeviceResponse{State: &apiv1.DeviceState{}, Ready: w.ready}
-	return m, api.ToMessage(record.DeviceState{ID: id, Device: e.Device}, m.State)
+	state, err := apiv1.DeviceStateOf(record.DeviceState{ID: id, Device: e.Device})
+	return &apiv1.GetDeviceResponse{State: state, Ready: w.ready}, err
 }
 
 // signed checks that the device in the path signed the request.
@@ -272,8 +272,8 @@ func (w *world) upload(r *http.Request, body []byte) (proto.Message, error) {
 	w.uploads[record.SumID(body)] = op
 	b := &batch{}
 	for _, pm := range m.Pointers {
-		var s record.SignedPointer
-		if err := api.FromMessage(pm, &s); err != nil {
+		s, err := pm.Record()
+		if err != nil {
 			return nil, fault.New(fault.Invalid, "%w", err)
 		}
 		op.Items = append(op.Items, w.anchor(id, s, b))
@@ -304,7 +304,7 @@ func (w *world) anchor(id record.ID, s record.SignedPointer, b *batch) *apiv1.An
 		return &apiv1.AnchorItem{Outcome: record.Repeated}
 	case old != nil:
 		item := refuse(fault.Conflict)
-		item.Recorded = api.PointerMessage(old.signed)
+		item.Recorded = apiv1.SignedPointerOf(old.signed)
 		return item
 	case p.Device != id || record.Verify(w.devices[id].Device.Key, p.Digest(w.genesis.Network), s.Signature) != nil:
 		return refuse(fault.BadSignature)
@@ -401,8 +401,8 @@ func (w *world) receipts(r *http.Request) (proto.Message, error) {
 		if w.mangle != nil {
 			w.mangle(&receipt)
 		}
-		m := &apiv1.Receipt{}
-		if err := api.ToMessage(receipt, m); err != nil {
+		m, err := apiv1.ReceiptOf(receipt)
+		if err != nil {
 			return nil, err
 		}
 		out.Receipts = append(out.Receipts, m)
@@ -420,11 +420,7 @@ func (w *world) open(r *http.Request) (proto.Message, error) {
 		if q.Status == "hidden" || id.IsZero() {
 			continue
 		}
-		m := &apiv1.PredicateState{}
-		if err := api.ToMessage(q, m); err != nil {
-			return nil, err
-		}
-		out.Requests = append(out.Requests, m)
+		out.Requests = append(out.Requests, apiv1.PredicateStateOf(q))
 	}
 	return out, nil
 }

@@ -13,7 +13,6 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -45,12 +44,12 @@ func (l *liar) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	op := done("upload", body)
 	for _, m := range up.Pointers {
 		item := &apiv1.AnchorItem{Outcome: record.Refused, Code: string(l.code), Detail: "it says so"}
-		var s record.SignedPointer
-		if err := api.FromMessage(m, &s); err != nil {
+		s, err := m.Record()
+		if err != nil {
 			l.w.t.Error(err)
 		}
 		if l.shows != nil {
-			item.Recorded = api.PointerMessage(*l.shows(s))
+			item.Recorded = apiv1.SignedPointerOf(*l.shows(s))
 		}
 		op.Items = append(op.Items, item)
 	}

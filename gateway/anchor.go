@@ -9,7 +9,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -102,7 +101,8 @@ func (b *batcher) begin(e entry) []waiting {
 	out := make([]waiting, len(pointers))
 	for i, m := range pointers {
 		out[i] = waiting{upload: up, place: i}
-		if err := api.FromMessage(m, &out[i].signed); err != nil {
+		var err error
+		if out[i].signed, err = m.Record(); err != nil {
 			b.ops.finish(e.id, failed(e.state, fault.New(fault.Invalid, "pointer %d: %w", i, err)))
 			return nil
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -221,14 +222,14 @@ func TestAttackHeadersThatPoseAsTheFront(t *testing.T) {
 		r.URL.Path = "/v1/patients/" + victim.ID.String() + "/history"
 		r.Header.Del(api.HeaderInput)
 		r.Header.Del(api.HeaderSignature)
-		r.Header.Set(prefix+metaKind, api.PartyPatient)
-		r.Header.Set(prefix+metaName, victim.ID.String())
+		r.Header.Set(prefix+"vitalveil-party-kind", api.PartyPatient)
+		r.Header.Set(prefix+"vitalveil-party-name", victim.ID.String())
 		w.refused("metadata from outside", r)
 
 		stranger := w.enrolled()
 		r = w.signed(&api.Signer{Party: api.PatientParty(stranger.ID), Key: stranger.Key}, "GET", "/v1/patients/"+victim.ID.String()+"/history", nil, time.Now())
-		r.Header.Set(prefix+metaKind, api.PartyPatient)
-		r.Header.Set(prefix+metaName, victim.ID.String())
+		r.Header.Set(prefix+"vitalveil-party-kind", api.PartyPatient)
+		r.Header.Set(prefix+"vitalveil-party-name", victim.ID.String())
 		resp, body := w.raw(r)
 		problem(t, resp, body, http.StatusForbidden, fault.Forbidden)
 	}
@@ -351,7 +352,7 @@ func TestAttackAGatewayCannotAlterWhatItPassesOn(t *testing.T) {
 	} {
 		signed := p.consent()
 		change(&signed.Document)
-		call, err := consentCall(w.Genesis.Network, consentMessage(w, signed))
+		call, err := consentCall(w.Genesis.Network, apiv1.SignedConsentOf(signed))
 		w.ok(err)
 		var sent consent.Details
 		w.ok(record.DecodeJSON(call.Transient[state.TransientDetails], consent.MaxDetails, &sent))

@@ -274,8 +274,12 @@ func mostItems(d protoreflect.MessageDescriptor) int {
 
 // maxItems is the rule of a list, or 0.
 func maxItems(f protoreflect.FieldDescriptor) int {
+	return int(rulesOf(f).GetRepeated().GetMaxItems())
+}
+
+func rulesOf(f protoreflect.FieldDescriptor) *validate.FieldRules {
 	rules, _ := proto.GetExtension(f.Options(), validate.E_Field).(*validate.FieldRules)
-	return int(rules.GetRepeated().GetMaxItems())
+	return rules
 }
 
 // wholeBody is a body that the front has read.

@@ -20,8 +20,8 @@ type consentsService struct {
 // Put implements apiv1.ConsentsServer. Anyone may bring a document; what counts
 // is that one of the patient's keys signed it.
 func (s consentsService) Put(ctx context.Context, r *apiv1.PutConsentRequest) (*apiv1.Operation, error) {
-	var c consent.Signed
-	if err := api.FromMessage(r.Consent, &c); err != nil {
+	c, err := r.Consent.Record()
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	if err := consent.Validate(c.Document); err != nil {
@@ -45,8 +45,7 @@ func (s consentsService) Get(ctx context.Context, r *apiv1.GetConsentRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	out := &apiv1.SignedConsent{}
-	return out, api.ToMessage(state.Signed, out)
+	return apiv1.SignedConsentOf(state.Signed), nil
 }
 
 // consentFor returns the newest version of a consent to those who may see it.

@@ -20,8 +20,8 @@ type devicesService struct {
 // Enrol implements apiv1.DevicesServer. Both signatures are checked before
 // anything is stored: only who was enrolled may leave a blob here.
 func (s devicesService) Enrol(ctx context.Context, r *apiv1.EnrolDeviceRequest) (*apiv1.Operation, error) {
-	var e record.EnrolDevice
-	if err := api.FromMessage(r.Enrolment.Document, &e); err != nil {
+	e, err := r.Enrolment.Document.Record()
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	if got := record.SumID(r.Enrolment.SeedBlob); got != e.Device.SeedBlob {
@@ -102,11 +102,12 @@ func (s devicesService) Get(ctx context.Context, r *apiv1.GetDeviceRequest) (*ap
 	if !mayKnow(callerOf(ctx).party, d) {
 		return out, nil
 	}
-	out.State, out.AcknowledgedBy = &apiv1.DeviceState{}, acknowledged
+	out.AcknowledgedBy = acknowledged
 	if r, err := s.g.index.Reputation(id); err == nil { // the index may be a block behind
 		out.Reputation = reputation(r)
 	}
-	return out, api.ToMessage(d, out.State)
+	out.State, err = apiv1.DeviceStateOf(d)
+	return out, err
 }
 
 // mayKnow says who learns all about a device.
@@ -136,8 +137,8 @@ func reputation(r index.Reputation) *apiv1.Reputation {
 // Retire implements apiv1.DevicesServer. The signature is checked before anything
 // is journaled.
 func (s devicesService) Retire(ctx context.Context, r *apiv1.RetireRequest) (*apiv1.Operation, error) {
-	var e record.SignedRetirement
-	if err := api.FromMessage(r.Retirement, &e); err != nil {
+	e, err := r.Retirement.Record()
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	if r.Device != r.Retirement.Retire.Device {
@@ -186,8 +187,8 @@ func (s devicesService) ListReceipts(ctx context.Context, r *apiv1.ListReceiptsR
 	}
 	out := &apiv1.ListReceiptsResponse{}
 	for _, receipt := range receipts[:min(len(receipts), api.MaxReceipts)] {
-		m := &apiv1.Receipt{}
-		if err := api.ToMessage(receipt, m); err != nil {
+		m, err := apiv1.ReceiptOf(receipt)
+		if err != nil {
 			return nil, err
 		}
 		out.Receipts = append(out.Receipts, m)
@@ -206,11 +207,7 @@ func (s devicesService) ListRequests(ctx context.Context, r *apiv1.ListRequestsR
 	}
 	out := &apiv1.ListRequestsResponse{}
 	for _, p := range open {
-		m := &apiv1.PredicateState{}
-		if err := api.ToMessage(p, m); err != nil {
-			return nil, err
-		}
-		out.Requests = append(out.Requests, m)
+		out.Requests = append(out.Requests, apiv1.PredicateStateOf(p))
 	}
 	return out, nil
 }

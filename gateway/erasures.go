@@ -34,8 +34,8 @@ type erasuresService struct {
 // Erase implements apiv1.ErasuresServer. Anyone may bring the document; what
 // counts is the patient's signature.
 func (s erasuresService) Erase(ctx context.Context, r *apiv1.EraseRequest) (*apiv1.Operation, error) {
-	var e record.SignedErasure
-	if err := api.FromMessage(r.Erasure, &e); err != nil {
+	e, err := r.Erasure.Record()
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	network, parties := s.g.genesis.Network, s.g.genesis.RelyingParties
@@ -60,18 +60,13 @@ func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureRece
 	if err := s.g.evaluate(ctx, "Registry:GetErasure", r.Patient, &receipt); err != nil {
 		return nil, err
 	}
-	out := &apiv1.ErasureReceipt{State: &apiv1.ErasureState{}, Done: true}
-	if err := api.ToMessage(receipt.State, out.State); err != nil {
-		return nil, err
-	}
+	out := &apiv1.ErasureReceipt{State: apiv1.ErasureStateOf(receipt.State), Done: true}
 	if !s.g.index.Erased(id) {
 		return nil, fault.New(fault.Unavailable, "the gateway is still reading the ledger; try again")
 	}
 	duties := s.g.duties(receipt.State.Epochs)
 	for _, duty := range duties {
-		if err := fulfil(duty, receipt.Reports); err != nil {
-			return nil, err
-		}
+		fulfil(duty, receipt.Reports)
 		out.Members = append(out.Members, duty)
 		out.Done = out.Done && duty.Done
 	}
@@ -96,15 +91,14 @@ func (g *Gateway) duties(epochs []uint32) []*apiv1.ErasureDuty {
 }
 
 // fulfil enters the report that a duty is done by.
-func fulfil(duty *apiv1.ErasureDuty, reports []record.SignedErasureReport) error {
+func fulfil(duty *apiv1.ErasureDuty, reports []record.SignedErasureReport) {
 	i := slices.IndexFunc(reports, func(s record.SignedErasureReport) bool {
 		return s.Report.Member == duty.Member && s.Report.Epoch == duty.Epoch
 	})
 	if i < 0 {
-		return nil
+		return
 	}
-	duty.Done, duty.Report = true, &apiv1.SignedErasureReport{}
-	return api.ToMessage(reports[i], duty.Report)
+	duty.Done, duty.Report = true, apiv1.SignedErasureReportOf(reports[i])
 }
 
 // blobsLeft returns the patient's blobs that are stored here.

@@ -39,7 +39,7 @@ func uploadBody(w *world, blobs [][]byte, pointers []record.SignedPointer) []byt
 	w.Helper()
 	m := &apiv1.Upload{Blobs: blobs}
 	for _, p := range pointers {
-		m.Pointers = append(m.Pointers, api.PointerMessage(p))
+		m.Pointers = append(m.Pointers, apiv1.SignedPointerOf(p))
 	}
 	b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	w.ok(err)
@@ -178,7 +178,7 @@ func TestPendingOperationsAreBounded(t *testing.T) {
 	d := w.newPatient().newDevice()
 	data, pointers := d.rows(startHour, startHour+1)
 	m := &apiv1.StoredRequest{Document: &apiv1.StoredRequest_Anchor{Anchor: &apiv1.AnchorRequest{
-		Pointers: []*apiv1.SignedPointer{api.PointerMessage(pointers[0])},
+		Pointers: []*apiv1.SignedPointer{apiv1.SignedPointerOf(pointers[0])},
 	}}}
 	_ = data
 	_, err := w.gw.begin(context.Background(), kindUpload, d.ID.String(), m, proven(api.DeviceParty(d.ID)))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,8 +21,11 @@ const (
 
 // fhirRoutes is the FHIR R4 interface. It is signed like the REST interface.
 var fhirRoutes = []route{
-	get("/fhir/metadata").with(append([]string{"mode"}, fhirParameters...)...),
-	get("/fhir/Consent/{id}", api.PartyPatient, api.PartyMember).with(fhirParameters...),
+	{method: http.MethodGet, name: "/fhir/metadata", path: regexp.MustCompile(`^/fhir/metadata$`), query: append([]string{"mode"}, fhirParameters...)},
+	{
+		method: http.MethodGet, name: "/fhir/Consent/{consent}", path: regexp.MustCompile(`^/fhir/Consent/[0-9a-f]{64}$`),
+		parties: []string{api.PartyPatient, api.PartyMember}, query: fhirParameters,
+	},
 }
 
 // fhirParameters are those that every interaction has; only _format can change an answer.
@@ -94,8 +98,7 @@ func isFHIRJSON(m mediaRange) bool {
 }
 
 func (g *Gateway) fhirConsent(ctx context.Context, id string) ([]byte, error) {
-	who, _ := ctx.Value(callerKey{}).(caller)
-	state, err := g.consentFor(ctx, who, id)
+	state, err := g.consentFor(ctx, callerOf(ctx), id)
 	if err != nil {
 		return nil, err
 	}

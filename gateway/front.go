@@ -92,7 +92,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, c route, next ht
 	}
 	defer release()
 	if c.stream {
-		return g.serveEvents(w, r, c, who, next)
+		return g.watch(w, r)
 	}
 	next.ServeHTTP(w, clean(whole(r), r, c, who, nil))
 	return nil
@@ -151,27 +151,6 @@ func (a *heldAnswer) Write(b []byte) (int, error) { return a.body.Write(b) }
 // whole is the context of a request's work, which goes on when the caller hangs up: its
 // place is taken until the work is done, and the services bound how long that is.
 func whole(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }
-
-// serveEvents is for streams: once one has begun, an error cannot be a problem document.
-func (g *Gateway) serveEvents(w http.ResponseWriter, r *http.Request, c route, who caller, next http.Handler) error {
-	if _, _, err := g.ops.get(streamID(r)); err != nil {
-		return err
-	}
-	events := accepts(r.Header, eventStream)
-	if r.Method == http.MethodHead { // a stream has no end that could be waited for
-		w.Header().Set("Content-Type", "application/json")
-		if events {
-			w.Header().Set("Content-Type", eventStream)
-		}
-		return nil
-	}
-	passed := clean(r.Context(), r, c, who, nil)
-	if events {
-		passed.Header.Set("Accept", eventStream)
-	}
-	next.ServeHTTP(w, passed)
-	return nil
-}
 
 // clean is the request that is passed on.
 func clean(ctx context.Context, r *http.Request, c route, who caller, body []byte) *http.Request {

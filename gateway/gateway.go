@@ -77,7 +77,7 @@ type Gateway struct {
 	anchors  *batcher
 	patience patience
 	quota    quota // of blobs
-	rest     *rest
+	calls    gate
 	handler  http.Handler
 	bounds   *bounds
 	ready    *readyCache
@@ -85,7 +85,8 @@ type Gateway struct {
 
 	drain     chan struct{} // closed: streams end
 	drainOnce sync.Once
-	quit      chan struct{} // closed: no new work is taken up
+	quit      chan struct{}   // closed: no new work is taken up
+	life      context.Context // of all work
 	cancel    context.CancelFunc
 	work      sync.WaitGroup
 	closeOnce sync.Once
@@ -111,37 +112,38 @@ func newGateway(cfg Config, now func() time.Time) (*Gateway, error) {
 	g := &Gateway{
 		quota:   quota{most: maxStoredDaily, what: "blobs"},
 		genesis: cfg.Genesis, client: cfg.Client, blobs: cfg.Blobs, index: cfg.Index, log: cfg.Log, now: now,
-		clean: &cleaned{patients: map[record.ID]bool{}}, bounds: newBounds(), origins: pagesOf(cfg.Genesis), drain: make(chan struct{}), quit: make(chan struct{}), cancel: cancel,
+		clean: &cleaned{patients: map[record.ID]bool{}}, bounds: newBounds(), origins: pagesOf(cfg.Genesis), drain: make(chan struct{}), quit: make(chan struct{}), life: ctx, cancel: cancel,
 	}
 	g.ready = &readyCache{ask: g.readyNow}
 	g.keys = newKeyCache(g.memberKeys, now, g.partyKeys)
 	g.ops, g.patience = newOperations(j, now, cfg.Log), cmp.Or(cfg.patience, defaultPatience)
 	g.anchors = newBatcher(cfg.Client, g.ops, cfg.Log, g.quit)
 	g.anchors.discard, g.anchors.recorded = g.discardRows, g.recorded
-	if g.rest, err = newREST(g); err != nil {
+	rest, err := newMux(g)
+	if err != nil {
 		cancel()
 		return nil, errors.Join(err, j.close())
 	}
-	g.handler = g.routesOf(cfg.Page)
-	if err := g.start(ctx); err != nil {
+	g.handler = g.routesOf(rest, cfg.Page)
+	if err := g.start(); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
 }
 
 // start takes up what the journal holds and runs the workers.
-func (g *Gateway) start(ctx context.Context) error {
+func (g *Gateway) start() error {
 	pending, err := g.ops.recover()
 	if err != nil {
 		return err
 	}
 	for range workers {
-		g.work.Go(func() { g.worker(ctx, g.ops.urgent) })
-		g.work.Go(func() { g.worker(ctx, g.ops.queue) })
+		g.work.Go(func() { g.worker(g.life, g.ops.urgent) })
+		g.work.Go(func() { g.worker(g.life, g.ops.queue) })
 	}
-	g.work.Go(func() { g.anchors.run(ctx) })
+	g.work.Go(func() { g.anchors.run(g.life) })
 	g.work.Go(g.janitor)
-	g.work.Go(func() { g.eraser(ctx) })
+	g.work.Go(func() { g.eraser(g.life) })
 	for _, e := range pending {
 		g.dispatch(e)
 	}
@@ -174,11 +176,11 @@ func (g *Gateway) janitor() {
 func (g *Gateway) Handler() http.Handler { return g.handler }
 
 // routesOf puts pages beside the REST interface.
-func (g *Gateway) routesOf(page http.Handler) http.Handler {
+func (g *Gateway) routesOf(mux, page http.Handler) http.Handler {
 	if page == nil {
 		page = g.plainPage()
 	}
-	rest := g.front(routes, g.rest.mux)
+	rest := g.front(routes, mux)
 	fhir := g.front(fhirRoutes, http.HandlerFunc(g.serveFHIR))
 	pages := g.pages(page)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -246,7 +248,7 @@ func (g *Gateway) Close() error {
 		g.ops.urgent.close()
 		g.ops.queue.close()
 		grace := time.AfterFunc(graceTimeout, g.cancel)
-		g.rest.close()
+		g.calls.close()
 		g.work.Wait()
 		grace.Stop()
 		g.cancel()

@@ -360,7 +360,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	data, pointers := d.rows(startHour, startHour+1)
 	w.done(d.client().Upload(context.Background(), d.ID, [][]byte{data}, pointers))
 	log := w.logged.String()
-	if !strings.Contains(log, "/v1/devices/{id}/uploads") {
+	if !strings.Contains(log, "/v1/devices/{device}/uploads") {
 		t.Fatalf("the log does not show the upload at all:\n%s", log)
 	}
 	for what, secret := range map[string]string{

@@ -44,7 +44,7 @@ func TestReadinessIsTheJournalsToo(t *testing.T) {
 func TestARepeatedDocumentWaitsNoLongerThanItsCaller(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	r := &apiv1.StoredRequest{Document: &apiv1.StoredRequest_Consent{Consent: consentMessage(w, p.consent())}}
+	r := &apiv1.StoredRequest{Document: &apiv1.StoredRequest_Consent{Consent: apiv1.SignedConsentOf(p.consent())}}
 	digest, err := requestDigest(r)
 	w.ok(err)
 	id := operationID(w.gw.genesis.Network, kindConsent, caller{}, digest, record.ID{})

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/vitalveil/vitalveil/consent"
+	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -49,7 +50,7 @@ func TestAttackAssertionsTheGatewayRefuses(t *testing.T) {
 	} {
 		s := honest
 		c.change(&s)
-		body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(consentMessage(w, s))
+		body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(apiv1.SignedConsentOf(s))
 		w.ok(err)
 		r := w.request(http.MethodPost, "/v1/consents", body)
 		resp, answer := w.raw(r)

@@ -24,15 +24,14 @@ func (s patientsService) Get(ctx context.Context, r *apiv1.GetPatientRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	out := &apiv1.Patient{}
-	return out, api.ToMessage(p, out)
+	return apiv1.PatientOf(p), nil
 }
 
 // ChangeKeys implements apiv1.PatientsServer. The request needs no signature of its
 // own: whoever has nothing left but the recovery code signs the change with it.
 func (s patientsService) ChangeKeys(ctx context.Context, r *apiv1.ChangeKeysRequest) (*apiv1.Operation, error) {
-	var k consent.SignedKeys
-	if err := api.FromMessage(r.Keys, &k); err != nil {
+	k, err := r.Keys.Record()
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	if k.Change.Patient.String() != r.Patient {

@@ -24,8 +24,8 @@ type patientsService struct {
 // Enrol implements apiv1.PatientsServer. Signatures are checked here only to
 // keep what is worthless out of the journal; chaincode checks them again.
 func (s patientsService) Enrol(ctx context.Context, r *apiv1.EnrolPatientRequest) (*apiv1.Operation, error) {
-	var e record.EnrolPatient
-	if err := api.FromMessage(r.Enrolment.Document, &e); err != nil {
+	e, err := r.Enrolment.Document.Record()
+	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	network := s.g.genesis.Network
@@ -85,11 +85,7 @@ func (s patientsService) ListConsents(ctx context.Context, r *apiv1.ListConsents
 	}
 	out := &apiv1.ListConsentsResponse{RevokedAt: p.RevokedAt}
 	for _, c := range all {
-		m := &apiv1.SignedConsent{}
-		if err := api.ToMessage(c, m); err != nil {
-			return nil, err
-		}
-		out.Consents = append(out.Consents, m)
+		out.Consents = append(out.Consents, apiv1.SignedConsentOf(c))
 	}
 	return out, nil
 }
@@ -213,8 +209,8 @@ func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {
 // discardBoxes deletes the blob of an enrolment that was refused for good, or whose
 // patient was erased long ago.
 func (g *Gateway) discardBoxes(ctx context.Context, m *apiv1.EnrolPatient) {
-	var e record.EnrolPatient
-	if m == nil || api.FromMessage(m, &e) != nil {
+	e, err := m.Record()
+	if m == nil || err != nil {
 		return
 	}
 	id := e.Inception.PatientID(g.genesis.Network)

@@ -9,7 +9,6 @@ import (
 
 	"buf.build/go/protovalidate"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -17,29 +16,8 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
 
-// errorDomain names our codes inside gRPC error details.
-const errorDomain = "vitalveil"
-
 // problemType prefixes the type of a problem; the code follows.
 const problemType = "urn:vitalveil:error:"
-
-// grpcCodes maps fault codes to the nearest gRPC codes, for gRPC callers. The
-// fault code itself travels in the details.
-var grpcCodes = map[fault.Code]codes.Code{
-	fault.Invalid:      codes.InvalidArgument,
-	fault.Forbidden:    codes.PermissionDenied,
-	fault.NotFound:     codes.NotFound,
-	fault.Conflict:     codes.AlreadyExists,
-	fault.BadSignature: codes.Unauthenticated,
-	fault.Exhausted:    codes.ResourceExhausted,
-	fault.TooEarly:     codes.FailedPrecondition,
-	fault.Expired:      codes.FailedPrecondition,
-	fault.Purged:       codes.FailedPrecondition,
-	fault.TooLarge:     codes.InvalidArgument,
-	fault.TooFew:       codes.FailedPrecondition,
-	fault.Contention:   codes.Aborted,
-	fault.Unavailable:  codes.Unavailable,
-}
 
 // asFault finds the fault in an error. Errors that nobody gave a code tell the
 // caller nothing about our insides.
@@ -54,64 +32,25 @@ func asFault(err error) *fault.Error {
 	return fault.New(fault.Internal, "the gateway failed; see its log")
 }
 
-// toStatus carries a fault through gRPC.
-func toStatus(err error) error {
-	f := asFault(err)
-	c, ok := grpcCodes[f.Code]
-	if !ok {
-		c = codes.Internal
-	}
-	st := status.New(c, f.Detail)
-	details, detailErr := st.WithDetails(&errdetails.ErrorInfo{Reason: string(f.Code), Domain: errorDomain})
-	if detailErr != nil {
-		return st.Err()
-	}
-	return details.Err()
-}
-
-// violationStatus carries the rules that a request breaks through gRPC.
-func violationStatus(err error) error {
-	var invalid *protovalidate.ValidationError
-	if !errors.As(err, &invalid) {
-		return toStatus(err)
-	}
-	bad := &errdetails.BadRequest{}
-	for _, v := range invalid.Violations { // the first, since validation ends there
-		bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{
-			Field:       protovalidate.FieldPathString(v.Proto.GetField()),
-			Description: v.Proto.GetMessage(),
-		})
-	}
-	st := status.New(codes.InvalidArgument, "the request breaks a rule")
-	details, detailErr := st.WithDetails(&errdetails.ErrorInfo{Reason: string(fault.Invalid), Domain: errorDomain}, bad)
-	if detailErr != nil {
-		return st.Err()
-	}
-	return details.Err()
-}
-
-// problemOf reads a problem back from a gRPC status.
+// problemOf is the problem of what a service answered, or the REST front in front of it.
 func problemOf(err error) api.Problem {
-	st := status.Convert(err)
-	p := newProblem(&fault.Error{Code: codeOf(st.Code()), Detail: st.Message()})
-	for _, d := range st.Details() {
-		switch d := d.(type) {
-		case *errdetails.ErrorInfo:
-			if _, known := fault.Codes[fault.Code(d.Reason)]; known && d.Domain == errorDomain {
-				violations := p.Errors
-				p = newProblem(&fault.Error{Code: fault.Code(d.Reason), Detail: st.Message()})
-				p.Errors = violations
-			}
-		case *errdetails.BadRequest:
-			for _, v := range d.FieldViolations {
-				p.Errors = append(p.Errors, api.Violation{Field: v.Field, Detail: v.Description})
-			}
+	var broken *protovalidate.ValidationError
+	if errors.As(err, &broken) {
+		p := newProblem(fault.New(fault.Invalid, "the request breaks a rule"))
+		for _, v := range broken.Violations { // the first, since validation ends there
+			p.Errors = append(p.Errors, api.Violation{Field: protovalidate.FieldPathString(v.Proto.GetField()), Detail: v.Proto.GetMessage()})
 		}
+		return p
 	}
-	return p
+	var f *fault.Error
+	if !errors.As(err, &f) { // services answer with faults alone
+		st := status.Convert(err)
+		f = &fault.Error{Code: codeOf(st.Code()), Detail: st.Message()}
+	}
+	return newProblem(f)
 }
 
-// codeOf is for errors that gRPC and the REST front make themselves.
+// codeOf is for errors that the REST front makes itself.
 func codeOf(c codes.Code) fault.Code {
 	switch c {
 	case codes.InvalidArgument, codes.OutOfRange, codes.FailedPrecondition:

@@ -2,159 +2,66 @@ package gateway
 
 import (
 	"context"
-	"net"
+	"errors"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"buf.build/go/protovalidate"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
 
-// Bounds of calls inside the process.
-const (
-	callTimeout = 30 * time.Second
-	maxMessage  = 16 << 20
-	stopTimeout = 5 * time.Second
-)
+// callTimeout bounds one call of a service.
+const callTimeout = 30 * time.Second
 
 const eventStream = "text/event-stream"
 
-// Metadata by which the front tells the services who calls. No header of the
-// caller becomes metadata, so nobody outside can set these.
-const (
-	metaKind = "vitalveil-party-kind"
-	metaName = "vitalveil-party-name"
-	metaKey  = "vitalveil-idempotency-key"
-	metaFrom = "vitalveil-address"
-)
-
-// rest is the services behind the REST front, connected inside the process.
-type rest struct {
-	mux    http.Handler
-	server *grpc.Server
-	conn   *grpc.ClientConn
-	done   chan error
+// plainJSON is how messages are written.
+var plainJSON = &runtime.JSONPb{
+	MarshalOptions: protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true},
 }
 
-func newREST(g *Gateway) (*rest, error) {
-	pipe := bufconn.Listen(1 << 20)
-	conn, err := grpc.NewClient("passthrough:///gateway",
-		grpc.WithTransportCredentials(insecure.NewCredentials()), // memory only
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
-	if err != nil {
-		return nil, err
-	}
-	server := grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxMessage), grpc.WaitForHandlers(true),
-		grpc.UnaryInterceptor(g.serveUnary), grpc.StreamInterceptor(g.serveStream))
-	apiv1.RegisterNetworkServer(server, networkService{g: g})
-	apiv1.RegisterPatientsServer(server, patientsService{g: g})
-	apiv1.RegisterConsentsServer(server, consentsService{g: g})
-	apiv1.RegisterErasuresServer(server, erasuresService{g: g})
-	apiv1.RegisterDevicesServer(server, devicesService{g: g})
-	apiv1.RegisterBlobsServer(server, blobsService{g: g})
-	apiv1.RegisterOperationsServer(server, operationsService{g: g})
-	r := &rest{server: server, conn: conn, done: make(chan error, 1)}
-	go func() { r.done <- server.Serve(pipe) }()
-	if r.mux, err = newMux(g, conn); err != nil {
-		r.close()
-		return nil, err
-	}
-	return r, nil
-}
-
-// close ends the services; none runs once it has returned.
-func (r *rest) close() {
-	force := time.AfterFunc(stopTimeout, r.server.Stop)
-	r.server.GracefulStop()
-	force.Stop()
-	r.conn.Close()
-	<-r.done
-}
-
-func newMux(g *Gateway, conn *grpc.ClientConn) (http.Handler, error) {
-	plain := &runtime.JSONPb{
-		MarshalOptions: protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true},
-	}
+// newMux puts the services behind the REST front, as the annotations of the .proto
+// files say. They are called directly: what runs around every method is around.
+// Streams are served by watch.
+func newMux(g *Gateway) (http.Handler, error) {
+	noHeader := func(string) (string, bool) { return "", false }
 	mux := runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: inPlace{plain}}),
-		runtime.WithMarshalerOption(eventStream, &events{JSONPb: plain}),
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: inPlace{plainJSON}}),
 		runtime.WithErrorHandler(restError),
-		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
-		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
-		runtime.WithMetadata(callerMetadata),
+		runtime.WithIncomingHeaderMatcher(noHeader),
+		runtime.WithOutgoingHeaderMatcher(noHeader),
 		runtime.WithForwardResponseOption(accepted),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 	)
-	ctx := context.Background() // registration does not outlive conn
-	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		apiv1.RegisterNetworkHandler, apiv1.RegisterPatientsHandler, apiv1.RegisterConsentsHandler, apiv1.RegisterErasuresHandler,
-		apiv1.RegisterDevicesHandler, apiv1.RegisterBlobsHandler, apiv1.RegisterOperationsHandler,
-	} {
-		if err := register(ctx, mux, conn); err != nil {
-			return nil, err
-		}
-	}
-	return mux, nil
+	ctx := context.Background()
+	return mux, errors.Join(
+		apiv1.RegisterNetworkHandlerServer(ctx, mux, apiv1.NetworkAround(networkService{g: g}, g.around)),
+		apiv1.RegisterPatientsHandlerServer(ctx, mux, apiv1.PatientsAround(patientsService{g: g}, g.around)),
+		apiv1.RegisterConsentsHandlerServer(ctx, mux, apiv1.ConsentsAround(consentsService{g: g}, g.around)),
+		apiv1.RegisterErasuresHandlerServer(ctx, mux, apiv1.ErasuresAround(erasuresService{g: g}, g.around)),
+		apiv1.RegisterDevicesHandlerServer(ctx, mux, apiv1.DevicesAround(devicesService{g: g}, g.around)),
+		apiv1.RegisterBlobsHandlerServer(ctx, mux, apiv1.BlobsAround(blobsService{g: g}, g.around)),
+		apiv1.RegisterOperationsHandlerServer(ctx, mux, apiv1.OperationsAround(operationsService{g: g}, g.around)))
 }
 
-// events writes a stream as server-sent events.
-type events struct{ *runtime.JSONPb }
-
-// ContentType implements runtime.Marshaler.
-func (*events) ContentType(any) string { return eventStream }
-
-// StreamContentType implements runtime.StreamContentType.
-func (*events) StreamContentType(any) string { return eventStream }
-
-// Delimiter implements runtime.Delimited.
-func (*events) Delimiter() []byte { return []byte("\n\n") }
-
-// Marshal implements runtime.Marshaler; protojson writes one line.
-func (e *events) Marshal(v any) ([]byte, error) {
-	if m, ok := v.(map[string]any); ok && m["result"] != nil {
-		v = m["result"]
-	}
-	b, err := e.JSONPb.Marshal(v)
-	return append([]byte("data: "), b...), err
-}
-
-// callerMetadata hands on what the front found out.
-func callerMetadata(ctx context.Context, _ *http.Request) metadata.MD {
-	c, _ := ctx.Value(callerKey{}).(caller)
-	return metadata.Pairs(metaKind, c.party.Kind, metaName, c.party.Name, metaKey, c.key, metaFrom, c.address)
-}
-
-// callerOf is what callerMetadata handed on.
+// callerOf is what the front found out about a request.
 func callerOf(ctx context.Context) caller {
-	md, _ := metadata.FromIncomingContext(ctx)
-	one := func(key string) string {
-		if v := md.Get(key); len(v) == 1 {
-			return v[0]
-		}
-		return ""
-	}
-	return caller{party: api.Party{Kind: one(metaKind), Name: one(metaName)}, address: one(metaFrom), key: one(metaKey)}
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
 }
 
 // accepted answers writes with 202, or 200 when they were done before.
 func accepted(ctx context.Context, w http.ResponseWriter, m proto.Message) error {
 	op, isOperation := m.(*apiv1.Operation)
-	c, _ := ctx.Value(callerKey{}).(caller)
-	if !isOperation || !c.accepts {
+	if !isOperation || !callerOf(ctx).accepts {
 		return nil
 	}
 	w.Header().Set("Location", "/v1/operations/"+op.Id)
@@ -164,44 +71,26 @@ func accepted(ctx context.Context, w http.ResponseWriter, m proto.Message) error
 	return nil
 }
 
-// serveUnary validates a request, bounds its time and codes its errors.
-func (g *Gateway) serveUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	if err := protovalidate.Validate(req.(proto.Message), protovalidate.WithFailFast()); err != nil {
-		return nil, violationStatus(err)
+// around runs a method of a service: it validates the request, bounds the time and
+// codes the error.
+func (g *Gateway) around(ctx context.Context, method string, request proto.Message, next func(context.Context) error) error {
+	if err := protovalidate.Validate(request, protovalidate.WithFailFast()); err != nil {
+		var broken *protovalidate.ValidationError
+		if errors.As(err, &broken) {
+			return broken
+		}
+		return g.coded(method, err)
 	}
+	leave, err := g.calls.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	var resp any
-	err := g.guard(info.FullMethod, func() error {
-		var err error
-		resp, err = next(ctx, req)
-		return err
-	})
-	if err != nil {
-		return nil, g.coded(info.FullMethod, err)
-	}
-	return resp, nil
-}
-
-// serveStream is serveUnary for streams; these bound themselves.
-func (g *Gateway) serveStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	err := g.guard(info.FullMethod, func() error { return next(srv, validating{stream}) })
-	if err != nil {
-		return g.coded(info.FullMethod, err)
-	}
-	return nil
-}
-
-// validating checks each message that comes in.
-type validating struct{ grpc.ServerStream }
-
-// RecvMsg implements grpc.ServerStream.
-func (v validating) RecvMsg(m any) error {
-	if err := v.ServerStream.RecvMsg(m); err != nil {
-		return err
-	}
-	if err := protovalidate.Validate(m.(proto.Message), protovalidate.WithFailFast()); err != nil {
-		return fault.New(fault.Invalid, "%s", err)
+	defer context.AfterFunc(g.life, cancel)()
+	if err := g.guard(method, func() error { return next(ctx) }); err != nil {
+		return g.coded(method, err)
 	}
 	return nil
 }
@@ -211,7 +100,7 @@ func (g *Gateway) coded(method string, err error) error {
 	if f.Code == fault.Internal {
 		g.log.Error("request failed", "method", method, "error", err)
 	}
-	return toStatus(f)
+	return f
 }
 
 // guard turns a panic, which is a mistake in the program, into an error of the
@@ -232,4 +121,81 @@ func (g *Gateway) guard(method string, f func() error) error {
 		return fault.New(fault.Internal, "the gateway failed; see its log")
 	}
 	return err
+}
+
+// gate counts the calls that run, so that none does once it is closed.
+type gate struct {
+	mu     sync.RWMutex // read while a call runs
+	closed bool
+}
+
+// enter begins a call. The function that it returns ends it.
+func (c *gate) enter() (func(), error) {
+	c.mu.RLock()
+	if c.closed {
+		c.mu.RUnlock()
+		return nil, fault.New(fault.Unavailable, "the gateway is closed")
+	}
+	return c.mu.RUnlock, nil
+}
+
+// close waits for the calls that run and lets no other begin.
+func (c *gate) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+}
+
+// streamLife bounds a stream; its client asks again.
+const streamLife = 45 * time.Second
+
+// watch writes an operation now and at every change until it is done: as server-sent
+// events, or one JSON object with a result a line. Once it has begun, an error can only
+// end it.
+func (g *Gateway) watch(w http.ResponseWriter, r *http.Request) error {
+	leave, err := g.calls.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	id := streamID(r)
+	state, changed, err := g.ops.get(id)
+	if err != nil {
+		return err
+	}
+	kind, before, after := "application/json", `{"result":`, "}\n"
+	if accepts(r.Header, eventStream) {
+		kind, before, after = eventStream, "data: ", "\n\n"
+	}
+	w.Header().Set("Content-Type", kind)
+	if r.Method == http.MethodHead { // a stream has no end that could be waited for
+		return nil
+	}
+	life := time.NewTimer(streamLife)
+	defer life.Stop()
+	for {
+		b, err := plainJSON.Marshal(state)
+		if err != nil {
+			return g.coded("watch", err)
+		}
+		if _, err := w.Write(append(append([]byte(before), b...), after...)); err != nil || state.Done {
+			return nil
+		}
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-life.C:
+			return nil
+		case <-g.drain:
+			return nil
+		case <-r.Context().Done():
+			return nil
+		}
+		if state, changed, err = g.ops.get(id); err != nil {
+			g.log.Error("a stream ended early", "error", err)
+			return nil
+		}
+	}
 }

@@ -1,26 +1,28 @@
 package gateway
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
 
-// route is what the front knows of one route before anything is parsed. It has
-// to agree with the annotations of the .proto files, which a test asserts.
+// route is what the front knows of one route before anything is parsed.
 type route struct {
 	method  string
 	path    *regexp.Regexp
 	name    string   // for the log: the pattern, without identifiers
-	parties []string // kinds of parties that may sign; nil when nobody has to
+	parties []string // kinds of parties that may sign; empty when nobody has to
 	open    bool     // others may call too, and are told less
 	query   []string // query parameters that it takes
 	maxBody int64    // 0: no body
@@ -28,65 +30,58 @@ type route struct {
 	stream  bool
 }
 
-const (
-	idPattern  = `[0-9a-f]{64}`
-	reqPattern = `[A-Za-z0-9._-]{1,128}`
-)
+// routes is the REST interface, as the .proto files describe it.
+var routes = routesOf(apiv1.File_vitalveil_v1_gateway_proto)
 
-func newRoute(method, pattern string, parties ...string) route {
-	expr := strings.NewReplacer("{id}", idPattern, "{request}", reqPattern).Replace(pattern)
-	return route{
-		method: method, path: regexp.MustCompile("^" + expr + "$"), name: pattern,
-		parties: parties, stream: strings.HasSuffix(pattern, ":watch"),
+func routesOf(f protoreflect.FileDescriptor) []route {
+	var all []route
+	for i := range f.Services().Len() {
+		methods := f.Services().Get(i).Methods()
+		for j := range methods.Len() {
+			all = append(all, routeOf(methods.Get(j)))
+		}
 	}
+	return all
 }
 
-// get is a route for reading.
-func get(pattern string, parties ...string) route {
-	return newRoute(http.MethodGet, pattern, parties...)
-}
-
-// post is a route that takes a message of at most so many bytes.
-func post(pattern string, message proto.Message, maxBody int64, parties ...string) route {
-	c := newRoute(http.MethodPost, pattern, parties...)
-	c.maxBody, c.items = maxBody, mostItems(message.ProtoReflect().Descriptor())
+// routeOf reads the route of a method off its options and the rules of its request. It
+// panics where they leave something open, which is a mistake in the .proto file.
+func routeOf(m protoreflect.MethodDescriptor) route {
+	rule, _ := proto.GetExtension(m.Options(), annotations.E_Http).(*annotations.HttpRule)
+	access, _ := proto.GetExtension(m.Options(), apiv1.E_Access).(*apiv1.Access)
+	c := route{
+		method: http.MethodGet, name: cmp.Or(rule.GetGet(), rule.GetPost()),
+		parties: access.GetSignedBy(), open: access.GetOpen(), stream: m.IsStreamingServer(),
+	}
+	fields := m.Input().Fields()
+	if rule.GetPost() != "" {
+		c.method, c.maxBody = http.MethodPost, cmp.Or(access.GetMaxBody(), api.MaxBody)
+		c.items = mostItems(fields.ByName(protoreflect.Name(rule.GetBody())).Message())
+	}
+	pattern := regexp.QuoteMeta(c.name)
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		variable := regexp.QuoteMeta("{" + string(f.Name()) + "}")
+		switch {
+		case strings.Contains(pattern, variable):
+			pattern = strings.Replace(pattern, variable, textPattern(f), 1)
+		case string(f.Name()) != rule.GetBody():
+			c.query = append(c.query, string(f.Name()))
+		}
+	}
+	c.path = regexp.MustCompile("^" + pattern + "$")
 	return c
 }
 
-// with is the route with query parameters.
-func (c route) with(query ...string) route {
-	c.query = query
-	return c
-}
-
-// toAll is the route for all, which tells the parties more.
-func (c route) toAll() route {
-	c.open = true
-	return c
-}
-
-// routes is the REST interface.
-var routes = []route{
-	get("/v1/network"),
-	post("/v1/patients", &apiv1.PatientEnrolment{}, api.MaxBody),
-	get("/v1/patients/{id}", api.PartyPatient, api.PartyMember),
-	post("/v1/patients/{id}/keys", &apiv1.SignedKeys{}, api.MaxBody),
-	get("/v1/patients/{id}/consents", api.PartyPatient),
-	get("/v1/patients/{id}/history", api.PartyPatient),
-	post("/v1/consents", &apiv1.SignedConsent{}, api.MaxBody),
-	get("/v1/consents/{id}", api.PartyPatient, api.PartyMember),
-	post("/v1/erasures", &apiv1.SignedErasure{}, api.MaxBody),
-	get("/v1/patients/{id}/erasure", api.PartyPatient),
-	post("/v1/devices", &apiv1.DeviceEnrolment{}, api.MaxBody),
-	get("/v1/devices/{id}", api.PartyDevice, api.PartyPatient, api.PartyMember).toAll(),
-	post("/v1/devices/{id}/uploads", &apiv1.Upload{}, api.MaxUpload, api.PartyDevice),
-	get("/v1/devices/{id}/receipts", api.PartyDevice, api.PartyMember).with("kind", "from", "until"),
-	get("/v1/devices/{id}/requests", api.PartyDevice),
-	post("/v1/devices/{id}/retirement", &apiv1.SignedRetirement{}, api.MaxBody),
-	post("/v1/requests/{request}/proof", &apiv1.Attest{}, api.MaxBody, api.PartyDevice),
-	get("/v1/blobs/{id}", api.PartyMember),
-	get("/v1/operations/{id}"),
-	get("/v1/operations/{id}:watch"),
+// textPattern is the pattern of a field's rule, which says all of its text.
+func textPattern(f protoreflect.FieldDescriptor) string {
+	pattern := rulesOf(f).GetString().GetPattern()
+	whole, begins := strings.CutPrefix(pattern, "^")
+	whole, ends := strings.CutSuffix(whole, "$")
+	if !begins || !ends {
+		panic(string(f.FullName()) + " stands in a path and has no pattern for all of its text")
+	}
+	return "(?:" + whole + ")"
 }
 
 // isAPI reports whether a path belongs to the REST interface.

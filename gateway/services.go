@@ -3,10 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
-	"time"
 
 	"google.golang.org/genproto/googleapis/api/httpbody"
-	"google.golang.org/grpc"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
@@ -64,8 +62,8 @@ func (s networkService) GetNetwork(ctx context.Context, _ *apiv1.GetNetworkReque
 	if err := s.g.evaluate(ctx, "Clock:Now", struct{}{}, &now); err != nil {
 		return nil, err
 	}
-	out := &apiv1.GetNetworkResponse{Genesis: &apiv1.Genesis{}, LedgerTime: now.Time, Height: s.g.index.Height()}
-	return out, api.ToMessage(s.g.genesis, out.Genesis)
+	genesis, err := apiv1.GenesisOf(s.g.genesis)
+	return &apiv1.GetNetworkResponse{Genesis: genesis, LedgerTime: now.Time, Height: s.g.index.Height()}, err
 }
 
 type blobsService struct {
@@ -107,35 +105,4 @@ func (s operationsService) Get(_ context.Context, r *apiv1.GetOperationRequest) 
 	}
 	state, _, err := s.g.ops.get(id)
 	return state, err
-}
-
-// streamLife bounds a stream; its client asks again.
-const streamLife = 45 * time.Second
-
-// Watch implements apiv1.OperationsServer.
-func (s operationsService) Watch(r *apiv1.WatchOperationRequest, stream grpc.ServerStreamingServer[apiv1.Operation]) error {
-	id, err := record.ParseID(r.Operation)
-	if err != nil {
-		return fault.New(fault.Invalid, "%w", err)
-	}
-	life := time.NewTimer(streamLife)
-	defer life.Stop()
-	for {
-		state, changed, err := s.g.ops.get(id)
-		if err != nil {
-			return err
-		}
-		if err := stream.Send(state); err != nil || state.Done {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-life.C:
-			return nil
-		case <-s.g.drain:
-			return nil
-		case <-stream.Context().Done():
-			return nil
-		}
-	}
 }

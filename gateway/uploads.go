@@ -90,8 +90,8 @@ func checkUpload(network string, d record.DeviceState, m *apiv1.Upload) (*upload
 	u := &uploaded{device: d, sent: map[record.ID][]byte{}, named: map[record.ID]int{}}
 	seen := map[string]bool{}
 	for i, sp := range m.Pointers {
-		var s record.SignedPointer
-		if err := api.FromMessage(sp, &s); err != nil {
+		s, err := sp.Record()
+		if err != nil {
 			return nil, fault.New(fault.Invalid, "pointer %d: %w", i, err)
 		}
 		p := s.Pointer
@@ -350,8 +350,8 @@ func (g *Gateway) indexed(ctx context.Context, block uint64) error {
 // discardSeeds deletes the sealed seeds of a device that was refused, unless the ledger
 // has it with the same.
 func (g *Gateway) discardSeeds(ctx context.Context, d *apiv1.EnrolDevice) {
-	var e record.EnrolDevice
-	if d == nil || api.FromMessage(d, &e) != nil {
+	e, err := d.Record()
+	if d == nil || err != nil {
 		return
 	}
 	id, blob := record.DeviceID(g.genesis.Network, e.Device.Key), e.Device.SeedBlob
@@ -404,5 +404,5 @@ func (g *Gateway) recorded(ctx context.Context, p record.Pointer) *apiv1.SignedP
 		g.log.Warn("a device was not shown what the ledger has in a pointer's place", "device", p.Device.Short(), "error", err)
 		return nil
 	}
-	return api.PointerMessage(r.Pointer)
+	return apiv1.SignedPointerOf(r.Pointer)
 }

@@ -185,19 +185,19 @@ func passing(err error) bool {
 func callOf(genesis record.Genesis, r *apiv1.StoredRequest) (network.Call, error) {
 	switch d := r.Document.(type) {
 	case *apiv1.StoredRequest_Patient:
-		return callWith("Registry:EnrolPatient", d.Patient, &record.EnrolPatient{})
+		return callWith("Registry:EnrolPatient", d.Patient.Record)
 	case *apiv1.StoredRequest_Consent:
 		return consentCall(genesis.Network, d.Consent)
 	case *apiv1.StoredRequest_Keys:
-		return callWith("Registry:ChangeKeys", d.Keys, &consent.SignedKeys{})
+		return callWith("Registry:ChangeKeys", d.Keys.Record)
 	case *apiv1.StoredRequest_Erasure:
-		return callWith("Registry:Erase", d.Erasure, &record.SignedErasure{})
+		return callWith("Registry:Erase", d.Erasure.Record)
 	case *apiv1.StoredRequest_Device:
-		return callWith("Registry:EnrolDevice", d.Device, &record.EnrolDevice{})
+		return callWith("Registry:EnrolDevice", d.Device.Record)
 	case *apiv1.StoredRequest_Attest:
 		return proofCall(d.Attest)
 	case *apiv1.StoredRequest_Retirement:
-		return callWith("Registry:RetireDevice", d.Retirement, &record.SignedRetirement{})
+		return callWith("Registry:RetireDevice", d.Retirement.Record)
 	}
 	return network.Call{}, fault.New(fault.Internal, "the journal holds a request of an unknown kind")
 }
@@ -206,11 +206,11 @@ func callOf(genesis record.Genesis, r *apiv1.StoredRequest) (network.Call, error
 // attempt to submit it has a salt of its own, of which the first that commits
 // stays.
 func consentCall(networkName string, m *apiv1.SignedConsent) (network.Call, error) {
-	d := consent.Details{Salt: record.RandomID()}
-	if err := api.FromMessage(m, &d.Signed); err != nil {
+	signed, err := m.Record()
+	if err != nil {
 		return network.Call{}, fault.New(fault.Invalid, "%w", err)
 	}
-	arg, transient, err := state.PutArguments(networkName, d)
+	arg, transient, err := state.PutArguments(networkName, consent.Details{Salt: record.RandomID(), Signed: signed})
 	return network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient}, err
 }
 
@@ -222,8 +222,9 @@ func proofCall(m *apiv1.Attest) (network.Call, error) {
 	}, err
 }
 
-func callWith(function string, m proto.Message, doc any) (network.Call, error) {
-	if err := api.FromMessage(m, doc); err != nil {
+func callWith[D any](function string, document func() (D, error)) (network.Call, error) {
+	doc, err := document()
+	if err != nil {
 		return network.Call{}, fault.New(fault.Invalid, "%w", err)
 	}
 	arg, err := json.Marshal(doc)

@@ -17,7 +17,6 @@ import (
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -279,11 +278,4 @@ func random(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)
 	return b
-}
-
-func consentMessage(w *world, s consent.Signed) *apiv1.SignedConsent {
-	w.Helper()
-	m := &apiv1.SignedConsent{}
-	w.ok(api.ToMessage(s, m))
-	return m
 }

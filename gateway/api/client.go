@@ -83,50 +83,44 @@ func (c *Client) Network(ctx context.Context) (Network, error) {
 	if err := c.get(ctx, "/v1/network", nil, &m); err != nil {
 		return Network{}, err
 	}
-	n := Network{LedgerTime: m.LedgerTime, Height: m.Height}
-	return n, fromAnswer(m.Genesis, &n.Genesis)
+	g, err := fromAnswer(m.Genesis)
+	return Network{Genesis: g, LedgerTime: m.LedgerTime, Height: m.Height}, err
 }
 
 // EnrolPatient asks to put a patient on the ledger and to store the blob with the
 // sealed details key (details.SealBoxes), whose SHA-256 the enrolment names.
 func (c *Client) EnrolPatient(ctx context.Context, e record.EnrolPatient, boxes []byte) (*Operation, error) {
-	m := &apiv1.PatientEnrolment{Document: &apiv1.EnrolPatient{}, DetailsBoxes: boxes}
-	if err := ToMessage(e, m.Document); err != nil {
-		return nil, err
-	}
-	return c.postMessage(ctx, "/v1/patients", m)
+	return c.post(ctx, "/v1/patients", &apiv1.PatientEnrolment{Document: apiv1.EnrolPatientOf(e), DetailsBoxes: boxes})
 }
 
 // Patient returns the ledger's record of a patient, with the keys that count now;
 // the patient or a member signs.
 func (c *Client) Patient(ctx context.Context, id record.ID) (record.Patient, error) {
 	var m apiv1.Patient
-	var p record.Patient
 	if err := c.get(ctx, "/v1/patients/"+id.String(), nil, &m); err != nil {
-		return p, err
+		return record.Patient{}, err
 	}
-	return p, fromAnswer(&m, &p)
+	return fromAnswer(&m)
 }
 
 // ChangeKeys asks to record a change of a patient's keys, which may revoke
 // everything that the patient has permitted.
 func (c *Client) ChangeKeys(ctx context.Context, s consent.SignedKeys) (*Operation, error) {
-	return c.post(ctx, "/v1/patients/"+s.Change.Patient.String()+"/keys", s, &apiv1.SignedKeys{})
+	return c.post(ctx, "/v1/patients/"+s.Change.Patient.String()+"/keys", apiv1.SignedKeysOf(s))
 }
 
 // PutConsent asks to record a version of a consent.
 func (c *Client) PutConsent(ctx context.Context, s consent.Signed) (*Operation, error) {
-	return c.post(ctx, "/v1/consents", s, &apiv1.SignedConsent{})
+	return c.post(ctx, "/v1/consents", apiv1.SignedConsentOf(s))
 }
 
 // Consent returns the newest version of a consent; its patient or a member signs.
 func (c *Client) Consent(ctx context.Context, id record.ID) (consent.Signed, error) {
 	var m apiv1.SignedConsent
-	var s consent.Signed
 	if err := c.get(ctx, "/v1/consents/"+id.String(), nil, &m); err != nil {
-		return s, err
+		return consent.Signed{}, err
 	}
-	return s, fromAnswer(&m, &s)
+	return fromAnswer(&m)
 }
 
 // Consents returns the newest version of each of the patient's consents; the
@@ -136,7 +130,7 @@ func (c *Client) Consents(ctx context.Context, patient record.ID) ([]consent.Sig
 	if err := c.get(ctx, "/v1/patients/"+patient.String()+"/consents", nil, &m); err != nil {
 		return nil, err
 	}
-	return fromAnswers[consent.Signed](m.Consents)
+	return fromAnswers(m.Consents)
 }
 
 // HistoryEntry is one question that concerned a patient.
@@ -154,7 +148,7 @@ func (c *Client) History(ctx context.Context, patient record.ID) ([]*HistoryEntr
 
 // Erase asks to erase a patient.
 func (c *Client) Erase(ctx context.Context, s record.SignedErasure) (*Operation, error) {
-	return c.post(ctx, "/v1/erasures", s, &apiv1.SignedErasure{})
+	return c.post(ctx, "/v1/erasures", apiv1.SignedErasureOf(s))
 }
 
 // ErasureReceipt says what became of an erasure.
@@ -170,11 +164,7 @@ func (c *Client) Erasure(ctx context.Context, patient record.ID) (*ErasureReceip
 // EnrolDevice asks to put a device on the ledger and to store the blob with its
 // sealed seeds, whose SHA-256 the enrolment names.
 func (c *Client) EnrolDevice(ctx context.Context, e record.EnrolDevice, seedBlob []byte) (*Operation, error) {
-	m := &apiv1.DeviceEnrolment{Document: &apiv1.EnrolDevice{}, SeedBlob: seedBlob}
-	if err := ToMessage(e, m.Document); err != nil {
-		return nil, err
-	}
-	return c.postMessage(ctx, "/v1/devices", m)
+	return c.post(ctx, "/v1/devices", &apiv1.DeviceEnrolment{Document: apiv1.EnrolDeviceOf(e), SeedBlob: seedBlob})
 }
 
 // DeviceStatus is a device and how far its enrolment has come.
@@ -193,10 +183,9 @@ func (c *Client) Device(ctx context.Context, id record.ID) (DeviceStatus, error)
 		return DeviceStatus{}, err
 	}
 	s := DeviceStatus{AcknowledgedBy: m.AcknowledgedBy, Ready: m.Ready, Reputation: m.Reputation}
-	if m.State == nil {
-		return s, nil
-	}
-	return s, fromAnswer(m.State, &s.State)
+	var err error
+	s.State, err = fromAnswer(m.State)
+	return s, err
 }
 
 // Upload asks to store blobs and to anchor pointers, which are all the signing
@@ -204,7 +193,7 @@ func (c *Client) Device(ctx context.Context, id record.ID) (DeviceStatus, error)
 func (c *Client) Upload(ctx context.Context, device record.ID, blobs [][]byte, pointers []record.SignedPointer) (*Operation, error) {
 	m := &apiv1.Upload{Blobs: blobs, Pointers: make([]*apiv1.SignedPointer, len(pointers))}
 	for i, p := range pointers {
-		m.Pointers[i] = PointerMessage(p)
+		m.Pointers[i] = apiv1.SignedPointerOf(p)
 	}
 	return c.postBody(ctx, "/v1/devices/"+device.String()+"/uploads", m, MaxUpload)
 }
@@ -219,7 +208,7 @@ func (c *Client) Receipts(ctx context.Context, device record.ID, kind string, fr
 	if err := c.get(ctx, "/v1/devices/"+device.String()+"/receipts", q, &m); err != nil {
 		return nil, err
 	}
-	return fromAnswers[record.Receipt](m.Receipts)
+	return fromAnswers(m.Receipts)
 }
 
 // Requests returns the open predicate requests for the signing device.
@@ -228,17 +217,17 @@ func (c *Client) Requests(ctx context.Context, device record.ID) ([]record.Predi
 	if err := c.get(ctx, "/v1/devices/"+device.String()+"/requests", nil, &m); err != nil {
 		return nil, err
 	}
-	return fromAnswers[record.PredicateState](m.Requests)
+	return fromAnswers(m.Requests)
 }
 
 // RetireDevice ends a device; the document is signed by its patient or by itself.
 func (c *Client) RetireDevice(ctx context.Context, s record.SignedRetirement) (*Operation, error) {
-	return c.post(ctx, "/v1/devices/"+s.Retire.Device.String()+"/retirement", s, &apiv1.SignedRetirement{})
+	return c.post(ctx, "/v1/devices/"+s.Retire.Device.String()+"/retirement", apiv1.SignedRetirementOf(s))
 }
 
 // Prove answers a predicate request; the device asked signs.
 func (c *Client) Prove(ctx context.Context, a record.Attest) (*Operation, error) {
-	return c.post(ctx, "/v1/requests/"+url.PathEscape(a.Request)+"/proof", a, &apiv1.Attest{})
+	return c.post(ctx, "/v1/requests/"+url.PathEscape(a.Request)+"/proof", apiv1.AttestOf(a))
 }
 
 // Blob returns a stored blob, checked to have the SHA-256 asked for; a member
@@ -265,14 +254,7 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, m proto.Mes
 	return decodeAnswer(b, m)
 }
 
-func (c *Client) post(ctx context.Context, path string, doc any, m proto.Message) (*Operation, error) {
-	if err := ToMessage(doc, m); err != nil {
-		return nil, err
-	}
-	return c.postMessage(ctx, path, m)
-}
-
-func (c *Client) postMessage(ctx context.Context, path string, m proto.Message) (*Operation, error) {
+func (c *Client) post(ctx context.Context, path string, m proto.Message) (*Operation, error) {
 	return c.postBody(ctx, path, m, MaxBody)
 }
 
@@ -402,17 +384,22 @@ func decodeAnswer(b []byte, m proto.Message) error {
 	return nil
 }
 
-func fromAnswer(m proto.Message, doc any) error {
-	if err := FromMessage(m, doc); err != nil {
-		return fault.New(fault.Internal, "the gateway's answer cannot be read: %w", err)
+// mirror is a message that mirrors a ledger document.
+type mirror[D any] interface{ Record() (D, error) }
+
+func fromAnswer[D any](m mirror[D]) (D, error) {
+	d, err := m.Record()
+	if err != nil {
+		return d, fault.New(fault.Internal, "the gateway's answer cannot be read: %w", err)
 	}
-	return nil
+	return d, nil
 }
 
-func fromAnswers[D any, M proto.Message](ms []M) ([]D, error) {
+func fromAnswers[D any, M mirror[D]](ms []M) ([]D, error) {
 	docs := make([]D, len(ms))
 	for i, m := range ms {
-		if err := fromAnswer(m, &docs[i]); err != nil {
+		var err error
+		if docs[i], err = fromAnswer[D](m); err != nil {
 			return nil, err
 		}
 	}

@@ -55,26 +55,15 @@ func OperationFrom(m *apiv1.Operation) (*Operation, error) {
 			}
 		}
 		if i.Recorded != nil {
-			item.Recorded = new(record.SignedPointer)
-			if err := FromMessage(i.Recorded, item.Recorded); err != nil {
+			recorded, err := i.Recorded.Record()
+			if err != nil {
 				return nil, fault.New(fault.Internal, "the gateway's answer shows a pointer that is none: %w", err)
 			}
+			item.Recorded = &recorded
 		}
 		op.Items = append(op.Items, item)
 	}
 	return op, nil
-}
-
-// PointerMessage is ToMessage for the documents that travel in thousands.
-func PointerMessage(s record.SignedPointer) *apiv1.SignedPointer {
-	p := s.Pointer
-	return &apiv1.SignedPointer{
-		Pointer: &apiv1.Pointer{
-			Device: p.Device.String(), Kind: p.Kind, Index: p.Index, Correction: uint32(p.Correction),
-			Blob: p.Blob.String(), Commitment: p.Commitment.String(),
-		},
-		Signature: s.Signature,
-	}
 }
 
 func decodeOperation(b []byte) (*Operation, error) {

@@ -1,6 +1,6 @@
 // Command protogen makes the generated files of a package from the .proto files
-// below its folder proto: messages and gRPC services, and with -rest the REST front
-// and the OpenAPI document.
+// below its folder proto: messages and gRPC services, and with -rest the REST front,
+// converters to ledger documents and the OpenAPI document.
 //
 // It needs no protoc: files are compiled in this process, imports of other
 // projects come from the descriptors that their Go modules carry, and the
@@ -24,8 +24,6 @@ import (
 
 	// Registered for the imports of the .proto files.
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	_ "github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv2/options"
-	_ "google.golang.org/genproto/googleapis/api/annotations"
 	_ "google.golang.org/genproto/googleapis/api/httpbody"
 
 	"github.com/bufbuild/protocompile"
@@ -45,12 +43,13 @@ var (
 	messages = []plugin{{"protoc-gen-go", ""}, {"protoc-gen-go-grpc", ""}}
 	front    = []plugin{
 		{"protoc-gen-grpc-gateway", ""},
+		{"protoc-gen-mirror", ""},
 		{"protoc-gen-openapiv2", "allow_merge=true,merge_file_name=vitalveil,json_names_for_fields=false,disable_default_errors=true,output_format=json"},
 	}
 )
 
 func main() {
-	rest := flag.Bool("rest", false, "make the REST front and the OpenAPI document")
+	rest := flag.Bool("rest", false, "make the REST front, converters and the OpenAPI document")
 	flag.Parse()
 	plugins := messages
 	if *rest {
@@ -117,7 +116,7 @@ func compile(root string) (*pluginpb.CodeGeneratorRequest, error) {
 	for _, f := range linked {
 		addWithImports(req, f, seen)
 	}
-	return req, nil
+	return req, describe(req, linked)
 }
 
 func protoFiles(root string) ([]string, error) {

@@ -2131,7 +2131,7 @@ var File_vitalveil_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x1avitalveil/v1/gateway.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a.protoc-gen-openapiv2/options/annotations.proto\x1a\x1cvitalveil/v1/documents.proto\"\x13\n" +
+	"\x1avitalveil/v1/gateway.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a.protoc-gen-openapiv2/options/annotations.proto\x1a\x19vitalveil/v1/access.proto\x1a\x1cvitalveil/v1/documents.proto\"\x13\n" +
 	"\x11GetNetworkRequest\"~\n" +
 	"\x12GetNetworkResponse\x12/\n" +
 	"\agenesis\x18\x01 \x01(\v2\x15.vitalveil.v1.GenesisR\agenesis\x12\x1f\n" +
@@ -2281,79 +2281,96 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\brecorded\x18\a \x01(\v2\x1b.vitalveil.v1.SignedPointerR\brecorded2o\n" +
 	"\aNetwork\x12d\n" +
 	"\n" +
-	"GetNetwork\x12\x1f.vitalveil.v1.GetNetworkRequest\x1a .vitalveil.v1.GetNetworkResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/network2\x8f\x06\n" +
+	"GetNetwork\x12\x1f.vitalveil.v1.GetNetworkRequest\x1a .vitalveil.v1.GetNetworkResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/network2\xbf\x06\n" +
 	"\bPatients\x12\xae\x01\n" +
 	"\x05Enrol\x12!.vitalveil.v1.EnrolPatientRequest\x1a\x17.vitalveil.v1.Operation\"i\x92AGJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
-	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x19:\tenrolment\"\f/v1/patients\x12q\n" +
-	"\x03Get\x12\x1f.vitalveil.v1.GetPatientRequest\x1a\x15.vitalveil.v1.Patient\"2\x92A\x11b\x0f\n" +
+	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x19:\tenrolment\"\f/v1/patients\x12\x86\x01\n" +
+	"\x03Get\x12\x1f.vitalveil.v1.GetPatientRequest\x1a\x15.vitalveil.v1.Patient\"G\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/patients/{patient}\x12\xbb\x01\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\x11\n" +
+	"\apatient\n" +
+	"\x06member\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/patients/{patient}\x12\xbb\x01\n" +
 	"\n" +
 	"ChangeKeys\x12\x1f.vitalveil.v1.ChangeKeysRequest\x1a\x17.vitalveil.v1.Operation\"s\x92AGJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
-	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02#:\x04keys\"\x1b/v1/patients/{patient}/keys\x12\x92\x01\n" +
-	"\fListConsents\x12!.vitalveil.v1.ListConsentsRequest\x1a\".vitalveil.v1.ListConsentsResponse\";\x92A\x11b\x0f\n" +
+	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02#:\x04keys\"\x1b/v1/patients/{patient}/keys\x12\x9f\x01\n" +
+	"\fListConsents\x12!.vitalveil.v1.ListConsentsRequest\x1a\".vitalveil.v1.ListConsentsResponse\"H\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02!\x12\x1f/v1/patients/{patient}/consents\x12\x8b\x01\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\t\n" +
+	"\apatient\x82\xd3\xe4\x93\x02!\x12\x1f/v1/patients/{patient}/consents\x12\x98\x01\n" +
 	"\n" +
-	"GetHistory\x12\x1f.vitalveil.v1.GetHistoryRequest\x1a .vitalveil.v1.GetHistoryResponse\":\x92A\x11b\x0f\n" +
+	"GetHistory\x12\x1f.vitalveil.v1.GetHistoryRequest\x1a .vitalveil.v1.GetHistoryResponse\"G\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02 \x12\x1e/v1/patients/{patient}/history2\xae\x02\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\t\n" +
+	"\apatient\x82\xd3\xe4\x93\x02 \x12\x1e/v1/patients/{patient}/history2\xc4\x02\n" +
 	"\bConsents\x12\xa8\x01\n" +
 	"\x03Put\x12\x1f.vitalveil.v1.PutConsentRequest\x1a\x17.vitalveil.v1.Operation\"g\x92AGJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
-	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x17:\aconsent\"\f/v1/consents\x12w\n" +
-	"\x03Get\x12\x1f.vitalveil.v1.GetConsentRequest\x1a\x1b.vitalveil.v1.SignedConsent\"2\x92A\x11b\x0f\n" +
+	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x17:\aconsent\"\f/v1/consents\x12\x8c\x01\n" +
+	"\x03Get\x12\x1f.vitalveil.v1.GetConsentRequest\x1a\x1b.vitalveil.v1.SignedConsent\"G\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/consents/{consent}2\xc3\x02\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\x11\n" +
+	"\apatient\n" +
+	"\x06member\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/consents/{consent}2\xd0\x02\n" +
 	"\bErasures\x12\xa5\x01\n" +
 	"\x05Erase\x12\x1a.vitalveil.v1.EraseRequest\x1a\x17.vitalveil.v1.Operation\"g\x92AGJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
-	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x17:\aerasure\"\f/v1/erasures\x12\x8e\x01\n" +
+	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x17:\aerasure\"\f/v1/erasures\x12\x9b\x01\n" +
 	"\n" +
-	"GetReceipt\x12&.vitalveil.v1.GetErasureReceiptRequest\x1a\x1c.vitalveil.v1.ErasureReceipt\":\x92A\x11b\x0f\n" +
+	"GetReceipt\x12&.vitalveil.v1.GetErasureReceiptRequest\x1a\x1c.vitalveil.v1.ErasureReceipt\"G\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02 \x12\x1e/v1/patients/{patient}/erasure2\xac\t\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\t\n" +
+	"\apatient\x82\xd3\xe4\x93\x02 \x12\x1e/v1/patients/{patient}/erasure2\x89\n" +
+	"\n" +
 	"\aDevices\x12\xac\x01\n" +
 	"\x05Enrol\x12 .vitalveil.v1.EnrolDeviceRequest\x1a\x17.vitalveil.v1.Operation\"h\x92AGJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
-	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x18:\tenrolment\"\v/v1/devices\x12x\n" +
-	"\x03Get\x12\x1e.vitalveil.v1.GetDeviceRequest\x1a\x1f.vitalveil.v1.GetDeviceResponse\"0\x92A\x11b\x0f\n" +
+	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02\x18:\tenrolment\"\v/v1/devices\x12\x97\x01\n" +
+	"\x03Get\x12\x1e.vitalveil.v1.GetDeviceRequest\x1a\x1f.vitalveil.v1.GetDeviceResponse\"O\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/devices/{device}\x12\xc8\x01\n" +
-	"\x06Upload\x12\x1b.vitalveil.v1.UploadRequest\x1a\x17.vitalveil.v1.Operation\"\x87\x01\x92AXJE\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\x1b\n" +
+	"\x06device\n" +
+	"\apatient\n" +
+	"\x06member\x10\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/devices/{device}\x12\xd9\x01\n" +
+	"\x06Upload\x12\x1b.vitalveil.v1.UploadRequest\x1a\x17.vitalveil.v1.Operation\"\x98\x01\x92AXJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
 	"\x19\x1a\x17.vitalveil.v1.Operationb\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02&:\x06upload\"\x1c/v1/devices/{device}/uploads\x12\x90\x01\n" +
-	"\fListReceipts\x12!.vitalveil.v1.ListReceiptsRequest\x1a\".vitalveil.v1.ListReceiptsResponse\"9\x92A\x11b\x0f\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\r\n" +
+	"\x06device\x18\x80\x80\x80\x04\x82\xd3\xe4\x93\x02&:\x06upload\"\x1c/v1/devices/{device}/uploads\x12\xa4\x01\n" +
+	"\fListReceipts\x12!.vitalveil.v1.ListReceiptsRequest\x1a\".vitalveil.v1.ListReceiptsResponse\"M\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/devices/{device}/receipts\x12\x90\x01\n" +
-	"\fListRequests\x12!.vitalveil.v1.ListRequestsRequest\x1a\".vitalveil.v1.ListRequestsResponse\"9\x92A\x11b\x0f\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\x10\n" +
+	"\x06device\n" +
+	"\x06member\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/devices/{device}/receipts\x12\x9c\x01\n" +
+	"\fListRequests\x12!.vitalveil.v1.ListRequestsRequest\x1a\".vitalveil.v1.ListRequestsResponse\"E\x92A\x11b\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/devices/{device}/requests\x12\xbd\x01\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\b\n" +
+	"\x06device\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/devices/{device}/requests\x12\xbd\x01\n" +
 	"\x06Retire\x12\x1b.vitalveil.v1.RetireRequest\x1a\x17.vitalveil.v1.Operation\"}\x92AGJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
 	"\x19\x1a\x17.vitalveil.v1.Operation\x82\xd3\xe4\x93\x02-:\n" +
-	"retirement\"\x1f/v1/devices/{device}/retirement\x12\xc6\x01\n" +
-	"\x05Prove\x12\x1a.vitalveil.v1.ProveRequest\x1a\x17.vitalveil.v1.Operation\"\x87\x01\x92AXJE\n" +
+	"retirement\"\x1f/v1/devices/{device}/retirement\x12\xd2\x01\n" +
+	"\x05Prove\x12\x1a.vitalveil.v1.ProveRequest\x1a\x17.vitalveil.v1.Operation\"\x93\x01\x92AXJE\n" +
 	"\x03202\x12>\n" +
 	"\x1fAccepted; follow the operation.\x12\x1b\n" +
 	"\x19\x1a\x17.vitalveil.v1.Operationb\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02&:\x06attest\"\x1c/v1/requests/{request}/proof2\x8b\x01\n" +
-	"\x05Blobs\x12\x81\x01\n" +
-	"\x03Get\x12\x1c.vitalveil.v1.GetBlobRequest\x1a\x14.google.api.HttpBody\"F\x92A+:\x18application/octet-streamb\x0f\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\b\n" +
+	"\x06device\x82\xd3\xe4\x93\x02&:\x06attest\"\x1c/v1/requests/{request}/proof2\x97\x01\n" +
+	"\x05Blobs\x12\x8d\x01\n" +
+	"\x03Get\x12\x1c.vitalveil.v1.GetBlobRequest\x1a\x14.google.api.HttpBody\"R\x92A+:\x18application/octet-streamb\x0f\n" +
 	"\r\n" +
-	"\tsignature\x12\x00\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/blobs/{blob}2\x8f\x02\n" +
+	"\tsignature\x12\x00\xaa\xbb\x18\b\n" +
+	"\x06member\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/blobs/{blob}2\x8f\x02\n" +
 	"\n" +
 	"Operations\x12e\n" +
 	"\x03Get\x12!.vitalveil.v1.GetOperationRequest\x1a\x17.vitalveil.v1.Operation\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/operations/{operation}\x12\x99\x01\n" +
@@ -2510,6 +2527,7 @@ func file_vitalveil_v1_gateway_proto_init() {
 	if File_vitalveil_v1_gateway_proto != nil {
 		return
 	}
+	file_vitalveil_v1_access_proto_init()
 	file_vitalveil_v1_documents_proto_init()
 	file_vitalveil_v1_gateway_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}

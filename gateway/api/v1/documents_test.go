@@ -1,46 +1,45 @@
-package api_test
+package apiv1
 
 import (
+	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"pgregory.net/rapid"
 
-	"github.com/vitalveil/vitalveil/consent"
-	"github.com/vitalveil/vitalveil/gateway/api"
-	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-// mirrors pairs the ledger documents with the messages that carry them; what is
-// part of one of these is not repeated.
-var mirrors = []struct {
-	doc any // pointer to a zero document
-	msg proto.Message
-}{
-	{&record.Genesis{}, &apiv1.Genesis{}},
-	{&record.EnrolPatient{}, &apiv1.EnrolPatient{}},
-	{&record.Patient{}, &apiv1.Patient{}},
-	{&consent.SignedKeys{}, &apiv1.SignedKeys{}},
-	{&record.ErasureState{}, &apiv1.ErasureState{}},
-	{&record.SignedErasureReport{}, &apiv1.SignedErasureReport{}},
-	{&record.EnrolDevice{}, &apiv1.EnrolDevice{}},
-	{&record.DeviceState{}, &apiv1.DeviceState{}},
-	{&record.SignedRetirement{}, &apiv1.SignedRetirement{}},
-	{&record.SignedPointer{}, &apiv1.SignedPointer{}},
-	{&record.Receipt{}, &apiv1.Receipt{}},
-	{&record.PredicateState{}, &apiv1.PredicateState{}},
-	{&record.Attest{}, &apiv1.Attest{}},
-	{&consent.Signed{}, &apiv1.SignedConsent{}},
+// pair is a message of documents.proto with the document that it mirrors. The list of
+// all of them is generated with the converters.
+type pair struct {
+	doc  reflect.Type
+	msg  proto.Message // an empty one
+	to   func(doc any) (proto.Message, error)
+	from func(proto.Message) (any, error)
+}
+
+// pairOf is a pair in which every document fits its message.
+func pairOf[D any, M proto.Message](to func(D) M, from func(M) (D, error)) pair {
+	return narrowPairOf(func(d D) (M, error) { return to(d), nil }, from)
+}
+
+func narrowPairOf[D any, M proto.Message](to func(D) (M, error), from func(M) (D, error)) pair {
+	return pair{
+		doc: reflect.TypeFor[D](), msg: reflect.New(reflect.TypeFor[M]().Elem()).Interface().(proto.Message),
+		to:   func(doc any) (proto.Message, error) { return to(doc.(D)) },
+		from: func(m proto.Message) (any, error) { return from(m.(M)) },
+	}
 }
 
 func TestMessagesMirrorDocumentsFieldForField(t *testing.T) {
-	for _, m := range mirrors {
-		compare(t, reflect.TypeOf(m.doc).Elem(), m.msg.ProtoReflect().Descriptor())
+	for _, p := range pairs {
+		compare(t, p.doc, p.msg.ProtoReflect().Descriptor())
 	}
 }
 
@@ -73,12 +72,12 @@ func compare(t *testing.T, doc reflect.Type, msg protoreflect.MessageDescriptor)
 }
 
 func TestDocumentsSurviveTheirMessages(t *testing.T) {
-	for _, m := range mirrors {
+	for _, p := range pairs {
 		rapid.Check(t, func(t *rapid.T) {
-			doc := reflect.New(reflect.TypeOf(m.doc).Elem())
-			fill(t, doc.Elem())
-			msg := m.msg.ProtoReflect().New().Interface()
-			if err := api.ToMessage(doc.Interface(), msg); err != nil {
+			doc := reflect.New(p.doc).Elem()
+			fill(t, doc)
+			msg, err := p.to(doc.Interface())
+			if err != nil {
 				t.Fatal(err)
 			}
 			wire, err := proto.Marshal(msg)
@@ -89,37 +88,51 @@ func TestDocumentsSurviveTheirMessages(t *testing.T) {
 			if err := proto.Unmarshal(wire, msg); err != nil {
 				t.Fatal(err)
 			}
-			back := reflect.New(doc.Elem().Type())
-			if err := api.FromMessage(msg, back.Interface()); err != nil {
+			back, err := p.from(msg)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if !reflect.DeepEqual(doc.Interface(), back.Interface()) {
-				t.Fatalf("%+v became %+v", doc.Elem(), back.Elem())
+			if !reflect.DeepEqual(doc.Interface(), back) {
+				t.Fatalf("%+v became %+v", doc, back)
+			}
+		})
+	}
+}
+
+// TestMessagesAreTheJSONOfTheirDocuments: a reader of either finds the same under the
+// same names.
+func TestMessagesAreTheJSONOfTheirDocuments(t *testing.T) {
+	for _, p := range pairs {
+		rapid.Check(t, func(t *rapid.T) {
+			doc := reflect.New(p.doc).Elem()
+			fill(t, doc)
+			msg, err := p.to(doc.Interface())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := json.Marshal(doc.Interface())
+			if err != nil {
+				t.Fatal(err)
+			}
+			same := p.msg.ProtoReflect().New().Interface()
+			if err := protojson.Unmarshal(b, same); err != nil {
+				t.Fatal(err)
+			}
+			if !proto.Equal(msg, same) {
+				t.Fatalf("%v, as JSON %v", msg, same)
 			}
 		})
 	}
 }
 
 // TestEveryDocumentIsConverted: whoever adds a message that mirrors a document finds
-// out here that it is not among the mirrors.
+// out here that it has no converters.
 func TestEveryDocumentIsConverted(t *testing.T) {
-	converted := map[protoreflect.FullName]bool{}
-	var walk func(protoreflect.MessageDescriptor)
-	walk = func(m protoreflect.MessageDescriptor) {
-		converted[m.FullName()] = true
-		for i := range m.Fields().Len() {
-			if f := m.Fields().Get(i); f.Kind() == protoreflect.MessageKind {
-				walk(f.Message())
-			}
-		}
-	}
-	for _, m := range mirrors {
-		walk(m.msg.ProtoReflect().Descriptor())
-	}
-	all := apiv1.File_vitalveil_v1_documents_proto.Messages()
+	all := File_vitalveil_v1_documents_proto.Messages()
 	for i := range all.Len() {
-		if name := all.Get(i).FullName(); !converted[name] {
-			t.Errorf("%s is in no pair of mirrors", name)
+		name := all.Get(i).FullName()
+		if !slices.ContainsFunc(pairs, func(p pair) bool { return p.msg.ProtoReflect().Descriptor().FullName() == name }) {
+			t.Errorf("%s is in no pair", name)
 		}
 	}
 }
@@ -127,21 +140,21 @@ func TestEveryDocumentIsConverted(t *testing.T) {
 // TestDocumentsWithEveryFieldSetAreConvertedBothWays: nothing is left out, and nothing
 // that is set arrives unset.
 func TestDocumentsWithEveryFieldSetAreConvertedBothWays(t *testing.T) {
-	for _, m := range mirrors {
-		doc := reflect.New(reflect.TypeOf(m.doc).Elem())
-		set(t, doc.Elem())
-		msg := m.msg.ProtoReflect().New()
-		if err := api.ToMessage(doc.Interface(), msg.Interface()); err != nil {
-			t.Errorf("%T: %v", m.doc, err)
+	for _, p := range pairs {
+		doc := reflect.New(p.doc).Elem()
+		set(t, doc)
+		msg, err := p.to(doc.Interface())
+		if err != nil {
+			t.Errorf("%s: %v", p.doc, err)
 			continue
 		}
-		everySet(t, msg)
-		back := reflect.New(doc.Elem().Type())
-		if err := api.FromMessage(msg.Interface(), back.Interface()); err != nil {
-			t.Errorf("%T: %v", m.doc, err)
+		everySet(t, msg.ProtoReflect())
+		back, err := p.from(msg)
+		if err != nil {
+			t.Errorf("%s: %v", p.doc, err)
 		}
-		if !reflect.DeepEqual(doc.Interface(), back.Interface()) {
-			t.Errorf("%+v became %+v", doc.Elem(), back.Elem())
+		if !reflect.DeepEqual(doc.Interface(), back) {
+			t.Errorf("%+v became %+v", doc, back)
 		}
 	}
 }
@@ -245,27 +258,17 @@ func fill(t *rapid.T, v reflect.Value) {
 
 func TestIdentifiersAreCanonicalOrRefused(t *testing.T) {
 	for _, bad := range []string{"ab", strings.Repeat("A", 64), strings.Repeat("0", 65), strings.Repeat("g", 64)} {
-		var p record.Pointer
-		if err := api.FromMessage(&apiv1.Pointer{Device: bad, Kind: "row"}, &p); err == nil {
+		if _, err := (&Pointer{Device: bad, Kind: "row"}).Record(); err == nil {
 			t.Errorf("%q became an identifier", bad)
 		}
 	}
-	var p record.Pointer
-	if err := api.FromMessage(&apiv1.Pointer{Correction: 256}, &p); err == nil {
+	if _, err := (&Device{SeedHashes: []string{""}}).Record(); err == nil {
+		t.Error("an empty text in a list became an identifier")
+	}
+	if _, err := (&Pointer{Correction: 256}).Record(); err == nil {
 		t.Error("correction 256 fits a byte")
 	}
-}
-
-func TestPointerMessageIsToMessage(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var s record.SignedPointer
-		fill(t, reflect.ValueOf(&s).Elem())
-		want := &apiv1.SignedPointer{}
-		if err := api.ToMessage(s, want); err != nil {
-			t.Fatal(err)
-		}
-		if got := api.PointerMessage(s); !proto.Equal(got, want) {
-			t.Fatalf("%v, want %v", got, want)
-		}
-	})
+	if m, err := ReceiptOf(record.Receipt{Leaf: -1}); err == nil {
+		t.Errorf("leaf -1 became %d", m.Leaf)
+	}
 }
