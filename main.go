@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/vitalveil/vitalveil/cmd/bridge"
 	"github.com/vitalveil/vitalveil/cmd/demo"
 	"github.com/vitalveil/vitalveil/cmd/fabric"
 	"github.com/vitalveil/vitalveil/cmd/inspect"
@@ -27,6 +28,7 @@ type commands struct {
 	Demo        demo.Command          `cmd:"" help:"Run the whole system in one process on loopback and show what each party saw."`
 	Verify      verify.Command        `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
 	Institution institution.Command   `cmd:"" help:"An institution as a process of its own: make its keys, run it, ask."`
+	Bridge      bridge.Command        `cmd:"" help:"A hub at a patient's home or of a ward: takes readings, seals them, sends them, answers claims."`
 	Ledger      ledger.Command        `cmd:"" help:"Serve the embedded ledger to the institutions of one site."`
 	Network     fabric.Command        `cmd:"" help:"Run a Hyperledger Fabric network of native processes on this machine."`
 	Chaincode   fabric.ServiceCommand `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`

@@ -18,23 +18,31 @@ import (
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"vitalveil": main}) }
 
-// TestCommandLine runs the transcripts, each of which reads like a shell session.
+// TestCommandLine runs the transcripts of all programs, each of which reads like a shell
+// session.
 func TestCommandLine(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: filepath.Join("cmd", "demo", "testdata", "scripts"),
-		// A, B, C and LEDGER are free addresses on loopback.
-		Setup: func(e *testscript.Env) error {
-			for _, name := range []string{"A", "B", "C", "LEDGER"} {
-				l, err := net.Listen("tcp", "127.0.0.1:0")
-				if err != nil {
-					return err
-				}
-				defer l.Close()
-				e.Setenv(name, l.Addr().String())
-			}
-			return nil
-		},
-	})
+	dirs, err := filepath.Glob(filepath.Join("cmd", "*", "testdata", "scripts"))
+	if err != nil || len(dirs) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	for _, dir := range dirs {
+		t.Run(strings.Split(dir, string(filepath.Separator))[1], func(t *testing.T) {
+			testscript.Run(t, testscript.Params{Dir: dir, Setup: addresses})
+		})
+	}
+}
+
+// addresses gives a transcript free addresses on loopback: A, B, C, LEDGER and GATEWAY.
+func addresses(e *testscript.Env) error {
+	for _, name := range []string{"A", "B", "C", "LEDGER", "GATEWAY"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		e.Setenv(name, l.Addr().String())
+	}
+	return nil
 }
 
 const module = "github.com/vitalveil/vitalveil/"

@@ -117,6 +117,9 @@ func Open(cfg Config) (*Hub, error) {
 // gateways are the base URLs of all gateways, the first to use first.
 func (c *Config) gateways() []string { return append([]string{c.GatewayURL}, c.OtherGateways...) }
 
+// Check refuses a configuration that Open would, and opens nothing.
+func (c Config) Check() error { return c.complete() }
+
 // complete fills in defaults and checks that the parts belong together.
 func (c *Config) complete() error {
 	switch {

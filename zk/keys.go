@@ -112,6 +112,28 @@ func LoadKeys(dir, class string, progress func(string)) (*Keys, error) {
 	return f.keys(c, system)
 }
 
+// ReadKeys compiles a class's circuit and loads its keys from dir, which has them: it makes
+// none, since a network takes no proofs by others than those that it accepted.
+func ReadKeys(dir, class string) (*Keys, error) {
+	c, err := verifier.ClassByName(class)
+	if err != nil {
+		return nil, err
+	}
+	system, err := compile(c.Days)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := systemDigest(system)
+	if err != nil {
+		return nil, err
+	}
+	f, err := readKeyFile(filepath.Join(dir, class+".keys"), class, digest)
+	if err != nil {
+		return nil, fmt.Errorf("keys of circuit %s: %w", class, err)
+	}
+	return f.keys(c, system)
+}
+
 // cachedOrNew returns the key file of dir, making it if need be. The lock keeps
 // two processes from making two.
 func cachedOrNew(dir, class string, digest record.ID, system *bn254cs.R1CS, progress func(string)) (*keyFile, error) {

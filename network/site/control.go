@@ -61,6 +61,12 @@ func (c Control) Listen() (net.Listener, error) {
 	return l, os.Chmod(c.path(), 0o600)
 }
 
+// Running reports whether a program answers in the directory.
+func (c Control) Running() bool {
+	conn, err := net.Dial("unix", c.path())
+	return err == nil && conn.Close() == nil
+}
+
 // Commands answers calls, by what was called: Handle makes them.
 type Commands map[string]http.HandlerFunc
 

@@ -1,0 +1,378 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	role "github.com/vitalveil/vitalveil/bridge"
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/site"
+	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk"
+)
+
+// hub is an open bridge with what commands ask of it.
+type hub struct {
+	*role.Hub
+	cfg     Config
+	genesis record.Genesis
+	open    *api.Client // of the gateway, without a signer
+
+	round sync.Mutex // one round at a time
+	mu    sync.Mutex
+	last  lastRound
+}
+
+// lastRound is how the latest round ended.
+type lastRound struct {
+	contact time.Time // of the last round that reached the gateway
+	problem error
+	rounds  int
+	failed  int
+}
+
+func openHub(cfg Config) (*hub, error) {
+	c, err := cfg.hub()
+	if err != nil {
+		return nil, err
+	}
+	h := &hub{cfg: cfg, genesis: c.Genesis, open: api.NewClient(cfg.Gateway, c.Genesis.Network, nil)}
+	h.Hub, err = role.Open(c)
+	return h, err
+}
+
+// close is Close, and of what else is open.
+func (h *hub) close() error {
+	h.open.Close()
+	return h.Close()
+}
+
+// now is the time up to which hours may be sealed: the machine's, or that of the ledger
+// where it follows data.
+func (h *hub) now(ctx context.Context) (int64, error) {
+	if h.genesis.Clock != record.ClockSimulated {
+		return time.Now().Unix(), nil
+	}
+	n, err := h.open.Network(ctx)
+	return n.LedgerTime, err
+}
+
+// device finds the device that is meant: by the beginning of its identifier, or, with
+// none, the only one.
+func (h *hub) device(name string) (*role.Device, error) {
+	var found []*role.Device
+	for _, d := range h.Devices() {
+		if strings.HasPrefix(d.ID().String(), name) && (name != "" || d.Retired() == "") {
+			found = append(found, d)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) == 0:
+		return nil, fault.New(fault.NotFound, "this hub has no device %q: \"vitalveil bridge status\" lists those there are", name)
+	}
+	return nil, fault.New(fault.Invalid, "%d devices are meant by %q: name one with --device", len(found), name)
+}
+
+// enrolRequest makes a device, or names one that is there.
+type enrolRequest struct {
+	Device    string    `json:"device,omitempty"`
+	Patient   record.ID `json:"patient"`
+	Metrics   []string  `json:"metrics,omitempty"`
+	FirstHour int64     `json:"first_hour"`
+	Stratum   string    `json:"stratum,omitempty"`
+}
+
+// enrol returns what the patient is asked to sign.
+func (h *hub) enrol(_ context.Context, r *enrolRequest) (record.DeviceRequest, error) {
+	if r.Device != "" {
+		d, err := h.device(r.Device)
+		if err != nil {
+			return record.DeviceRequest{}, err
+		}
+		request, _ := d.Request()
+		return request, nil
+	}
+	d, _, err := h.NewDevice(r.Patient, r.Metrics, r.FirstHour)
+	if err != nil {
+		return record.DeviceRequest{}, fault.New(fault.Invalid, "%w", err)
+	}
+	if r.Stratum != "" {
+		if err := d.SetStratum(r.Stratum); err != nil {
+			return record.DeviceRequest{}, fault.New(fault.Invalid, "%w", err)
+		}
+	}
+	request, _ := d.Request()
+	return request, nil
+}
+
+// none is a request or an answer that says nothing.
+type none struct{}
+
+// send brings an enrolment that the patient has signed to the ledger.
+func (h *hub) send(ctx context.Context, r *record.DeviceRequest) (none, error) {
+	id := record.DeviceID(h.genesis.Network, r.Enrolment.Device.Key)
+	d, ok := h.Device(id)
+	if !ok {
+		return none{}, fault.New(fault.NotFound, "device %s is none of this hub's", id.Short())
+	}
+	if len(r.Enrolment.PatientSignature) == 0 {
+		return none{}, fault.New(fault.BadSignature, "its patient has not signed this request yet: \"vitalveil patient device FILE\"")
+	}
+	if mine, _ := d.Request(); mine.Digest() != r.Digest() {
+		return none{}, fault.New(fault.Invalid, "the request is not what device %s asked for", id.Short())
+	}
+	return none{}, d.Enrol(ctx, r.Enrolment.PatientSignature)
+}
+
+// permit leaves a consent with the devices of its patient.
+func (h *hub) permit(_ context.Context, s *consent.Signed) (int, error) {
+	if err := s.CheckSignature(h.genesis.Network, h.genesis.RelyingParties); err != nil {
+		return 0, fault.New(fault.BadSignature, "%w", err)
+	}
+	n := 0
+	for _, d := range h.Devices() {
+		if d.Patient() != s.Document.Patient || d.Retired() != "" {
+			continue
+		}
+		if err := d.SetConsent(s.Document); err != nil {
+			return n, fault.New(fault.Invalid, "%w", err)
+		}
+		n++
+	}
+	if n == 0 {
+		return 0, fault.New(fault.NotFound, "this hub has no device of patient %s", s.Document.Patient.Short())
+	}
+	return n, nil
+}
+
+// asked is a request for a claim, and what the hub does about it.
+type asked struct {
+	Device   string `json:"device"`
+	Request  string `json:"request"`
+	Asker    string `json:"asker"`
+	Purpose  string `json:"purpose"`
+	Text     string `json:"text"`
+	Standing string `json:"standing"`
+}
+
+// claims lists what the patients' devices are asked.
+func (h *hub) claims(ctx context.Context, _ *none) ([]asked, error) {
+	list := []asked{}
+	for _, d := range h.Devices() {
+		requests, err := d.Asked(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range requests {
+			q := a.Request
+			list = append(list, asked{d.ID().String(), q.ID, q.Asker, q.Ask.Purpose, q.Text, a.Standing})
+		}
+	}
+	return list, nil
+}
+
+// answers proves what holds and what consents allow, and hands proofs in.
+func (h *hub) answers(ctx context.Context, _ *none) (role.Answers, error) {
+	a, err := h.Answer(ctx)
+	if !errors.Is(err, role.ErrNoProver) {
+		return a, err
+	}
+	p, err := h.loadProver()
+	if err != nil {
+		return a, err
+	}
+	h.SetProver(p)
+	return h.Answer(ctx)
+}
+
+// loadProver loads the proving keys that the network accepted. It takes long, so it is
+// done when the first claim holds.
+func (h *hub) loadProver() (role.Prover, error) {
+	if h.cfg.CircuitKeys == "" {
+		return nil, fmt.Errorf("%w: name the directory with the network's proving keys as circuit_keys in %s", role.ErrNoProver, configFile)
+	}
+	for _, c := range h.genesis.Circuits {
+		keys, err := zk.ReadKeys(string(h.cfg.CircuitKeys), c.Class)
+		if err != nil {
+			return nil, err
+		}
+		if keys.Hash != c.Hash {
+			return nil, fmt.Errorf("the proving keys in %s are not those of network %q: a proof by them would count for nothing", h.cfg.CircuitKeys, h.genesis.Network)
+		}
+		return keys, nil // there is one class so far
+	}
+	return nil, errors.New("the network has no circuits, so nothing can be proven")
+}
+
+// pushRequest is readings of a source that follow a position in it.
+type pushRequest struct {
+	Device   string        `json:"device,omitempty"`
+	Source   string        `json:"source"`
+	From     role.Position `json:"from"`
+	Readings []reading     `json:"readings"`
+}
+
+// reading is one reading as a source sends it: numerals are exact.
+type reading struct {
+	Metric string           `json:"metric"`
+	Time   wearable.Decimal `json:"time"` // Unix seconds
+	Value  wearable.Decimal `json:"value"`
+}
+
+func (h *hub) push(ctx context.Context, r *pushRequest) (role.Outcome, error) {
+	d, err := h.device(r.Device)
+	if err != nil {
+		return role.Outcome{}, err
+	}
+	list := make([]role.Reading, len(r.Readings))
+	for i, x := range r.Readings {
+		list[i] = role.Reading(x)
+	}
+	out, err := d.PushFrom(ctx, r.Source, r.From, list)
+	switch {
+	case errors.Is(err, role.ErrPosition):
+		err = fault.New(fault.Conflict, "%w", err)
+	case errors.Is(err, role.ErrReading):
+		err = fault.New(fault.Invalid, "%w", err)
+	}
+	return out, err
+}
+
+// positionRequest asks how much of a source is taken.
+type positionRequest struct {
+	Device string `json:"device,omitempty"`
+	Source string `json:"source"`
+}
+
+func (h *hub) position(_ context.Context, r *positionRequest) (role.Position, error) {
+	d, err := h.device(r.Device)
+	if err != nil {
+		return role.Position{}, err
+	}
+	return d.Position(r.Source)
+}
+
+// sourceCommands are what a source may call.
+func (h *hub) sourceCommands() site.Commands {
+	return site.Commands{"push": site.Handle(h.push), "position": site.Handle(h.position)}
+}
+
+// commands are what the hub's user may call.
+func (h *hub) commands() site.Commands {
+	all := h.sourceCommands()
+	for what, f := range (site.Commands{
+		"enrol": site.Handle(h.enrol), "send": site.Handle(h.send), "consent": site.Handle(h.permit),
+		"claims": site.Handle(h.claims), "answer": site.Handle(h.answers),
+		"status": site.Handle(h.status), "sync": site.Handle(h.sync),
+	}) {
+		all[what] = f
+	}
+	return all
+}
+
+// deviceStatus is how far a device has come.
+type deviceStatus struct {
+	ID          string      `json:"id"`
+	Patient     string      `json:"patient"`
+	Metrics     []string    `json:"metrics"`
+	Enrolled    bool        `json:"enrolled"`
+	SealedUntil int64       `json:"sealed_until"` // Unix seconds
+	Waiting     int         `json:"waiting"`      // rows and days that are not on the ledger
+	Refused     []string    `json:"refused,omitempty"`
+	Retired     string      `json:"retired,omitempty"`
+	Counts      role.Counts `json:"counts"`
+}
+
+// hubStatus is what "status" shows.
+type hubStatus struct {
+	Network string         `json:"network"`
+	Gateway string         `json:"gateway"`
+	Contact int64          `json:"contact"` // Unix seconds of the last round that reached it; 0: none
+	Running bool           `json:"running"`
+	Devices []deviceStatus `json:"devices"`
+	Problem string         `json:"problem,omitempty"`
+}
+
+func (h *hub) status(context.Context, *none) (hubStatus, error) {
+	h.mu.Lock()
+	last := h.last
+	h.mu.Unlock()
+	s := hubStatus{Network: h.genesis.Network, Gateway: h.cfg.Gateway, Devices: []deviceStatus{}}
+	if !last.contact.IsZero() {
+		s.Contact = last.contact.Unix()
+	}
+	if last.problem != nil {
+		s.Problem = last.problem.Error()
+	}
+	for _, d := range h.Devices() {
+		one, err := deviceStatusOf(d)
+		if err != nil {
+			return s, err
+		}
+		s.Devices = append(s.Devices, one)
+	}
+	return s, nil
+}
+
+func deviceStatusOf(d *role.Device) (deviceStatus, error) {
+	sealed, _ := d.Progress()
+	request, enrolled := d.Request()
+	s := deviceStatus{
+		ID: d.ID().String(), Patient: d.Patient().String(), Metrics: slices.Clone(request.Enrolment.Device.Metrics),
+		Enrolled: enrolled, SealedUntil: sealed * 3600, Retired: d.Retired(), Counts: d.Counts(),
+	}
+	refused, err := d.Refused()
+	if err != nil {
+		return s, err
+	}
+	for _, r := range refused {
+		s.Refused = append(s.Refused, fmt.Sprintf("%s %d: %s: %s", r.Kind, r.Index, r.Code, r.Detail))
+	}
+	s.Waiting, err = d.Waiting()
+	return s, err
+}
+
+// synced says what one round did.
+type synced struct {
+	Anchored int `json:"anchored"`
+	Receipts int `json:"receipts"`
+	Awaited  int `json:"awaited"`
+	Waiting  int `json:"waiting"`
+	Refused  int `json:"refused"`
+	Retired  int `json:"retired"`
+}
+
+// sync is one round: seal what is over, bring it to the ledger, answer claims. What it
+// could not do it tells, and does in a later one.
+func (h *hub) sync(ctx context.Context, _ *none) (synced, error) {
+	h.round.Lock()
+	defer h.round.Unlock()
+	now, err := h.now(ctx)
+	if err == nil {
+		err = h.Advance(ctx, now)
+	}
+	r, serr := h.Sync(ctx)
+	_, aerr := h.answers(ctx, nil) // which claims hold is for the patient alone
+	err = errors.Join(err, serr, aerr)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last.rounds++
+	h.last.problem = err
+	if err != nil {
+		h.last.failed++
+	}
+	if serr == nil && aerr == nil {
+		h.last.contact = time.Now()
+	}
+	return synced{r.Anchored, r.Receipts, r.Awaited, r.Waiting, len(r.Refused), len(r.Retired)}, err
+}
