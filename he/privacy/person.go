@@ -150,3 +150,14 @@ func (b *block) pairOfDay(x, y wearable.PersonDay) PairStats {
 	cx, cy := x.Mean-b.x.center, y.Mean-b.y.center
 	return PairStats{N: 1, SumX: cx, SumY: cy, SumSqX: cx*cx - b.x.offset, SumSqY: cy*cy - b.y.offset, SumXY: cx * cy}
 }
+
+// PersonRow is DayRow of a person-day of one metric alone.
+func (s *Schema) PersonRow(slot int, d wearable.PersonDay) ([]Payload, error) {
+	b, err := s.shaped(slot, ShapePerson)
+	if err != nil {
+		return nil, err
+	}
+	row := make([]Payload, s.Coefficients())
+	copy(row[b.coeffs[0]:], b.pack(b.personValue(d, 0)))
+	return row, nil
+}

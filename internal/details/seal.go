@@ -83,11 +83,15 @@ type sealer struct {
 }
 
 func (k Key) sealer(network string, patient record.ID, name string) (*sealer, error) {
-	auth, err := hkdf.Key(sha256.New, k.secret[:], nil, "vitalveil details authentication v1", 32)
+	both, err := hkdf.Extract(sha256.New, k.secret[:], nil)
 	if err != nil {
 		return nil, err
 	}
-	enc, err := hkdf.Key(sha256.New, k.secret[:], nil, "vitalveil details encryption v1", 32)
+	auth, err := hkdf.Expand(sha256.New, both, "vitalveil details authentication v1", 32)
+	if err != nil {
+		return nil, err
+	}
+	enc, err := hkdf.Expand(sha256.New, both, "vitalveil details encryption v1", 32)
 	if err != nil {
 		return nil, err
 	}

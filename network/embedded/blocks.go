@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -68,18 +69,21 @@ func readTxs(r pebble.Reader, h header) ([][]byte, error) {
 	if h.Number == 0 {
 		return nil, nil
 	}
-	out := make([][]byte, len(h.Codes))
-	digests := make([]record.ID, len(h.Codes))
-	for i := range out {
-		var err error
-		out[i], err = get(r, txKey(version{Block: h.Number, Tx: uint32(i)}))
-		if err != nil {
-			return nil, corrupt(h.Number, i, "it cannot be read", err)
-		}
-		if out[i] == nil {
-			return nil, corrupt(h.Number, i, "it is missing", nil)
-		}
-		digests[i] = sha256.Sum256(out[i])
+	n := len(h.Codes)
+	at := func(i int) []byte { return txKey(version{Block: h.Number, Tx: uint32(i)}) }
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: at(0), UpperBound: at(n)})
+	if err != nil {
+		return nil, corrupt(h.Number, -1, "its transactions cannot be read", err)
+	}
+	out, digests := make([][]byte, 0, n), make([]record.ID, 0, n)
+	for it.First(); it.Valid() && bytes.Equal(it.Key(), at(len(out))); it.Next() {
+		out, digests = append(out, bytes.Clone(it.Value())), append(digests, sha256.Sum256(it.Value()))
+	}
+	if err := it.Close(); err != nil {
+		return nil, corrupt(h.Number, len(out), "it cannot be read", err)
+	}
+	if len(out) < n {
+		return nil, corrupt(h.Number, len(out), "it is missing", nil)
 	}
 	if record.Root(digests) != h.Data {
 		return nil, corrupt(h.Number, -1, "its transactions are not the ones that the header commits to", nil)
@@ -171,7 +175,7 @@ func (l *Ledger) block(number uint64) (*network.Block, error) {
 // tx turns a stored transaction into the form that followers get.
 func (l *Ledger) tx(r pebble.Reader, h header, i int, data []byte) (network.Tx, error) {
 	var t transaction
-	if err := unmarshal(data, &t); err != nil {
+	if err := decoding.Unmarshal(data, &t); err != nil { // as this ledger encoded it: the header commits to it
 		return network.Tx{}, err
 	}
 	p, err := parseProposal(l.Channel(), t.Proposal)

@@ -52,6 +52,7 @@ func (ix *Index) Apply(b *network.Block) error {
 type write struct {
 	at    Position
 	tx    *network.Tx
+	doc   *submitted
 	parts []string
 	value []byte
 }
@@ -87,6 +88,7 @@ var appliers = map[state.Kind]func(*Index, write) error{
 }
 
 func (ix *Index) applyTx(tx *network.Tx, at Position) error {
+	var doc submitted
 	for _, w := range tx.Writes {
 		kind, parts, err := state.ParseKey(w.Key)
 		if err != nil {
@@ -105,7 +107,7 @@ func (ix *Index) applyTx(tx *network.Tx, at Position) error {
 		if w.Delete {
 			return fmt.Errorf("%s %q was deleted, which no contract does", kind, w.Key)
 		}
-		if err := apply(ix, write{at: at, tx: tx, parts: parts, value: w.Value}); err != nil {
+		if err := apply(ix, write{at: at, tx: tx, doc: &doc, parts: parts, value: w.Value}); err != nil {
 			what := fmt.Sprintf("%s %s", kind, strings.Join(parts, " "))
 			if err := ix.note(at, tx.ID, what, err); err != nil {
 				return fmt.Errorf("%s: %w", what, err)

@@ -72,16 +72,25 @@ func (ix *Index) Refused(from int) (int, []Refusal) {
 	return ix.unprovenWrites, append([]Refusal(nil), ix.refusals[from:]...)
 }
 
+// submitted is the argument of a transaction, decoded once for all of its writes: the
+// acknowledgement of many devices has one for each.
+type submitted struct{ decoded any }
+
 // argument is the document that a transaction was submitted with: what the parties
-// have signed, while a write is what somebody says follows from it.
+// have signed, while a write is what somebody says follows from it. Who keeps a part
+// of it shares that with other writes.
 func argument[T any](w write, function string) (T, error) {
 	var v T
 	if w.tx.Function != function || len(w.tx.Args) != 1 {
 		return v, refuse("it was not written by a call of %s", function)
 	}
+	if v, ok := w.doc.decoded.(T); ok {
+		return v, nil
+	}
 	if err := json.Unmarshal([]byte(w.tx.Args[0]), &v); err != nil {
 		return v, refuse("the argument of %s: %w", function, err)
 	}
+	w.doc.decoded = v
 	return v, nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"os"
 	"testing"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
+	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 )
 
@@ -48,4 +50,34 @@ func BenchmarkReadPatients(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/patient")
+}
+
+// TestAnAcknowledgementOfManyDevicesIsReadOnce: it has a write for each of them, and its
+// argument names all of them.
+func TestAnAcknowledgementOfManyDevicesIsReadOnce(t *testing.T) {
+	allocations := func(n int) float64 {
+		l := newLedger()
+		var all record.AcknowledgeSeeds
+		var writes []network.Write
+		for i := range n {
+			l.patient()
+			d := l.device(l.patients[i], day0, metric)
+			all.Devices = append(all.Devices, d.ID)
+			writes = append(writes, put(state.AckKey(d.ID, members[0]), state.Acknowledged{Device: d.ID, Member: members[0]}))
+		}
+		l.cut()
+		ix := apply(t, l.blocks)
+		l.call(members[0], "Registry:AcknowledgeSeeds", all, writes...)
+		tx := &l.open[0]
+		return testing.AllocsPerRun(3, func() {
+			if err := ix.applyTx(tx, Position{ix.Height(), 0}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	few, many := allocations(10), allocations(100)
+	t.Logf("for 10 devices %.0f allocations, for 100 of them %.0f", few, many)
+	if many > 10*few {
+		t.Error("they grow faster than the devices")
+	}
 }

@@ -292,27 +292,43 @@ func (w *world) enrolPatient(p *person) {
 }
 
 // enrol makes n patients with a device each, and consents for both hospitals.
-func (w *world) enrol(n int) {
+func (w *world) enrol(n int) { w.enrolAtOnce(n, 1) }
+
+// enrolAtOnce is enrol, of so many at once.
+func (w *world) enrolAtOnce(n, atOnce int) {
 	w.t.Helper()
-	for range n {
-		p := &person{key: newKey(), devKey: newKey()}
-		p.in = record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
-		w.enrolPatient(p)
-		w.enrolDevice(p)
-		for _, hospital := range []int{hospitalA, hospitalB} {
-			d := consent.Document{
-				ID: record.RandomID(), Version: 1, Patient: p.id, Grantee: msps[hospital], Purpose: "HRESCH", Status: consent.StatusActive,
-				Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: w.metrics, DataFrom: firstHour,
-				DataUntil: firstHour + 1000, NotBefore: 0, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, BeyondShare: true, Exact: true, Predicates: []consent.Terms{},
+	people := make([]*person, n)
+	var all sync.WaitGroup
+	for first := range atOnce {
+		all.Go(func() {
+			for i := first; i < n; i += atOnce {
+				people[i] = w.enrolOne()
 			}
-			w.putConsent(p, d)
-			if hospital == hospitalA {
-				p.consent = d
-			}
-		}
-		w.patients = append(w.patients, p)
+		})
 	}
+	all.Wait()
+	w.patients = append(w.patients, people...)
 	w.everywhere("seeds acknowledged", func(in *Institution) bool { return in.Index().Counts().Ready == len(w.patients) })
+}
+
+func (w *world) enrolOne() *person {
+	w.t.Helper()
+	p := &person{key: newKey(), devKey: newKey()}
+	p.in = record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
+	w.enrolPatient(p)
+	w.enrolDevice(p)
+	for _, hospital := range []int{hospitalA, hospitalB} {
+		d := consent.Document{
+			ID: record.RandomID(), Version: 1, Patient: p.id, Grantee: msps[hospital], Purpose: "HRESCH", Status: consent.StatusActive,
+			Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: w.metrics, DataFrom: firstHour,
+			DataUntil: firstHour + 1000, NotBefore: 0, Expires: (firstHour + 1000) * 3600, CapMicro: 3_000_000, BeyondShare: true, Exact: true, Predicates: []consent.Terms{},
+		}
+		w.putConsent(p, d)
+		if hospital == hospitalA {
+			p.consent = d
+		}
+	}
+	return p
 }
 
 func (w *world) putConsent(p *person, d consent.Document) network.Result {
