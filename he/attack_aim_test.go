@@ -372,7 +372,7 @@ func fixedDevice(t testing.TB, p *Params, number int) *testDevice {
 // fieldsOf is what a piece added to a vector of zeros, by field: its privacy noise.
 func fieldsOf(t testing.TB, p *Params, key PieceKey, req ShareRequest) privacy.Totals {
 	t.Helper()
-	zero := &KeyVector{context: Context{req.Network, req.Epoch}, profile: p.profile.Name, coeffs: req.Coeffs, residues: make([]uint64, 4*len(req.Coeffs))}
+	zero := &KeyVector{context: Context{req.Network, req.Epoch}, kind: p.profile.Name, coeffs: req.Coeffs, residues: make([]uint64, 4*len(req.Coeffs))}
 	share, err := p.Share(key, req, zero)
 	if err != nil {
 		t.Fatal(err)

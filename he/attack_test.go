@@ -261,7 +261,7 @@ func TestAttackDifferingHoldersDoNotCancelNoise(t *testing.T) {
 	if err != nil || !bytes.Equal(first, again) {
 		t.Fatalf("two equal holders send different shares (%v)", err)
 	}
-	stale := &KeyVector{context: v.context, profile: v.profile, coeffs: v.coeffs, residues: slices.Clone(v.residues)}
+	stale := &KeyVector{context: v.context, kind: v.kind, coeffs: v.coeffs, residues: slices.Clone(v.residues)}
 	stale.residues[0] = (stale.residues[0] + 1) % p.profile.Primes[0]
 	other, err := p.Share(testKeys[0], r, stale)
 	if err != nil {
@@ -309,7 +309,7 @@ func TestAttackRetriesUnderOtherNames(t *testing.T) {
 		r, c := base, testContext
 		r.Coeffs = slices.Clone(base.Coeffs)
 		change(&r, &c)
-		zero := &KeyVector{context: c, profile: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 4*len(r.Coeffs))}
+		zero := &KeyVector{context: c, kind: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 4*len(r.Coeffs))}
 		share, err := p.Share(testKeys[0], r, zero)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -325,7 +325,7 @@ func TestAttackRetriesUnderOtherNames(t *testing.T) {
 	}
 	r := base
 	r.Rows = 2
-	zero := &KeyVector{context: testContext, profile: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 24)}
+	zero := &KeyVector{context: testContext, kind: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 24)}
 	share, err := p.Share(testKeys[0], r, zero)
 	if err != nil {
 		t.Fatal(err)
@@ -339,7 +339,7 @@ func TestAttackRetriesUnderOtherNames(t *testing.T) {
 // under, nor one for another metric, nor noise or rows that overflow a field.
 func TestAttackSmallerNoise(t *testing.T) {
 	p := defaultParams(t)
-	zero := &KeyVector{context: testContext, profile: p.profile.Name, coeffs: p.Schema().MetricCoefficients(0), residues: make([]uint64, 24)}
+	zero := &KeyVector{context: testContext, kind: p.profile.Name, coeffs: p.Schema().MetricCoefficients(0), residues: make([]uint64, 24)}
 	for name, change := range map[string]func(*ShareRequest){
 		"variance":      func(r *ShareRequest) { r.Plan.Parts[1].Variance = big.NewInt(1) },
 		"charge":        func(r *ShareRequest) { r.Plan.ChargeMicro = 1 },

@@ -71,7 +71,7 @@ func (c *Columns) Append(dst, row []byte) ([]byte, error) {
 // AddTo adds all rows of packed, a whole number of them, to a sum over the same
 // coefficients. It checks every residue; what it refuses leaves the sum as it was.
 func (c *Columns) AddTo(s *Sum, packed []byte) error {
-	if s.params.profile.Name != c.params.profile.Name || !slices.Equal(s.coeffs, c.coeffs) {
+	if s.params.kind != c.params.kind || !slices.Equal(s.coeffs, c.coeffs) {
 		return fmt.Errorf("the sum covers other coefficients than the columns or another profile")
 	}
 	if len(packed)%c.size != 0 {

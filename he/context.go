@@ -28,15 +28,22 @@ func (c Context) check() error {
 const MaxCorrection = record.MaxCorrection
 
 // Window is a Unix hour (floor of seconds/3600) and the number of the sealing
-// within it: 0 is the first, 1 to MaxCorrection add late data.
+// within it: 0 is the first, 1 to MaxCorrection add late data. The window of a day row
+// is the day's first hour, and has no corrections.
 type Window struct {
 	Hour       int64
 	Correction uint8
 }
 
-func (w Window) check() error {
+// DayWindow is the window of a Unix day's row.
+func DayWindow(day int64) Window { return Window{Hour: day * hoursPerDay} }
+
+func (p *Params) checkWindow(w Window) error {
 	if w.Correction > MaxCorrection {
 		return fmt.Errorf("window %d: correction %d is above %d", w.Hour, w.Correction, MaxCorrection)
+	}
+	if p.schema.Daily() && (w.Hour%hoursPerDay != 0 || w.Correction != 0) {
+		return fmt.Errorf("window %d, correction %d: a day row has the window of its day", w.Hour, w.Correction)
 	}
 	return nil
 }
@@ -45,6 +52,7 @@ func (w Window) check() error {
 const (
 	domainTernary = "he-ternary/v1"
 	domainWindow  = "he-window/v2"
+	domainDay     = "he-day/v1"
 	domainShare   = "he-share/v1"
 	domainProbe   = "he-probe/v1"
 )

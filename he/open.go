@@ -17,8 +17,8 @@ var ErrOpen = errors.New("the shares do not open this sum")
 // from a payload than flood and errors allow gives ErrOpen, wrapped; so wrong
 // shares are likely to be noticed here, and those that are not in Decode.
 func (p *Params) Open(sum *Sum, shares map[int][]byte) ([]*big.Int, error) {
-	if sum == nil || sum.params.profile.Name != p.profile.Name {
-		return nil, fmt.Errorf("the sum was made under another profile")
+	if sum == nil || sum.params.kind != p.kind {
+		return nil, fmt.Errorf("the sum was made under another profile, or of other rows")
 	}
 	if sum.rows == 0 {
 		return nil, fmt.Errorf("the sum has no rows")

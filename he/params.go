@@ -15,6 +15,8 @@ import (
 type Params struct {
 	profile Profile
 	schema  *privacy.Schema
+	kind    string  // of rows: profile, hours or days
+	persons *Params // of the day row, if the schema has one
 	sharing Sharing
 	report  Report
 
@@ -62,6 +64,15 @@ func New(p Profile, s *privacy.Schema, sh Sharing) (*Params, error) {
 		rings: r.SubRings, scaler: newScaler(p.Primes), crt: newCRT(p.Primes),
 		days: newLRU[*lazyPoly](cachedDays), hours: newLRU[*lazyPoly](cachedHours), sums: newLRU[poly](cachedSums),
 	}
+	params.kind = p.Name
+	if s.Daily() {
+		params.kind += "/day"
+	}
+	if day := s.Day(); day != nil {
+		if params.persons, err = New(p, day, sh); err != nil {
+			return nil, err
+		}
+	}
 	params.pieces.New = func() any { t := make(Ternary, n+ternarySpill); return &t }
 	params.scratch.New = func() any { b := make([]uint64, n); return &b }
 	return params, nil
@@ -76,6 +87,11 @@ func (p *Params) Profile() Profile {
 
 // Schema returns the row schema.
 func (p *Params) Schema() *privacy.Schema { return p.schema }
+
+// Day returns the parameters under which the day rows of the schema are sealed and
+// opened, nil if it has none. They are for the same devices, seeds and holders; rows,
+// sums and shares of one never fit the other.
+func (p *Params) Day() *Params { return p.persons }
 
 // Sharing returns how secrets are split.
 func (p *Params) Sharing() Sharing { return p.sharing }

@@ -42,7 +42,7 @@ func (p *Params) ProbeProduct(c Context, windows []Window, secret KeySum) (*KeyV
 func (p *Params) ProbeShare(key PieceKey, req ProbeRequest, v *KeyVector) ([]byte, error) {
 	c := Context{req.Network, req.Epoch}
 	switch {
-	case v == nil || v.context != c || v.profile != p.profile.Name || !slices.Equal(v.coeffs, p.probed()):
+	case v == nil || v.context != c || v.kind != p.kind || !slices.Equal(v.coeffs, p.probed()):
 		return nil, fmt.Errorf("probe of query %q: the key vector was made for something else", req.Query)
 	case req.Query == "" || len(req.Query) > 256:
 		return nil, fmt.Errorf("a query's transaction id has 1 to 256 bytes")

@@ -120,7 +120,7 @@ func TestAttackForeignCoefficients(t *testing.T) {
 			r := request(p, 0, q.Slot, 1, plan)
 			r.Coeffs[len(r.Coeffs)-1] = s.MetricCoefficients(other.Slot)[0]
 			slices.Sort(r.Coeffs)
-			v := &KeyVector{context: testContext, profile: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 4*len(r.Coeffs))}
+			v := &KeyVector{context: testContext, kind: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 4*len(r.Coeffs))}
 			if _, err := p.Share(testKeys[0], r, v); err == nil {
 				t.Errorf("a share of %s covers a coefficient of %s", q.Key, other.Key)
 			}
@@ -129,7 +129,7 @@ func TestAttackForeignCoefficients(t *testing.T) {
 	for _, slot := range []int{9, 15, 21, 36, -1} {
 		r := request(p, 0, slot, 1, nil)
 		r.Coeffs = []int{s.ZeroCoefficient()}
-		v := &KeyVector{context: testContext, profile: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 4)}
+		v := &KeyVector{context: testContext, kind: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 4)}
 		if _, err := p.Share(testKeys[0], r, v); err == nil {
 			t.Errorf("a share of slot %d, which the schema does not have", slot)
 		}
@@ -145,7 +145,7 @@ func TestAttackExactStrataShare(t *testing.T) {
 		t.Fatal("no strata")
 	}
 	r := request(p, 0, q.Slot, 1, nil)
-	v := &KeyVector{context: testContext, profile: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 4*len(r.Coeffs))}
+	v := &KeyVector{context: testContext, kind: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 4*len(r.Coeffs))}
 	if _, err := p.Share(testKeys[0], r, v); !errors.Is(err, privacy.ErrNeedsNoise) {
 		t.Errorf("an exact share: %v", err)
 	}
@@ -177,7 +177,7 @@ func TestAttackRowOfAnotherSchema(t *testing.T) {
 	var shares [2][]byte
 	for i, p := range []*Params{v1, v2} {
 		r := request(p, 0, 0, 1, nil)
-		v := &KeyVector{context: testContext, profile: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 24)}
+		v := &KeyVector{context: testContext, kind: p.profile.Name, coeffs: r.Coeffs, residues: make([]uint64, 24)}
 		var err error
 		if shares[i], err = p.Share(testKeys[0], r, v); err != nil {
 			t.Fatal(err)

@@ -23,11 +23,16 @@ type DeviceKey struct {
 	context Context
 	profile string
 	schema  record.ID
-	secret  poly // transformed, Montgomery form
+	secret  *deviceSecret
 
 	mu     sync.Mutex
 	sealed map[Window]struct{}
 	masks  [2]dayMask // of the days sealed last
+}
+
+// deviceSecret is shared by the keys for hours and for days: wiped once, gone from both.
+type deviceSecret struct {
+	poly poly // transformed, Montgomery form
 }
 
 // dayMask is a day's polynomial times the secret, on the coefficients of the day's
@@ -54,7 +59,7 @@ func (p *Params) NewDeviceKey(c Context, device record.ID, seeds []Seed) (*Devic
 			return nil, err
 		}
 	}
-	k := &DeviceKey{context: c, profile: p.profile.Name, schema: p.schema.Digest(), secret: p.transform(sum), sealed: map[Window]struct{}{}}
+	k := &DeviceKey{context: c, profile: p.profile.Name, schema: p.schema.Digest(), secret: &deviceSecret{p.transform(sum)}, sealed: map[Window]struct{}{}}
 	clear(sum)
 	return k, nil
 }
@@ -73,13 +78,20 @@ func (p *Params) checkSeeds(seeds []Seed) error {
 	return nil
 }
 
+// ForDays returns the same device's key for the day rows of p (Params.Day). It shares
+// the secret: after either is wiped both seal nothing. Which days it has sealed it
+// remembers by itself.
+func (k *DeviceKey) ForDays(p *Params) *DeviceKey {
+	return &DeviceKey{context: k.context, profile: k.profile, schema: p.Day().schema.Digest(), secret: k.secret, sealed: map[Window]struct{}{}}
+}
+
 // Wipe overwrites the secret; the key seals nothing afterwards. It must not run
 // while Seal does.
 func (k *DeviceKey) Wipe() {
-	for _, limb := range k.secret {
+	for _, limb := range k.secret.poly {
 		clear(limb)
 	}
-	k.secret = nil
+	k.secret.poly = nil
 	for _, m := range k.masks {
 		clear(m.residues)
 	}
@@ -107,14 +119,14 @@ func (p *Params) Seal(c Context, k *DeviceKey, w Window, payloads []privacy.Payl
 
 func (p *Params) checkSeal(c Context, k *DeviceKey, w Window, payloads []privacy.Payload) error {
 	switch {
-	case k == nil || k.secret == nil:
+	case k == nil || k.secret == nil || k.secret.poly == nil:
 		return errors.New("there is no device key")
 	case k.context != c || k.profile != p.profile.Name || k.schema != p.schema.Digest():
 		return errors.New("the device key was made for another network, epoch, profile or schema")
 	case len(payloads) != p.schema.Coefficients():
 		return fmt.Errorf("a row has %d coefficients, not %d", p.schema.Coefficients(), len(payloads))
 	}
-	return w.check()
+	return p.checkWindow(w)
 }
 
 // sealBytes is the randomness of one coefficient: 16 bytes that decide the
@@ -144,10 +156,10 @@ func (p *Params) mask(k *DeviceKey, w Window) []uint64 {
 	}
 	if m := &k.masks[0]; m.day != d || m.residues == nil {
 		if m.residues == nil {
-			m.residues = make([]uint64, hoursPerDay*size)
+			m.residues = make([]uint64, p.rowsPerDay()*size)
 		}
 		m.day = d
-		p.maskDay(p.day(k.context.Network, d), k.secret, m.residues)
+		p.maskDay(p.day(k.context.Network, d), k.secret.poly, m.residues)
 	}
 	return k.masks[0].residues[hour*size : (hour+1)*size]
 }
@@ -159,7 +171,7 @@ func (p *Params) maskDay(a, secret poly, residues []uint64) {
 		product := *buf
 		r.MulCoeffsMontgomery(a[l], secret[l], product)
 		r.INTT(product, product)
-		for hour := range hoursPerDay {
+		for hour := range p.rowsPerDay() {
 			for j := range coeffs {
 				residues[(hour*coeffs+j)*primes+l] = product[hour*p.stride()+j]
 			}

@@ -33,7 +33,7 @@ const (
 type KeyVector struct {
 	redacted
 	context  Context
-	profile  string
+	kind     string
 	coeffs   []int
 	residues []uint64
 }
@@ -52,7 +52,7 @@ func (p *Params) KeyProduct(c Context, coeffs []int, groups []KeyGroup) (*KeyVec
 	}
 	sets := make([][]Window, len(groups))
 	for i, g := range groups {
-		windows, err := sortedWindows(g.Windows)
+		windows, err := p.sortedWindows(g.Windows)
 		if err != nil {
 			return nil, fmt.Errorf("group %d: %w", i, err)
 		}
@@ -77,7 +77,7 @@ func (p *Params) KeyProduct(c Context, coeffs []int, groups []KeyGroup) (*KeyVec
 
 // keyVector keeps the asked coefficients of a transformed product and wipes it.
 func (p *Params) keyVector(c Context, coeffs []int, total poly) *KeyVector {
-	v := &KeyVector{context: c, profile: p.profile.Name, coeffs: slices.Clone(coeffs)}
+	v := &KeyVector{context: c, kind: p.kind, coeffs: slices.Clone(coeffs)}
 	v.residues = make([]uint64, len(coeffs)*len(p.rings))
 	for l, r := range p.rings {
 		r.INTT(total[l], total[l])
@@ -148,8 +148,8 @@ func (p *Params) checkRequest(req ShareRequest, v *KeyVector) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if v == nil || v.context != c || v.profile != p.profile.Name {
-		return fmt.Errorf("the key vector was made for another network, epoch or profile")
+	if v == nil || v.context != c || v.kind != p.kind {
+		return fmt.Errorf("the key vector was made for another network, epoch or profile, or for other rows")
 	}
 	if req.Query == "" || len(req.Query) > 256 {
 		return fmt.Errorf("a query's transaction id has 1 to 256 bytes")
@@ -189,10 +189,15 @@ func (p *Params) shareDigest(req ShareRequest, v *KeyVector) record.ID {
 			variances = append(variances, part.Variance.Bytes())
 		}
 	}
-	return record.Digest(domainShare, req.Network, []any{
+	parts := []any{
 		p.profile.Name, p.schema.Digest(), req.Epoch, req.Query, req.Piece, req.CohortRoot,
 		req.Slot, req.Coeffs, variances, record.SumID(p.pack(v.residues)),
-	})
+	}
+	if p.schema.Daily() && req.Plan != nil {
+		// The same stream at two scales would cancel out: the figures are bound too.
+		parts = append(parts, req.Plan.Want.String(), req.Plan.Days)
+	}
+	return record.Digest(domainShare, req.Network, parts)
 }
 
 // addFlood adds to every coefficient a number that is uniform in

@@ -92,8 +92,8 @@ func (s *Sum) reduce() {
 
 // Merge adds another sum over the same coefficients.
 func (s *Sum) Merge(o *Sum) error {
-	if o.params.profile.Name != s.params.profile.Name || !slices.Equal(s.coeffs, o.coeffs) {
-		return fmt.Errorf("sums over different coefficients or profiles cannot be merged")
+	if o.params.kind != s.params.kind || !slices.Equal(s.coeffs, o.coeffs) {
+		return fmt.Errorf("sums over different coefficients, profiles or kinds of rows cannot be merged")
 	}
 	if s.rows+o.rows > s.params.profile.MaxRows {
 		return fmt.Errorf("a sum has at most %d rows", s.params.profile.MaxRows)
@@ -117,5 +117,5 @@ func (s *Sum) Coefficients() []int { return slices.Clone(s.coeffs) }
 func (s *Sum) Equal(o *Sum) bool {
 	s.reduce()
 	o.reduce()
-	return s.params.profile.Name == o.params.profile.Name && s.rows == o.rows && slices.Equal(s.coeffs, o.coeffs) && slices.Equal(s.acc, o.acc)
+	return s.params.kind == o.params.kind && s.rows == o.rows && slices.Equal(s.coeffs, o.coeffs) && slices.Equal(s.acc, o.acc)
 }

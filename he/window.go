@@ -30,7 +30,7 @@ func (p *Params) WindowDigest(network string, w Window) (record.ID, error) {
 	if err := (Context{Network: network}).check(); err != nil {
 		return record.ID{}, err
 	}
-	if err := w.check(); err != nil {
+	if err := p.checkWindow(w); err != nil {
 		return record.ID{}, err
 	}
 	h := sha256.New()
@@ -47,6 +47,17 @@ func (p *Params) WindowDigest(network string, w Window) (record.ID, error) {
 // the hour's own coefficients to the front. So the rows of a day are different
 // coefficients of one RLWE sample, and a day costs one expansion and one product.
 const hoursPerDay = 24
+
+// A day row has a polynomial of its own, under a domain of its own: it is no stretch of
+// the one of the hours.
+
+// rowsPerDay is how many windows a day has.
+func (p *Params) rowsPerDay() int {
+	if p.schema.Daily() {
+		return 1
+	}
+	return hoursPerDay
+}
 
 // day is what the polynomial of a window is derived from.
 type day struct {
@@ -96,7 +107,11 @@ func (p *Params) expandDay(network string, d day) poly {
 }
 
 func (p *Params) dayID(network string, d day, prime int) record.ID {
-	return record.Digest(domainWindow, network, []any{p.profile.Name, d.number, d.correction, prime})
+	domain := domainWindow
+	if p.schema.Daily() {
+		domain = domainDay
+	}
+	return record.Digest(domain, network, []any{p.profile.Name, d.number, d.correction, prime})
 }
 
 func fillUniform(read func([]byte) (int, error), out []uint64, q uint64, bits int) {
@@ -216,7 +231,7 @@ func (p *Params) windowSetID(network string, windows []Window) record.ID {
 }
 
 // sortedWindows checks windows, refuses repeated ones and returns them in order.
-func sortedWindows(windows []Window) ([]Window, error) {
+func (p *Params) sortedWindows(windows []Window) ([]Window, error) {
 	sorted := slices.Clone(windows)
 	slices.SortFunc(sorted, func(a, b Window) int {
 		if a.Hour != b.Hour {
@@ -228,7 +243,7 @@ func sortedWindows(windows []Window) ([]Window, error) {
 		return int(a.Correction) - int(b.Correction)
 	})
 	for i, w := range sorted {
-		if err := w.check(); err != nil {
+		if err := p.checkWindow(w); err != nil {
 			return nil, err
 		}
 		if i > 0 && w == sorted[i-1] {

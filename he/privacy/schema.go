@@ -274,6 +274,9 @@ func (m *metric) edges() [wearable.Buckets + 1]int64 {
 	return m.EdgesUnits()
 }
 
+// Daily tells whether the rows are person-days and not hours.
+func (s *Schema) Daily() bool { return s.unit == 1 }
+
 // Day returns the schema of the day row that is sealed beside the hours', nil where
 // there is none.
 func (s *Schema) Day() *Schema { return s.day }
