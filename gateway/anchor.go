@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // Pointers of many uploads are anchored together: a batch leaves when it is
@@ -165,19 +165,18 @@ func (b *batcher) submit(ctx context.Context, batch []waiting) (network.Result, 
 	for i, w := range batch {
 		a.Pointers[i] = w.signed
 	}
-	arg, err := json.Marshal(a)
+	call, err := contracts.PointerAnchor.Call(a)
 	if err != nil {
 		return network.Result{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
-	return b.client.Submit(ctx, network.Call{Function: "Pointer:Anchor", Args: []string{string(arg)}})
+	return b.client.Submit(ctx, call)
 }
 
 // deliver hands each pointer's outcome to its upload.
 func (b *batcher) deliver(ctx context.Context, batch []waiting, res network.Result) {
-	var r record.AnchorResult
-	err := json.Unmarshal(res.Payload, &r)
+	r, err := contracts.PointerAnchor.Answer(res)
 	if err == nil && len(r.Items) != len(batch) {
 		err = fault.New(fault.Internal, "the ledger answered for %d of %d pointers", len(r.Items), len(batch))
 	}

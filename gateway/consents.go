@@ -10,6 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 type consentsService struct {
@@ -50,8 +51,7 @@ func (s consentsService) Get(ctx context.Context, r *apiv1.GetConsentRequest) (*
 
 // consentFor returns the newest version of a consent to those who may see it.
 func (g *Gateway) consentFor(ctx context.Context, who caller, id string) (state.ConsentState, error) {
-	var latest state.ConsentState
-	err := g.evaluate(ctx, "Consent:Get", id, &latest)
+	latest, err := evaluateNamed(ctx, g, contracts.ConsentGet, id)
 	if who.party.Kind != api.PartyMember {
 		// A stranger does not learn whether the consent exists.
 		if err != nil && fault.Of(err) == fault.NotFound {
@@ -66,8 +66,8 @@ func (g *Gateway) consentFor(ctx context.Context, who caller, id string) (state.
 
 // consentsOf returns the newest version of each of a patient's consents.
 func (g *Gateway) consentsOf(ctx context.Context, patient string) ([]consent.Signed, error) {
-	var states []state.ConsentState
-	if err := g.evaluate(ctx, "Consent:OfPatient", patient, &states); err != nil {
+	states, err := evaluateNamed(ctx, g, contracts.ConsentOfPatient, patient)
+	if err != nil {
 		return nil, err
 	}
 	out := make([]consent.Signed, len(states))

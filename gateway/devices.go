@@ -9,6 +9,7 @@ import (
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 )
 
@@ -201,8 +202,8 @@ func (s devicesService) ListRequests(ctx context.Context, r *apiv1.ListRequestsR
 	if err := requireParty(callerOf(ctx), api.PartyDevice, r.Device); err != nil {
 		return nil, err
 	}
-	var open []record.PredicateState
-	if err := s.g.evaluate(ctx, "Predicate:Pending", r.Device, &open); err != nil {
+	open, err := evaluateNamed(ctx, s.g, contracts.PredicatePending, r.Device)
+	if err != nil {
 		return nil, err
 	}
 	out := &apiv1.ListRequestsResponse{}
@@ -217,8 +218,8 @@ func (s devicesService) Prove(ctx context.Context, r *apiv1.ProveRequest) (*apiv
 	if r.Attest.Request != r.Request {
 		return nil, fault.New(fault.Invalid, "the document answers request %s, the path names %s", r.Attest.Request, r.Request)
 	}
-	var asked record.PredicateState
-	if err := s.g.evaluate(ctx, "Predicate:Get", r.Request, &asked); err != nil {
+	asked, err := evaluate(ctx, s.g, contracts.PredicateGet, r.Request)
+	if err != nil {
 		return nil, err
 	}
 	if err := requireParty(callerOf(ctx), api.PartyDevice, asked.Device.String()); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 )
 
@@ -56,8 +57,8 @@ func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureRece
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	var receipt record.ErasureReceipt
-	if err := s.g.evaluate(ctx, "Registry:GetErasure", r.Patient, &receipt); err != nil {
+	receipt, err := evaluate(ctx, s.g, contracts.RegistryGetErasure, id)
+	if err != nil {
 		return nil, err
 	}
 	out := &apiv1.ErasureReceipt{State: apiv1.ErasureStateOf(receipt.State), Done: true}

@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // hold lets transactions wait until the channel is closed.
@@ -109,7 +110,7 @@ func TestALostRaceHalvesTheBatch(t *testing.T) {
 	var busy atomic.Bool
 	race := func(_ context.Context, c network.Call) error {
 		var a record.Anchor
-		if c.Function != "Pointer:Anchor" || json.Unmarshal([]byte(c.Args[0]), &a) != nil {
+		if c.Function != contracts.PointerAnchor.Name() || json.Unmarshal([]byte(c.Args[0]), &a) != nil {
 			return nil
 		}
 		if !busy.CompareAndSwap(false, true) {

@@ -158,8 +158,8 @@ func (w *world) postAvailable(batch record.ID, members ...string) {
 
 func (w *world) batch(id record.ID) record.Batch {
 	w.Helper()
-	var b record.Batch
-	w.ok(w.gw.evaluate(context.Background(), "Pointer:GetBatch", id, &b))
+	b, err := contracts.PointerGetBatch.Evaluate(context.Background(), w.gw.client, id)
+	w.ok(err)
 	return b
 }
 

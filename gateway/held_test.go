@@ -13,13 +13,14 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
-// takesNo makes the ledger fail, as if it were away, for calls of these functions.
-func (f *faulty) takesNo(functions ...string) {
+// takesNo makes the ledger fail, as if it were away, for calls of these methods.
+func (f *faulty) takesNo(methods ...contracts.Method) {
 	fn := func(_ context.Context, c network.Call) error {
-		for _, name := range functions {
-			if c.Function == name {
+		for _, m := range methods {
+			if c.Function == m.Name() {
 				return fault.New(fault.Unavailable, "the ledger does not take this")
 			}
 		}
@@ -42,7 +43,7 @@ func TestAttackADeviceFillsThePlacesOfItsPatient(t *testing.T) {
 	d, given := p.newDevice(), p.consent()
 	w.done(w.as("", nil).EnrolDevice(context.Background(), d.Enrolment, d.Seeds))
 	w.done(w.as("", nil).PutConsent(context.Background(), given))
-	w.client.takesNo("Pointer:Anchor", "Registry:RetireDevice")
+	w.client.takesNo(contracts.PointerAnchor, contracts.RegistryRetireDevice)
 	defer w.client.before.Store(nil)
 	for name, post := range map[string]func(int) (*api.Operation, error){
 		"uploads": func(i int) (*api.Operation, error) {

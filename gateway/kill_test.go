@@ -18,6 +18,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 )
 
@@ -66,7 +67,7 @@ func (victimLedger) Submit(context.Context, network.Call) (network.Result, error
 }
 
 func (v victimLedger) Evaluate(_ context.Context, c network.Call) ([]byte, error) {
-	if c.Function == "Registry:GetDevice" {
+	if c.Function == contracts.RegistryGetDevice.Name() {
 		return v.device, nil
 	}
 	return nil, fault.New(fault.Unavailable, "the ledger is away")
@@ -76,7 +77,7 @@ func (v victimLedger) Evaluate(_ context.Context, c network.Call) ([]byte, error
 // knows one device; environment is added to its own. It returns its address.
 func (w *world) victim(d *device, environment ...string) (*exec.Cmd, string) {
 	w.Helper()
-	state, err := w.Clients[association].Evaluate(context.Background(), network.Call{Function: "Registry:GetDevice", Args: []string{d.ID.String()}})
+	state, err := w.Clients[association].Evaluate(context.Background(), network.Call{Function: contracts.RegistryGetDevice.Name(), Args: []string{d.ID.String()}})
 	w.ok(err)
 	w.ok(os.WriteFile(filepath.Join(w.dir, "device.json"), state, 0o600))
 	victim := exec.Command(os.Args[0], "-test.run=^TestVictim$")

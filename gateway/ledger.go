@@ -2,35 +2,32 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // evaluateTimeout bounds one question to the ledger.
 const evaluateTimeout = 10 * time.Second
 
-// evaluate asks a chaincode getter; arg is marshalled to its one argument.
-func (g *Gateway) evaluate(ctx context.Context, function string, arg, result any) error {
+// evaluate asks a contract, for evaluateTimeout at most.
+func evaluate[A, R any](ctx context.Context, g *Gateway, m contracts.Read[A, R], arg A) (R, error) {
 	ctx, cancel := context.WithTimeout(ctx, evaluateTimeout)
 	defer cancel()
-	b, err := json.Marshal(arg)
+	return m.Evaluate(ctx, g.client, arg)
+}
+
+// evaluateNamed is evaluate for an identifier as requests carry it.
+func evaluateNamed[R any](ctx context.Context, g *Gateway, m contracts.Read[record.ID, R], name string) (R, error) {
+	id, err := record.ParseID(name)
 	if err != nil {
-		return err
+		var none R
+		return none, fault.New(fault.Invalid, "%w", err)
 	}
-	out, err := g.client.Evaluate(ctx, network.Call{Function: function, Args: []string{string(b)}})
-	if err != nil {
-		return err
-	}
-	// Not strict: a newer chaincode may answer with more.
-	if err := json.Unmarshal(out, result); err != nil {
-		return fault.New(fault.Internal, "%s answered with something else: %w", function, err)
-	}
-	return nil
+	return evaluate(ctx, g, m, id)
 }
 
 // partyKeys is the key cache's lookup.
@@ -44,22 +41,14 @@ func (g *Gateway) partyKeys(ctx context.Context, kind string, id record.ID) (sig
 }
 
 func (g *Gateway) device(ctx context.Context, id record.ID) (record.DeviceState, error) {
-	var d record.DeviceState
-	err := g.evaluate(ctx, "Registry:GetDevice", id, &d)
-	return d, err
+	return evaluate(ctx, g, contracts.RegistryGetDevice, id)
 }
 
 func (g *Gateway) patient(ctx context.Context, id record.ID) (record.Patient, error) {
-	var p record.Patient
-	err := g.evaluate(ctx, "Registry:GetPatient", id, &p)
-	return p, err
+	return evaluate(ctx, g, contracts.RegistryGetPatient, id)
 }
 
 // patientNamed is patient for an identifier as requests carry it.
 func (g *Gateway) patientNamed(ctx context.Context, name string) (record.Patient, error) {
-	id, err := record.ParseID(name)
-	if err != nil {
-		return record.Patient{}, fault.New(fault.Invalid, "%w", err)
-	}
-	return g.patient(ctx, id)
+	return evaluateNamed(ctx, g, contracts.RegistryGetPatient, name)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/web"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // pages serves what is not the REST interface. Everything is for reading.
@@ -107,8 +108,8 @@ func (c *readyCache) get(ctx context.Context) (int64, error) {
 
 // readyNow is ledger time if the gateway can take writes, or why it cannot.
 func (g *Gateway) readyNow(ctx context.Context) (int64, error) {
-	var now record.Tick
-	if err := g.evaluate(ctx, "Clock:Now", struct{}{}, &now); err != nil {
+	now, err := evaluate(ctx, g, contracts.ClockNow, struct{}{})
+	if err != nil {
 		return 0, fault.New(fault.Unavailable, "the ledger does not answer: %s", asFault(err).Code)
 	}
 	if err := g.ops.journal.writable(ctx); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 )
 
@@ -120,8 +121,7 @@ func (s patientsService) GetHistory(ctx context.Context, r *apiv1.GetHistoryRequ
 
 // askedAbout returns the requests about a patient: none of one who is erased.
 func (g *Gateway) askedAbout(ctx context.Context, patient string) ([]record.PredicateState, error) {
-	var asked []record.PredicateState
-	err := g.evaluate(ctx, "Predicate:OfPatient", patient, &asked)
+	asked, err := evaluateNamed(ctx, g, contracts.PredicateOfPatient, patient)
 	if fault.Of(err) == fault.Purged {
 		return nil, nil
 	}

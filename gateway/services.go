@@ -11,6 +11,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // Kinds of operations.
@@ -58,8 +59,8 @@ type networkService struct {
 
 // GetNetwork implements apiv1.NetworkServer.
 func (s networkService) GetNetwork(ctx context.Context, _ *apiv1.GetNetworkRequest) (*apiv1.GetNetworkResponse, error) {
-	var now record.Tick
-	if err := s.g.evaluate(ctx, "Clock:Now", struct{}{}, &now); err != nil {
+	now, err := evaluate(ctx, s.g, contracts.ClockNow, struct{}{})
+	if err != nil {
 		return nil, err
 	}
 	genesis, err := apiv1.GenesisOf(s.g.genesis)

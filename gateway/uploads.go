@@ -15,6 +15,7 @@ import (
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 )
 
@@ -398,9 +399,9 @@ func (g *Gateway) discard(ctx context.Context, b index.Blob) {
 // recorded is what the ledger has in a pointer's place, as it was signed; nil if the
 // ledger cannot be asked.
 func (g *Gateway) recorded(ctx context.Context, p record.Pointer) *apiv1.SignedPointer {
-	var r record.Receipt
 	ref := state.PointerRef{Device: p.Device, Kind: p.Kind, Index: p.Index, Correction: p.Correction}
-	if err := g.evaluate(ctx, "Pointer:Get", ref, &r); err != nil {
+	r, err := evaluate(ctx, g, contracts.PointerGet, ref)
+	if err != nil {
 		g.log.Warn("a device was not shown what the ledger has in a pointer's place", "device", p.Device.Short(), "error", err)
 		return nil
 	}

@@ -2,19 +2,18 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"math/rand/v2"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // workers run the operations that are one transaction each; as many others run the
@@ -185,48 +184,41 @@ func passing(err error) bool {
 func callOf(genesis record.Genesis, r *apiv1.StoredRequest) (network.Call, error) {
 	switch d := r.Document.(type) {
 	case *apiv1.StoredRequest_Patient:
-		return callWith("Registry:EnrolPatient", d.Patient.Record)
+		return callWith(contracts.RegistryEnrolPatient, d.Patient.Record)
 	case *apiv1.StoredRequest_Consent:
 		return consentCall(genesis.Network, d.Consent)
 	case *apiv1.StoredRequest_Keys:
-		return callWith("Registry:ChangeKeys", d.Keys.Record)
+		return callWith(contracts.RegistryChangeKeys, d.Keys.Record)
 	case *apiv1.StoredRequest_Erasure:
-		return callWith("Registry:Erase", d.Erasure.Record)
+		return callWith(contracts.RegistryErase, d.Erasure.Record)
 	case *apiv1.StoredRequest_Device:
-		return callWith("Registry:EnrolDevice", d.Device.Record)
+		return callWith(contracts.RegistryEnrolDevice, d.Device.Record)
 	case *apiv1.StoredRequest_Attest:
-		return proofCall(d.Attest)
+		// Whatever came as the proof is one: that a request has none would close it.
+		proof := append([]byte{}, d.Attest.Proof...)
+		return contracts.PredicateClose.Call(contracts.Outcome{Request: d.Attest.Request, Proof: proof})
 	case *apiv1.StoredRequest_Retirement:
-		return callWith("Registry:RetireDevice", d.Retirement.Record)
+		return callWith(contracts.RegistryRetireDevice, d.Retirement.Record)
 	}
 	return network.Call{}, fault.New(fault.Internal, "the journal holds a request of an unknown kind")
 }
 
-// consentCall puts a consent beside the chain and its salted hash on it. Every
-// attempt to submit it has a salt of its own, of which the first that commits
-// stays.
+// consentCall puts a consent on the ledger. Every attempt to submit it has a salt of
+// its own, of which the first that commits stays.
 func consentCall(networkName string, m *apiv1.SignedConsent) (network.Call, error) {
 	signed, err := m.Record()
 	if err != nil {
 		return network.Call{}, fault.New(fault.Invalid, "%w", err)
 	}
-	arg, transient, err := state.PutArguments(networkName, consent.Details{Salt: record.RandomID(), Signed: signed})
-	return network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient}, err
+	return contracts.ConsentPut.Call(contracts.Consent{
+		Network: networkName, Details: consent.Details{Salt: record.RandomID(), Signed: signed},
+	})
 }
 
-// proofCall puts a proof beside the chain: that there is one is the outcome.
-func proofCall(m *apiv1.Attest) (network.Call, error) {
-	arg, err := json.Marshal(record.NamePredicate{Request: m.Request})
-	return network.Call{
-		Function: "Predicate:Close", Args: []string{string(arg)}, Transient: map[string][]byte{state.TransientProof: m.Proof},
-	}, err
-}
-
-func callWith[D any](function string, document func() (D, error)) (network.Call, error) {
+func callWith[A, R any](m contracts.Write[A, R], document func() (A, error)) (network.Call, error) {
 	doc, err := document()
 	if err != nil {
 		return network.Call{}, fault.New(fault.Invalid, "%w", err)
 	}
-	arg, err := json.Marshal(doc)
-	return network.Call{Function: function, Args: []string{string(arg)}}, err
+	return m.Call(doc)
 }
