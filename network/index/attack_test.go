@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // abandon records that a query was given up after it had been asked.
@@ -207,8 +208,8 @@ func TestAttackReleaseThatRestsOnNobodysWord(t *testing.T) {
 		unsigned.Shares = append(unsigned.Shares, record.SignedShares{Statement: record.ShareStatement{Member: m, Query: q.ID}})
 	}
 	l.tx(put(state.QueryKey(q.ID), made))
-	l.call(members[0], "Query:PostRelease", unsigned, put(state.QueryKey(q.ID), made))
-	l.call(members[1], "Query:Fail", record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), failed))
+	l.call(members[0], contracts.QueryPostRelease, unsigned, put(state.QueryKey(q.ID), made))
+	l.call(members[1], contracts.QueryFail, record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), failed))
 	l.tx(put(state.AbandonKey(q.ID, members[1]), record.AbandonVote{Vote: record.Abandon{Query: q.ID}, Member: members[1]}))
 	l.cut()
 	ix := apply(t, l.blocks)
@@ -219,7 +220,7 @@ func TestAttackReleaseThatRestsOnNobodysWord(t *testing.T) {
 	if len(ix.Stops(q.ID)) > 0 {
 		t.Error("a vote counts that its member has not cast")
 	}
-	l.call(members[0], "Query:Fail", record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), failed))
+	l.call(members[0], contracts.QueryFail, record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), failed))
 	l.cut()
 	if got, _ := apply(t, l.blocks).Query(q.ID); got.Status != record.QueryFailed {
 		t.Errorf("the asker has called it failed, and it is %s", got.Status)

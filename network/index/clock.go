@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // putTick takes a member's clock, by the contracts' rules.
@@ -22,7 +23,7 @@ func (ix *Index) putTick(w write) error {
 	if err := w.by(member); err != nil {
 		return err
 	}
-	if said, err := argument[record.Tick](w, "Clock:Tick"); err != nil || said != t {
+	if said, err := argument(w, contracts.ClockTick); err != nil || said != t {
 		return errors.Join(err, refuse("it is another time than the one that %s has posted", member))
 	}
 	if t.Round != ix.clockRound {
@@ -43,7 +44,7 @@ func (ix *Index) putTick(w write) error {
 // putClock sets ledger time back by the votes of the current epoch's threshold. The
 // caller's vote comes next in the same transaction.
 func (ix *Index) putClock(w write) error {
-	r, err := argument[record.ResetClock](w, "Clock:Reset")
+	r, err := argument(w, contracts.ClockReset)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (ix *Index) putClockVote(w write) error {
 	if err := ix.seat(w, ix.roster.Current, member); err != nil {
 		return err
 	}
-	r, err := argument[record.ResetClock](w, "Clock:Reset")
+	r, err := argument(w, contracts.ClockReset)
 	if err != nil {
 		return err
 	}

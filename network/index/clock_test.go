@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // reset records a member's vote, and what follows from it if it decides.
@@ -20,7 +21,7 @@ func (l *ledger) reset(member string, r record.ResetClock, decides bool) {
 			writes = append(writes, put(state.TickKey(m.MSP), record.Tick{Time: r.Time}))
 		}
 	}
-	l.call(member, "Clock:Reset", r, writes...)
+	l.call(member, contracts.ClockReset, r, writes...)
 }
 
 func (l *ledger) tickAll(at int64) {

@@ -11,6 +11,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // answers is everything that an index says about the queries of a history.
@@ -157,7 +158,7 @@ func TestARebuildBelievesWhatMembersAgreedOn(t *testing.T) {
 		}
 		for _, m := range members[:2] {
 			if c.agreed {
-				l.call(m, "Query:PostCohort", post, put(state.CohortKey(id, 0, m), record.CohortState{Post: post, Member: m}))
+				l.call(m, contracts.QueryPostCohort, post, put(state.CohortKey(id, 0, m), record.CohortState{Post: post, Member: m}))
 			}
 		}
 		q := l.queries[0]

@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -40,7 +41,7 @@ func (ix *Index) takeRetirement(w write, d *device, r *record.Retirement) error 
 	if before != nil {
 		d.state.Retired.At = before.At
 	}
-	s, err := argument[record.SignedRetirement](w, "Registry:RetireDevice")
+	s, err := argument(w, contracts.RegistryRetireDevice)
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (ix *Index) takeQuarantine(w write, d *device, q *record.Quarantine) error 
 // vote comes next in the same transaction.
 func (ix *Index) votesWith(w write, d *device, lift bool) int {
 	n, caller := 0, w.tx.Creator.MSP
-	v, err := argument[record.VoteQuarantine](w, "Registry:VoteQuarantine")
+	v, err := argument(w, contracts.RegistryVoteQuarantine)
 	mine := err == nil && v.Device == d.state.ID && v.Lift == lift && !ix.voted[w.tx.ID]
 	for _, m := range ix.epochOf(d).Members {
 		vote, ok := d.votes[m.MSP]
@@ -121,7 +122,7 @@ func (ix *Index) putDeviceVote(w write) error {
 	if err != nil {
 		return err
 	}
-	v, err := argument[record.VoteQuarantine](w, "Registry:VoteQuarantine")
+	v, err := argument(w, contracts.RegistryVoteQuarantine)
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (ix *Index) putDeviceFlag(w write) error {
 	if err := ix.seat(w, d.state.Device.Epoch, f.Member); err != nil {
 		return err
 	}
-	if said, err := argument[record.FlagDevice](w, "Registry:FlagDevice"); err != nil || said != f.Flag {
+	if said, err := argument(w, contracts.RegistryFlagDevice); err != nil || said != f.Flag {
 		return errors.Join(err, refuse("it is another flag than the one that %s has posted", f.Member))
 	}
 	if d.flags == nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 func TestADeviceInQuarantineIsInNoLaterCohort(t *testing.T) {
@@ -126,11 +127,11 @@ func TestReputationIsWhatTheLedgerShows(t *testing.T) {
 	for _, m := range members {
 		l.tick(m, day0*86400+6*3600+10)
 		f := record.DeviceFlag{Flag: record.FlagDevice{Device: d.ID, Kind: record.FlagOutlier}, Member: m}
-		l.call(m, "Registry:FlagDevice", f.Flag, put(state.DeviceFlagKey(f), f))
+		l.call(m, contracts.RegistryFlagDevice, f.Flag, put(state.DeviceFlagKey(f), f))
 	}
 	for _, m := range members[:1] {
 		v := record.DeviceVote{Vote: record.VoteQuarantine{Device: d.ID}, Member: m}
-		l.call(m, "Registry:VoteQuarantine", v.Vote, put(state.DeviceVoteKey(d.ID, m), v))
+		l.call(m, contracts.RegistryVoteQuarantine, v.Vote, put(state.DeviceVoteKey(d.ID, m), v))
 	}
 	l.cut()
 	got, err := apply(t, l.blocks).Reputation(d.ID)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -16,7 +17,7 @@ func (ix *Index) putPatient(w write) error {
 	if err != nil || ix.patients[id] != nil {
 		return err
 	}
-	e, err := argument[record.EnrolPatient](w, "Registry:EnrolPatient")
+	e, err := argument(w, contracts.RegistryEnrolPatient)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (ix *Index) putDevice(w write) error {
 	if d := ix.devices[id]; d != nil {
 		return ix.updateDevice(w, d)
 	}
-	e, err := argument[record.EnrolDevice](w, "Registry:EnrolDevice")
+	e, err := argument(w, contracts.RegistryEnrolDevice)
 	if err != nil {
 		return err
 	}
@@ -171,7 +172,7 @@ func (ix *Index) putAck(w write) error {
 	if err != nil {
 		return err
 	}
-	a, err := argument[record.AcknowledgeSeeds](w, "Registry:AcknowledgeSeeds")
+	a, err := argument(w, contracts.RegistryAcknowledgeSeeds)
 	if err != nil || !slices.Contains(a.Devices, id) {
 		return errors.Join(err, refuse("%s has not acknowledged this device's seeds", member))
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // putEpoch begins an epoch that follows by the votes that it carries, or ends one that
@@ -47,7 +48,7 @@ func (ix *Index) beginEpoch(s record.EpochState) error {
 func (ix *Index) retireEpoch(w write, s record.EpochState) error {
 	number := s.Epoch.Number
 	current := ix.roster.Epoch(ix.roster.Current)
-	r, err := argument[record.RetireEpoch](w, "Registry:RetireEpoch")
+	r, err := argument(w, contracts.RegistryRetireEpoch)
 	mine := err == nil && r.Epoch == number && !ix.voted[w.tx.ID]
 	votes := 0
 	for _, m := range current.Members {
@@ -75,7 +76,7 @@ func (ix *Index) putEpochEnd(w write) error {
 	if err := ix.seat(w, ix.roster.Current, member); err != nil {
 		return err
 	}
-	r, err := argument[record.RetireEpoch](w, "Registry:RetireEpoch")
+	r, err := argument(w, contracts.RegistryRetireEpoch)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -100,12 +101,12 @@ func (l *ledger) id() record.ID {
 // tx records writes of a gateway's transaction; call those of a member's that was
 // submitted with a document.
 func (l *ledger) tx(writes ...network.Write) string {
-	return l.call("Gateway", "", nil, writes...)
+	return l.call("Gateway", contracts.Write[any, any]("of its own"), nil, writes...)
 }
 
-func (l *ledger) call(creator, function string, document any, writes ...network.Write) string {
+func (l *ledger) call(creator string, m contracts.Method, document any, writes ...network.Write) string {
 	id := l.id().String()
-	l.add(network.Tx{ID: id, Creator: network.Creator{MSP: creator}, Function: function, Writes: writes}, document)
+	l.add(network.Tx{ID: id, Creator: network.Creator{MSP: creator}, Function: m.Name(), Writes: writes}, document)
 	return id
 }
 
@@ -121,7 +122,7 @@ func (l *ledger) add(tx network.Tx, document any) {
 // spoil adds an invalid transaction, whose writes the network would not show;
 // here they are shown, and the index must not look.
 func (l *ledger) spoil() {
-	l.call(members[0], "Clock:Tick", nil, put(state.TickKey(members[0]), record.Tick{Time: 1 << 40}))
+	l.call(members[0], contracts.ClockTick, nil, put(state.TickKey(members[0]), record.Tick{Time: 1 << 40}))
 	l.open[len(l.open)-1].Valid = false
 }
 
@@ -140,7 +141,7 @@ func (l *ledger) tick(member string, at int64) {
 	at = max(at, l.ticks[member])
 	l.ticks[member], l.now = at, max(l.now, at)
 	t := record.Tick{Time: at, Round: l.round}
-	l.call(member, "Clock:Tick", t, put(state.TickKey(member), t))
+	l.call(member, contracts.ClockTick, t, put(state.TickKey(member), t))
 }
 
 // patient enrols somebody for whom two members vouch.
@@ -157,7 +158,7 @@ func (l *ledger) patient() {
 	e.Signature = signed(p.key, e.Digest("test"))
 	l.people[id] = p
 	l.patients = append(l.patients, id)
-	l.call("Gateway", "Registry:EnrolPatient", e, put(state.PatientKey(id), p.state))
+	l.call("Gateway", contracts.RegistryEnrolPatient, e, put(state.PatientKey(id), p.state))
 }
 
 // changeKeys has a patient sign the same keys again; recover is by the recovery key,
@@ -213,7 +214,7 @@ func (l *ledger) device(patient record.ID, fromDay int64, metrics ...string) rec
 	}
 	l.devices = append(l.devices, s)
 	l.lists[patient] = append(l.lists[patient], state.Designation{Device: s.ID, FromDay: s.FromDay, Metrics: d.Metrics})
-	l.call("Gateway", "Registry:EnrolDevice", e, put(state.DesignationKey(patient), l.lists[patient]), put(state.DeviceKey(s.ID), s))
+	l.call("Gateway", contracts.RegistryEnrolDevice, e, put(state.DesignationKey(patient), l.lists[patient]), put(state.DeviceKey(s.ID), s))
 	return s
 }
 
@@ -227,13 +228,13 @@ func (l *ledger) quarantine(i int, in bool) {
 	vote := func(m string) network.Write {
 		return put(state.DeviceVoteKey(d.ID, m), record.DeviceVote{Vote: v, Member: m, Round: d.Round, Time: l.time()})
 	}
-	l.call(members[0], "Registry:VoteQuarantine", v, vote(members[0]))
+	l.call(members[0], contracts.RegistryVoteQuarantine, v, vote(members[0]))
 	last := vote(members[1])
 	d.Round++
 	if d.Quarantined = nil; in {
 		d.Quarantined = &record.Quarantine{At: l.time(), How: record.ByVote}
 	}
-	l.call(members[1], "Registry:VoteQuarantine", v, last, put(state.DeviceKey(d.ID), *d))
+	l.call(members[1], contracts.RegistryVoteQuarantine, v, last, put(state.DeviceKey(d.ID), *d))
 }
 
 // succeed begins an epoch with these members, of whom two are needed.
@@ -261,12 +262,12 @@ func (l *ledger) retire(number uint32) {
 		if i == 1 {
 			writes = append(writes, put(state.EpochKey(number), record.EpochState{Epoch: *l.roster.Epoch(number), Retired: l.time()}))
 		}
-		l.call(m, "Registry:RetireEpoch", r, writes...)
+		l.call(m, contracts.RegistryRetireEpoch, r, writes...)
 	}
 }
 
 func (l *ledger) ack(device record.ID, member string) {
-	l.call(member, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{device}}, put(state.AckKey(device, member), state.Acknowledged{Device: device, Member: member}))
+	l.call(member, contracts.RegistryAcknowledgeSeeds, record.AcknowledgeSeeds{Devices: []record.ID{device}}, put(state.AckKey(device, member), state.Acknowledged{Device: device, Member: member}))
 }
 
 // consent records a version that the patient has signed.
@@ -410,7 +411,7 @@ func (l *ledger) available(batch int, member string, bits uint64) {
 	}
 	b.bits[member] = bitmap
 	post := record.AvailablePost{Batch: b.id, Count: len(b.pointers), Bitmap: bitmap}
-	l.call(member, "Pointer:Available", nil, put(state.AvailableKey(b.id, member), record.SignedAvailable{Post: post, Member: member, Signature: signed(keyOf(member), post.Digest("test"))}))
+	l.call(member, contracts.PointerAvailable, nil, put(state.AvailableKey(b.id, member), record.SignedAvailable{Post: post, Member: member, Signature: signed(keyOf(member), post.Digest("test"))}))
 }
 
 func (l *ledger) ask(asker string, from, until int64, rho uint64) string {
@@ -430,7 +431,7 @@ func (l *ledger) askFor(epoch uint32, asker, key string, from, until int64, rho 
 		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + state.QueryLife, Status: record.QueryAsked,
 	}
 	l.add(network.Tx{
-		ID: q.ID, Creator: network.Creator{MSP: asker}, Function: "Query:Ask", Writes: []network.Write{put(state.QueryKey(q.ID), q)},
+		ID: q.ID, Creator: network.Creator{MSP: asker}, Function: contracts.QueryAsk.Name(), Writes: []network.Write{put(state.QueryKey(q.ID), q)},
 	}, q.Ask)
 	if slices.ContainsFunc(l.roster.Epoch(epoch).Members, func(m record.Member) bool { return m.MSP == asker }) {
 		l.queries = append(l.queries, q)
@@ -449,7 +450,7 @@ func (l *ledger) study(asker, key string, exact bool) string {
 		ID: id, Purpose: purpose, Metrics: []string{key}, From: -consent.MaxHour, Until: consent.MaxHour,
 		MinCohort: 2, Budget: consent.MaxCapMicro, Exact: exact,
 	}
-	l.call(asker, "Study:Create", s, put(state.StudyKey(asker, id), record.StudyState{Study: s, Owner: asker}))
+	l.call(asker, contracts.StudyCreate, s, put(state.StudyKey(asker, id), record.StudyState{Study: s, Owner: asker}))
 	return id
 }
 
@@ -704,7 +705,7 @@ func (l *ledger) agree(posters ...string) record.QueryState {
 			q.Status = record.QueryAgreed
 			writes = append(writes, put(state.QueryKey(q.ID), q))
 		}
-		l.call(m, "Query:PostCohort", post, writes...)
+		l.call(m, contracts.QueryPostCohort, post, writes...)
 	}
 	return q
 }

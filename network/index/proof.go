@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // Whoever decides what a ledger records, an operator or the organisations that
@@ -79,16 +80,16 @@ type submitted struct{ decoded any }
 // argument is the document that a transaction was submitted with: what the parties
 // have signed, while a write is what somebody says follows from it. Who keeps a part
 // of it shares that with other writes.
-func argument[T any](w write, function string) (T, error) {
-	var v T
-	if w.tx.Function != function || len(w.tx.Args) != 1 {
-		return v, refuse("it was not written by a call of %s", function)
+func argument[A, R any](w write, m contracts.Write[A, R]) (A, error) {
+	var v A
+	if w.tx.Function != m.Name() || len(w.tx.Args) != 1 {
+		return v, refuse("it was not written by a call of %s", m)
 	}
-	if v, ok := w.doc.decoded.(T); ok {
+	if v, ok := w.doc.decoded.(A); ok {
 		return v, nil
 	}
 	if err := json.Unmarshal([]byte(w.tx.Args[0]), &v); err != nil {
-		return v, refuse("the argument of %s: %w", function, err)
+		return v, refuse("the argument of %s: %w", m, err)
 	}
 	w.doc.decoded = v
 	return v, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // The histories below are those of an operator who records whatever it likes: blocks
@@ -308,49 +309,49 @@ func TestAttackForgedErasureDeletesNothing(t *testing.T) {
 
 func TestAttackPatientsAndDevicesMadeUp(t *testing.T) {
 	for name, c := range map[string]struct {
-		forge func(*ledger) (string, any, network.Write)
+		forge func(*ledger) (contracts.Method, any, network.Write)
 		words string
 	}{
-		"a record without an enrolment": {func(l *ledger) (string, any, network.Write) {
+		"a record without an enrolment": {func(l *ledger) (contracts.Method, any, network.Write) {
 			id := l.id()
-			return "Registry:EnrolPatient", record.EnrolPatient{}, put(state.PatientKey(id), record.Patient{ID: id})
+			return contracts.RegistryEnrolPatient, record.EnrolPatient{}, put(state.PatientKey(id), record.Patient{ID: id})
 		}, "salt"},
-		"one voucher of two": {func(l *ledger) (string, any, network.Write) {
+		"one voucher of two": {func(l *ledger) (contracts.Method, any, network.Write) {
 			e, id := l.enrolment(l.id())
 			e.Vouchers = e.Vouchers[:1]
-			return "Registry:EnrolPatient", e, put(state.PatientKey(id), record.Patient{ID: id})
+			return contracts.RegistryEnrolPatient, e, put(state.PatientKey(id), record.Patient{ID: id})
 		}, "1 vouch for this patient"},
-		"the same voucher twice": {func(l *ledger) (string, any, network.Write) {
+		"the same voucher twice": {func(l *ledger) (contracts.Method, any, network.Write) {
 			e, id := l.enrolment(l.id())
 			e.Vouchers[1] = e.Vouchers[0]
-			return "Registry:EnrolPatient", e, put(state.PatientKey(id), record.Patient{ID: id})
+			return contracts.RegistryEnrolPatient, e, put(state.PatientKey(id), record.Patient{ID: id})
 		}, "vouches twice"},
-		"a person once more": {func(l *ledger) (string, any, network.Write) {
+		"a person once more": {func(l *ledger) (contracts.Method, any, network.Write) {
 			e, id := l.enrolment(l.people[l.patients[0]].state.Person)
-			return "Registry:EnrolPatient", e, put(state.PatientKey(id), record.Patient{ID: id})
+			return contracts.RegistryEnrolPatient, e, put(state.PatientKey(id), record.Patient{ID: id})
 		}, "enrolled already"},
-		"under another name": {func(l *ledger) (string, any, network.Write) {
+		"under another name": {func(l *ledger) (contracts.Method, any, network.Write) {
 			e, _ := l.enrolment(l.id())
-			return "Registry:EnrolPatient", e, put(state.PatientKey(l.id()), record.Patient{})
+			return contracts.RegistryEnrolPatient, e, put(state.PatientKey(l.id()), record.Patient{})
 		}, "another patient"},
-		"a device without its patient's signature": {func(l *ledger) (string, any, network.Write) {
+		"a device without its patient's signature": {func(l *ledger) (contracts.Method, any, network.Write) {
 			e, id := l.deviceOf(l.patients[0], true, nil)
-			return "Registry:EnrolDevice", e, put(state.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
+			return contracts.RegistryEnrolDevice, e, put(state.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
 		}, "not by a key that the patient signs with"},
-		"a device with another's seeds": {func(l *ledger) (string, any, network.Write) {
+		"a device with another's seeds": {func(l *ledger) (contracts.Method, any, network.Write) {
 			e, id := l.deviceOf(l.patients[0], false, l.devices[1].Device.SeedHashes)
-			return "Registry:EnrolDevice", e, put(state.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
+			return contracts.RegistryEnrolDevice, e, put(state.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
 		}, "used before"},
-		"a device of nobody": {func(l *ledger) (string, any, network.Write) {
+		"a device of nobody": {func(l *ledger) (contracts.Method, any, network.Write) {
 			e, id := l.deviceOf(l.id(), false, nil)
-			return "Registry:EnrolDevice", e, put(state.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
+			return contracts.RegistryEnrolDevice, e, put(state.DeviceKey(id), record.DeviceState{ID: id, Device: e.Device})
 		}, "not enrolled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLedger()
 			l.ready(2)
-			function, document, w := c.forge(l)
-			l.call("Gateway", function, document, w)
+			m, document, w := c.forge(l)
+			l.call("Gateway", m, document, w)
 			ix := l.forged(t, 1, c.words)
 			if n := ix.Counts(); n.Patients != 2 || n.Devices != 2 {
 				t.Errorf("there are %d patients and %d devices", n.Patients, n.Devices)
@@ -460,7 +461,7 @@ func TestAttackRecordsInTheNamesOfMembers(t *testing.T) {
 			l.cut()
 			ix := apply(t, l.blocks)
 			before := everythingBut(t, ix)
-			l.call(someone, "Something:Else", nil, forge(l))
+			l.call(someone, contracts.Write[any, any]("something else"), nil, forge(l))
 			ix = l.forged(t, 1, "")
 			if got := everythingBut(t, ix); got != before {
 				t.Errorf("it has changed the index:\n%s\nwas\n%s", got, before)
@@ -491,7 +492,7 @@ func TestPieceKeysAreTheirMakersAndGoOnEvidence(t *testing.T) {
 	}
 	write := func(s record.PieceKeyState) network.Write { return put(state.PieceKeyKey(0, 0), s) }
 	bad := post(members[1], 0, []record.Member{holder})
-	l.call(members[1], "Registry:PostPieceKey", bad, write(record.PieceKeyState{Posted: &bad}))
+	l.call(members[1], contracts.RegistryPostPieceKey, bad, write(record.PieceKeyState{Posted: &bad}))
 	early := l.ask(members[0], hour0, hour0+24, 100)
 	l.cut()
 	ix := apply(t, l.blocks)
@@ -500,7 +501,7 @@ func TestPieceKeysAreTheirMakersAndGoOnEvidence(t *testing.T) {
 	}
 
 	fault := record.FaultyKey{Posted: bad, Holder: members[2]}
-	l.call(members[2], "Registry:ComplainPieceKey", record.ComplainKey{}, write(record.PieceKeyState{Faulty: []record.FaultyKey{fault}}))
+	l.call(members[2], contracts.RegistryComplainPieceKey, record.ComplainKey{}, write(record.PieceKeyState{Faulty: []record.FaultyKey{fault}}))
 	ix = l.forged(t, 1, "proof")
 	if k, _ := ix.PieceKey(0, 0); k.State.Posted == nil {
 		t.Error("a key went without evidence")
@@ -510,16 +511,16 @@ func TestPieceKeysAreTheirMakersAndGoOnEvidence(t *testing.T) {
 	if fault.Proof, err = he.ComplainPieceKey(c, bad.Key, members[1], holder, boxOf(members[2])); err != nil {
 		t.Fatal(err)
 	}
-	l.call(members[2], "Registry:ComplainPieceKey", record.ComplainKey{Proof: fault.Proof}, write(record.PieceKeyState{Faulty: []record.FaultyKey{fault}}))
+	l.call(members[2], contracts.RegistryComplainPieceKey, record.ComplainKey{Proof: fault.Proof}, write(record.PieceKeyState{Faulty: []record.FaultyKey{fault}}))
 	again := post(members[1], 1, []record.Member{holder})
-	l.call(members[1], "Registry:PostPieceKey", again, write(record.PieceKeyState{Posted: &again, Faulty: []record.FaultyKey{fault}}))
+	l.call(members[1], contracts.RegistryPostPieceKey, again, write(record.PieceKeyState{Posted: &again, Faulty: []record.FaultyKey{fault}}))
 	ix = l.forged(t, 2, "not the next key")
 	if k, _ := ix.PieceKey(0, 0); k.State.Posted != nil || ix.Serves(k, early) {
 		t.Errorf("%+v", k)
 	}
 
 	next := post(members[2], 1, l.genesis.Members[1:2])
-	l.call(members[2], "Registry:PostPieceKey", next, write(record.PieceKeyState{Posted: &next, Faulty: []record.FaultyKey{fault}}))
+	l.call(members[2], contracts.RegistryPostPieceKey, next, write(record.PieceKeyState{Posted: &next, Faulty: []record.FaultyKey{fault}}))
 	late := l.ask(members[0], hour0+24, hour0+48, 100)
 	ix = l.forged(t, 2, "not the next key")
 	if k, _ := ix.PieceKey(0, 0); k.State.Posted == nil || ix.Serves(k, early) || !ix.Serves(k, late) || ix.Serves(k, "unknown") {
@@ -548,7 +549,7 @@ func TestAttackQuarantineLiftedByOldVotes(t *testing.T) {
 	l.cut()
 	var old []network.Tx // that lifted it
 	for _, tx := range l.blocks[len(l.blocks)-1].Txs {
-		if tx.Function == "Registry:VoteQuarantine" && strings.Contains(tx.Args[0], "\"lift\":true") {
+		if tx.Function == contracts.RegistryVoteQuarantine.Name() && strings.Contains(tx.Args[0], "\"lift\":true") {
 			old = append(old, tx)
 		}
 	}
@@ -568,10 +569,10 @@ func TestAttackQueriesBeyondTheirStudy(t *testing.T) {
 	l := newLedger()
 	l.ready(2)
 	s := record.Study{ID: "small", Purpose: purpose, Metrics: []string{metric}, From: hour0, Until: hour0 + 48, MinCohort: 2, Budget: 500}
-	l.call(members[0], "Study:Create", s, put(state.StudyKey(members[0], s.ID), record.StudyState{Study: s, Owner: members[0]}))
+	l.call(members[0], contracts.StudyCreate, s, put(state.StudyKey(members[0], s.ID), record.StudyState{Study: s, Owner: members[0]}))
 	wider := s
 	wider.Budget = 1 << 20
-	l.call(members[0], "Study:Create", wider, put(state.StudyKey(members[0], s.ID), record.StudyState{Study: wider, Owner: members[0]}))
+	l.call(members[0], contracts.StudyCreate, wider, put(state.StudyKey(members[0], s.ID), record.StudyState{Study: wider, Owner: members[0]}))
 	for i, c := range []struct {
 		ask record.Ask
 		ok  bool
@@ -585,7 +586,7 @@ func TestAttackQueriesBeyondTheirStudy(t *testing.T) {
 		{record.Ask{Study: "small", Metric: metric, From: hour0, Until: hour0 + 24, Rho: 200}, true},
 	} {
 		id := l.id().String()
-		l.add(network.Tx{ID: id, Creator: network.Creator{MSP: members[0]}, Function: "Query:Ask", Writes: []network.Write{
+		l.add(network.Tx{ID: id, Creator: network.Creator{MSP: members[0]}, Function: contracts.QueryAsk.Name(), Writes: []network.Write{
 			put(state.QueryKey(id), record.QueryState{ID: id, Ask: c.ask, Asker: members[0], Purpose: "TREAT", Asked: 1, Status: record.QueryAsked}),
 			put(state.StudyKey(members[0], s.ID), record.StudyState{Study: s, Owner: members[0]}), // nothing was spent
 		}}, c.ask)
@@ -644,41 +645,41 @@ func TestAttackRecordsOtherThanWhatMembersSubmitted(t *testing.T) {
 	}
 	for name, forge := range map[string]func(l *ledger, q record.QueryState){
 		"a tick": func(l *ledger, _ record.QueryState) {
-			l.call(one, "Clock:Tick", record.Tick{Time: l.time()}, put(state.TickKey(one), record.Tick{Time: l.time() + 86400}))
+			l.call(one, contracts.ClockTick, record.Tick{Time: l.time()}, put(state.TickKey(one), record.Tick{Time: l.time() + 86400}))
 		},
 		"a tick by something else": func(l *ledger, _ record.QueryState) {
-			l.call(one, "Query:PostCohort", record.PostCohort{}, put(state.TickKey(one), record.Tick{Time: l.time() + 86400}))
+			l.call(one, contracts.QueryPostCohort, record.PostCohort{}, put(state.TickKey(one), record.Tick{Time: l.time() + 86400}))
 		},
 		"an acknowledgement": func(l *ledger, _ record.QueryState) {
 			d := l.devices[len(l.devices)-1].ID
-			l.call(one, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{l.devices[0].ID}}, put(state.AckKey(d, one), state.Acknowledged{Device: d, Member: one}))
+			l.call(one, contracts.RegistryAcknowledgeSeeds, record.AcknowledgeSeeds{Devices: []record.ID{l.devices[0].ID}}, put(state.AckKey(d, one), state.Acknowledged{Device: d, Member: one}))
 		},
 		"a flag": func(l *ledger, _ record.QueryState) {
 			f := record.DeviceFlag{Flag: record.FlagDevice{Device: l.devices[0].ID, Kind: record.FlagOutlier}, Member: one}
-			l.call(one, "Registry:FlagDevice", record.FlagDevice{Device: l.devices[1].ID, Kind: record.FlagOutlier}, put(state.DeviceFlagKey(f), f))
+			l.call(one, contracts.RegistryFlagDevice, record.FlagDevice{Device: l.devices[1].ID, Kind: record.FlagOutlier}, put(state.DeviceFlagKey(f), f))
 		},
 		"a vote to abandon": func(l *ledger, q record.QueryState) {
-			l.call(one, "Query:Abandon", record.Abandon{Query: l.queries[0].ID}, put(state.AbandonKey(q.ID, one), record.AbandonVote{Vote: record.Abandon{Query: q.ID}, Member: one}))
+			l.call(one, contracts.QueryAbandon, record.Abandon{Query: l.queries[0].ID}, put(state.AbandonKey(q.ID, one), record.AbandonVote{Vote: record.Abandon{Query: q.ID}, Member: one}))
 		},
 		"a cohort by something else": func(l *ledger, q record.QueryState) {
 			_, w := cohort(q, 1)
-			l.call(one, "Clock:Tick", record.Tick{Time: l.time()}, w)
+			l.call(one, contracts.ClockTick, record.Tick{Time: l.time()}, w)
 		},
 		"a cohort of another attempt": func(l *ledger, q record.QueryState) {
 			p, _ := cohort(q, 0)
 			_, w := cohort(q, 1)
-			l.call(one, "Query:PostCohort", p, w)
+			l.call(one, contracts.QueryPostCohort, p, w)
 		},
 		"an agreement without posts": func(l *ledger, q record.QueryState) {
-			l.call(one, "Clock:Tick", record.Tick{Time: l.time()}, agreed(q))
+			l.call(one, contracts.ClockTick, record.Tick{Time: l.time()}, agreed(q))
 		},
 		"an agreement on one post": func(l *ledger, q record.QueryState) {
 			p, _ := cohort(q, 0)
-			l.call(one, "Query:PostCohort", p, agreed(q))
+			l.call(one, contracts.QueryPostCohort, p, agreed(q))
 		},
 		"a failure before there is a cohort": func(l *ledger, q record.QueryState) {
 			q.Status = record.QueryFailed
-			l.call(q.Asker, "Query:Fail", record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), q))
+			l.call(q.Asker, contracts.QueryFail, record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), q))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -708,13 +709,13 @@ func TestAttackAFailureThatItsAskerDidNotCall(t *testing.T) {
 	q := l.agree(members[1], members[2])
 	l.cut()
 	q.Status = record.QueryFailed
-	l.call(q.Asker, "Clock:Tick", record.Tick{Time: l.time()}, put(state.QueryKey(q.ID), q))
-	ix := l.forged(t, 1, "Query:Fail")
+	l.call(q.Asker, contracts.ClockTick, record.Tick{Time: l.time()}, put(state.QueryKey(q.ID), q))
+	ix := l.forged(t, 1, contracts.QueryFail.Name())
 	if got, _ := ix.Query(q.ID); got.Status != record.QueryAgreed {
 		t.Fatalf("it is %s", got.Status)
 	}
 	q.Attempt, q.Root = 1, record.SumID([]byte("another"))
-	l.call(q.Asker, "Query:Fail", record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), q))
+	l.call(q.Asker, contracts.QueryFail, record.FailQuery{Query: q.ID}, put(state.QueryKey(q.ID), q))
 	l.cut()
 	if got, _ := apply(t, l.blocks).Query(q.ID); got.Status != record.QueryFailed || got.Attempt != 0 || got.Root == q.Root {
 		t.Errorf("it is %+v", got)
@@ -798,12 +799,12 @@ func TestAttackAnAnswerKeptFromTheHistoryByTheNextCohort(t *testing.T) {
 		t.Fatal("the query is not in the history")
 		return false
 	}
-	l.call(members[0], "Query:PostCohort", post, vow(members[0]))
-	l.call(members[1], "Query:PostCohort", post, vow(members[1]), put(state.QueryKey(id), q))
+	l.call(members[0], contracts.QueryPostCohort, post, vow(members[0]))
+	l.call(members[1], contracts.QueryPostCohort, post, vow(members[1]), put(state.QueryKey(id), q))
 	if !included() {
 		t.Error("the third member may have given a share with the patient in it, and the history says that none was")
 	}
-	l.call(members[2], "Query:PostCohort", post, vow(members[2]))
+	l.call(members[2], contracts.QueryPostCohort, post, vow(members[2]))
 	if included() {
 		t.Error("all others vow that no share has left, and the history says that the patient was included")
 	}

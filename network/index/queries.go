@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // putStudy registers a study of the institution that has submitted it. What it has
@@ -19,7 +20,7 @@ func (ix *Index) putStudy(w write) error {
 	if err := w.by(owner); err != nil {
 		return err
 	}
-	s, err := argument[record.Study](w, "Study:Create")
+	s, err := argument(w, contracts.StudyCreate)
 	switch {
 	case err != nil:
 		return err
@@ -56,7 +57,7 @@ func (ix *Index) putQuery(w write) error {
 func (ix *Index) askedBy(w write, id string) (record.QueryState, error) {
 	var s record.QueryState
 	asker := w.tx.Creator.MSP
-	ask, err := argument[record.Ask](w, "Query:Ask")
+	ask, err := argument(w, contracts.QueryAsk)
 	if err != nil {
 		return s, err
 	}
@@ -136,7 +137,7 @@ func (ix *Index) checkAgreed(q *query, s *record.QueryState, w write) error {
 	case s.Status != record.QueryAgreed && (s.Status != record.QueryRefused || before.Status == record.QueryRefused):
 		return nil
 	}
-	p, err := argument[record.PostCohort](w, "Query:PostCohort")
+	p, err := argument(w, contracts.QueryPostCohort)
 	if err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (ix *Index) checkEnd(before record.QueryState, s *record.QueryState, w writ
 	epoch := ix.epochs[before.Ask.Epoch].Epoch
 	switch {
 	case s.Status == record.QueryFailed && before.Status != record.QueryFailed:
-		f, err := argument[record.FailQuery](w, "Query:Fail")
+		f, err := argument(w, contracts.QueryFail)
 		if err != nil || f.Query != before.ID || before.Status != record.QueryAgreed {
 			return errors.Join(err, refuse("nobody has called this query, which is %s, a failure", before.Status))
 		}
@@ -174,14 +175,14 @@ func (ix *Index) checkEnd(before record.QueryState, s *record.QueryState, w writ
 	case before.Status != record.QueryAgreed && before.Status != record.QueryReleased:
 		return refuse("a query that is %s opens nothing", before.Status)
 	case before.Status != record.QueryReleased:
-		p, err := argument[record.PostRelease](w, "Query:PostRelease")
+		p, err := argument(w, contracts.QueryPostRelease)
 		if err != nil {
 			return err
 		}
 		s.Release = p.Hash
 		return errors.Join(w.by(before.Asker), doubt(state.OpenRelease(ix.genesis.Network, &epoch, s, p.Shares)))
 	}
-	c, err := argument[record.SignedShares](w, "Query:ConfirmShares")
+	c, err := argument(w, contracts.QueryConfirmShares)
 	if err != nil {
 		return err
 	}
@@ -202,7 +203,7 @@ func (ix *Index) putCohort(w write) error {
 	if err := ix.seat(w, q.state.Ask.Epoch, s.Member); err != nil {
 		return err
 	}
-	if said, err := argument[record.PostCohort](w, "Query:PostCohort"); err != nil || said != s.Post {
+	if said, err := argument(w, contracts.QueryPostCohort); err != nil || said != s.Post {
 		return errors.Join(err, refuse("it is another cohort than the one that %s has posted", s.Member))
 	}
 	if first, ok := q.posts[s.Post.Attempt][s.Member]; ok && first != s.Post {
@@ -227,7 +228,7 @@ func (ix *Index) putAbandonVote(w write) error {
 	if err := ix.seat(w, q.state.Ask.Epoch, v.Member); err != nil {
 		return err
 	}
-	if said, err := argument[record.Abandon](w, "Query:Abandon"); err != nil || said != v.Vote {
+	if said, err := argument(w, contracts.QueryAbandon); err != nil || said != v.Vote {
 		return errors.Join(err, refuse("it is another vote than the one that %s has cast", v.Member))
 	}
 	if !slices.Contains(q.stops, v.Member) {

@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // readers is how many patients' ledger is read: 10,000 with VITALVEIL_SOAK=1.
@@ -67,7 +68,7 @@ func TestAnAcknowledgementOfManyDevicesIsReadOnce(t *testing.T) {
 		}
 		l.cut()
 		ix := apply(t, l.blocks)
-		l.call(members[0], "Registry:AcknowledgeSeeds", all, writes...)
+		l.call(members[0], contracts.RegistryAcknowledgeSeeds, all, writes...)
 		tx := &l.open[0]
 		return testing.AllocsPerRun(3, func() {
 			if err := ix.applyTx(tx, Position{ix.Height(), 0}); err != nil {
