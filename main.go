@@ -21,6 +21,7 @@ import (
 	"github.com/vitalveil/vitalveil/cmd/inspect"
 	"github.com/vitalveil/vitalveil/cmd/institution"
 	"github.com/vitalveil/vitalveil/cmd/ledger"
+	"github.com/vitalveil/vitalveil/cmd/patient"
 	"github.com/vitalveil/vitalveil/cmd/verify"
 )
 
@@ -29,6 +30,7 @@ type commands struct {
 	Verify      verify.Command        `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
 	Institution institution.Command   `cmd:"" help:"An institution as a process of its own: make its keys, run it, ask."`
 	Bridge      bridge.Command        `cmd:"" help:"A hub at a patient's home or of a ward: takes readings, seals them, sends them, answers claims."`
+	Patient     patient.Command       `cmd:"" help:"A patient's own tool: keys, consents, history, erasure."`
 	Ledger      ledger.Command        `cmd:"" help:"Serve the embedded ledger to the institutions of one site."`
 	Network     fabric.Command        `cmd:"" help:"Run a Hyperledger Fabric network of native processes on this machine."`
 	Chaincode   fabric.ServiceCommand `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`

@@ -201,17 +201,18 @@ func (h *hub) loadProver() (role.Prover, error) {
 	if h.cfg.CircuitKeys == "" {
 		return nil, fmt.Errorf("%w: name the directory with the network's proving keys as circuit_keys in %s", role.ErrNoProver, configFile)
 	}
-	for _, c := range h.genesis.Circuits {
-		keys, err := zk.ReadKeys(string(h.cfg.CircuitKeys), c.Class)
-		if err != nil {
-			return nil, err
-		}
-		if keys.Hash != c.Hash {
-			return nil, fmt.Errorf("the proving keys in %s are not those of network %q: a proof by them would count for nothing", h.cfg.CircuitKeys, h.genesis.Network)
-		}
-		return keys, nil // there is one class so far
+	if len(h.genesis.Circuits) == 0 {
+		return nil, errors.New("the network has no circuits, so nothing can be proven")
 	}
-	return nil, errors.New("the network has no circuits, so nothing can be proven")
+	c := h.genesis.Circuits[0] // there is one class so far
+	keys, err := zk.ReadKeys(string(h.cfg.CircuitKeys), c.Class)
+	if err == nil && keys.Hash != c.Hash {
+		err = fmt.Errorf("the proving keys in %s are not those of network %q: a proof by them would count for nothing", h.cfg.CircuitKeys, h.genesis.Network)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return keys, nil
 }
 
 // pushRequest is readings of a source that follow a position in it.

@@ -1,0 +1,264 @@
+package patient
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/site"
+	"github.com/vitalveil/vitalveil/wearable"
+)
+
+type consentCommand struct {
+	dirFlag
+	Grantee      string   `help:"The institution, by its identifier such as HospitalA." required:""`
+	Purpose      string   `help:"HL7 v3 purpose of use." default:"HRESCH"`
+	Metrics      []string `help:"What it is about, as in \"vitalveil metrics\"." required:""`
+	From         string   `help:"Beginning of the measurements: a Unix hour, or a time such as 2026-01-31T08:00:00Z." required:""`
+	Until        string   `help:"Their end." required:""`
+	NotBefore    string   `help:"From when on it counts. Default: now, by the network's time."`
+	Expires      string   `help:"Until when it counts, unless it is taken back. Default: a year after the measurements' end."`
+	Cap          float64  `help:"How much all statistics together may tell about you (rho, zCDP)." default:"0"`
+	BeyondShare  bool     `help:"Let the institution use up more than its equal share of what the network allows for you."`
+	Exact        bool     `help:"Permit statistics without privacy noise: nothing protects what they say about you."`
+	NoStatistics bool     `help:"Permit no statistics."`
+	Claims       uint32   `help:"How many claims your device may be asked to prove."`
+	Terms        string   `help:"A JSON file with the claims that may be asked. Default: how many readings of a day lie within a range." type:"existingfile"`
+	Share        bool     `help:"Let the institution pass on what was proven about you."`
+	Deny         bool     `help:"Forbid instead, whatever else you have allowed."`
+	Out          string   `help:"Also write the signed consent to this file, for \"vitalveil bridge consent\"." type:"path"`
+	Yes          bool     `help:"Sign without asking."`
+}
+
+// Run shows a consent in words, signs it and hands it in.
+func (c consentCommand) Run(ctx context.Context) error {
+	h, err := c.confirmed()
+	if err != nil {
+		return err
+	}
+	client, key, err := h.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	n, err := client.Network(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := c.document(h.Patient, n.LedgerTime)
+	if err != nil {
+		return err
+	}
+	if err := agree(d.Words(), c.Yes); err != nil {
+		return err
+	}
+	s := consent.Signed{Document: d, Key: record.PublicKeyBytes(&key.PublicKey)}
+	if s.Signature, err = record.Sign(key, d.Digest(h.genesis.Network)); err != nil {
+		return err
+	}
+	if c.Out != "" { // before it is handed in: what was signed is not lost
+		if err := site.Save(c.Out, s); err != nil {
+			return err
+		}
+	}
+	op, err := client.PutConsent(ctx, s)
+	if err := done(ctx, client, op, err); err != nil {
+		return err
+	}
+	_, err = fmt.Printf("consent %s\n", d.ID)
+	return err
+}
+
+const yearHours = 365 * 24
+
+// document is what is to be signed.
+func (c consentCommand) document(patient record.ID, now int64) (consent.Document, error) {
+	d := consent.Document{
+		ID: record.RandomID(), Version: 1, Patient: patient, Grantee: c.Grantee, Purpose: c.Purpose,
+		Status: consent.StatusActive, Effect: consent.EffectPermit, Metrics: c.Metrics,
+		NotBefore: now, BeyondShare: c.BeyondShare, Exact: c.Exact, Claims: c.Claims,
+	}
+	if c.Deny {
+		d.Effect = consent.EffectDeny
+	}
+	if !(c.Cap >= 0 && c.Cap <= consent.MaxCapMicro/1e6) { // NaN is neither
+		return d, fmt.Errorf("--cap is 0 to %g", consent.MaxCapMicro/1e6)
+	}
+	d.CapMicro = uint64(math.Round(c.Cap * 1e6))
+	if !c.NoStatistics {
+		d.Operations = append(d.Operations, consent.OpAggregate)
+	}
+	if c.Claims > 0 || c.Deny {
+		d.Operations = append(d.Operations, consent.OpPredicate)
+	}
+	if c.Share {
+		d.Operations = append(d.Operations, consent.OpShare)
+	}
+	if err := c.times(&d); err != nil {
+		return d, err
+	}
+	if err := c.terms(&d); err != nil {
+		return d, err
+	}
+	if err := consent.Validate(d); err != nil {
+		return d, fmt.Errorf("this is no consent: %w", err)
+	}
+	return d, nil
+}
+
+// times reads the flags with times.
+func (c consentCommand) times(d *consent.Document) error {
+	from, err := seconds(c.From)
+	if err != nil {
+		return err
+	}
+	until, err := seconds(c.Until)
+	if err != nil {
+		return err
+	}
+	d.DataFrom, d.DataUntil = wearable.HourOf(from), wearable.HourOf(until)
+	d.Expires = (d.DataUntil + yearHours) * 3600
+	if c.NotBefore != "" {
+		if d.NotBefore, err = seconds(c.NotBefore); err != nil {
+			return err
+		}
+	}
+	if c.Expires != "" {
+		d.Expires, err = seconds(c.Expires)
+	}
+	return err
+}
+
+// seconds reads a Unix hour, or a time.
+func seconds(text string) (int64, error) {
+	if hour, err := strconv.ParseInt(text, 10, 32); err == nil {
+		return hour * 3600, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is neither a Unix hour nor a time such as 2026-01-31T08:00:00Z", text)
+	}
+	return t.Unix(), nil
+}
+
+// terms lists what may be claimed.
+func (c consentCommand) terms(d *consent.Document) error {
+	switch {
+	case c.Claims == 0 && c.Terms != "":
+		return errors.New("--terms belong to --claims, how many may be asked")
+	case c.Claims == 0:
+		return nil
+	case c.Terms != "":
+		return site.Load(c.Terms, &d.Predicates)
+	}
+	for _, key := range c.Metrics {
+		if m, ok := wearable.ByKey(key); ok {
+			d.Predicates = append(d.Predicates, consent.Terms{Metric: key, Days: 1, Limits: consent.Readings(1, uint32(m.MaxCode()))})
+		}
+	}
+	return nil
+}
+
+type revokeCommand struct {
+	dirFlag
+	Consent string `arg:"" optional:"" help:"The consent's identifier."`
+	All     bool   `help:"Take back everything permitted so far."`
+	Out     string `help:"Also write what was signed to this file, for \"vitalveil bridge consent\"." type:"path"`
+	Yes     bool   `help:"Sign without asking."`
+}
+
+// Run takes back a consent, or all.
+func (c revokeCommand) Run(ctx context.Context) error {
+	if (c.Consent == "") != c.All {
+		return errors.New("name one consent, or --all")
+	}
+	h, err := c.confirmed()
+	if err != nil {
+		return err
+	}
+	if c.All {
+		return h.change(ctx, c.Yes, func(k *record.PatientKeys) error {
+			k.RevokeAll = true
+			return nil
+		})
+	}
+	id, err := record.ParseID(c.Consent)
+	if err != nil {
+		return err
+	}
+	client, key, err := h.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	s, err := client.Consent(ctx, id)
+	if err != nil {
+		return err
+	}
+	if s.Document.ID != id || s.Document.Patient != h.Patient || s.CheckSignature(h.genesis.Network, h.genesis.RelyingParties) != nil {
+		return errors.New("the gateway shows another document than this consent")
+	}
+	d := s.Document
+	d.Previous, d.Version, d.Status = d.Digest(h.genesis.Network), d.Version+1, consent.StatusRevoked
+	if err := consent.Follows(h.genesis.Network, &s.Document, d); err != nil {
+		return err
+	}
+	if err := agree(d.Words(), c.Yes); err != nil {
+		return err
+	}
+	revoked := consent.Signed{Document: d, Key: record.PublicKeyBytes(&key.PublicKey)}
+	if revoked.Signature, err = record.Sign(key, d.Digest(h.genesis.Network)); err != nil {
+		return err
+	}
+	if c.Out != "" {
+		if err := site.Save(c.Out, revoked); err != nil {
+			return err
+		}
+	}
+	op, err := client.PutConsent(ctx, revoked)
+	if err := done(ctx, client, op, err); err != nil {
+		return err
+	}
+	_, err = fmt.Printf("consent %s is revoked\n", d.ID)
+	return err
+}
+
+type historyCommand struct {
+	dirFlag
+	JSON bool `help:"Print JSON."`
+}
+
+// Run shows what happened.
+func (c historyCommand) Run(ctx context.Context) error {
+	h, err := c.confirmed()
+	if err != nil {
+		return err
+	}
+	client, _, err := h.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	entries, err := client.History(ctx, h.Patient)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(os.Stdout).Encode(entries)
+	}
+	for _, e := range entries {
+		fmt.Printf("%s  %s\n", clock(e.Time), e.Text)
+		for _, claim := range e.Claims {
+			fmt.Printf("    %s\n", claim)
+		}
+	}
+	_, err = fmt.Printf("%d entries\n", len(entries))
+	return err
+}

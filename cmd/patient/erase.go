@@ -1,0 +1,142 @@
+package patient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/site"
+)
+
+type eraseCommand struct {
+	dirFlag
+	Wait time.Duration `help:"How long to wait until everybody has signed to have deleted." default:"2m"`
+	Out  string        `help:"Where to write the receipt." type:"path" default:"erasure.json"`
+	Yes  bool          `help:"Sign without asking."`
+}
+
+var eraseWords = []string{
+	"Everything of yours that can be deleted is deleted: what your consents say, what your devices sealed, their seeds.",
+	"This is final. Answers that were given before stay given. To take part again you enrol anew.",
+}
+
+// Run erases the patient, or, where that is done, fetches the receipt again.
+func (c eraseCommand) Run(ctx context.Context) error {
+	h, err := c.confirmed()
+	if err != nil {
+		return err
+	}
+	client, key, err := h.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if _, err := client.Erasure(ctx, h.Patient); fault.Of(err) == fault.NotFound {
+		if err := agree(eraseWords, c.Yes); err != nil {
+			return err
+		}
+		s := record.SignedErasure{Erasure: record.Erasure{Patient: h.Patient}, Key: record.PublicKeyBytes(&key.PublicKey)}
+		if s.Signature, err = record.Sign(key, s.Erasure.Digest(h.genesis.Network)); err != nil {
+			return err
+		}
+		op, err := client.Erase(ctx, s)
+		if err := done(ctx, client, op, err); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	receipt, complete, err := h.receipt(ctx, client, c.Wait)
+	if err != nil {
+		return err
+	}
+	if err := site.Save(c.Out, receipt); err != nil {
+		return err
+	}
+	if !complete {
+		return fault.New(fault.Unavailable, "you are erased; not everybody has signed to have deleted by now. %s has the receipts so far, and \"patient erase\" fetches the others later", c.Out)
+	}
+	_, err = fmt.Printf("erased: %d versions of consents and what %d devices sealed; %s has the receipt\n", receipt.State.Consents, len(receipt.State.Devices), c.Out)
+	return err
+}
+
+const receiptPause = 200 * time.Millisecond
+
+// receipt asks for the receipt until it is complete or the wait is over.
+func (h *home) receipt(ctx context.Context, client *api.Client, wait time.Duration) (record.ErasureReceipt, bool, error) {
+	var r record.ErasureReceipt
+	for deadline := time.Now().Add(wait); ; {
+		m, err := client.Erasure(ctx, h.Patient)
+		if err != nil {
+			return r, false, err
+		}
+		if m.Done || time.Now().After(deadline) {
+			r, err = toReceipt(m)
+			return r, m.Done, err
+		}
+		select {
+		case <-ctx.Done():
+			return r, false, ctx.Err()
+		case <-time.After(receiptPause):
+		}
+	}
+}
+
+func toReceipt(m *api.ErasureReceipt) (record.ErasureReceipt, error) {
+	state, err := m.State.Record()
+	r := record.ErasureReceipt{State: state}
+	for _, duty := range m.Members {
+		if err != nil || duty.Report == nil {
+			continue
+		}
+		var s record.SignedErasureReport
+		s, err = duty.Report.Record()
+		r.Reports = append(r.Reports, s)
+	}
+	return r, err
+}
+
+type verifyCommand struct {
+	dirFlag
+	Receipt string `arg:"" help:"The receipt, as \"patient erase\" wrote it." type:"existingfile"`
+}
+
+// Run checks a receipt of an erasure: the patient's own signature, and that every member
+// of the network has signed to have deleted.
+func (c verifyCommand) Run() error {
+	h, err := c.confirmed()
+	if err != nil {
+		return err
+	}
+	var r record.ErasureReceipt
+	if err := site.Load(c.Receipt, &r); err != nil {
+		return err
+	}
+	if r.State.Signed.Erasure.Patient != h.Patient {
+		return errors.New("the receipt is of another patient")
+	}
+	network := h.genesis.Network
+	if err := consent.CheckErasure(network, h.genesis.RelyingParties, r.State.Signed); err != nil {
+		return err
+	}
+	if err := r.Verify(network, map[uint32]record.EpochState{0: {Epoch: h.genesis.FirstEpoch()}}); err != nil {
+		return err
+	}
+	reported := map[string]bool{}
+	for _, s := range r.Reports {
+		reported[s.Report.Member] = true
+		fmt.Printf("%s has deleted its key to what your consents say, and %d seeds of your devices\n", s.Report.Member, s.Report.Seeds)
+	}
+	for _, m := range h.genesis.Members {
+		if !reported[m.MSP] {
+			return fmt.Errorf("%s has not signed to have deleted what it had", m.MSP)
+		}
+	}
+	_, err = fmt.Printf("the receipt holds: all %d members have signed\n", len(reported))
+	return err
+}
