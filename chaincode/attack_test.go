@@ -11,14 +11,16 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/opening"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 func TestAttackGatewayAltersConsent(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	honest := p.sign(p.document(hospitalA))
+	honest := p.Sign(p.document(hospitalA))
 	for name, alter := range map[string]func(*consent.Signed){
 		"another grantee":   func(s *consent.Signed) { s.Document.Grantee = hospitalB },
 		"a larger cap":      func(s *consent.Signed) { s.Document.CapMicro++ },
@@ -30,11 +32,11 @@ func TestAttackGatewayAltersConsent(t *testing.T) {
 		},
 		"another purpose": func(s *consent.Signed) { s.Document.Purpose = "TREAT" },
 		"a key of its own": func(s *consent.Signed) {
-			key := newKey(t)
-			s.Key, s.Signature = record.PublicKeyBytes(&key.PublicKey), sign(t, key, s.Document.Digest(w.genesis.Network))
+			key := consortium.NewKey()
+			s.Key, s.Signature = consortium.Public(key), consortium.Sign(key, s.Document.Digest(w.Genesis.Network))
 		},
 		"another network's signature": func(s *consent.Signed) {
-			s.Signature = sign(t, p.key, s.Document.Digest("another-network"))
+			s.Signature = consortium.Sign(p.Key, s.Document.Digest("another-network"))
 		},
 		"no signature": func(s *consent.Signed) { s.Signature = nil },
 	} {
@@ -43,33 +45,33 @@ func TestAttackGatewayAltersConsent(t *testing.T) {
 			w.TB = t
 			forged := honest
 			alter(&forged)
-			w.refuses(fault.BadSignature, "", gatewayMSP, "Consent:Put", forged)
+			w.Refuses(fault.BadSignature, "", gatewayMSP, contracts.ConsentPut, forged)
 		})
 	}
-	w.must(gatewayMSP, "Consent:Put", honest, nil)
+	w.Must(gatewayMSP, contracts.ConsentPut, honest)
 }
 
 func TestAttackReplayOldConsentVersion(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
 	first := p.consents(hospitalA)
-	second := p.next(first, func(d *consent.Document) { d.CapMicro = 1 })
-	w.must(gatewayMSP, "Consent:Put", p.sign(second), nil)
-	w.refuses(fault.Conflict, "version", gatewayMSP, "Consent:Put", p.sign(first))
+	second := p.Next(first, func(d *consent.Document) { d.CapMicro = 1 })
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(second))
+	w.Refuses(fault.Conflict, "version", gatewayMSP, contracts.ConsentPut, p.Sign(first))
 
-	skipped := p.next(second, func(d *consent.Document) { d.Version++ })
-	w.refuses(fault.Conflict, "version", gatewayMSP, "Consent:Put", p.sign(skipped))
-	forked := p.next(first, func(d *consent.Document) { d.Version = 3 })
-	w.refuses(fault.Conflict, "digest", gatewayMSP, "Consent:Put", p.sign(forked))
-	sibling := p.next(first, func(d *consent.Document) { d.CapMicro = 2 })
-	w.refuses(fault.Conflict, "version", gatewayMSP, "Consent:Put", p.sign(sibling))
+	skipped := p.Next(second, func(d *consent.Document) { d.Version++ })
+	w.Refuses(fault.Conflict, "version", gatewayMSP, contracts.ConsentPut, p.Sign(skipped))
+	forked := p.Next(first, func(d *consent.Document) { d.Version = 3 })
+	w.Refuses(fault.Conflict, "digest", gatewayMSP, contracts.ConsentPut, p.Sign(forked))
+	sibling := p.Next(first, func(d *consent.Document) { d.CapMicro = 2 })
+	w.Refuses(fault.Conflict, "version", gatewayMSP, contracts.ConsentPut, p.Sign(sibling))
 
 	revoked := p.revoke(second)
 	for _, old := range []consent.Document{first, second} {
-		w.refuses(fault.Conflict, "final", gatewayMSP, "Consent:Put", p.sign(old))
+		w.Refuses(fault.Conflict, "final", gatewayMSP, contracts.ConsentPut, p.Sign(old))
 	}
-	revived := p.next(revoked, func(d *consent.Document) { d.Status = consent.StatusActive })
-	w.refuses(fault.Conflict, "final", gatewayMSP, "Consent:Put", p.sign(revived))
+	revived := p.Next(revoked, func(d *consent.Document) { d.Status = consent.StatusActive })
+	w.Refuses(fault.Conflict, "final", gatewayMSP, contracts.ConsentPut, p.Sign(revived))
 }
 
 func TestAttackRegrantRightAfterRevocation(t *testing.T) {
@@ -77,81 +79,81 @@ func TestAttackRegrantRightAfterRevocation(t *testing.T) {
 	p := w.enrolled()
 	other := p.consents(hospitalA)
 	p.revoke(p.consents(hospitalA))
-	again := p.sign(p.document(hospitalA))
-	w.refuses(fault.TooEarly, "revoked", gatewayMSP, "Consent:Put", again)
-	wider := p.next(other, func(d *consent.Document) { d.CapMicro++ })
-	w.refuses(fault.TooEarly, "revoked", gatewayMSP, "Consent:Put", p.sign(wider))
-	w.tick(start + 86400 - 1)
-	w.refuses(fault.TooEarly, "revoked", gatewayMSP, "Consent:Put", again)
+	again := p.Sign(p.document(hospitalA))
+	w.Refuses(fault.TooEarly, "revoked", gatewayMSP, contracts.ConsentPut, again)
+	wider := p.Next(other, func(d *consent.Document) { d.CapMicro++ })
+	w.Refuses(fault.TooEarly, "revoked", gatewayMSP, contracts.ConsentPut, p.Sign(wider))
+	w.Tick(start + 86400 - 1)
+	w.Refuses(fault.TooEarly, "revoked", gatewayMSP, contracts.ConsentPut, again)
 
-	narrower := p.next(other, func(d *consent.Document) { d.CapMicro-- })
-	w.must(gatewayMSP, "Consent:Put", p.sign(narrower), nil)
+	narrower := p.Next(other, func(d *consent.Document) { d.CapMicro-- })
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(narrower))
 	p.consents(hospitalB)
 	deny := p.document(hospitalA)
 	deny.Effect, deny.Predicates, deny.Claims = consent.EffectDeny, nil, 0
-	w.must(gatewayMSP, "Consent:Put", p.sign(deny), nil)
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(deny))
 
-	w.tick(start + 86400)
-	w.must(gatewayMSP, "Consent:Put", again, nil)
+	w.Tick(start + 86400)
+	w.Must(gatewayMSP, contracts.ConsentPut, again)
 }
 
 func TestAttackForeignPatientSubmits(t *testing.T) {
 	w := newWorld(t)
 	victim, mallory := w.enrolled(), w.enrolled()
 	d := victim.consents(hospitalA)
-	revoked := victim.next(d, func(n *consent.Document) { n.Status = consent.StatusRevoked })
-	w.refuses(fault.BadSignature, "key", gatewayMSP, "Consent:Put", mallory.sign(revoked))
+	revoked := victim.Next(d, func(n *consent.Document) { n.Status = consent.StatusRevoked })
+	w.Refuses(fault.BadSignature, "key", gatewayMSP, contracts.ConsentPut, mallory.Sign(revoked))
 
 	granted := victim.document(hospitalB)
-	w.refuses(fault.BadSignature, "key", gatewayMSP, "Consent:Put", mallory.sign(granted))
+	w.Refuses(fault.BadSignature, "key", gatewayMSP, contracts.ConsentPut, mallory.Sign(granted))
 
 	stolen := mallory.document(hospitalB)
-	stolen.ID, stolen.Version, stolen.Previous = d.ID, 2, d.Digest(w.genesis.Network)
-	w.refuses(fault.Conflict, "patient", gatewayMSP, "Consent:Put", mallory.sign(stolen))
+	stolen.ID, stolen.Version, stolen.Previous = d.ID, 2, d.Digest(w.Genesis.Network)
+	w.Refuses(fault.Conflict, "patient", gatewayMSP, contracts.ConsentPut, mallory.Sign(stolen))
 
-	bridge := victim.newDevice(startHour, "heart_rate")
-	bridge.enrol.PatientSignature = sign(t, mallory.key, record.Digest(record.DomainDevice, w.genesis.Network, bridge.enrol.Device))
-	w.refuses(fault.BadSignature, "patient", gatewayMSP, "Registry:EnrolDevice", bridge.enrol)
+	bridge := victim.NewDevice(startHour, "heart_rate")
+	bridge.Enrolment.PatientSignature = consortium.Sign(mallory.Key, record.Digest(record.DomainDevice, w.Genesis.Network, bridge.Enrolment.Device))
+	w.Refuses(fault.BadSignature, "patient", gatewayMSP, contracts.RegistryEnrolDevice, bridge.Enrolment)
 }
 
 func TestAttackRecoveryKeyGrants(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	recovery := w.recoveryKey(p.code)
-	public := record.PublicKeyBytes(&recovery.PublicKey)
+	recovery := p.RecoveryKey(p.Code)
+	public := consortium.Public(recovery)
 
 	byRecovery := func(d consent.Document) consent.Signed {
-		return consent.Signed{Document: d, Key: public, Signature: sign(t, recovery, d.Digest(w.genesis.Network))}
+		return consent.Signed{Document: d, Key: public, Signature: consortium.Sign(recovery, d.Digest(w.Genesis.Network))}
 	}
-	w.refuses(fault.BadSignature, "key", gatewayMSP, "Consent:Put", byRecovery(p.document(hospitalA)))
+	w.Refuses(fault.BadSignature, "key", gatewayMSP, contracts.ConsentPut, byRecovery(p.document(hospitalA)))
 	d := p.consents(hospitalA)
-	wider := p.next(d, func(n *consent.Document) { n.CapMicro++ })
-	w.refuses(fault.BadSignature, "key", gatewayMSP, "Consent:Put", byRecovery(wider))
-	revoked := p.next(d, func(n *consent.Document) { n.Status = consent.StatusRevoked })
-	w.must(gatewayMSP, "Consent:Put", byRecovery(revoked), nil)
+	wider := p.Next(d, func(n *consent.Document) { n.CapMicro++ })
+	w.Refuses(fault.BadSignature, "key", gatewayMSP, contracts.ConsentPut, byRecovery(wider))
+	revoked := p.Next(d, func(n *consent.Document) { n.Status = consent.StatusRevoked })
+	w.Must(gatewayMSP, contracts.ConsentPut, byRecovery(revoked))
 }
 
 func TestAttackCopiedSeedHash(t *testing.T) {
 	w := newWorld(t)
 	victim, mallory := w.enrolled(), w.newPerson()
-	w.must(gatewayMSP, "Registry:EnrolPatient", mallory.enrol, nil)
+	w.Must(gatewayMSP, contracts.RegistryEnrolPatient, mallory.Enrolment)
 	for piece := range 3 {
-		clone := mallory.newDevice(startHour, "heart_rate")
+		clone := mallory.NewDevice(startHour, "heart_rate")
 		// The copy may stand for another piece.
-		clone.enrol.Device.SeedHashes[(piece+1)%3] = victim.devices[0].enrol.Device.SeedHashes[piece]
-		clone.sign(mallory)
-		w.refuses(fault.Conflict, "named by device", gatewayMSP, "Registry:EnrolDevice", clone.enrol)
+		clone.Enrolment.Device.SeedHashes[(piece+1)%3] = victim.Devices[0].Enrolment.Device.SeedHashes[piece]
+		clone.Sign()
+		w.Refuses(fault.Conflict, "named by device", gatewayMSP, contracts.RegistryEnrolDevice, clone.Enrolment)
 	}
-	twice := mallory.newDevice(startHour, "heart_rate")
-	twice.enrol.Device.SeedHashes[1] = twice.enrol.Device.SeedHashes[0]
-	twice.sign(mallory)
-	w.refuses(fault.Invalid, "twice", gatewayMSP, "Registry:EnrolDevice", twice.enrol)
+	twice := mallory.NewDevice(startHour, "heart_rate")
+	twice.Enrolment.Device.SeedHashes[1] = twice.Enrolment.Device.SeedHashes[0]
+	twice.Sign()
+	w.Refuses(fault.Invalid, "twice", gatewayMSP, contracts.RegistryEnrolDevice, twice.Enrolment)
 
 	// Not even the victim may use a seed again, under a new device.
-	again := victim.newDevice(startHour, "heart_rate")
-	again.enrol.Device.SeedHashes = victim.devices[0].enrol.Device.SeedHashes
-	again.sign(victim)
-	w.refuses(fault.Conflict, "named by device", gatewayMSP, "Registry:EnrolDevice", again.enrol)
+	again := victim.NewDevice(startHour, "heart_rate")
+	again.Enrolment.Device.SeedHashes = victim.Devices[0].Enrolment.Device.SeedHashes
+	again.Sign()
+	w.Refuses(fault.Conflict, "named by device", gatewayMSP, contracts.RegistryEnrolDevice, again.Enrolment)
 }
 
 // TestAttackSeedsNamedBeforeTheirOwner: who sees an enrolment on its way and names
@@ -159,7 +161,7 @@ func TestAttackCopiedSeedHash(t *testing.T) {
 // then the owner enrols with the very documents that it has signed.
 func TestAttackSeedsNamedBeforeTheirOwner(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	owner, thief := w.enrolledPerson(), w.enrolledPerson()
 	mine, blob := owner.sealed(first, honestly)
 	for name, take := range map[string]func(d *record.Device, blob *[]byte){
@@ -170,7 +172,7 @@ func TestAttackSeedsNamedBeforeTheirOwner(t *testing.T) {
 		},
 		"a hash": func(d *record.Device, _ *[]byte) {
 			if d != nil {
-				d.SeedHashes[2] = mine.enrol.Device.SeedHashes[2]
+				d.SeedHashes[2] = mine.Enrolment.Device.SeedHashes[2]
 			}
 		},
 	} {
@@ -178,27 +180,27 @@ func TestAttackSeedsNamedBeforeTheirOwner(t *testing.T) {
 			w := *w
 			w.TB = t
 			his, hisBlob := thief.sealedDevice(first, func(d *record.Device, _ []he.Seed, b *[]byte) { take(d, b) })
-			w.refuses(fault.Conflict, "named by device", gatewayMSP, "Registry:EnrolDevice", mine.enrol)
+			w.Refuses(fault.Conflict, "named by device", gatewayMSP, contracts.RegistryEnrolDevice, mine.Enrolment)
 			e, err := w.evidence(first, hospitalA, his, hisBlob)
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.must(hospitalA, "Registry:Complain", e, nil)
+			w.Must(hospitalA, contracts.RegistryComplain, e)
 		})
 	}
-	w.must(gatewayMSP, "Registry:EnrolDevice", mine.enrol, nil)
+	w.Must(gatewayMSP, contracts.RegistryEnrolDevice, mine.Enrolment)
 	clone, _ := thief.sealed(first, func(_ *record.Device, _ []he.Seed, b *[]byte) {
 		if b != nil {
 			*b = blob
 		}
 	})
-	w.refuses(fault.Conflict, "seed_blob was named by device", gatewayMSP, "Registry:EnrolDevice", clone.enrol)
+	w.Refuses(fault.Conflict, "seed_blob was named by device", gatewayMSP, contracts.RegistryEnrolDevice, clone.Enrolment)
 }
 
 // The erasure of its patient takes what a device has named from it, as evidence does.
 func TestAttackSeedsNamedByADeviceThatIsErased(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	owner, thief := w.enrolledPerson(), w.enrolledPerson()
 	mine, blob := owner.sealed(first, honestly)
 	thief.sealedDevice(first, func(_ *record.Device, _ []he.Seed, b *[]byte) {
@@ -206,26 +208,26 @@ func TestAttackSeedsNamedByADeviceThatIsErased(t *testing.T) {
 			*b = blob
 		}
 	})
-	w.must(gatewayMSP, "Registry:Erase", thief.erasure(), nil)
-	w.must(gatewayMSP, "Registry:EnrolDevice", mine.enrol, nil)
+	w.Must(gatewayMSP, contracts.RegistryErase, thief.Erasure(thief.Key))
+	w.Must(gatewayMSP, contracts.RegistryEnrolDevice, mine.Enrolment)
 }
 
 func TestAttackCopiedRowUnderOtherDevice(t *testing.T) {
 	w := newWorld(t)
 	victim, mallory := w.enrolled(), w.enrolled()
-	w.tick(start + 7200)
-	row := victim.devices[0].row(w, startHour)
+	w.Tick(start + 7200)
+	row := victim.Devices[0].Row(startHour, 0)
 	w.anchor(row)
 
 	moved := row
-	moved.Pointer.Device = mallory.devices[0].id
+	moved.Pointer.Device = mallory.Devices[0].ID
 	w.refusesPointer(fault.BadSignature, moved)
 	shifted := row
 	shifted.Pointer.Index++
 	w.refusesPointer(fault.BadSignature, shifted)
 	for _, p := range []record.SignedPointer{
-		{Pointer: victim.devices[0].row(w, startHour+1).Pointer, Signature: row.Signature},
-		mallory.devices[0].pointer(w, victim.devices[0].row(w, startHour+1).Pointer),
+		{Pointer: victim.Devices[0].Row(startHour+1, 0).Pointer, Signature: row.Signature},
+		mallory.Devices[0].Pointer(victim.Devices[0].Row(startHour+1, 0).Pointer),
 	} {
 		w.refusesPointer(fault.BadSignature, p)
 	}
@@ -236,9 +238,9 @@ func TestAttackCopiedRowUnderOtherDevice(t *testing.T) {
 
 func TestAttackDuplicateWindow(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled().devices[0]
-	w.tick(start + 7200)
-	first, second := d.row(w, startHour), d.row(w, startHour)
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 7200)
+	first, second := d.Row(startHour, 0), d.Row(startHour, 0)
 	r := w.anchor(first, second, first)
 	for i, want := range []string{record.Anchored, record.Refused, record.Repeated} {
 		if r.Items[i].Outcome != want {
@@ -250,103 +252,103 @@ func TestAttackDuplicateWindow(t *testing.T) {
 		t.Errorf("repeated: %+v", r)
 	}
 	// A second ECDSA signature of the same pointer is the same pointer.
-	if r := w.anchor(d.pointer(w, first.Pointer)); r.Items[0].Outcome != record.Repeated {
+	if r := w.anchor(d.Pointer(first.Pointer)); r.Items[0].Outcome != record.Repeated {
 		t.Errorf("signed again: %+v", r)
 	}
 }
 
 func TestAttackRowOfAnotherTime(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled().devices[0]
-	w.tick(start + 3600 - 601)
-	w.refusesPointer(fault.TooEarly, d.row(w, startHour))
-	w.refusesPointer(fault.Invalid, d.row(w, startHour-1))
-	w.refusesPointer(fault.Invalid, d.day(w, startDay-1))
-	w.tick(start + 3600 - 600)
-	if r := w.anchor(d.row(w, startHour)); r.Items[0].Outcome != record.Anchored {
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 3600 - 601)
+	w.refusesPointer(fault.TooEarly, d.Row(startHour, 0))
+	w.refusesPointer(fault.Invalid, d.Row(startHour-1, 0))
+	w.refusesPointer(fault.Invalid, d.Day(startDay-1))
+	w.Tick(start + 3600 - 600)
+	if r := w.anchor(d.Row(startHour, 0)); r.Items[0].Outcome != record.Anchored {
 		t.Errorf("ten minutes before its end: %+v", r.Items[0])
 	}
-	w.refusesPointer(fault.TooEarly, d.day(w, startDay))
-	w.tick(start + 8*86400)
-	if r := w.anchor(d.day(w, startDay)); r.Items[0].Outcome != record.Anchored {
+	w.refusesPointer(fault.TooEarly, d.Day(startDay))
+	w.Tick(start + 8*86400)
+	if r := w.anchor(d.Day(startDay)); r.Items[0].Outcome != record.Anchored {
 		t.Errorf("seven days after: %+v", r.Items[0])
 	}
-	w.tick(start + 9*86400 + 1)
-	w.refusesPointer(fault.Expired, d.day(w, startDay+1))
+	w.Tick(start + 9*86400 + 1)
+	w.refusesPointer(fault.Expired, d.Day(startDay+1))
 }
 
 func TestAttackDayRootWithTwoNames(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled().devices[0]
-	w.tick(start + 86400)
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 86400)
 	var huge record.ID
 	for i := range huge {
 		huge[i] = 0xff // not below the order of the field
 	}
-	w.refusesPointer(fault.Invalid, d.pointer(w, record.Pointer{Device: d.id, Kind: record.KindDay, Index: startDay, Commitment: huge}))
-	w.refusesPointer(fault.Invalid, d.pointer(w, record.Pointer{Device: d.id, Kind: record.KindDay, Index: startDay}))
-	w.refusesPointer(fault.Invalid, d.pointer(w, record.Pointer{Device: d.id, Kind: "week", Index: 1, Commitment: record.RandomID()}))
-	blob := d.day(w, startDay).Pointer
+	w.refusesPointer(fault.Invalid, d.Pointer(record.Pointer{Device: d.ID, Kind: record.KindDay, Index: startDay, Commitment: huge}))
+	w.refusesPointer(fault.Invalid, d.Pointer(record.Pointer{Device: d.ID, Kind: record.KindDay, Index: startDay}))
+	w.refusesPointer(fault.Invalid, d.Pointer(record.Pointer{Device: d.ID, Kind: "week", Index: 1, Commitment: record.RandomID()}))
+	blob := d.Day(startDay).Pointer
 	blob.Blob = record.RandomID()
-	w.refusesPointer(fault.Invalid, d.pointer(w, blob))
+	w.refusesPointer(fault.Invalid, d.Pointer(blob))
 }
 
 // calls are arguments of every method that writes, well formed and, for who may
 // call, addressed to nothing that exists.
-func calls(w *world) map[string]any {
+func calls(w *world) map[contracts.Method]any {
 	p := w.newPerson()
-	return map[string]any{
-		"Registry:EnrolPatient":     p.enrol,
-		"Registry:EnrolDevice":      p.newDevice(startHour, "heart_rate").enrol,
-		"Registry:ChangeKeys":       consent.SignedKeys{},
-		"Registry:AcknowledgeSeeds": record.AcknowledgeSeeds{Devices: []record.ID{record.RandomID()}},
-		"Registry:PostPieceKey":     record.PostedKey{},
-		"Registry:ComplainPieceKey": record.ComplainKey{},
-		"Clock:Tick":                record.Tick{Time: start + 1},
-		"Clock:Reset":               record.ResetClock{Time: start - 1},
-		"Consent:Put":               p.sign(p.document(hospitalA)),
-		"Registry:Erase":            p.erasure(),
-		"Registry:ReportErasure":    record.SignedErasureReport{},
-		"Pointer:Anchor":            record.Anchor{Pointers: []record.SignedPointer{{}}},
-		"Pointer:Available":         record.Available{Posts: []record.SignedAvailable{{}}},
-		"Study:Create":              record.Study{},
-		"Query:Ask":                 record.Ask{},
-		"Query:PostCohort":          record.PostCohort{},
-		"Query:Abandon":             record.Abandon{},
-		"Query:PostRelease":         record.PostRelease{},
-		"Query:ConfirmShares":       record.SignedShares{},
-		"Query:Fail":                record.FailQuery{},
-		"Predicate:Request":         record.AskPredicate{},
-		"Predicate:Close":           record.NamePredicate{},
+	return map[contracts.Method]any{
+		contracts.RegistryEnrolPatient:     p.Enrolment,
+		contracts.RegistryEnrolDevice:      p.NewDevice(startHour, "heart_rate").Enrolment,
+		contracts.RegistryChangeKeys:       consent.SignedKeys{},
+		contracts.RegistryAcknowledgeSeeds: record.AcknowledgeSeeds{Devices: []record.ID{record.RandomID()}},
+		contracts.RegistryPostPieceKey:     record.PostedKey{},
+		contracts.RegistryComplainPieceKey: record.ComplainKey{},
+		contracts.ClockTick:                record.Tick{Time: start + 1},
+		contracts.ClockReset:               record.ResetClock{Time: start - 1},
+		contracts.ConsentPut:               p.Sign(p.document(hospitalA)),
+		contracts.RegistryErase:            p.Erasure(p.Key),
+		contracts.RegistryReportErasure:    record.SignedErasureReport{},
+		contracts.PointerAnchor:            record.Anchor{Pointers: []record.SignedPointer{{}}},
+		contracts.PointerAvailable:         record.Available{Posts: []record.SignedAvailable{{}}},
+		contracts.StudyCreate:              record.Study{},
+		contracts.QueryAsk:                 record.Ask{},
+		contracts.QueryPostCohort:          record.PostCohort{},
+		contracts.QueryAbandon:             record.Abandon{},
+		contracts.QueryPostRelease:         record.PostRelease{},
+		contracts.QueryConfirmShares:       record.SignedShares{},
+		contracts.QueryFail:                record.FailQuery{},
+		contracts.PredicateRequest:         record.AskPredicate{},
+		contracts.PredicateClose:           record.NamePredicate{},
 	}
 }
 
 func TestAttackOutsiderMSP(t *testing.T) {
 	w := newWorld(t)
 	for function, arg := range calls(w) {
-		w.refuses(fault.Forbidden, outsider, outsider, function, arg)
+		w.Refuses(fault.Forbidden, outsider, outsider, function, arg)
 	}
-	for function, arg := range map[string]any{
-		"Registry:GetPatient": record.RandomID().String(), "Registry:GetDevice": record.RandomID().String(),
-		"Registry:GetPieceKey": "0", "Clock:Now": "{}", "Consent:OfPatient": record.RandomID().String(),
-		"Registry:GetErasure": record.RandomID().String(), "Consent:Get": record.RandomID().String(), "Pointer:GetBatch": record.RandomID().String(),
-		"Query:Get": record.RandomID().String(), "Predicate:Get": record.RandomID().String(),
-		"Predicate:Pending": record.RandomID().String(), "Study:Get": "resting",
+	for function, arg := range map[contracts.Method]any{
+		contracts.RegistryGetPatient: record.RandomID().String(), contracts.RegistryGetDevice: record.RandomID().String(),
+		contracts.RegistryGetPieceKey: "0", contracts.ClockNow: "{}", contracts.ConsentOfPatient: record.RandomID().String(),
+		contracts.RegistryGetErasure: record.RandomID().String(), contracts.ConsentGet: record.RandomID().String(), contracts.PointerGetBatch: record.RandomID().String(),
+		contracts.QueryGet: record.RandomID().String(), contracts.PredicateGet: record.RandomID().String(),
+		contracts.PredicatePending: record.RandomID().String(), contracts.StudyGet: "resting",
 	} {
-		w.refuses(fault.Forbidden, outsider, outsider, function, arg)
+		w.Refuses(fault.Forbidden, outsider, outsider, function, arg)
 	}
 }
 
 func TestAttackGatewayActsAsMember(t *testing.T) {
 	w := newWorld(t)
-	forPatients := map[string]bool{
-		"Registry:EnrolPatient": true, "Registry:ChangeKeys": true, "Registry:EnrolDevice": true, "Consent:Put": true,
-		"Registry:Erase": true,
-		"Pointer:Anchor": true, "Predicate:Close": true,
+	forPatients := map[contracts.Method]bool{
+		contracts.RegistryEnrolPatient: true, contracts.RegistryChangeKeys: true, contracts.RegistryEnrolDevice: true, contracts.ConsentPut: true,
+		contracts.RegistryErase: true,
+		contracts.PointerAnchor: true, contracts.PredicateClose: true,
 	}
 	for function, arg := range calls(w) {
 		if !forPatients[function] {
-			w.refuses(fault.Forbidden, "not a member", gatewayMSP, function, arg)
+			w.Refuses(fault.Forbidden, "not a member", gatewayMSP, function, arg)
 		}
 	}
 }
@@ -354,92 +356,92 @@ func TestAttackGatewayActsAsMember(t *testing.T) {
 func TestAttackRegistrarAsks(t *testing.T) {
 	w := newWorld(t)
 	all := calls(w)
-	for _, function := range []string{"Study:Create", "Query:Ask", "Query:PostRelease", "Query:Fail", "Predicate:Request"} {
-		w.refuses(fault.Forbidden, "may never ask", association, function, all[function])
+	for _, function := range []contracts.Method{contracts.StudyCreate, contracts.QueryAsk, contracts.QueryPostRelease, contracts.QueryFail, contracts.PredicateRequest} {
+		w.Refuses(fault.Forbidden, "may never ask", association, function, all[function])
 	}
 	p := w.enrolled()
-	w.refuses(fault.Invalid, "may ask", gatewayMSP, "Consent:Put", p.sign(p.document(association)))
+	w.Refuses(fault.Invalid, "may ask", gatewayMSP, contracts.ConsentPut, p.Sign(p.document(association)))
 }
 
 func TestAttackPatientWithoutVoucher(t *testing.T) {
 	w := newWorld(t)
 	p := w.newPerson()
-	p.vouch(record.RandomID())
-	w.refuses(fault.Forbidden, "0 vouch", hospitalA, "Registry:EnrolPatient", p.enrol)
+	p.Vouch(record.RandomID())
+	w.Refuses(fault.Forbidden, "0 vouch", hospitalA, contracts.RegistryEnrolPatient, p.Enrolment)
 
-	p.vouch(record.RandomID(), hospitalA)
-	w.refuses(fault.Forbidden, "only "+association, hospitalA, "Registry:EnrolPatient", p.enrol)
+	p.Vouch(record.RandomID(), hospitalA)
+	w.Refuses(fault.Forbidden, "only "+association, hospitalA, contracts.RegistryEnrolPatient, p.Enrolment)
 
-	p.enrol.Vouchers[0].By = association // signed by the hospital
-	w.refuses(fault.BadSignature, "voucher", hospitalA, "Registry:EnrolPatient", p.enrol)
+	p.Enrolment.Vouchers[0].By = association // signed by the hospital
+	w.Refuses(fault.BadSignature, "voucher", hospitalA, contracts.RegistryEnrolPatient, p.Enrolment)
 
 	other := w.newPerson()
-	p.enrol.Voucher, p.enrol.Vouchers = other.enrol.Voucher, other.enrol.Vouchers
-	w.refuses(fault.Invalid, "voucher", hospitalA, "Registry:EnrolPatient", p.enrol)
+	p.Enrolment.Voucher, p.Enrolment.Vouchers = other.Enrolment.Voucher, other.Enrolment.Vouchers
+	w.Refuses(fault.Invalid, "voucher", hospitalA, contracts.RegistryEnrolPatient, p.Enrolment)
 
-	p.vouch(record.ID{}, association)
-	w.refuses(fault.Invalid, "person", hospitalA, "Registry:EnrolPatient", p.enrol)
+	p.Vouch(record.ID{}, association)
+	w.Refuses(fault.Invalid, "person", hospitalA, contracts.RegistryEnrolPatient, p.Enrolment)
 
-	p.vouch(record.RandomID(), association)
-	p.enrol.Signature = other.enrol.Signature
-	w.refuses(fault.BadSignature, "patient", hospitalA, "Registry:EnrolPatient", p.enrol)
+	p.Vouch(record.RandomID(), association)
+	p.Enrolment.Signature = other.Enrolment.Signature
+	w.Refuses(fault.BadSignature, "patient", hospitalA, contracts.RegistryEnrolPatient, p.Enrolment)
 }
 
 func TestAttackOnePersonManyPatients(t *testing.T) {
 	w := newWorld(t)
 	p, q := w.newPerson(), w.newPerson()
-	w.must(gatewayMSP, "Registry:EnrolPatient", p.enrol, nil)
-	q.vouch(p.enrol.Voucher.Person, association)
-	w.refuses(fault.Conflict, "person", gatewayMSP, "Registry:EnrolPatient", q.enrol)
-	p.vouch(record.RandomID(), association)
-	w.refuses(fault.Conflict, "another person", gatewayMSP, "Registry:EnrolPatient", p.enrol)
+	w.Must(gatewayMSP, contracts.RegistryEnrolPatient, p.Enrolment)
+	q.Vouch(p.Enrolment.Voucher.Person, association)
+	w.Refuses(fault.Conflict, "person", gatewayMSP, contracts.RegistryEnrolPatient, q.Enrolment)
+	p.Vouch(record.RandomID(), association)
+	w.Refuses(fault.Conflict, "another person", gatewayMSP, contracts.RegistryEnrolPatient, p.Enrolment)
 }
 
 func TestAttackBackdatedTimestamp(t *testing.T) {
 	w := newWorld(t, func(g *record.Genesis) { g.Clock = record.ClockWall })
 	p := w.newPerson()
-	w.refuses(fault.Unavailable, "tick", gatewayMSP, "Registry:EnrolPatient", p.enrol)
+	w.Refuses(fault.Unavailable, "tick", gatewayMSP, contracts.RegistryEnrolPatient, p.Enrolment)
 	now := time.Now().Unix()
-	w.must(hospitalA, "Clock:Tick", record.Tick{Time: now}, nil)
-	w.refuses(fault.Unavailable, "tick", gatewayMSP, "Registry:EnrolPatient", p.enrol)
+	w.Must(hospitalA, contracts.ClockTick, record.Tick{Time: now})
+	w.Refuses(fault.Unavailable, "tick", gatewayMSP, contracts.RegistryEnrolPatient, p.Enrolment)
 
-	w.must(hospitalB, "Clock:Tick", record.Tick{Time: now - 400}, nil)
-	w.refuses(fault.TooEarly, "dated", gatewayMSP, "Registry:EnrolPatient", p.enrol)
-	w.tick(now)
-	w.must(gatewayMSP, "Registry:EnrolPatient", p.enrol, nil)
+	w.Must(hospitalB, contracts.ClockTick, record.Tick{Time: now - 400})
+	w.Refuses(fault.TooEarly, "dated", gatewayMSP, contracts.RegistryEnrolPatient, p.Enrolment)
+	w.Tick(now)
+	w.Must(gatewayMSP, contracts.RegistryEnrolPatient, p.Enrolment)
 	d := p.document(hospitalA)
 	d.NotBefore, d.Expires = now, now+86400
-	w.must(gatewayMSP, "Consent:Put", p.sign(d), nil)
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(d))
 
-	w.tick(now + 400) // to the ledger, our transactions now come from the past
-	w.refuses(fault.Expired, "dated", gatewayMSP, "Registry:EnrolPatient", p.enrol)
-	narrower := p.next(d, func(n *consent.Document) { n.CapMicro = 1 })
-	w.refuses(fault.Expired, "dated", gatewayMSP, "Consent:Put", p.sign(narrower))
+	w.Tick(now + 400) // to the ledger, our transactions now come from the past
+	w.Refuses(fault.Expired, "dated", gatewayMSP, contracts.RegistryEnrolPatient, p.Enrolment)
+	narrower := p.Next(d, func(n *consent.Document) { n.CapMicro = 1 })
+	w.Refuses(fault.Expired, "dated", gatewayMSP, contracts.ConsentPut, p.Sign(narrower))
 	p.revoke(d) // nothing keeps a patient from stopping
 }
 
 func TestAttackOneMemberMovesTime(t *testing.T) {
 	w := newWorld(t)
-	w.must(hospitalA, "Clock:Tick", record.Tick{Time: start + state.SimulatedStep}, nil)
+	w.Must(hospitalA, contracts.ClockTick, record.Tick{Time: start + state.SimulatedStep})
 	var now record.Tick
-	w.read(gatewayMSP, "Clock:Now", "{}", &now)
+	w.Read(gatewayMSP, contracts.ClockNow, "{}", &now)
 	if now.Time != start {
 		t.Errorf("one member moved ledger time to %d", now.Time)
 	}
-	w.refuses(fault.Conflict, "back", hospitalB, "Clock:Tick", record.Tick{Time: start - 1})
-	w.refuses(fault.Invalid, "seconds", hospitalB, "Clock:Tick", record.Tick{Time: start * 1000})
+	w.Refuses(fault.Conflict, "back", hospitalB, contracts.ClockTick, record.Tick{Time: start - 1})
+	w.Refuses(fault.Invalid, "seconds", hospitalB, contracts.ClockTick, record.Tick{Time: start * 1000})
 }
 
 func TestAttackBudgetOverdraw(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	w.study() // budget for four queries
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	asked, exhausted := 0, 0
 	for range 8 {
 		group.Go(func() {
-			_, err := w.submit(hospitalA, "Query:Ask", record.Ask{
+			_, err := w.Submit(hospitalA, contracts.QueryAsk, record.Ask{
 				Study: "resting", Metric: "heart_rate", From: startHour, Until: startHour + 24, Rho: 500_000,
 			}, nil)
 			mu.Lock()
@@ -458,14 +460,14 @@ func TestAttackBudgetOverdraw(t *testing.T) {
 	if asked != 4 || exhausted != 4 {
 		t.Errorf("%d asked and %d exhausted, want 4 and 4", asked, exhausted)
 	}
-	w.refuses(fault.Exhausted, "left", hospitalA, "Query:Ask", record.Ask{
+	w.Refuses(fault.Exhausted, "left", hospitalA, contracts.QueryAsk, record.Ask{
 		Study: "resting", Metric: "heart_rate", From: startHour, Until: startHour + 24, Rho: 100,
 	})
 }
 
 func TestAttackAskBeyondTheStudy(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	w.study()
 	good := record.Ask{Study: "resting", Metric: "heart_rate", From: startHour, Until: startHour + 24, Rho: 500_000}
 	for _, c := range []struct {
@@ -484,9 +486,9 @@ func TestAttackAskBeyondTheStudy(t *testing.T) {
 	} {
 		a := good
 		c.change(&a)
-		w.refuses(c.code, c.words, hospitalA, "Query:Ask", a)
+		w.Refuses(c.code, c.words, hospitalA, contracts.QueryAsk, a)
 	}
-	w.refuses(fault.NotFound, "study", hospitalB, "Query:Ask", good)
+	w.Refuses(fault.NotFound, "study", hospitalB, contracts.QueryAsk, good)
 }
 
 func TestAttackExactStudyWherePolicyForbidsIt(t *testing.T) {
@@ -495,48 +497,48 @@ func TestAttackExactStudyWherePolicyForbidsIt(t *testing.T) {
 		ID: "exact", Title: "No noise", Purpose: "HRESCH", Metrics: []string{"heart_rate"},
 		From: startHour, Until: startHour + 24, MinCohort: 11, Exact: true,
 	}
-	w.refuses(fault.Forbidden, "noise", hospitalA, "Study:Create", s)
+	w.Refuses(fault.Forbidden, "noise", hospitalA, contracts.StudyCreate, s)
 	s.Exact, s.Budget, s.MinCohort = false, 1, 10
-	w.refuses(fault.Invalid, "min_cohort", hospitalA, "Study:Create", s)
+	w.Refuses(fault.Invalid, "min_cohort", hospitalA, contracts.StudyCreate, s)
 }
 
 func TestAttackCohortOfFew(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	w.study()
 	q := w.query()
 	post := record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 10}
-	w.must(hospitalA, "Query:PostCohort", post, nil)
-	w.must(hospitalB, "Query:PostCohort", post, &q)
+	w.Must(hospitalA, contracts.QueryPostCohort, post)
+	w.Must(hospitalB, contracts.QueryPostCohort, post, &q)
 	if q.Status != record.QueryRefused || q.Size != 10 {
 		t.Fatalf("ten patients: %+v", q)
 	}
-	w.refuses(fault.Conflict, "refused", hospitalA, "Query:PostRelease", record.PostRelease{Query: q.ID, Hash: record.RandomID()})
-	w.refuses(fault.Conflict, "refused", association, "Query:PostCohort", record.PostCohort{Query: q.ID, Attempt: 1, Root: record.RandomID(), Size: 12})
+	w.Refuses(fault.Conflict, "refused", hospitalA, contracts.QueryPostRelease, record.PostRelease{Query: q.ID, Hash: record.RandomID()})
+	w.Refuses(fault.Conflict, "refused", association, contracts.QueryPostCohort, record.PostCohort{Query: q.ID, Attempt: 1, Root: record.RandomID(), Size: 12})
 }
 
 func TestAttackOneMemberAgreesWithItself(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	w.study()
 	q := w.query()
 	mine := record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 12}
-	w.must(hospitalA, "Query:PostCohort", mine, nil)
-	w.must(hospitalA, "Query:PostCohort", mine, nil)
+	w.Must(hospitalA, contracts.QueryPostCohort, mine)
+	w.Must(hospitalA, contracts.QueryPostCohort, mine)
 	if got := w.getQuery(q.ID); got.Status != record.QueryAsked {
 		t.Fatalf("one member made it %s", got.Status)
 	}
 	changed := mine
 	changed.Root = record.RandomID()
-	w.refuses(fault.Conflict, "another cohort", hospitalA, "Query:PostCohort", changed)
+	w.Refuses(fault.Conflict, "another cohort", hospitalA, contracts.QueryPostCohort, changed)
 	// The same root with another size is another cohort.
 	smaller := mine
 	smaller.Size = 11
-	w.must(hospitalB, "Query:PostCohort", smaller, nil)
+	w.Must(hospitalB, contracts.QueryPostCohort, smaller)
 	if got := w.getQuery(q.ID); got.Status != record.QueryAsked {
 		t.Fatalf("two different cohorts made it %s", got.Status)
 	}
-	w.must(association, "Query:PostCohort", mine, nil)
+	w.Must(association, contracts.QueryPostCohort, mine)
 	if got := w.getQuery(q.ID); got.Status != record.QueryAgreed || got.Size != 12 {
 		t.Fatalf("two equal cohorts made it %+v", got)
 	}
@@ -544,68 +546,68 @@ func TestAttackOneMemberAgreesWithItself(t *testing.T) {
 
 func TestAttackReleaseByStrangerOrTooLate(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	w.study()
 	q := w.query()
 	release := record.PostRelease{Query: q.ID, Hash: record.RandomID()}
-	w.refuses(fault.Conflict, "asked", hospitalA, "Query:PostRelease", release)
+	w.Refuses(fault.Conflict, "asked", hospitalA, contracts.QueryPostRelease, release)
 	post := record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 12}
-	w.must(hospitalA, "Query:PostCohort", post, nil)
-	w.must(hospitalB, "Query:PostCohort", post, nil)
-	w.refuses(fault.Forbidden, hospitalA, hospitalB, "Query:PostRelease", release)
-	w.tick(q.Expires - 1)
-	w.must(association, "Query:PostCohort", post, nil)
-	w.tick(q.Expires)
-	w.refuses(fault.Expired, "expired", hospitalA, "Query:PostRelease", release)
+	w.Must(hospitalA, contracts.QueryPostCohort, post)
+	w.Must(hospitalB, contracts.QueryPostCohort, post)
+	w.Refuses(fault.Forbidden, hospitalA, hospitalB, contracts.QueryPostRelease, release)
+	w.Tick(q.Expires - 1)
+	w.Must(association, contracts.QueryPostCohort, post)
+	w.Tick(q.Expires)
+	w.Refuses(fault.Expired, "expired", hospitalA, contracts.QueryPostRelease, release)
 	late := record.PostCohort{Query: q.ID, Attempt: 1, Root: record.RandomID(), Size: 12}
-	w.refuses(fault.Expired, "expired", hospitalB, "Query:PostCohort", late)
+	w.Refuses(fault.Expired, "expired", hospitalB, contracts.QueryPostCohort, late)
 }
 
 func TestAttackReleaseAfterAbandon(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	w.study()
 	q := w.query()
 	post := record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 12}
-	w.must(hospitalA, "Query:PostCohort", post, nil)
-	w.must(hospitalB, "Query:PostCohort", post, nil)
+	w.Must(hospitalA, contracts.QueryPostCohort, post)
+	w.Must(hospitalB, contracts.QueryPostCohort, post)
 	stop := record.Abandon{Query: q.ID, Reason: "a patient revoked"}
-	w.must(hospitalA, "Query:Abandon", stop, &q)
+	w.Must(hospitalA, contracts.QueryAbandon, stop, &q)
 	if q.Status != record.QueryAbandoned {
 		t.Fatalf("abandoned: %+v", q)
 	}
-	w.must(hospitalB, "Query:Abandon", stop, nil)
-	w.refuses(fault.Conflict, "abandoned", hospitalA, "Query:PostRelease", record.PostRelease{Query: q.ID, Hash: record.RandomID()})
-	w.refuses(fault.Conflict, "abandoned", hospitalA, "Query:PostCohort", record.PostCohort{Query: q.ID, Attempt: 1, Root: record.RandomID(), Size: 12})
+	w.Must(hospitalB, contracts.QueryAbandon, stop)
+	w.Refuses(fault.Conflict, "abandoned", hospitalA, contracts.QueryPostRelease, record.PostRelease{Query: q.ID, Hash: record.RandomID()})
+	w.Refuses(fault.Conflict, "abandoned", hospitalA, contracts.QueryPostCohort, record.PostCohort{Query: q.ID, Attempt: 1, Root: record.RandomID(), Size: 12})
 }
 
 func TestAttackMemberPostsForAnother(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled().devices[0]
-	w.tick(start + 7200)
-	batch := w.anchor(d.row(w, startHour), d.row(w, startHour+1)).Batch
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 7200)
+	batch := w.anchor(d.Row(startHour, 0), d.Row(startHour+1, 0)).Batch
 	posts := func(s ...record.SignedAvailable) record.Available { return record.Available{Posts: s} }
-	w.refuses(fault.Forbidden, "cannot post for", hospitalA, "Pointer:Available", posts(w.availability(hospitalB, batch, 3)))
+	w.Refuses(fault.Forbidden, "cannot post for", hospitalA, contracts.PointerAvailable, posts(w.availability(hospitalB, batch, 3)))
 	forged := w.availability(hospitalB, batch, 3)
 	forged.Member = hospitalA
-	w.refuses(fault.BadSignature, "signature", hospitalA, "Pointer:Available", posts(forged))
+	w.Refuses(fault.BadSignature, "signature", hospitalA, contracts.PointerAvailable, posts(forged))
 	raised := w.availability(hospitalA, batch, 1)
 	raised.Post.Bitmap = []byte{3}
-	w.refuses(fault.BadSignature, "signature", hospitalA, "Pointer:Available", posts(raised))
+	w.Refuses(fault.BadSignature, "signature", hospitalA, contracts.PointerAvailable, posts(raised))
 	for _, bitmap := range [][]byte{{}, {4}, {0x83}, {3, 0}} {
-		w.refuses(fault.Invalid, "bitmap", hospitalA, "Pointer:Available", posts(w.availability(hospitalA, batch, bitmap...)))
+		w.Refuses(fault.Invalid, "bitmap", hospitalA, contracts.PointerAvailable, posts(w.availability(hospitalA, batch, bitmap...)))
 	}
-	w.refuses(fault.NotFound, "batch", hospitalA, "Pointer:Available", posts(w.availability(hospitalA, record.RandomID(), 3)))
+	w.Refuses(fault.NotFound, "batch", hospitalA, contracts.PointerAvailable, posts(w.availability(hospitalA, record.RandomID(), 3)))
 	w.counts[batch]++
-	w.refuses(fault.Invalid, "has 2 pointers", hospitalA, "Pointer:Available", posts(w.availability(hospitalA, batch, 3)))
+	w.Refuses(fault.Invalid, "has 2 pointers", hospitalA, contracts.PointerAvailable, posts(w.availability(hospitalA, batch, 3)))
 	w.counts[batch]--
 	post := w.availability(hospitalA, batch, 1)
-	w.refuses(fault.Invalid, "twice", hospitalA, "Pointer:Available", posts(post, post))
+	w.Refuses(fault.Invalid, "twice", hospitalA, contracts.PointerAvailable, posts(post, post))
 
-	w.must(hospitalA, "Pointer:Available", posts(post), nil)
-	w.refuses(fault.Conflict, "earlier post", hospitalA, "Pointer:Available", posts(w.availability(hospitalA, batch, 2)))
+	w.Must(hospitalA, contracts.PointerAvailable, posts(post))
+	w.Refuses(fault.Conflict, "earlier post", hospitalA, contracts.PointerAvailable, posts(w.availability(hospitalA, batch, 2)))
 	var done state.Recorded
-	w.must(hospitalA, "Pointer:Available", posts(w.availability(hospitalA, batch, 3)), &done)
+	w.Must(hospitalA, contracts.PointerAvailable, posts(w.availability(hospitalA, batch, 3)), &done)
 	if done.Recorded != 1 {
 		t.Errorf("a post with more rows recorded %d", done.Recorded)
 	}
@@ -613,11 +615,11 @@ func TestAttackMemberPostsForAnother(t *testing.T) {
 
 func TestAttackPieceKeyOfANonHolder(t *testing.T) {
 	w := newWorld(t)
-	e := w.genesis.FirstEpoch()
+	e := w.Genesis.FirstEpoch()
 	// Piece 0 is held by all but member 0.
 	refused := func(code fault.Code, words, msp string, p record.PostedKey) {
 		t.Helper()
-		w.refuses(code, words, msp, "Registry:PostPieceKey", p)
+		w.Refuses(code, words, msp, contracts.RegistryPostPieceKey, p)
 	}
 	refused(fault.Forbidden, "does not hold", hospitalA, w.pieceKey(e, hospitalA, 0, 0))
 	refused(fault.Forbidden, "of its own", association, w.pieceKey(e, hospitalB, 0, 0))
@@ -640,11 +642,11 @@ func TestAttackPieceKeyOfANonHolder(t *testing.T) {
 	refused(fault.BadSignature, "signature", hospitalB, unsigned)
 
 	first := w.pieceKey(e, hospitalB, 0, 0)
-	w.must(hospitalB, "Registry:PostPieceKey", first, nil)
-	w.must(hospitalB, "Registry:PostPieceKey", first, nil)
+	w.Must(hospitalB, contracts.RegistryPostPieceKey, first)
+	w.Must(hospitalB, contracts.RegistryPostPieceKey, first)
 	refused(fault.Conflict, "already", association, w.pieceKey(e, association, 0, 0))
 	var got record.PieceKeyState
-	w.read(association, "Registry:GetPieceKey", "0", &got)
+	w.Read(association, contracts.RegistryGetPieceKey, "0", &got)
 	if got.Posted == nil || got.Posted.Key.Check != first.Key.Check {
 		t.Error("another key is recorded")
 	}
@@ -654,7 +656,7 @@ func TestAttackPieceKeyOfANonHolder(t *testing.T) {
 // their keys are refused at once, whatever they were copied from.
 func TestAttackPieceKeyBoxesOfAnother(t *testing.T) {
 	w := newWorld(t)
-	e := w.genesis.FirstEpoch()
+	e := w.Genesis.FirstEpoch()
 	his := w.pieceKey(e, hospitalA, 1, 0).Key.Boxes[0].Ciphertext
 	for name, box := range map[string][]byte{
 		"garbage": make([]byte, opening.BoxBytes), "short": his[:80], "none": nil, "another member's": his,
@@ -662,7 +664,7 @@ func TestAttackPieceKeyBoxesOfAnother(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := w.pieceKey(e, hospitalB, 0, 0, func(k *record.PieceKey) { k.Boxes[0].Ciphertext = box })
-			w.refuses(fault.Invalid, "the box to "+association, hospitalB, "Registry:PostPieceKey", p)
+			w.Refuses(fault.Invalid, "the box to "+association, hospitalB, contracts.RegistryPostPieceKey, p)
 		})
 	}
 }
@@ -671,32 +673,32 @@ func TestAttackPieceKeyBoxesOfAnother(t *testing.T) {
 // be at fault, and the piece is not lost: another holder makes its key.
 func TestAttackGarbagePieceKey(t *testing.T) {
 	w := newWorld(t)
-	e := w.genesis.FirstEpoch()
+	e := w.Genesis.FirstEpoch()
 	bad := w.pieceKey(e, hospitalB, 0, 0, func(k *record.PieceKey) { k.Check = record.RandomID() })
-	w.must(hospitalB, "Registry:PostPieceKey", bad, nil)
-	proof, err := he.ComplainPieceKey(he.Context{Network: w.genesis.Network}, bad.Key, hospitalB, *e.Member(association), w.boxes[association].Piece)
+	w.Must(hospitalB, contracts.RegistryPostPieceKey, bad)
+	proof, err := he.ComplainPieceKey(he.Context{Network: w.Genesis.Network}, bad.Key, hospitalB, *e.Member(association), w.Boxes[association].Piece)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := record.ComplainKey{Piece: 0, Proof: proof}
 	forged := record.ComplainKey{Piece: 0, Proof: make([]byte, len(proof))}
-	w.refuses(fault.BadSignature, "", association, "Registry:ComplainPieceKey", forged)
-	w.refuses(fault.BadSignature, "", association, "Registry:ComplainPieceKey", record.ComplainKey{Piece: 0})
-	w.refuses(fault.Forbidden, "not sealed", hospitalB, "Registry:ComplainPieceKey", c)
-	w.refuses(fault.NotFound, "round 1", association, "Registry:ComplainPieceKey", record.ComplainKey{Piece: 0, Round: 1, Proof: proof})
+	w.Refuses(fault.BadSignature, "", association, contracts.RegistryComplainPieceKey, forged)
+	w.Refuses(fault.BadSignature, "", association, contracts.RegistryComplainPieceKey, record.ComplainKey{Piece: 0})
+	w.Refuses(fault.Forbidden, "not sealed", hospitalB, contracts.RegistryComplainPieceKey, c)
+	w.Refuses(fault.NotFound, "round 1", association, contracts.RegistryComplainPieceKey, record.ComplainKey{Piece: 0, Round: 1, Proof: proof})
 	var s record.PieceKeyState
-	w.must(association, "Registry:ComplainPieceKey", c, &s)
-	w.must(association, "Registry:ComplainPieceKey", c, &s)
+	w.Must(association, contracts.RegistryComplainPieceKey, c, &s)
+	w.Must(association, contracts.RegistryComplainPieceKey, c, &s)
 	if s.Posted != nil || len(s.Faulty) != 1 || s.Faulty[0].Holder != association || s.Faulty[0].Reason != string(opening.WrongSecret) {
 		t.Errorf("after the complaint: %+v", s)
 	}
-	w.refuses(fault.Forbidden, "another holder", hospitalB, "Registry:PostPieceKey", w.pieceKey(e, hospitalB, 0, 1))
-	w.refuses(fault.Conflict, "round 1", association, "Registry:PostPieceKey", w.pieceKey(e, association, 0, 0))
-	w.must(association, "Registry:PostPieceKey", w.pieceKey(e, association, 0, 1), &s)
+	w.Refuses(fault.Forbidden, "another holder", hospitalB, contracts.RegistryPostPieceKey, w.pieceKey(e, hospitalB, 0, 1))
+	w.Refuses(fault.Conflict, "round 1", association, contracts.RegistryPostPieceKey, w.pieceKey(e, association, 0, 0))
+	w.Must(association, contracts.RegistryPostPieceKey, w.pieceKey(e, association, 0, 1), &s)
 	if s.Posted == nil || s.Posted.By != association || s.Posted.Key.Round != 1 {
 		t.Errorf("the next key: %+v", s.Posted)
 	}
-	if found, err := state.ExamineKey(w.genesis.Network, &e, s.Faulty[0].Posted, association, s.Faulty[0].Proof); err != nil || string(found) != s.Faulty[0].Reason {
+	if found, err := state.ExamineKey(w.Genesis.Network, &e, s.Faulty[0].Posted, association, s.Faulty[0].Proof); err != nil || string(found) != s.Faulty[0].Reason {
 		t.Errorf("the evidence says %q, %v", found, err)
 	}
 }
@@ -705,20 +707,20 @@ func TestAttackGarbagePieceKey(t *testing.T) {
 // the same under two, has nothing to show.
 func TestAttackComplaintAboutASoundPieceKey(t *testing.T) {
 	w := newWorld(t)
-	e := w.genesis.FirstEpoch()
+	e := w.Genesis.FirstEpoch()
 	sound := w.pieceKey(e, hospitalB, 0, 0)
-	w.must(hospitalB, "Registry:PostPieceKey", sound, nil)
-	ctx := he.Context{Network: w.genesis.Network}
-	if _, err := he.ComplainPieceKey(ctx, sound.Key, hospitalB, *e.Member(association), w.boxes[association].Piece); !errors.Is(err, opening.ErrSound) {
+	w.Must(hospitalB, contracts.RegistryPostPieceKey, sound)
+	ctx := he.Context{Network: w.Genesis.Network}
+	if _, err := he.ComplainPieceKey(ctx, sound.Key, hospitalB, *e.Member(association), w.Boxes[association].Piece); !errors.Is(err, opening.ErrSound) {
 		t.Errorf("there is evidence: %v", err)
 	}
 	other := sound.Key
 	other.Check = record.RandomID()
-	proof, err := he.ComplainPieceKey(ctx, other, hospitalB, *e.Member(association), w.boxes[association].Piece)
+	proof, err := he.ComplainPieceKey(ctx, other, hospitalB, *e.Member(association), w.Boxes[association].Piece)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.refuses(fault.BadSignature, "", association, "Registry:ComplainPieceKey", record.ComplainKey{Piece: 0, Proof: proof})
+	w.Refuses(fault.BadSignature, "", association, contracts.RegistryComplainPieceKey, record.ComplainKey{Piece: 0, Proof: proof})
 }
 
 // A patient, or whoever holds the patient's key, enrols a second device after
@@ -726,15 +728,15 @@ func TestAttackComplaintAboutASoundPieceKey(t *testing.T) {
 func TestAttackDeviceChosenAfterTheData(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	w.tick(start + 3*3600)
-	second := p.newDevice(startHour+3, "heart_rate")
+	w.Tick(start + 3*3600)
+	second := p.NewDevice(startHour+3, "heart_rate")
 	var state record.DeviceState
-	w.must(gatewayMSP, "Registry:EnrolDevice", second.enrol, &state)
+	w.Must(gatewayMSP, contracts.RegistryEnrolDevice, second.Enrolment, &state)
 	if state.FromDay != startDay+1 {
 		t.Errorf("the second device counts from day %d, want tomorrow, %d", state.FromDay, startDay+1)
 	}
-	past := p.newDevice(startHour+2, "heart_rate")
-	w.refuses(fault.Expired, "first_hour", gatewayMSP, "Registry:EnrolDevice", past.enrol)
+	past := p.NewDevice(startHour+2, "heart_rate")
+	w.Refuses(fault.Expired, "first_hour", gatewayMSP, contracts.RegistryEnrolDevice, past.Enrolment)
 }
 
 // A patient's lists are read as a whole, so they are bounded.
@@ -747,25 +749,25 @@ func TestAttackEndlessLists(t *testing.T) {
 	for range 256 {
 		p.consents(hospitalA)
 	}
-	w.refuses(fault.Exhausted, "limit", gatewayMSP, "Consent:Put", p.sign(p.document(hospitalA)))
+	w.Refuses(fault.Exhausted, "limit", gatewayMSP, contracts.ConsentPut, p.Sign(p.document(hospitalA)))
 	for range 63 {
 		p.addDevice(startHour, "spo2")
 	}
-	w.refuses(fault.Exhausted, "limit", gatewayMSP, "Registry:EnrolDevice", p.newDevice(startHour, "spo2").enrol)
+	w.Refuses(fault.Exhausted, "limit", gatewayMSP, contracts.RegistryEnrolDevice, p.NewDevice(startHour, "spo2").Enrolment)
 }
 
 func TestAttackGenesisReplaced(t *testing.T) {
 	w := newWorld(t)
-	other := w.genesis
+	other := w.Genesis
 	other.MinCohort = 12
-	w.refuses(fault.Conflict, "another genesis", hospitalA, "Registry:Init", other)
-	w.must(hospitalB, "Registry:Init", w.genesis, nil)
+	w.Refuses(fault.Conflict, "another genesis", hospitalA, contracts.RegistryInit, other)
+	w.Must(hospitalB, contracts.RegistryInit, w.Genesis)
 }
 
 func TestAttackWeakGenesis(t *testing.T) {
 	w := emptyWorld(t)
-	w.refuses(fault.Forbidden, "not a member", outsider, "Registry:Init", w.genesis)
-	w.refuses(fault.NotFound, "Registry:Init", hospitalA, "Clock:Tick", record.Tick{Time: start})
+	w.Refuses(fault.Forbidden, "not a member", outsider, contracts.RegistryInit, w.Genesis)
+	w.Refuses(fault.NotFound, "Registry:Init", hospitalA, contracts.ClockTick, record.Tick{Time: start})
 	for name, weaken := range map[string]func(*record.Genesis){
 		"another channel's name":  func(g *record.Genesis) { g.Network = "elsewhere" },
 		"a cohort of ten":         func(g *record.Genesis) { g.MinCohort = 10 },
@@ -797,10 +799,10 @@ func TestAttackWeakGenesis(t *testing.T) {
 			g.RelyingParties = []record.RelyingParty{{ID: "example.org", Origins: []string{"http://example.org"}}}
 		},
 	} {
-		g := w.newGenesis()
+		g := w.Genesis
 		weaken(&g)
-		before := w.ledger.Height()
-		if _, err := w.submit(hospitalA, "Registry:Init", g, nil); fault.Of(err) != fault.Invalid || w.ledger.Height() != before {
+		before := w.Ledger.Height()
+		if _, err := w.Submit(hospitalA, contracts.RegistryInit, g); fault.Of(err) != fault.Invalid || w.Ledger.Height() != before {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -814,31 +816,32 @@ func truncate(c *record.Circuit) {
 func TestAttackHostileArguments(t *testing.T) {
 	w := newWorld(t)
 	for name, c := range map[string]struct {
-		function, arg string
-		code          fault.Code
+		method contracts.Method
+		arg    string
+		code   fault.Code
 	}{
-		"not JSON":          {"Clock:Tick", "time", fault.Invalid},
-		"an unknown field":  {"Clock:Tick", `{"time":1,"more":2}`, fault.Invalid},
-		"a duplicate":       {"Clock:Tick", `{"time":1,"time":2}`, fault.Invalid},
-		"another spelling":  {"Clock:Tick", `{"Time":1}`, fault.Invalid},
-		"trailing data":     {"Clock:Tick", `{"time":1}{}`, fault.Invalid},
-		"too large":         {"Clock:Tick", `{"time":` + string(make([]byte, 20_000)) + `}`, fault.TooLarge},
-		"nothing":           {"Clock:Tick", "", fault.Invalid},
-		"a bad identifier":  {"Registry:GetPatient", "../../genesis", fault.Invalid},
-		"a bad transaction": {"Query:Get", "\x00query\x00", fault.Invalid},
-		"a foreign key":     {"Pointer:Get", quoted(t, state.GenesisKey()), fault.Invalid},
-		"a bad pointer":     {"Pointer:Get", `{"kind":"x"}`, fault.Invalid},
-		"no such method":    {"Clock:Tock", `{}`, fault.Invalid},
-		"an empty batch":    {"Pointer:Anchor", `{"pointers":[]}`, fault.TooLarge},
+		"not JSON":          {contracts.ClockTick, "time", fault.Invalid},
+		"an unknown field":  {contracts.ClockTick, `{"time":1,"more":2}`, fault.Invalid},
+		"a duplicate":       {contracts.ClockTick, `{"time":1,"time":2}`, fault.Invalid},
+		"another spelling":  {contracts.ClockTick, `{"Time":1}`, fault.Invalid},
+		"trailing data":     {contracts.ClockTick, `{"time":1}{}`, fault.Invalid},
+		"too large":         {contracts.ClockTick, `{"time":` + string(make([]byte, 20_000)) + `}`, fault.TooLarge},
+		"nothing":           {contracts.ClockTick, "", fault.Invalid},
+		"a bad identifier":  {contracts.RegistryGetPatient, "../../genesis", fault.Invalid},
+		"a bad transaction": {contracts.QueryGet, "\x00query\x00", fault.Invalid},
+		"a foreign key":     {contracts.PointerGet, quoted(state.GenesisKey()), fault.Invalid},
+		"a bad pointer":     {contracts.PointerGet, `{"kind":"x"}`, fault.Invalid},
+		"no such method":    {contracts.Write[any, any]("Clock:Tock"), `{}`, fault.Invalid},
+		"an empty batch":    {contracts.PointerAnchor, `{"pointers":[]}`, fault.TooLarge},
 	} {
-		before := w.ledger.Height()
-		_, err := w.submit(hospitalA, c.function, c.arg, nil)
-		if fault.Of(err) != c.code || w.ledger.Height() != before {
+		before := w.Ledger.Height()
+		_, err := w.Submit(hospitalA, c.method, c.arg, nil)
+		if fault.Of(err) != c.code || w.Ledger.Height() != before {
 			t.Errorf("%s: %v, want %s", name, err, c.code)
 		}
 	}
 	many := record.Anchor{Pointers: make([]record.SignedPointer, record.MaxBatch+1)}
-	w.refuses(fault.TooLarge, "500", gatewayMSP, "Pointer:Anchor", many)
+	w.Refuses(fault.TooLarge, "500", gatewayMSP, contracts.PointerAnchor, many)
 }
 
 // A patient who is talked into lifting a denial has a day to think of it, as with a
@@ -849,27 +852,27 @@ func TestAttackDenialLiftedWithinADay(t *testing.T) {
 	p.consents(hospitalA)
 	deny := p.document(hospitalA)
 	deny.Effect, deny.Predicates, deny.Claims = consent.EffectDeny, nil, 0
-	w.must(gatewayMSP, "Consent:Put", p.sign(deny), nil)
-	w.tick(start + 100)
-	wider := p.next(deny, func(d *consent.Document) { d.Expires++ })
-	w.must(gatewayMSP, "Consent:Put", p.sign(wider), nil)
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(deny))
+	w.Tick(start + 100)
+	wider := p.Next(deny, func(d *consent.Document) { d.Expires++ })
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(wider))
 	lifted := map[string]consent.Document{
-		"revoked":          p.next(wider, func(d *consent.Document) { d.Status = consent.StatusRevoked }),
-		"entered in error": p.next(wider, func(d *consent.Document) { d.Status = consent.StatusInError }),
-		"for less":         p.next(wider, func(d *consent.Document) { d.Operations = d.Operations[:1] }),
-		"for less time":    p.next(wider, func(d *consent.Document) { d.Expires-- }),
+		"revoked":          p.Next(wider, func(d *consent.Document) { d.Status = consent.StatusRevoked }),
+		"entered in error": p.Next(wider, func(d *consent.Document) { d.Status = consent.StatusInError }),
+		"for less":         p.Next(wider, func(d *consent.Document) { d.Operations = d.Operations[:1] }),
+		"for less time":    p.Next(wider, func(d *consent.Document) { d.Expires-- }),
 	}
-	w.tick(start + 100 + 86400 - 1)
+	w.Tick(start + 100 + 86400 - 1)
 	for name, d := range lifted {
 		t.Log(name)
-		w.refuses(fault.TooEarly, "denied", gatewayMSP, "Consent:Put", p.sign(d))
+		w.Refuses(fault.TooEarly, "denied", gatewayMSP, contracts.ConsentPut, p.Sign(d))
 	}
-	w.tick(start + 100 + 86400)
+	w.Tick(start + 100 + 86400)
 	p.revoke(p.consents(hospitalA))
 	for name, d := range lifted {
 		t.Log(name)
-		w.refuses(fault.TooEarly, "a consent for HospitalA was revoked", gatewayMSP, "Consent:Put", p.sign(d))
+		w.Refuses(fault.TooEarly, "a consent for HospitalA was revoked", gatewayMSP, contracts.ConsentPut, p.Sign(d))
 	}
-	w.tick(start + 100 + 2*86400)
-	w.must(gatewayMSP, "Consent:Put", p.sign(lifted["revoked"]), nil)
+	w.Tick(start + 100 + 2*86400)
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(lifted["revoked"]))
 }

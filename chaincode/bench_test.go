@@ -12,16 +12,16 @@ func BenchmarkAnchor500(b *testing.B) {
 	w := newWorld(b)
 	var devices []*device
 	for range 50 {
-		devices = append(devices, w.enrolled().devices[0])
+		devices = append(devices, w.enrolled().Devices[0])
 	}
-	w.tick(start + 86400*365)
+	w.Tick(start + 86400*365)
 	hour := int64(startHour)
 	for b.Loop() {
 		b.StopTimer()
 		var batch []record.SignedPointer
 		for range 10 {
 			for _, d := range devices {
-				batch = append(batch, d.row(w, hour))
+				batch = append(batch, d.Row(hour, 0))
 			}
 			hour++
 		}

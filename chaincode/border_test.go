@@ -13,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // argued is a stub of which only the arguments are asked for.
@@ -55,12 +56,12 @@ func TestAttackAContractIsMadeToPanic(t *testing.T) {
 func TestAttackArgumentThatIsNotText(t *testing.T) {
 	runs := false
 	any := chaincode.Guarded(func(shim.ChaincodeStubInterface) *peer.Response { runs = true; return shim.Success(nil) })
-	r := any.Invoke(argued{args: [][]byte{[]byte("Query:Get"), {0xff, 0xfe}}})
+	r := any.Invoke(argued{args: [][]byte{[]byte(contracts.QueryGet), {0xff, 0xfe}}})
 	if runs || fault.Parse(r.GetMessage()).Code != fault.Invalid {
 		t.Errorf("ran: %v, answered %v", runs, r)
 	}
 	w := newWorld(t)
-	_, err := w.clients[hospitalA].Evaluate(t.Context(), network.Call{Function: "Query:Get", Args: []string{"\xff\xfe"}})
+	_, err := w.Clients[hospitalA].Evaluate(t.Context(), network.Call{Function: contracts.QueryGet.Name(), Args: []string{"\xff\xfe"}})
 	if fault.Of(err) != fault.Invalid {
 		t.Errorf("the ledger answers %v", err)
 	}
@@ -72,7 +73,7 @@ func TestAttackNameThatIsCutWithinACharacter(t *testing.T) {
 	for pad := range 4 {
 		name := strings.Repeat("x", pad) + strings.Repeat("\U0001F493", 100)
 		post := record.Available{Posts: []record.SignedAvailable{{Member: name}}}
-		_, err := w.submit(hospitalA, "Pointer:Available", post, nil)
+		_, err := w.Submit(hospitalA, contracts.PointerAvailable, post, nil)
 		if fault.Of(err) != fault.Forbidden || !utf8.ValidString(err.Error()) {
 			t.Errorf("%d bytes before it: %v", pad, err)
 		}

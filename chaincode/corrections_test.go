@@ -6,14 +6,8 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
-
-// correction is a pointer to a fresh late row of an hour.
-func (d *device) correction(w *world, hour int64, number uint8) record.SignedPointer {
-	p := d.row(w, hour).Pointer
-	p.Correction = number
-	return d.pointer(w, p)
-}
 
 func outcomes(r record.AnchorResult) []string {
 	var out []string
@@ -38,64 +32,64 @@ func wantOutcomes(t *testing.T, r record.AnchorResult, want ...string) {
 
 func TestCorrectionsComeInOrderAlsoWithinOneCall(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled().devices[0]
-	w.tick(start + 7200)
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 7200)
 	early := record.Refused + string(fault.TooEarly)
-	first, second := d.correction(w, startHour, 1), d.correction(w, startHour, 2)
+	first, second := d.Row(startHour, 1), d.Row(startHour, 2)
 	wantOutcomes(t, w.anchor(first), early) // the hour has no row
-	wantOutcomes(t, w.anchor(second, d.row(w, startHour), first, first, second),
+	wantOutcomes(t, w.anchor(second, d.Row(startHour, 0), first, first, second),
 		early, record.Anchored, record.Anchored, record.Repeated, record.Anchored)
-	wantOutcomes(t, w.anchor(d.correction(w, startHour, 3), first), record.Anchored, record.Repeated)
+	wantOutcomes(t, w.anchor(d.Row(startHour, 3), first), record.Anchored, record.Repeated)
 	// Another hour's do not help.
-	wantOutcomes(t, w.anchor(d.correction(w, startHour+1, 1)), early)
+	wantOutcomes(t, w.anchor(d.Row(startHour+1, 1)), early)
 }
 
 func TestAttackCorrectionNumbers(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled().devices[0]
-	w.tick(start + 2*86400)
-	w.anchor(d.row(w, startHour), d.day(w, startDay))
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 2*86400)
+	w.anchor(d.Row(startHour, 0), d.Day(startDay))
 	for _, number := range []uint8{2, 3} { // skipped
-		w.refusesPointer(fault.TooEarly, d.correction(w, startHour, number))
+		w.refusesPointer(fault.TooEarly, d.Row(startHour, number))
 	}
 	for _, number := range []uint8{4, 5, 255} {
-		w.refusesPointer(fault.Invalid, d.correction(w, startHour, number))
+		w.refusesPointer(fault.Invalid, d.Row(startHour, number))
 	}
-	w.anchor(d.correction(w, startHour, 1), d.correction(w, startHour, 2), d.correction(w, startHour, 3))
+	w.anchor(d.Row(startHour, 1), d.Row(startHour, 2), d.Row(startHour, 3))
 	for _, number := range []uint8{4, 255} { // one more than there may be
-		w.refusesPointer(fault.Invalid, d.correction(w, startHour, number))
+		w.refusesPointer(fault.Invalid, d.Row(startHour, number))
 	}
-	day := d.day(w, startDay).Pointer
+	day := d.Day(startDay).Pointer
 	day.Correction = 1
-	w.refusesPointer(fault.Invalid, d.pointer(w, day))
+	w.refusesPointer(fault.Invalid, d.Pointer(day))
 }
 
 // Two rows under one window open their difference to everyone: the ledger takes
 // one for each.
 func TestAttackCorrectionSealedTwice(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled().devices[0]
-	w.tick(start + 7200)
-	w.anchor(d.row(w, startHour))
-	one, other := d.correction(w, startHour, 1), d.correction(w, startHour, 1)
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 7200)
+	w.anchor(d.Row(startHour, 0))
+	one, other := d.Row(startHour, 1), d.Row(startHour, 1)
 	conflict := record.Refused + string(fault.Conflict)
 	wantOutcomes(t, w.anchor(one, other), record.Anchored, conflict)
-	wantOutcomes(t, w.anchor(other, d.pointer(w, one.Pointer)), conflict, record.Repeated)
+	wantOutcomes(t, w.anchor(other, d.Pointer(one.Pointer)), conflict, record.Repeated)
 }
 
 func TestAttackCorrectionForAnotherDevice(t *testing.T) {
 	w := newWorld(t)
-	victim, mallory := w.enrolled().devices[0], w.enrolled().devices[0]
-	w.tick(start + 7200)
-	w.anchor(victim.row(w, startHour), mallory.row(w, startHour))
-	forged := victim.correction(w, startHour, 1)
-	forged.Signature = mallory.pointer(w, forged.Pointer).Signature
+	victim, mallory := w.enrolled().Devices[0], w.enrolled().Devices[0]
+	w.Tick(start + 7200)
+	w.anchor(victim.Row(startHour, 0), mallory.Row(startHour, 0))
+	forged := victim.Row(startHour, 1)
+	forged.Signature = mallory.Pointer(forged.Pointer).Signature
 	w.refusesPointer(fault.BadSignature, forged)
-	moved := mallory.correction(w, startHour, 1)
-	moved.Pointer.Device = victim.id
+	moved := mallory.Row(startHour, 1)
+	moved.Pointer.Device = victim.ID
 	w.refusesPointer(fault.BadSignature, moved)
 	// A first sealing's signature is none for a correction.
-	first := victim.row(w, startHour+1)
+	first := victim.Row(startHour+1, 0)
 	w.anchor(first)
 	first.Pointer.Correction = 1
 	w.refusesPointer(fault.BadSignature, first)
@@ -103,29 +97,29 @@ func TestAttackCorrectionForAnotherDevice(t *testing.T) {
 
 func TestCorrectionsAreDueWhenTheDayRootIs(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled().devices[0]
-	w.tick(start + 86400)
-	w.anchor(d.row(w, startHour))
-	w.tick(start + 8*86400)
-	wantOutcomes(t, w.anchor(d.correction(w, startHour, 1)), record.Anchored)
-	w.tick(start + 8*86400 + 1)
-	w.refusesPointer(fault.Expired, d.correction(w, startHour, 2))
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 86400)
+	w.anchor(d.Row(startHour, 0))
+	w.Tick(start + 8*86400)
+	wantOutcomes(t, w.anchor(d.Row(startHour, 1)), record.Anchored)
+	w.Tick(start + 8*86400 + 1)
+	w.refusesPointer(fault.Expired, d.Row(startHour, 2))
 	// A first sealing may come as late as it likes.
-	wantOutcomes(t, w.anchor(d.row(w, startHour+1)), record.Anchored)
+	wantOutcomes(t, w.anchor(d.Row(startHour+1, 0)), record.Anchored)
 }
 
 // A query that could not be answered is refused before it costs anything: its
 // hours may all have been corrected.
 func TestAskCountsTheCorrectionsThatItsHoursMayHave(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 30*86400)
+	w.Tick(start + 30*86400)
 	for cohort, fits := range map[int]bool{250_000: true, 400_000: false} {
 		s := w.study(func(s *record.Study) { s.ID, s.MinCohort = "of-"+strconv.Itoa(cohort), cohort })
 		ask := record.Ask{Study: s.ID, Metric: "heart_rate", From: s.From, Until: s.Until, Rho: 100_000}
 		if fits {
-			w.must(hospitalA, "Query:Ask", ask, nil)
+			w.Must(hospitalA, contracts.QueryAsk, ask)
 			continue
 		}
-		w.refuses(fault.Invalid, "rows", hospitalA, "Query:Ask", ask)
+		w.Refuses(fault.Invalid, "rows", hospitalA, contracts.QueryAsk, ask)
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // sealing is the members' parameters in an epoch.
@@ -23,14 +25,14 @@ func (w *world) sealing(e record.Epoch) (*he.Params, he.Context) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	return p, he.Context{Network: w.genesis.Network, Epoch: e.Number}
+	return p, he.Context{Network: w.Genesis.Network, Epoch: e.Number}
 }
 
 // sealedDevice enrols a device with real seeds in an epoch.
 func (p *person) sealedDevice(e record.Epoch, spoil func(d *record.Device, seeds []he.Seed, blob *[]byte)) (*device, []byte) {
 	p.w.Helper()
 	d, blob := p.sealed(e, spoil)
-	p.w.must(gatewayMSP, "Registry:EnrolDevice", d.enrol, nil)
+	p.w.Must(gatewayMSP, contracts.RegistryEnrolDevice, d.Enrolment)
 	return d, blob
 }
 
@@ -38,24 +40,24 @@ func (p *person) sealedDevice(e record.Epoch, spoil func(d *record.Device, seeds
 // said about it.
 func (p *person) sealed(e record.Epoch, spoil func(d *record.Device, seeds []he.Seed, blob *[]byte)) (*device, []byte) {
 	p.w.Helper()
-	d := p.newDevice(startHour+24*30, "heart_rate")
-	d.enrol.Device.Epoch, d.enrol.Device.Profile = e.Number, e.Profile
+	d := p.NewDevice(startHour+24*30, "heart_rate")
+	d.Enrolment.Device.Epoch, d.Enrolment.Device.Profile = e.Number, e.Profile
 	params, ctx := p.w.sealing(e)
 	seeds := make([]he.Seed, params.Sharing().Pieces())
-	d.enrol.Device.SeedHashes = make([]record.ID, len(seeds))
+	d.Enrolment.Device.SeedHashes = make([]record.ID, len(seeds))
 	for i := range seeds {
 		seeds[i] = he.NewSeed()
-		d.enrol.Device.SeedHashes[i] = params.SeedHash(ctx, d.id, i, seeds[i])
+		d.Enrolment.Device.SeedHashes[i] = params.SeedHash(ctx, d.ID, i, seeds[i])
 	}
 	var blob []byte
-	spoil(&d.enrol.Device, seeds, nil)
-	blob, err := params.SealSeeds(ctx, d.id, seeds, e.Members)
+	spoil(&d.Enrolment.Device, seeds, nil)
+	blob, err := params.SealSeeds(ctx, d.ID, seeds, e.Members)
 	if err != nil {
 		p.w.Fatal(err)
 	}
 	spoil(nil, nil, &blob)
-	d.enrol.Device.SeedBlob = record.SumID(blob)
-	d.sign(p)
+	d.Enrolment.Device.SeedBlob = record.SumID(blob)
+	d.Sign()
 	return d, blob
 }
 
@@ -65,17 +67,17 @@ func honestly(*record.Device, []he.Seed, *[]byte) {}
 func (w *world) evidence(e record.Epoch, msp string, d *device, blob []byte) (record.Complain, error) {
 	w.Helper()
 	params, ctx := w.sealing(e)
-	piece, proof, err := params.ComplainSeeds(ctx, d.id, e.Place(msp), *e.Member(msp), w.boxes[msp].Seed, blob, d.enrol.Device.SeedHashes)
-	return record.Complain{Device: d.id, Piece: piece, Blob: blob, Proof: proof}, err
+	piece, proof, err := params.ComplainSeeds(ctx, d.ID, e.Place(msp), *e.Member(msp), w.Boxes[msp].Seed, blob, d.Enrolment.Device.SeedHashes)
+	return record.Complain{Device: d.ID, Piece: piece, Blob: blob, Proof: proof}, err
 }
 
 func TestAComplaintWithEvidenceQuarantines(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	_, otherBlob := w.enrolled().sealedDevice(first, honestly)
 	otherBlob = bytes.Clone(otherBlob)
 	otherBlob[len(otherBlob)-1] ^= 1 // its hash is not named yet
-	w.tick(start + 1)
+	w.Tick(start + 1)
 	for name, c := range map[string]struct {
 		spoil  func(d *record.Device, seeds []he.Seed, blob *[]byte)
 		reason string
@@ -122,24 +124,24 @@ func TestAComplaintWithEvidenceQuarantines(t *testing.T) {
 			if len(e.Proof) == 0 {
 				needless := e
 				needless.Proof = make([]byte, opening.OpeningBytes)
-				w.refuses(fault.BadSignature, "nothing is opened", hospitalA, "Registry:Complain", needless)
+				w.Refuses(fault.BadSignature, "nothing is opened", hospitalA, contracts.RegistryComplain, needless)
 			}
 			var s record.DeviceState
-			w.must(hospitalA, "Registry:Complain", e, &s)
+			w.Must(hospitalA, contracts.RegistryComplain, e, &s)
 			if s.Quarantined == nil || s.Quarantined.How != record.ByEvidence || s.Quarantined.At != start+1 ||
 				s.Quarantined.By[0] != hospitalA || s.Quarantined.Reason != c.reason {
 				t.Errorf("state is %+v", s.Quarantined)
 			}
-			w.must(hospitalA, "Registry:Complain", e, &s)
-			w.refuses(fault.Conflict, "shown", hospitalA, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.id, Lift: true, Reason: "sorry"})
-			w.refusesPointer(fault.Forbidden, d.row(&w, startHour+24*30))
+			w.Must(hospitalA, contracts.RegistryComplain, e, &s)
+			w.Refuses(fault.Conflict, "shown", hospitalA, contracts.RegistryVoteQuarantine, record.VoteQuarantine{Device: d.ID, Lift: true, Reason: "sorry"})
+			w.refusesPointer(fault.Forbidden, d.Row(startHour+24*30, 0))
 		})
 	}
 }
 
 func TestAttackComplaintAboutAnHonestDevice(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	d, blob := w.enrolled().sealedDevice(first, honestly)
 	if _, err := w.evidence(first, hospitalA, d, blob); err == nil {
 		t.Error("there is evidence against an honest device")
@@ -158,8 +160,8 @@ func TestAttackComplaintAboutAnHonestDevice(t *testing.T) {
 		change func(*record.Complain)
 		code   fault.Code
 	}{
-		"replayed for another device": {hospitalA, func(e *record.Complain) { e.Device, e.Blob = d.id, blob }, fault.BadSignature},
-		"with another blob":           {hospitalA, func(e *record.Complain) { e.Device = d.id }, fault.Invalid},
+		"replayed for another device": {hospitalA, func(e *record.Complain) { e.Device, e.Blob = d.ID, blob }, fault.BadSignature},
+		"with another blob":           {hospitalA, func(e *record.Complain) { e.Device = d.ID }, fault.Invalid},
 		"of another piece":            {hospitalA, func(e *record.Complain) { e.Piece = 1 }, fault.BadSignature},
 		"of a piece that is not held": {hospitalA, func(e *record.Complain) { e.Piece = 0 }, fault.Forbidden},
 		"of no piece":                 {hospitalA, func(e *record.Complain) { e.Piece = 3 }, fault.Forbidden},
@@ -178,87 +180,82 @@ func TestAttackComplaintAboutAnHonestDevice(t *testing.T) {
 				x.Piece = 1 // hospital B lacks it
 			}
 			c.change(&x)
-			w.refuses(c.code, "", c.by, "Registry:Complain", x)
+			w.Refuses(c.code, "", c.by, contracts.RegistryComplain, x)
 		})
 	}
 }
 
 func vote(d *device, lift bool) record.VoteQuarantine {
-	return record.VoteQuarantine{Device: d.id, Lift: lift, Reason: "seeds are withheld"}
+	return record.VoteQuarantine{Device: d.ID, Lift: lift, Reason: "seeds are withheld"}
 }
 
 func TestThresholdVotesQuarantineAndLift(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled().devices[0]
-	w.tick(start + 3600)
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 3600)
 	state := func() record.DeviceState {
 		var s record.DeviceState
-		w.read(gatewayMSP, "Registry:GetDevice", d.id.String(), &s)
+		w.Read(gatewayMSP, contracts.RegistryGetDevice, d.ID.String(), &s)
 		return s
 	}
-	w.must(hospitalA, "Registry:VoteQuarantine", vote(d, false), nil)
-	w.must(hospitalA, "Registry:VoteQuarantine", vote(d, false), nil)
+	w.Must(hospitalA, contracts.RegistryVoteQuarantine, vote(d, false))
+	w.Must(hospitalA, contracts.RegistryVoteQuarantine, vote(d, false))
 	if state().Quarantined != nil {
 		t.Fatal("one member's votes put a device into quarantine")
 	}
-	w.must(association, "Registry:VoteQuarantine", vote(d, false), nil)
+	w.Must(association, contracts.RegistryVoteQuarantine, vote(d, false))
 	if q := state().Quarantined; q == nil || q.How != record.ByVote || len(q.By) != 2 {
 		t.Fatalf("after two votes: %+v", q)
 	}
-	w.refusesPointer(fault.Forbidden, d.row(w, startHour))
-	w.refusesPointer(fault.Forbidden, d.day(w, startDay))
+	w.refusesPointer(fault.Forbidden, d.Row(startHour, 0))
+	w.refusesPointer(fault.Forbidden, d.Day(startDay))
 
-	w.must(hospitalB, "Registry:VoteQuarantine", vote(d, true), nil)
+	w.Must(hospitalB, contracts.RegistryVoteQuarantine, vote(d, true))
 	if state().Quarantined == nil {
 		t.Fatal("one vote lifted a quarantine")
 	}
-	w.must(hospitalA, "Registry:VoteQuarantine", vote(d, true), nil)
+	w.Must(hospitalA, contracts.RegistryVoteQuarantine, vote(d, true))
 	if state().Quarantined != nil {
 		t.Fatal("two votes did not lift it")
 	}
-	if r := w.anchor(d.row(w, startHour)); r.Items[0].Outcome != record.Anchored {
+	if r := w.anchor(d.Row(startHour, 0)); r.Items[0].Outcome != record.Anchored {
 		t.Errorf("after that: %+v", r.Items[0])
 	}
 	// The association's first vote belongs to a round that is over.
-	w.must(hospitalB, "Registry:VoteQuarantine", vote(d, false), nil)
+	w.Must(hospitalB, contracts.RegistryVoteQuarantine, vote(d, false))
 	if state().Quarantined != nil {
 		t.Error("a vote of an earlier round counted again")
 	}
-	w.refuses(fault.Forbidden, "", outsider, "Registry:VoteQuarantine", vote(d, false))
-	w.refuses(fault.Invalid, "reason", hospitalA, "Registry:VoteQuarantine", record.VoteQuarantine{Device: d.id})
-	w.refuses(fault.NotFound, "", hospitalA, "Registry:VoteQuarantine", record.VoteQuarantine{Device: record.RandomID(), Reason: "x"})
+	w.Refuses(fault.Forbidden, "", outsider, contracts.RegistryVoteQuarantine, vote(d, false))
+	w.Refuses(fault.Invalid, "reason", hospitalA, contracts.RegistryVoteQuarantine, record.VoteQuarantine{Device: d.ID})
+	w.Refuses(fault.NotFound, "", hospitalA, contracts.RegistryVoteQuarantine, record.VoteQuarantine{Device: record.RandomID(), Reason: "x"})
 }
 
 func TestADeviceInQuarantineIsNotAsked(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
 	for _, msp := range []string{hospitalA, hospitalB} {
-		w.must(msp, "Registry:VoteQuarantine", vote(p.devices[0], false), nil)
+		w.Must(msp, contracts.RegistryVoteQuarantine, vote(p.Devices[0], false))
 	}
-	w.refuses(fault.Forbidden, "quarantine", hospitalA, "Predicate:Request", p.question())
-}
-
-func (p *person) retires(d *device, lost bool) record.SignedRetirement {
-	r := record.RetireDevice{Device: d.id, Lost: lost}
-	return record.SignedRetirement{Retire: r, Signature: sign(p.w, p.key, record.Digest(record.DomainRetire, p.w.genesis.Network, r))}
+	w.Refuses(fault.Forbidden, "quarantine", hospitalA, contracts.PredicateRequest, p.Question())
 }
 
 func TestARetiredDeviceAnchorsWhatHadBegun(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	d := p.devices[0]
-	w.tick(start + 3600 + 60)
-	w.must(gatewayMSP, "Registry:RetireDevice", p.retires(d, false), nil)
-	w.must(gatewayMSP, "Registry:RetireDevice", p.retires(d, false), nil)
-	w.tick(start + 86400)
-	if r := w.anchor(d.row(w, startHour), d.row(w, startHour+1), d.day(w, startDay)); len(r.Batch) == 0 || r.Items[1].Outcome != record.Anchored || r.Items[2].Outcome != record.Anchored {
+	d := p.Devices[0]
+	w.Tick(start + 3600 + 60)
+	w.Must(gatewayMSP, contracts.RegistryRetireDevice, d.Retirement(p.Key, false))
+	w.Must(gatewayMSP, contracts.RegistryRetireDevice, d.Retirement(p.Key, false))
+	w.Tick(start + 86400)
+	if r := w.anchor(d.Row(startHour, 0), d.Row(startHour+1, 0), d.Day(startDay)); len(r.Batch) == 0 || r.Items[1].Outcome != record.Anchored || r.Items[2].Outcome != record.Anchored {
 		t.Errorf("windows that had begun: %+v", r.Items)
 	}
-	w.refusesPointer(fault.Expired, d.row(w, startHour+2))
+	w.refusesPointer(fault.Expired, d.Row(startHour+2, 0))
 
 	next := p.addDevice(startHour+24, "heart_rate", "spo2")
 	var s record.DeviceState
-	w.read(gatewayMSP, "Registry:GetDevice", next.id.String(), &s)
+	w.Read(gatewayMSP, contracts.RegistryGetDevice, next.ID.String(), &s)
 	if s.FromDay != startDay+2 {
 		t.Errorf("the new device takes over on day %d, want the day after its enrolment, %d", s.FromDay, startDay+2)
 	}
@@ -267,14 +264,14 @@ func TestARetiredDeviceAnchorsWhatHadBegun(t *testing.T) {
 func TestALostDeviceAnchorsNothingMore(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
-	d := p.devices[0]
-	w.refusesPointer(fault.TooEarly, d.row(w, startHour+24*20))
-	w.must(gatewayMSP, "Registry:RetireDevice", p.retires(d, false), nil)
-	w.must(gatewayMSP, "Registry:RetireDevice", p.retires(d, true), nil)
-	w.refusesPointer(fault.Expired, d.row(w, startHour))
-	w.refuses(fault.Expired, "lost", hospitalA, "Predicate:Request", p.question())
+	d := p.Devices[0]
+	w.refusesPointer(fault.TooEarly, d.Row(startHour+24*20, 0))
+	w.Must(gatewayMSP, contracts.RegistryRetireDevice, d.Retirement(p.Key, false))
+	w.Must(gatewayMSP, contracts.RegistryRetireDevice, d.Retirement(p.Key, true))
+	w.refusesPointer(fault.Expired, d.Row(startHour, 0))
+	w.Refuses(fault.Expired, "lost", hospitalA, contracts.PredicateRequest, p.Question())
 	var s record.DeviceState
-	w.must(gatewayMSP, "Registry:RetireDevice", p.retires(d, false), &s)
+	w.Must(gatewayMSP, contracts.RegistryRetireDevice, d.Retirement(p.Key, false), &s)
 	if !s.Retired.Lost {
 		t.Error("a lost device was found again")
 	}
@@ -283,46 +280,46 @@ func TestALostDeviceAnchorsNothingMore(t *testing.T) {
 func TestAttackRetirementBySomeoneElse(t *testing.T) {
 	w := newWorld(t)
 	p, other := w.enrolled(), w.enrolled()
-	d := p.devices[0]
-	w.refuses(fault.BadSignature, "", gatewayMSP, "Registry:RetireDevice", other.retires(d, false))
-	swapped := p.retires(d, false)
+	d := p.Devices[0]
+	w.Refuses(fault.BadSignature, "", gatewayMSP, contracts.RegistryRetireDevice, d.Retirement(other.Key, false))
+	swapped := d.Retirement(p.Key, false)
 	swapped.Retire.Lost = true
-	w.refuses(fault.BadSignature, "", gatewayMSP, "Registry:RetireDevice", swapped)
-	elsewhere := p.retires(d, false)
-	elsewhere.Retire.Device = other.devices[0].id
-	w.refuses(fault.BadSignature, "", gatewayMSP, "Registry:RetireDevice", elsewhere)
+	w.Refuses(fault.BadSignature, "", gatewayMSP, contracts.RegistryRetireDevice, swapped)
+	elsewhere := d.Retirement(p.Key, false)
+	elsewhere.Retire.Device = other.Devices[0].ID
+	w.Refuses(fault.BadSignature, "", gatewayMSP, contracts.RegistryRetireDevice, elsewhere)
 
-	r := record.RetireDevice{Device: d.id}
-	own := record.SignedRetirement{Retire: r, Signature: sign(t, d.key, record.Digest(record.DomainRetire, w.genesis.Network, r))}
-	w.must(gatewayMSP, "Registry:RetireDevice", own, nil)
+	r := record.RetireDevice{Device: d.ID}
+	own := record.SignedRetirement{Retire: r, Signature: consortium.Sign(d.Key, record.Digest(record.DomainRetire, w.Genesis.Network, r))}
+	w.Must(gatewayMSP, contracts.RegistryRetireDevice, own)
 }
 
 func TestFlagsAreOneForEachMemberKindAndDay(t *testing.T) {
 	w := newWorld(t)
-	d := w.enrolled().devices[0]
-	f := record.FlagDevice{Device: d.id, Kind: record.FlagOutlier, Note: "far from its neighbours"}
-	before := w.ledger.Height()
+	d := w.enrolled().Devices[0]
+	f := record.FlagDevice{Device: d.ID, Kind: record.FlagOutlier, Note: "far from its neighbours"}
+	before := w.Ledger.Height()
 	for range 3 {
-		w.must(hospitalA, "Registry:FlagDevice", f, nil)
+		w.Must(hospitalA, contracts.RegistryFlagDevice, f)
 	}
-	w.must(hospitalB, "Registry:FlagDevice", f, nil)
+	w.Must(hospitalB, contracts.RegistryFlagDevice, f)
 	written := map[string]bool{}
 	w.writes(before, func(key string) { written[key] = true })
 	if len(written) != 2 {
 		t.Errorf("%d flags, want 2", len(written))
 	}
-	w.refuses(fault.Forbidden, "", gatewayMSP, "Registry:FlagDevice", f)
-	w.refuses(fault.Invalid, "kind", hospitalA, "Registry:FlagDevice", record.FlagDevice{Device: d.id, Kind: "x", Note: "y"})
+	w.Refuses(fault.Forbidden, "", gatewayMSP, contracts.RegistryFlagDevice, f)
+	w.Refuses(fault.Invalid, "kind", hospitalA, contracts.RegistryFlagDevice, record.FlagDevice{Device: d.ID, Kind: "x", Note: "y"})
 }
 
 // writes calls each with the keys written from a block on.
 func (w *world) writes(from uint64, each func(key string)) {
 	w.Helper()
-	last := w.ledger.Height()
+	last := w.Ledger.Height()
 	if from >= last {
 		return
 	}
-	for b, err := range w.clients[hospitalA].Blocks(w.Context(), from) {
+	for b, err := range w.Clients[hospitalA].Blocks(w.Context(), from) {
 		if err != nil {
 			w.Fatal(err)
 		}

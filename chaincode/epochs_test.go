@@ -7,8 +7,10 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // epoch is the successor of another, with these members: those of before keep
@@ -24,17 +26,13 @@ func (w *world) epoch(before record.Epoch, threshold int, msps ...string) record
 			e.Members = append(e.Members, *m)
 			continue
 		}
-		key := newKey(w)
-		w.keys[msp] = key
-		e.Members = append(e.Members, w.newBoxes(msp).Enter(record.Member{
-			MSP: msp, Name: msp, SignKey: record.PublicKeyBytes(&key.PublicKey),
-		}))
+		e.Members = append(e.Members, w.NewMember(msp))
 	}
 	return e
 }
 
 func (w *world) vote(msp string, e record.Epoch) record.VoteEpoch {
-	return record.VoteEpoch{Epoch: e, Signature: sign(w, w.keys[msp], e.Digest(w.genesis.Network))}
+	return record.VoteEpoch{Epoch: e, Signature: consortium.Sign(w.Keys[msp], e.Digest(w.Genesis.Network))}
 }
 
 // begins has these members vote and expects the epoch to be current then.
@@ -42,12 +40,12 @@ func (w *world) begins(before, e record.Epoch, msps ...string) record.EpochState
 	w.Helper()
 	var s record.EpochState
 	for i, msp := range msps {
-		w.must(msp, "Registry:VoteEpoch", w.vote(msp, e), &s)
+		w.Must(msp, contracts.RegistryVoteEpoch, w.vote(msp, e), &s)
 		if current := w.roster().Current; (current == e.Number) != (i == len(msps)-1) {
 			w.Fatalf("after %d votes epoch %d is current", i+1, current)
 		}
 	}
-	if err := record.CheckSuccession(w.genesis.Network, before, s); err != nil {
+	if err := record.CheckSuccession(w.Genesis.Network, before, s); err != nil {
 		w.Errorf("the votes do not show the succession: %v", err)
 	}
 	return s
@@ -56,150 +54,150 @@ func (w *world) begins(before, e record.Epoch, msps ...string) record.EpochState
 func (w *world) roster() record.Roster {
 	w.Helper()
 	var r record.Roster
-	w.read(gatewayMSP, "Registry:GetRoster", struct{}{}, &r)
+	w.Read(gatewayMSP, contracts.RegistryGetRoster, struct{}{}, &r)
 	return r
 }
 
 func TestAMemberJoins(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	next := w.epoch(first, 2, hospitalA, hospitalB, association, outsider)
-	w.refuses(fault.Forbidden, "", outsider, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{{1}}})
+	w.Refuses(fault.Forbidden, "", outsider, contracts.RegistryAcknowledgeSeeds, record.AcknowledgeSeeds{Devices: []record.ID{{1}}})
 	s := w.begins(first, next, hospitalA, outsider, hospitalB)
 	if s.From != start || len(s.Votes) != 3 {
 		t.Errorf("the epoch began at %d with %d votes", s.From, len(s.Votes))
 	}
-	w.must(hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, next), nil) // a retry
+	w.Must(hospitalA, contracts.RegistryVoteEpoch, w.vote(hospitalA, next), nil) // a retry
 
-	old := w.enrolledPerson().newDevice(startHour, "heart_rate")
-	w.refuses(fault.Invalid, "epoch is 0, the current one is 1", gatewayMSP, "Registry:EnrolDevice", old.enrol)
+	old := w.enrolledPerson().NewDevice(startHour, "heart_rate")
+	w.Refuses(fault.Invalid, "epoch is 0, the current one is 1", gatewayMSP, contracts.RegistryEnrolDevice, old.Enrolment)
 	d, blob := w.enrolledPerson().sealedDevice(next, honestly)
 	for _, msp := range []string{hospitalA, hospitalB, association, outsider} {
 		if _, err := w.evidence(next, msp, d, blob); err == nil {
 			t.Errorf("%s cannot open its seeds", msp)
 		}
-		w.must(msp, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{d.id}}, nil)
+		w.Must(msp, contracts.RegistryAcknowledgeSeeds, record.AcknowledgeSeeds{Devices: []record.ID{d.ID}})
 	}
 }
 
 func (w *world) enrolledPerson() *person {
 	w.Helper()
 	p := w.newPerson()
-	w.must(gatewayMSP, "Registry:EnrolPatient", p.enrol, nil)
+	w.Must(gatewayMSP, contracts.RegistryEnrolPatient, p.Enrolment)
 	return p
 }
 
 func TestAMemberIsReplaced(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
-	inOld := w.enrolled().devices[0]
+	first := w.Genesis.FirstEpoch()
+	inOld := w.enrolled().Devices[0]
 	next := w.epoch(first, 2, hospitalA, outsider, association)
 	w.begins(first, next, hospitalA, association, outsider)
-	w.tick(start + 60) // hospital B too: it is in epoch 0, which lives
-	w.must(outsider, "Clock:Tick", record.Tick{Time: start + 60}, nil)
+	w.Tick(start + 60) // hospital B too: it is in epoch 0, which lives
+	w.Must(outsider, contracts.ClockTick, record.Tick{Time: start + 60})
 
 	inNew, _ := w.enrolledPerson().sealedDevice(next, honestly)
-	ack := func(d *device) record.AcknowledgeSeeds { return record.AcknowledgeSeeds{Devices: []record.ID{d.id}} }
-	w.refuses(fault.Forbidden, "epoch 1", hospitalB, "Registry:AcknowledgeSeeds", ack(inNew))
-	w.refuses(fault.Forbidden, "epoch 0", outsider, "Registry:AcknowledgeSeeds", ack(inOld))
-	w.must(hospitalB, "Registry:AcknowledgeSeeds", ack(inOld), nil)
-	w.must(outsider, "Registry:AcknowledgeSeeds", ack(inNew), nil)
+	ack := func(d *device) record.AcknowledgeSeeds { return record.AcknowledgeSeeds{Devices: []record.ID{d.ID}} }
+	w.Refuses(fault.Forbidden, "epoch 1", hospitalB, contracts.RegistryAcknowledgeSeeds, ack(inNew))
+	w.Refuses(fault.Forbidden, "epoch 0", outsider, contracts.RegistryAcknowledgeSeeds, ack(inOld))
+	w.Must(hospitalB, contracts.RegistryAcknowledgeSeeds, ack(inOld))
+	w.Must(outsider, contracts.RegistryAcknowledgeSeeds, ack(inNew))
 	key := w.pieceKey(next, outsider, 0, 0)
-	w.refuses(fault.Forbidden, "epoch 1", hospitalB, "Registry:PostPieceKey", key)
-	w.must(outsider, "Registry:PostPieceKey", key, nil)
+	w.Refuses(fault.Forbidden, "epoch 1", hospitalB, contracts.RegistryPostPieceKey, key)
+	w.Must(outsider, contracts.RegistryPostPieceKey, key)
 }
 
 func TestAMemberLeavesAndTheOldEpochAnswersUntilItIsRetired(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
-	d := w.enrolled().devices[0]
-	w.tick(start + 86400)
+	first := w.Genesis.FirstEpoch()
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 86400)
 	w.study()
 	next := w.epoch(first, 2, hospitalA, association)
 	w.begins(first, next, hospitalA, association)
 
 	ask := record.Ask{Study: "resting", Metric: "heart_rate", From: startHour, Until: startHour + 24, Rho: 100_000}
 	var old, fresh record.QueryState
-	w.must(hospitalA, "Query:Ask", ask, &old)
+	w.Must(hospitalA, contracts.QueryAsk, ask, &old)
 	ask.Epoch = 1
-	w.must(hospitalA, "Query:Ask", ask, &fresh)
+	w.Must(hospitalA, contracts.QueryAsk, ask, &fresh)
 	post := record.PostCohort{Root: record.RandomID(), Size: 11}
 	post.Query = fresh.ID
-	w.refuses(fault.Forbidden, "epoch 1", hospitalB, "Query:PostCohort", post)
-	w.refuses(fault.Forbidden, "epoch 1", hospitalB, "Query:Abandon", record.Abandon{Query: fresh.ID, Reason: "spite"})
+	w.Refuses(fault.Forbidden, "epoch 1", hospitalB, contracts.QueryPostCohort, post)
+	w.Refuses(fault.Forbidden, "epoch 1", hospitalB, contracts.QueryAbandon, record.Abandon{Query: fresh.ID, Reason: "spite"})
 	post.Query = old.ID
-	w.must(hospitalA, "Query:PostCohort", post, nil)
-	w.must(hospitalB, "Query:PostCohort", post, &old)
+	w.Must(hospitalA, contracts.QueryPostCohort, post)
+	w.Must(hospitalB, contracts.QueryPostCohort, post, &old)
 	if old.Status != record.QueryAgreed {
 		t.Errorf("the old epoch's query is %s", old.Status)
 	}
-	if r := w.anchor(d.row(w, startHour)); r.Items[0].Outcome != record.Anchored {
+	if r := w.anchor(d.Row(startHour, 0)); r.Items[0].Outcome != record.Anchored {
 		t.Errorf("a device of the old epoch: %+v", r.Items[0])
 	}
-	w.refuses(fault.Forbidden, "epoch 1", hospitalB, "Predicate:Request", record.AskPredicate{})
+	w.Refuses(fault.Forbidden, "epoch 1", hospitalB, contracts.PredicateRequest, record.AskPredicate{})
 
-	w.refuses(fault.Forbidden, "epoch 1", hospitalB, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 0})
-	w.refuses(fault.Conflict, "current", hospitalA, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 1})
-	w.refuses(fault.NotFound, "", hospitalA, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 2})
-	w.must(hospitalA, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 0}, nil)
+	w.Refuses(fault.Forbidden, "epoch 1", hospitalB, contracts.RegistryRetireEpoch, record.RetireEpoch{Epoch: 0})
+	w.Refuses(fault.Conflict, "current", hospitalA, contracts.RegistryRetireEpoch, record.RetireEpoch{Epoch: 1})
+	w.Refuses(fault.NotFound, "", hospitalA, contracts.RegistryRetireEpoch, record.RetireEpoch{Epoch: 2})
+	w.Must(hospitalA, contracts.RegistryRetireEpoch, record.RetireEpoch{Epoch: 0})
 	if len(w.roster().Epochs) != 2 {
 		t.Fatal("one vote retired an epoch")
 	}
 	var s record.EpochState
-	w.must(association, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 0}, &s)
+	w.Must(association, contracts.RegistryRetireEpoch, record.RetireEpoch{Epoch: 0}, &s)
 	if s.Retired != start+86400 || len(w.roster().Epochs) != 1 {
 		t.Fatalf("after the threshold's votes: %+v", s)
 	}
 	ask.Epoch = 0
-	w.refuses(fault.Expired, "retired", hospitalA, "Query:Ask", ask)
-	w.refuses(fault.Expired, "retired", association, "Query:PostCohort", post)
-	w.refusesPointer(fault.Expired, d.row(w, startHour+1))
-	w.refuses(fault.Forbidden, "not a member", hospitalB, "Clock:Tick", record.Tick{Time: start + 90000})
-	w.must(hospitalA, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 0}, nil)
+	w.Refuses(fault.Expired, "retired", hospitalA, contracts.QueryAsk, ask)
+	w.Refuses(fault.Expired, "retired", association, contracts.QueryPostCohort, post)
+	w.refusesPointer(fault.Expired, d.Row(startHour+1, 0))
+	w.Refuses(fault.Forbidden, "not a member", hospitalB, contracts.ClockTick, record.Tick{Time: start + 90000})
+	w.Must(hospitalA, contracts.RegistryRetireEpoch, record.RetireEpoch{Epoch: 0})
 	ask.Epoch = 2
-	w.refuses(fault.NotFound, "no epoch 2", hospitalA, "Query:Ask", ask)
+	w.Refuses(fault.NotFound, "no epoch 2", hospitalA, contracts.QueryAsk, ask)
 }
 
 func TestAttackEpochProposedAlone(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	mine := w.epoch(first, 2, hospitalA, association, outsider)
-	w.must(hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, mine), nil)
-	w.must(hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, mine), nil)
-	w.must(outsider, "Registry:VoteEpoch", w.vote(outsider, mine), nil)
+	w.Must(hospitalA, contracts.RegistryVoteEpoch, w.vote(hospitalA, mine))
+	w.Must(hospitalA, contracts.RegistryVoteEpoch, w.vote(hospitalA, mine))
+	w.Must(outsider, contracts.RegistryVoteEpoch, w.vote(outsider, mine))
 	if w.roster().Current != 0 {
 		t.Fatal("one member and the one it brings made an epoch")
 	}
 	other := mine
 	other.Members = slices.Clone(mine.Members)
 	other.Members[2].Name = "Another"
-	w.must(association, "Registry:VoteEpoch", w.vote(association, other), nil)
+	w.Must(association, contracts.RegistryVoteEpoch, w.vote(association, other))
 	if w.roster().Current != 0 {
 		t.Fatal("votes for different epochs were added up")
 	}
 	forged := w.vote(hospitalA, mine) // submitted by B, signed by A
-	w.refuses(fault.BadSignature, "", hospitalB, "Registry:VoteEpoch", forged)
-	w.refuses(fault.Forbidden, "", gatewayMSP, "Registry:VoteEpoch", w.vote(hospitalA, mine))
+	w.Refuses(fault.BadSignature, "", hospitalB, contracts.RegistryVoteEpoch, forged)
+	w.Refuses(fault.Forbidden, "", gatewayMSP, contracts.RegistryVoteEpoch, w.vote(hospitalA, mine))
 }
 
 // TestAttackProposalsOfEpochsWithoutEnd: an organisation of the channel that is no
 // member fills the state with epochs of its own, and a member does.
 func TestAttackProposalsOfEpochsWithoutEnd(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	next := w.epoch(first, 2, hospitalA, hospitalB, association, outsider)
 	votes := func() int { return len(w.latest(state.KindEpochVote)) }
 	for i := range 5 {
 		next.Members[0].Name = fmt.Sprintf("A %d", i)
-		w.refuses(fault.Forbidden, "no member of epoch 0 has voted", outsider, "Registry:VoteEpoch", w.vote(outsider, next))
+		w.Refuses(fault.Forbidden, "no member of epoch 0 has voted", outsider, contracts.RegistryVoteEpoch, w.vote(outsider, next))
 	}
 	if n := votes(); n != 0 {
 		t.Fatalf("%d votes of an outsider are in the state", n)
 	}
 	for i := range 5 {
 		next.Members[0].Name = fmt.Sprintf("A %d", i)
-		w.must(hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, next), nil)
-		w.must(outsider, "Registry:VoteEpoch", w.vote(outsider, next), nil)
+		w.Must(hospitalA, contracts.RegistryVoteEpoch, w.vote(hospitalA, next))
+		w.Must(outsider, contracts.RegistryVoteEpoch, w.vote(outsider, next))
 	}
 	if n := votes(); n != 2 {
 		t.Errorf("%d votes are in the state, of two who voted", n)
@@ -208,15 +206,15 @@ func TestAttackProposalsOfEpochsWithoutEnd(t *testing.T) {
 
 func TestALaterVoteForAnEpochTakesThePlaceOfAnEarlier(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	one, other := w.epoch(first, 2, hospitalA, hospitalB, association), w.epoch(first, 2, hospitalA, association)
-	w.must(hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, one), nil)
-	w.must(hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, other), nil)
-	w.must(hospitalB, "Registry:VoteEpoch", w.vote(hospitalB, one), nil)
+	w.Must(hospitalA, contracts.RegistryVoteEpoch, w.vote(hospitalA, one))
+	w.Must(hospitalA, contracts.RegistryVoteEpoch, w.vote(hospitalA, other))
+	w.Must(hospitalB, contracts.RegistryVoteEpoch, w.vote(hospitalB, one))
 	if w.roster().Current != 0 {
 		t.Fatal("a vote that was taken back counted")
 	}
-	w.must(association, "Registry:VoteEpoch", w.vote(association, other), nil)
+	w.Must(association, contracts.RegistryVoteEpoch, w.vote(association, other))
 	if w.roster().Current != 1 {
 		t.Error("two votes for one epoch do not begin it")
 	}
@@ -224,22 +222,22 @@ func TestALaterVoteForAnEpochTakesThePlaceOfAnEarlier(t *testing.T) {
 
 func TestAttackEpochWithAMemberThatHasNotAgreed(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	next := w.epoch(first, 2, hospitalA, hospitalB, association, outsider)
 	for _, msp := range []string{hospitalA, hospitalB, association} {
-		w.must(msp, "Registry:VoteEpoch", w.vote(msp, next), nil)
+		w.Must(msp, contracts.RegistryVoteEpoch, w.vote(msp, next))
 	}
 	if w.roster().Current != 0 {
 		t.Fatal("a member joined that never agreed")
 	}
 	stolen := w.vote(outsider, next)
-	stolen.Signature = sign(t, w.keys[hospitalA], next.Digest(w.genesis.Network))
-	w.refuses(fault.BadSignature, "", outsider, "Registry:VoteEpoch", stolen)
+	stolen.Signature = consortium.Sign(w.Keys[hospitalA], next.Digest(w.Genesis.Network))
+	w.Refuses(fault.BadSignature, "", outsider, contracts.RegistryVoteEpoch, stolen)
 }
 
 func TestEpochsAreWellFormed(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	for name, change := range map[string]func(*record.Epoch){
 		"one opens alone":       func(e *record.Epoch) { e.Threshold = 1 },
 		"more than there are":   func(e *record.Epoch) { e.Threshold = 4 },
@@ -254,20 +252,20 @@ func TestEpochsAreWellFormed(t *testing.T) {
 			w.TB = t
 			e := w.epoch(first, 2, hospitalA, hospitalB, association)
 			change(&e)
-			w.refuses(fault.Invalid, "epoch", hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, e))
+			w.Refuses(fault.Invalid, "epoch", hospitalA, contracts.RegistryVoteEpoch, w.vote(hospitalA, e))
 		})
 	}
 	skips := w.epoch(first, 2, hospitalA, hospitalB, association)
 	skips.Number = 2
-	w.refuses(fault.Conflict, "follow", hospitalA, "Registry:VoteEpoch", w.vote(hospitalA, skips))
+	w.Refuses(fault.Conflict, "follow", hospitalA, contracts.RegistryVoteEpoch, w.vote(hospitalA, skips))
 }
 
 // New members have no clock yet and those that leave may have had the latest.
 func TestTimeDoesNotGoBackWhenMembersChange(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
-	w.must(hospitalB, "Clock:Tick", record.Tick{Time: start + 100}, nil)
-	w.must(association, "Clock:Tick", record.Tick{Time: start + 50}, nil)
+	first := w.Genesis.FirstEpoch()
+	w.Must(hospitalB, contracts.ClockTick, record.Tick{Time: start + 100})
+	w.Must(association, contracts.ClockTick, record.Tick{Time: start + 50})
 	if now := w.now(); now != start+50 {
 		t.Fatalf("it is %d", now-start)
 	}
@@ -276,23 +274,23 @@ func TestTimeDoesNotGoBackWhenMembersChange(t *testing.T) {
 	if now := w.now(); now != start+50 {
 		t.Errorf("in the new epoch it is %d", now-start)
 	}
-	w.must(outsider, "Clock:Tick", record.Tick{Time: start + 70}, nil)
-	w.must(association, "Clock:Tick", record.Tick{Time: start + 60}, nil)
+	w.Must(outsider, contracts.ClockTick, record.Tick{Time: start + 70})
+	w.Must(association, contracts.ClockTick, record.Tick{Time: start + 60})
 	if now := w.now(); now != start+60 {
 		t.Errorf("then it is %d", now-start)
 	}
-	w.must(hospitalB, "Clock:Tick", record.Tick{Time: start + 5000}, nil)
+	w.Must(hospitalB, contracts.ClockTick, record.Tick{Time: start + 5000})
 	if now := w.now(); now != start+60 {
 		t.Errorf("a member of an older epoch moves time to %d", now-start)
 	}
 }
 
 func FuzzCheckSuccession(f *testing.F) {
-	key := newKey(f)
-	before := record.Epoch{Threshold: 1, Members: []record.Member{{MSP: "A", SignKey: record.PublicKeyBytes(&key.PublicKey)}}}
+	key := consortium.NewKey()
+	before := record.Epoch{Threshold: 1, Members: []record.Member{{MSP: "A", SignKey: consortium.Public(key)}}}
 	next := record.Epoch{Number: 1, Threshold: 1, Members: before.Members}
-	good := record.EpochState{Epoch: next, Votes: []record.EpochVote{{Member: "A", Signature: sign(f, key, next.Digest("n"))}}}
-	f.Add([]byte(argument(f, good)))
+	good := record.EpochState{Epoch: next, Votes: []record.EpochVote{{Member: "A", Signature: consortium.Sign(key, next.Digest("n"))}}}
+	f.Add([]byte(argument(good)))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var s record.EpochState

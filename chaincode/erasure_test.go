@@ -2,7 +2,6 @@ package chaincode_test
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -10,56 +9,34 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
-
-// recoverable is an enrolled patient with the recovery key.
-func (w *world) recoverable() (*person, *ecdsa.PrivateKey) {
-	w.Helper()
-	p := w.newPerson()
-	w.must(gatewayMSP, "Registry:EnrolPatient", p.enrol, nil)
-	return p, w.recoveryKey(p.code)
-}
-
-// erasure is the patient's, signed with the consent key.
-func (p *person) erasure() record.SignedErasure { return p.erasureBy(p.key) }
-
-func (p *person) erasureBy(key *ecdsa.PrivateKey) record.SignedErasure {
-	p.w.Helper()
-	e := record.Erasure{Patient: p.id}
-	return record.SignedErasure{
-		Erasure: e, Key: record.PublicKeyBytes(&key.PublicKey), Signature: sign(p.w, key, e.Digest(p.w.genesis.Network)),
-	}
-}
 
 // report is a member's, that it has deleted so many seeds of the patient.
 func (w *world) report(msp string, p *person, seeds int) record.SignedErasureReport {
 	w.Helper()
 	r := record.ErasureReport{
-		Patient: p.id, Erasure: record.Erasure{Patient: p.id}.Digest(w.genesis.Network), Member: msp, Seeds: seeds,
+		Patient: p.ID, Erasure: record.Erasure{Patient: p.ID}.Digest(w.Genesis.Network), Member: msp, Seeds: seeds,
 	}
-	for _, d := range p.devices {
-		r.Devices = append(r.Devices, d.id)
+	for _, d := range p.Devices {
+		r.Devices = append(r.Devices, d.ID)
 	}
-	return w.signReport(r)
-}
-
-func (w *world) signReport(r record.ErasureReport) record.SignedErasureReport {
-	w.Helper()
-	return record.SignedErasureReport{Report: r, Signature: sign(w, w.keys[r.Member], r.Digest(w.genesis.Network))}
+	return w.SignReport(r)
 }
 
 // blocks are all there are, and what of them is on the chain as JSON.
 func (w *world) blocks() ([]*network.Block, string) {
 	w.Helper()
 	var all []*network.Block
-	for b, err := range w.clients[hospitalA].Blocks(context.Background(), 0) {
+	for b, err := range w.Clients[hospitalA].Blocks(context.Background(), 0) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		if all = append(all, b); b.Number+1 == w.ledger.Height() {
+		if all = append(all, b); b.Number+1 == w.Ledger.Height() {
 			break
 		}
 	}
@@ -92,24 +69,24 @@ func TestTheChainDoesNotSayWhatAConsentSays(t *testing.T) {
 	d := p.document(hospitalB)
 	d.Purpose, d.CapMicro, d.Expires, d.Metrics = "PUBHLTH", 987_654, start+86400*61+12345, []string{"spo2"}
 	d.Predicates, d.Claims = nil, 0
-	signed := p.sign(d)
-	before := w.ledger.Height()
-	res := w.must(gatewayMSP, "Consent:Put", signed, nil)
+	signed := p.Sign(d)
+	before := w.Ledger.Height()
+	res := w.Must(gatewayMSP, contracts.ConsentPut, signed)
 	_, public := w.blocks()
-	if w.ledger.Height() == before || !strings.Contains(public, d.ID.String()) {
+	if w.Ledger.Height() == before || !strings.Contains(public, d.ID.String()) {
 		t.Fatal("the consent is not in the blocks that are searched")
 	}
 	for what, words := range map[string]string{
-		"purpose": d.Purpose, "cap": "987654", "expiry": argument(t, d.Expires),
-		"digest": d.Digest(w.genesis.Network).String(), "signature": argument(t, signed.Signature), "details": "cap_micro\":98",
+		"purpose": d.Purpose, "cap": "987654", "expiry": argument(d.Expires),
+		"digest": d.Digest(w.Genesis.Network).String(), "signature": argument(signed.Signature), "details": "cap_micro\":98",
 	} {
 		if strings.Contains(public, words) || strings.Contains(string(res.Payload), words) {
 			t.Errorf("the chain shows the %s of a consent", what)
 		}
 	}
 	var s state.ConsentState
-	w.read(hospitalB, "Consent:Get", d.ID.String(), &s)
-	if !equalJSON(t, s.Signed, signed) {
+	w.Read(hospitalB, contracts.ConsentGet, d.ID.String(), &s)
+	if !equalJSON(s.Signed, signed) {
 		t.Errorf("read back: %+v", s.Signed)
 	}
 }
@@ -117,34 +94,34 @@ func TestTheChainDoesNotSayWhatAConsentSays(t *testing.T) {
 func TestAttackDetailsThatDoNotMatchTheHash(t *testing.T) {
 	w := newWorld(t)
 	p, other := w.enrolled(), w.enrolled()
-	honest := consent.Details{Signed: p.sign(p.document(hospitalA)), Salt: record.RandomID()}
-	entry := honest.Entry(w.genesis.Network)
+	honest := consent.Details{Signed: p.Sign(p.document(hospitalA)), Salt: record.RandomID()}
+	entry := honest.Entry(w.Genesis.Network)
 	refuse := func(what string, e record.ConsentEntry, transient map[string][]byte) {
 		t.Helper()
-		_, err := w.clients[gatewayMSP].Submit(t.Context(), network.Call{
-			Function: "Consent:Put", Args: []string{argument(t, e)}, Transient: transient,
+		_, err := w.Clients[gatewayMSP].Submit(t.Context(), network.Call{
+			Function: contracts.ConsentPut.Name(), Args: []string{argument(e)}, Transient: transient,
 		})
 		if fault.Of(err) != fault.Invalid {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	value := func(d consent.Details) map[string][]byte {
-		return map[string][]byte{state.TransientDetails: []byte(argument(t, d))}
+		return map[string][]byte{state.TransientDetails: []byte(argument(d))}
 	}
-	swapped := consent.Details{Signed: other.sign(other.document(hospitalA)), Salt: honest.Salt}
+	swapped := consent.Details{Signed: other.Sign(other.document(hospitalA)), Salt: honest.Salt}
 	refuse("details of another patient", entry, value(swapped))
 	wider := p.document(hospitalA)
 	wider.ID, wider.CapMicro = entry.ID, wider.CapMicro+1
-	refuse("another document of the patient", entry, value(consent.Details{Signed: p.sign(wider), Salt: honest.Salt}))
+	refuse("another document of the patient", entry, value(consent.Details{Signed: p.Sign(wider), Salt: honest.Salt}))
 	refuse("another salt", entry, value(consent.Details{Signed: honest.Signed, Salt: record.RandomID()}))
 	unsalted := consent.Details{Signed: honest.Signed}
-	refuse("no salt", unsalted.Entry(w.genesis.Network), value(unsalted))
+	refuse("no salt", unsalted.Entry(w.Genesis.Network), value(unsalted))
 	refuse("no details", entry, nil)
 	extra := value(honest)
 	extra["more"] = []byte("x")
 	refuse("more than details", entry, extra)
 	for _, change := range []func(*record.ConsentEntry){
-		func(e *record.ConsentEntry) { e.Patient = other.id },
+		func(e *record.ConsentEntry) { e.Patient = other.ID },
 		func(e *record.ConsentEntry) { e.Version = 2 },
 		func(e *record.ConsentEntry) { e.Status = consent.StatusRevoked },
 		func(e *record.ConsentEntry) { e.ID = record.RandomID() },
@@ -154,7 +131,7 @@ func TestAttackDetailsThatDoNotMatchTheHash(t *testing.T) {
 		change(&e)
 		refuse("another entry", e, value(honest))
 	}
-	if _, err := w.clients[gatewayMSP].Submit(t.Context(), w.privately(honest)); err != nil {
+	if _, err := w.Clients[gatewayMSP].Submit(t.Context(), w.Call(contracts.ConsentPut, honest)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -163,24 +140,24 @@ func TestAConsentEnteredInErrorIsFinal(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
 	d := p.consents(hospitalA)
-	wrong := p.next(d, func(n *consent.Document) { n.Status = consent.StatusInError })
-	w.must(gatewayMSP, "Consent:Put", p.sign(wrong), nil)
-	again := p.next(wrong, func(n *consent.Document) { n.Status = consent.StatusActive })
-	w.refuses(fault.Conflict, "final", gatewayMSP, "Consent:Put", p.sign(again))
-	w.refuses(fault.TooEarly, "revoked", gatewayMSP, "Consent:Put", p.signs(hospitalA))
+	wrong := p.Next(d, func(n *consent.Document) { n.Status = consent.StatusInError })
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(wrong))
+	again := p.Next(wrong, func(n *consent.Document) { n.Status = consent.StatusActive })
+	w.Refuses(fault.Conflict, "final", gatewayMSP, contracts.ConsentPut, p.Sign(again))
+	w.Refuses(fault.TooEarly, "revoked", gatewayMSP, contracts.ConsentPut, p.signs(hospitalA))
 }
 
 func TestErasurePurgesEveryVersionAndIsFinal(t *testing.T) {
 	w := newWorld(t)
 	p, other := w.enrolled(), w.enrolled()
 	first := p.consents(hospitalA)
-	w.must(gatewayMSP, "Consent:Put", p.sign(p.next(first, func(n *consent.Document) { n.CapMicro-- })), nil)
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(p.Next(first, func(n *consent.Document) { n.CapMicro-- })))
 	p.revoke(p.consents(hospitalB))
 	kept := other.consents(hospitalA)
 
 	var erased record.ErasureState
-	w.must(gatewayMSP, "Registry:Erase", p.erasure(), &erased)
-	if erased.Consents != 4 || !slices.Equal(erased.Devices, []record.ID{p.devices[0].id}) || erased.Time != w.now() {
+	w.Must(gatewayMSP, contracts.RegistryErase, p.Erasure(p.Key), &erased)
+	if erased.Consents != 4 || !slices.Equal(erased.Devices, []record.ID{p.Devices[0].ID}) || erased.Time != w.now() {
 		t.Fatalf("erased: %+v", erased)
 	}
 	all, _ := w.blocks()
@@ -201,23 +178,24 @@ func TestErasurePurgesEveryVersionAndIsFinal(t *testing.T) {
 		t.Errorf("%d values were purged and %d are left, want 4 and the other patient's", purged, left)
 	}
 	var s state.ConsentState
-	w.read(hospitalA, "Consent:Get", kept.ID.String(), &s)
-	w.refuses(fault.NotFound, "erased", hospitalA, "Consent:Get", first.ID.String())
+	w.Read(hospitalA, contracts.ConsentGet, kept.ID.String(), &s)
+	w.Refuses(fault.NotFound, "erased", hospitalA, contracts.ConsentGet, first.ID.String())
 
-	w.refuses(fault.Forbidden, "erased", gatewayMSP, "Consent:Put", p.signs(hospitalA))
-	w.refuses(fault.Forbidden, "erased", gatewayMSP, "Registry:EnrolDevice", p.newDevice(startHour, "spo2").enrol)
-	w.tick(start + 7200)
-	w.refusesPointer(fault.Forbidden, p.devices[0].row(w, startHour))
-	w.refuses(fault.Forbidden, "no consent", hospitalA, "Predicate:Request", p.question())
-	w.repeats(gatewayMSP, "Registry:Erase", p.erasure())
+	w.Refuses(fault.Forbidden, "erased", gatewayMSP, contracts.ConsentPut, p.signs(hospitalA))
+	w.Refuses(fault.Forbidden, "erased", gatewayMSP, contracts.RegistryEnrolDevice, p.NewDevice(startHour, "spo2").Enrolment)
+	w.Tick(start + 7200)
+	w.refusesPointer(fault.Forbidden, p.Devices[0].Row(startHour, 0))
+	w.Refuses(fault.Forbidden, "no consent", hospitalA, contracts.PredicateRequest, p.Question())
+	w.repeats(gatewayMSP, contracts.RegistryErase, p.Erasure(p.Key))
 }
 
 func TestErasureByTheRecoveryKey(t *testing.T) {
 	w := newWorld(t)
-	p, recovery := w.recoverable()
+	p := w.recoverable()
+	recovery := p.RecoveryKey(p.Code)
 	p.consents(hospitalA)
 	var erased record.ErasureState
-	w.must(hospitalB, "Registry:Erase", p.erasureBy(recovery), &erased)
+	w.Must(hospitalB, contracts.RegistryErase, p.Erasure(recovery), &erased)
 	if erased.Consents != 1 || len(erased.Devices) != 0 {
 		t.Errorf("erased: %+v", erased)
 	}
@@ -227,18 +205,18 @@ func TestAttackErasureBySomebodyElse(t *testing.T) {
 	w := newWorld(t)
 	victim, mallory := w.enrolled(), w.enrolled()
 	d := victim.consents(hospitalA)
-	w.refuses(fault.BadSignature, "key", gatewayMSP, "Registry:Erase", victim.erasureBy(mallory.key))
-	forged := victim.erasureBy(mallory.key)
-	forged.Key = record.PublicKeyBytes(&victim.key.PublicKey)
-	w.refuses(fault.BadSignature, "signature", gatewayMSP, "Registry:Erase", forged)
-	for msp, key := range w.keys { // not the institutions either
-		w.refuses(fault.BadSignature, "key", msp, "Registry:Erase", victim.erasureBy(key))
+	w.Refuses(fault.BadSignature, "key", gatewayMSP, contracts.RegistryErase, victim.Erasure(mallory.Key))
+	forged := victim.Erasure(mallory.Key)
+	forged.Key = consortium.Public(victim.Key)
+	w.Refuses(fault.BadSignature, "signature", gatewayMSP, contracts.RegistryErase, forged)
+	for msp, key := range w.Keys { // not the institutions either
+		w.Refuses(fault.BadSignature, "key", msp, contracts.RegistryErase, victim.Erasure(key))
 	}
-	elsewhere := victim.erasure()
-	elsewhere.Signature = sign(t, victim.key, elsewhere.Erasure.Digest("another-network"))
-	w.refuses(fault.BadSignature, "signature", gatewayMSP, "Registry:Erase", elsewhere)
+	elsewhere := victim.Erasure(victim.Key)
+	elsewhere.Signature = consortium.Sign(victim.Key, elsewhere.Erasure.Digest("another-network"))
+	w.Refuses(fault.BadSignature, "signature", gatewayMSP, contracts.RegistryErase, elsewhere)
 	var s state.ConsentState
-	w.read(hospitalA, "Consent:Get", d.ID.String(), &s)
+	w.Read(hospitalA, contracts.ConsentGet, d.ID.String(), &s)
 }
 
 // The contracts purge in Erase alone, for whoever's signature Erase checks: a
@@ -249,29 +227,30 @@ func TestAttackPurgeBySomebodyElse(t *testing.T) {
 	d := victim.consents(hospitalA)
 	stolen := mallory.document(hospitalA)
 	stolen.ID = d.ID // to have the victim's details overwritten, or purged with Mallory's
-	w.refuses(fault.Conflict, "", gatewayMSP, "Consent:Put", mallory.sign(stolen))
-	w.must(gatewayMSP, "Registry:Erase", mallory.erasure(), nil)
+	w.Refuses(fault.Conflict, "", gatewayMSP, contracts.ConsentPut, mallory.Sign(stolen))
+	w.Must(gatewayMSP, contracts.RegistryErase, mallory.Erasure(mallory.Key))
 	var s state.ConsentState
-	w.read(hospitalA, "Consent:Get", d.ID.String(), &s)
-	if s.Signed.Document.Patient != victim.id {
+	w.Read(hospitalA, contracts.ConsentGet, d.ID.String(), &s)
+	if s.Signed.Document.Patient != victim.ID {
 		t.Errorf("the victim's consent is now %+v", s)
 	}
 }
 
 func TestAttackReplayedErasure(t *testing.T) {
 	w := newWorld(t)
-	p, recovery := w.recoverable()
+	p := w.recoverable()
+	recovery := p.RecoveryKey(p.Code)
 	p.consents(hospitalA)
 	var first, again record.ErasureState
-	w.must(gatewayMSP, "Registry:Erase", p.erasure(), &first)
-	w.tick(start + 3600)
-	height := w.ledger.Height()
-	w.must(hospitalA, "Registry:Erase", p.erasure(), &again)
-	if !equalJSON(t, first, again) {
+	w.Must(gatewayMSP, contracts.RegistryErase, p.Erasure(p.Key), &first)
+	w.Tick(start + 3600)
+	height := w.Ledger.Height()
+	w.Must(hospitalA, contracts.RegistryErase, p.Erasure(p.Key), &again)
+	if !equalJSON(first, again) {
 		t.Errorf("the erasure was %+v and is now %+v", first, again)
 	}
-	w.must(hospitalA, "Registry:Erase", p.erasureBy(recovery), &again) // another signature, the same end
-	if !equalJSON(t, first, again) {
+	w.Must(hospitalA, contracts.RegistryErase, p.Erasure(recovery), &again) // another signature, the same end
+	if !equalJSON(first, again) {
 		t.Errorf("the erasure was %+v and is now %+v", first, again)
 	}
 	all, _ := w.blocks()
@@ -287,12 +266,12 @@ func TestAttackReplayedErasure(t *testing.T) {
 func TestMembersReportWhatTheyDeleted(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	w.refuses(fault.NotFound, "erasure", hospitalA, "Registry:ReportErasure", w.report(hospitalA, p, 2))
-	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
-	w.repeats(association, "Registry:ReportErasure", w.report(association, p, 2))
-	w.repeats(hospitalA, "Registry:ReportErasure", w.report(hospitalA, p, 0))
+	w.Refuses(fault.NotFound, "erasure", hospitalA, contracts.RegistryReportErasure, w.report(hospitalA, p, 2))
+	w.Must(gatewayMSP, contracts.RegistryErase, p.Erasure(p.Key))
+	w.repeats(association, contracts.RegistryReportErasure, w.report(association, p, 2))
+	w.repeats(hospitalA, contracts.RegistryReportErasure, w.report(hospitalA, p, 0))
 	var r record.ErasureReceipt
-	w.read(gatewayMSP, "Registry:GetErasure", p.id.String(), &r)
+	w.Read(gatewayMSP, contracts.RegistryGetErasure, p.ID.String(), &r)
 	if len(r.Reports) != 2 || r.Reports[0].Report.Member != hospitalA || r.Reports[1].Report.Seeds != 2 {
 		t.Errorf("the receipt is %+v", r)
 	}
@@ -301,57 +280,57 @@ func TestMembersReportWhatTheyDeleted(t *testing.T) {
 func TestAttackForgedErasureReport(t *testing.T) {
 	w := newWorld(t)
 	p, other := w.enrolled(), w.enrolled()
-	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
-	w.must(hospitalA, "Registry:ReportErasure", w.report(hospitalA, p, 2), nil)
+	w.Must(gatewayMSP, contracts.RegistryErase, p.Erasure(p.Key))
+	w.Must(hospitalA, contracts.RegistryReportErasure, w.report(hospitalA, p, 2))
 
-	w.refuses(fault.Forbidden, "report for", hospitalB, "Registry:ReportErasure", w.report(association, p, 2))
+	w.Refuses(fault.Forbidden, "report for", hospitalB, contracts.RegistryReportErasure, w.report(association, p, 2))
 	forged := w.report(hospitalB, p, 2)
-	forged.Signature = sign(t, w.keys[hospitalA], forged.Report.Digest(w.genesis.Network))
-	w.refuses(fault.BadSignature, "member", hospitalB, "Registry:ReportErasure", forged)
-	w.refuses(fault.NotFound, "erasure", hospitalB, "Registry:ReportErasure", w.report(hospitalB, other, 2))
-	w.refuses(fault.Conflict, "otherwise", hospitalA, "Registry:ReportErasure", w.report(hospitalA, p, 1))
+	forged.Signature = consortium.Sign(w.Keys[hospitalA], forged.Report.Digest(w.Genesis.Network))
+	w.Refuses(fault.BadSignature, "member", hospitalB, contracts.RegistryReportErasure, forged)
+	w.Refuses(fault.NotFound, "erasure", hospitalB, contracts.RegistryReportErasure, w.report(hospitalB, other, 2))
+	w.Refuses(fault.Conflict, "otherwise", hospitalA, contracts.RegistryReportErasure, w.report(hospitalA, p, 1))
 	for _, change := range []func(*record.ErasureReport){
 		func(r *record.ErasureReport) { r.Devices = nil },
-		func(r *record.ErasureReport) { r.Devices = []record.ID{other.devices[0].id} },
+		func(r *record.ErasureReport) { r.Devices = []record.ID{other.Devices[0].ID} },
 		func(r *record.ErasureReport) { r.Erasure = record.RandomID() },
 		func(r *record.ErasureReport) { r.Seeds = 4 },
 		func(r *record.ErasureReport) { r.Seeds = -1 },
 	} {
 		r := w.report(hospitalB, p, 2).Report
 		change(&r)
-		w.refuses(fault.Invalid, "", hospitalB, "Registry:ReportErasure", w.signReport(r))
+		w.Refuses(fault.Invalid, "", hospitalB, contracts.RegistryReportErasure, w.SignReport(r))
 	}
 }
 
 func TestMembersReportForEachEpochOfTheDevices(t *testing.T) {
 	w := newWorld(t)
-	first := w.genesis.FirstEpoch()
+	first := w.Genesis.FirstEpoch()
 	p := w.enrolled()
 	next := w.epoch(first, 2, hospitalA, outsider, association)
 	w.begins(first, next, hospitalA, association, outsider)
 	fresh, _ := p.sealedDevice(next, honestly)
-	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
+	w.Must(gatewayMSP, contracts.RegistryErase, p.Erasure(p.Key))
 
 	of := func(msp string, epoch uint32, devices ...record.ID) record.SignedErasureReport {
 		r := w.report(msp, p, 2).Report
 		r.Epoch, r.Devices = epoch, devices
-		return w.signReport(r)
+		return w.SignReport(r)
 	}
-	old := p.devices[0].id
-	w.refuses(fault.Invalid, "epoch 1", hospitalA, "Registry:ReportErasure", of(hospitalA, 1, old, fresh.id))
-	w.refuses(fault.Invalid, "epoch 0", hospitalA, "Registry:ReportErasure", of(hospitalA, 0, fresh.id))
-	w.refuses(fault.Forbidden, "epoch 0", outsider, "Registry:ReportErasure", of(outsider, 0, old))
-	w.refuses(fault.Forbidden, "epoch 1", hospitalB, "Registry:ReportErasure", of(hospitalB, 1, fresh.id))
-	w.refuses(fault.NotFound, "epoch 2", hospitalA, "Registry:ReportErasure", of(hospitalA, 2, fresh.id))
-	w.must(hospitalA, "Registry:ReportErasure", of(hospitalA, 1, fresh.id), nil)
-	w.must(hospitalA, "Registry:ReportErasure", of(hospitalA, 0, old), nil)
-	w.must(outsider, "Registry:ReportErasure", of(outsider, 1, fresh.id), nil)
+	old := p.Devices[0].ID
+	w.Refuses(fault.Invalid, "epoch 1", hospitalA, contracts.RegistryReportErasure, of(hospitalA, 1, old, fresh.ID))
+	w.Refuses(fault.Invalid, "epoch 0", hospitalA, contracts.RegistryReportErasure, of(hospitalA, 0, fresh.ID))
+	w.Refuses(fault.Forbidden, "epoch 0", outsider, contracts.RegistryReportErasure, of(outsider, 0, old))
+	w.Refuses(fault.Forbidden, "epoch 1", hospitalB, contracts.RegistryReportErasure, of(hospitalB, 1, fresh.ID))
+	w.Refuses(fault.NotFound, "epoch 2", hospitalA, contracts.RegistryReportErasure, of(hospitalA, 2, fresh.ID))
+	w.Must(hospitalA, contracts.RegistryReportErasure, of(hospitalA, 1, fresh.ID))
+	w.Must(hospitalA, contracts.RegistryReportErasure, of(hospitalA, 0, old))
+	w.Must(outsider, contracts.RegistryReportErasure, of(outsider, 1, fresh.ID))
 	var r record.ErasureReceipt
-	w.read(gatewayMSP, "Registry:GetErasure", p.id.String(), &r)
+	w.Read(gatewayMSP, contracts.RegistryGetErasure, p.ID.String(), &r)
 	if len(r.Reports) != 3 {
 		t.Errorf("the receipt has %d reports, want 3: %+v", len(r.Reports), r.Reports)
 	}
-	if err := r.Verify(w.genesis.Network, map[uint32]record.EpochState{0: {Epoch: first}, 1: {Epoch: next}}); err != nil {
+	if err := r.Verify(w.Genesis.Network, map[uint32]record.EpochState{0: {Epoch: first}, 1: {Epoch: next}}); err != nil {
 		t.Errorf("the receipt does not verify: %v", err)
 	}
 }
@@ -362,13 +341,13 @@ func TestAttackKeysAndRetirementAfterTheErasure(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
 	first := p.changed(nil)
-	w.must(gatewayMSP, "Registry:ChangeKeys", first, nil)
-	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
-	w.repeats(gatewayMSP, "Registry:ChangeKeys", first)
-	w.refuses(fault.Forbidden, "erased", gatewayMSP, "Registry:ChangeKeys", p.changed(&first.Change))
-	retire := record.RetireDevice{Device: p.devices[0].id}
-	w.refuses(fault.Forbidden, "erased", gatewayMSP, "Registry:RetireDevice", record.SignedRetirement{
-		Retire: retire, Signature: sign(t, p.key, record.Digest(record.DomainRetire, w.genesis.Network, retire)),
+	w.Must(gatewayMSP, contracts.RegistryChangeKeys, first)
+	w.Must(gatewayMSP, contracts.RegistryErase, p.Erasure(p.Key))
+	w.repeats(gatewayMSP, contracts.RegistryChangeKeys, first)
+	w.Refuses(fault.Forbidden, "erased", gatewayMSP, contracts.RegistryChangeKeys, p.changed(&first.Change))
+	retire := record.RetireDevice{Device: p.Devices[0].ID}
+	w.Refuses(fault.Forbidden, "erased", gatewayMSP, contracts.RegistryRetireDevice, record.SignedRetirement{
+		Retire: retire, Signature: consortium.Sign(p.Key, record.Digest(record.DomainRetire, w.Genesis.Network, retire)),
 	})
 }
 
@@ -376,42 +355,42 @@ func TestAttackKeysAndRetirementAfterTheErasure(t *testing.T) {
 func (p *person) changed(last *record.PatientKeys) consent.SignedKeys {
 	p.w.Helper()
 	c := record.PatientKeys{
-		Patient: p.id, Version: 1, ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: p.enrol.Inception.RecoveryHash,
+		Patient: p.ID, Version: 1, ConsentKeys: [][]byte{consortium.Public(p.Key)}, RecoveryHash: p.Enrolment.Inception.RecoveryHash,
 	}
 	if last != nil {
-		c.Version, c.Previous = last.Version+1, last.Digest(p.w.genesis.Network)
+		c.Version, c.Previous = last.Version+1, last.Digest(p.w.Genesis.Network)
 	}
 	return consent.SignedKeys{
-		Change: c, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: sign(p.w, p.key, c.Digest(p.w.genesis.Network)),
+		Change: c, Key: consortium.Public(p.Key), Signature: consortium.Sign(p.Key, c.Digest(p.w.Genesis.Network)),
 	}
 }
 
 // byPasskey is the patient's erasure, signed by an authenticator on the portal.
 func (p *person) byPasskey() record.SignedErasure {
 	p.w.Helper()
-	e := record.Erasure{Patient: p.id}
-	s := p.assertion(e.Digest(p.w.genesis.Network), portal)
+	e := record.Erasure{Patient: p.ID}
+	s := p.Assertion(e.Digest(p.w.Genesis.Network), consortium.Portal)
 	return record.SignedErasure{Erasure: e, Key: s.Key, Signature: s.Signature, Assertion: s.Assertion}
 }
 
 func TestErasureByAPasskey(t *testing.T) {
-	w := newWorld(t, func(g *record.Genesis) { g.RelyingParties = portals() })
+	w := newWorld(t, func(g *record.Genesis) { g.RelyingParties = consortium.Portals() })
 	p := w.enrolled()
 	p.consents(hospitalA)
-	w.must(gatewayMSP, "Registry:Erase", p.byPasskey(), nil)
-	w.repeats(gatewayMSP, "Registry:Erase", p.byPasskey())
+	w.Must(gatewayMSP, contracts.RegistryErase, p.byPasskey())
+	w.repeats(gatewayMSP, contracts.RegistryErase, p.byPasskey())
 }
 
 func TestAttackAssertionReusedForAnErasure(t *testing.T) {
-	w := newWorld(t, func(g *record.Genesis) { g.RelyingParties = portals() })
+	w := newWorld(t, func(g *record.Genesis) { g.RelyingParties = consortium.Portals() })
 	p, other := w.enrolled(), w.enrolled()
-	signed := p.passkey(p.document(hospitalA), portal)
-	e := record.Erasure{Patient: p.id}
+	signed := p.Passkey(p.document(hospitalA), consortium.Portal)
+	e := record.Erasure{Patient: p.ID}
 	plain := p.byPasskey()
 	plain.Assertion = nil
 	moved := other.byPasskey()
 	moved.Erasure = e
-	elsewhere := p.assertion(e.Digest(w.genesis.Network), "https://portal.example.org.evil.example")
+	elsewhere := p.Assertion(e.Digest(w.Genesis.Network), "https://portal.example.org.evil.example")
 	for name, forged := range map[string]record.SignedErasure{
 		"of a consent":                 {Erasure: e, Key: signed.Key, Signature: signed.Signature, Assertion: signed.Assertion},
 		"as a plain signature":         plain,
@@ -421,8 +400,8 @@ func TestAttackAssertionReusedForAnErasure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := *w
 			w.TB = t
-			w.refuses(fault.BadSignature, "", gatewayMSP, "Registry:Erase", forged)
+			w.Refuses(fault.BadSignature, "", gatewayMSP, contracts.RegistryErase, forged)
 		})
 	}
-	w.must(gatewayMSP, "Registry:Erase", p.byPasskey(), nil)
+	w.Must(gatewayMSP, contracts.RegistryErase, p.byPasskey())
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // aging is the contracts with a function more: age gives the state another layout
@@ -39,10 +40,10 @@ func (a aging) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
 	return shim.Success(nil)
 }
 
-func (w *world) layout(msp, function string) state.Layout {
+func (w *world) layout(msp string, function contracts.Method) state.Layout {
 	w.Helper()
 	var l state.Layout
-	w.must(msp, function, "{}", &l)
+	w.Must(msp, function, "{}", &l)
 	return l
 }
 
@@ -51,13 +52,13 @@ func TestANetworkHasALayoutFromTheStart(t *testing.T) {
 	w := newWorld(t)
 	want := state.Layout{Version: state.LayoutVersion}
 	var got state.Layout
-	if w.read(outsider, "Registry:GetLayout", "{}", &got); got != want {
+	if w.Read(outsider, contracts.RegistryGetLayout, "{}", &got); got != want {
 		t.Errorf("a new network has layout %+v", got)
 	}
-	if got := w.layout(hospitalB, "Registry:Upgrade"); got != want {
+	if got := w.layout(hospitalB, contracts.RegistryUpgrade); got != want {
 		t.Errorf("moved to %+v", got)
 	}
-	w.must(hospitalB, "Registry:Init", w.genesis, nil)
+	w.Must(hospitalB, contracts.RegistryInit, w.Genesis)
 }
 
 // What the state is moved by, and to what: every entry once, none lost, in bounded
@@ -76,14 +77,14 @@ func TestStateMovesToTheNextLayout(t *testing.T) {
 
 	w.refused(hospitalA, fault.Unavailable, "a member repeats Registry:Upgrade")
 	for _, msp := range []string{outsider, gatewayMSP} {
-		if _, err := w.submit(msp, "Registry:Upgrade", "{}", nil); fault.Of(err) != fault.Forbidden {
+		if _, err := w.Submit(msp, contracts.RegistryUpgrade, "{}"); fault.Of(err) != fault.Forbidden {
 			t.Errorf("%s moves the state: %v", msp, err)
 		}
 	}
 	next := state.LayoutVersion + 1
 	for i, msp := range []string{hospitalA, hospitalB} {
 		want := state.Layout{Version: state.LayoutVersion, To: next, Moved: uint64(2 * (i + 1))}
-		if got := w.layout(msp, "Registry:Upgrade"); got != want {
+		if got := w.layout(msp, contracts.RegistryUpgrade); got != want {
 			t.Errorf("step %d: %+v", i, got)
 		}
 		w.refused(hospitalA, fault.Unavailable, "a member repeats Registry:Upgrade")
@@ -93,11 +94,11 @@ func TestStateMovesToTheNextLayout(t *testing.T) {
 	}
 	want := state.Layout{Version: next, Moved: 5}
 	for range 2 { // and once more without effect
-		if got := w.layout(association, "Registry:Upgrade"); got != want {
+		if got := w.layout(association, contracts.RegistryUpgrade); got != want {
 			t.Errorf("at the end: %+v", got)
 		}
 	}
-	w.tick(start + 60)
+	w.Tick(start + 60)
 	moved := w.latest(chaincode.KindNext)
 	for name, value := range old {
 		quoted, _ := json.Marshal(value)
@@ -122,15 +123,15 @@ func TestAttackStateOfAnotherLayout(t *testing.T) {
 		`{"version":2,"to":2}`:   "begin a new network",
 		`{"version":4294967295}`: "upgrade this program and the chaincode",
 	} {
-		if _, err := w.clients[hospitalA].Submit(context.Background(), network.Call{Function: "age", Args: []string{layout}}); err != nil {
+		if _, err := w.Clients[hospitalA].Submit(context.Background(), network.Call{Function: "age", Args: []string{layout}}); err != nil {
 			t.Fatal(err)
 		}
 		w.refused(hospitalA, fault.Internal, words)
-		before := w.ledger.Height()
-		if _, err := w.submit(hospitalA, "Registry:Upgrade", "{}", nil); fault.Of(err) != fault.Internal || w.ledger.Height() != before {
+		before := w.Ledger.Height()
+		if _, err := w.Submit(hospitalA, contracts.RegistryUpgrade, "{}"); fault.Of(err) != fault.Internal || w.Ledger.Height() != before {
 			t.Errorf("layout %s is moved: %v", layout, err)
 		}
-		if _, err := w.submit(hospitalA, "Registry:Init", w.genesis, nil); fault.Of(err) != fault.Internal || !strings.Contains(err.Error(), words) {
+		if _, err := w.Submit(hospitalA, contracts.RegistryInit, w.Genesis); fault.Of(err) != fault.Internal || !strings.Contains(err.Error(), words) {
 			t.Errorf("layout %s begins again: %v", layout, err)
 		}
 	}
@@ -139,11 +140,11 @@ func TestAttackStateOfAnotherLayout(t *testing.T) {
 // refused makes calls of every kind, which all must fail in this way.
 func (w *world) refused(msp string, code fault.Code, words string) {
 	w.Helper()
-	for function, arg := range map[string]any{
-		"Clock:Tick": record.Tick{Time: start + 60}, "Clock:Now": "{}", "Registry:GetGenesis": "{}",
-		"Registry:GetPatient": record.RandomID().String(), "Study:Get": `{"owner":"HospitalA","id":"x"}`,
+	for function, arg := range map[contracts.Method]any{
+		contracts.ClockTick: record.Tick{Time: start + 60}, contracts.ClockNow: "{}", contracts.RegistryGetGenesis: "{}",
+		contracts.RegistryGetPatient: record.RandomID().String(), contracts.StudyGet: `{"owner":"HospitalA","id":"x"}`,
 	} {
-		_, err := w.submit(msp, function, arg, nil)
+		_, err := w.Submit(msp, function, arg, nil)
 		if fault.Of(err) != code || !strings.Contains(fmt.Sprint(err), words) {
 			w.Errorf("%s: %v, want %s: %s", function, err, code, words)
 		}
@@ -155,7 +156,7 @@ func (w *world) latest(kind state.Kind) map[string]string {
 	w.Helper()
 	prefix := "\x00" + string(kind) + "\x00"
 	values := map[string]string{}
-	for b, err := range w.ledger.Blocks(context.Background(), 0) {
+	for b, err := range w.Ledger.Blocks(context.Background(), 0) {
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -170,7 +171,7 @@ func (w *world) latest(kind state.Kind) map[string]string {
 				}
 			}
 		}
-		if b.Number+1 == w.ledger.Height() {
+		if b.Number+1 == w.Ledger.Height() {
 			break
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"testing"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // TestAttackDocumentsAboutAConsentWhoseDetailsArePurged: such documents are refused
@@ -14,7 +16,7 @@ func TestAttackDocumentsAboutAConsentWhoseDetailsArePurged(t *testing.T) {
 	w := newWorld(t)
 	gone, living, other := w.enrolled(), w.enrolled(), w.enrolled()
 	given, kept := gone.consents(hospitalA), living.consents(hospitalA)
-	w.must(gatewayMSP, "Registry:Erase", gone.erasure(), nil)
+	w.Must(gatewayMSP, contracts.RegistryErase, gone.Erasure(gone.Key))
 
 	about := func(p *person, id record.ID, version uint32) consent.Document {
 		d := p.document(hospitalA)
@@ -25,13 +27,13 @@ func TestAttackDocumentsAboutAConsentWhoseDetailsArePurged(t *testing.T) {
 		return d
 	}
 	stranger := *living
-	stranger.key = newKey(t)
+	stranger.Key = consortium.NewKey()
 	for version := uint32(1); version <= 3; version++ {
-		w.refuses(fault.Conflict, "another patient's", gatewayMSP, "Consent:Put", stranger.sign(about(living, given.ID, version)))
-		w.refuses(fault.Conflict, "another patient's", gatewayMSP, "Consent:Put", living.sign(about(living, given.ID, version)))
-		w.refuses(fault.Conflict, "another patient's", gatewayMSP, "Consent:Put", other.sign(about(other, kept.ID, version)))
-		w.refuses(fault.BadSignature, "the key", gatewayMSP, "Consent:Put", stranger.sign(about(living, kept.ID, version)))
-		w.refuses(fault.Forbidden, "erased", gatewayMSP, "Consent:Put", gone.sign(about(gone, given.ID, version)))
+		w.Refuses(fault.Conflict, "another patient's", gatewayMSP, contracts.ConsentPut, stranger.Sign(about(living, given.ID, version)))
+		w.Refuses(fault.Conflict, "another patient's", gatewayMSP, contracts.ConsentPut, living.Sign(about(living, given.ID, version)))
+		w.Refuses(fault.Conflict, "another patient's", gatewayMSP, contracts.ConsentPut, other.Sign(about(other, kept.ID, version)))
+		w.Refuses(fault.BadSignature, "the key", gatewayMSP, contracts.ConsentPut, stranger.Sign(about(living, kept.ID, version)))
+		w.Refuses(fault.Forbidden, "erased", gatewayMSP, contracts.ConsentPut, gone.Sign(about(gone, given.ID, version)))
 	}
 }
 
@@ -40,20 +42,20 @@ func TestAttackDocumentsAboutAConsentWhoseDetailsArePurged(t *testing.T) {
 func TestARecordedConsentIsFoundAgainThoughItsKeyCountsNoMore(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	signed := p.sign(p.document(hospitalA))
-	w.must(gatewayMSP, "Consent:Put", signed, nil)
-	next := newKey(t)
+	signed := p.Sign(p.document(hospitalA))
+	w.Must(gatewayMSP, contracts.ConsentPut, signed)
+	next := consortium.NewKey()
 	change := consent.SignedKeys{
 		Change: record.PatientKeys{
-			Patient: p.id, Version: 1, ConsentKeys: [][]byte{record.PublicKeyBytes(&next.PublicKey)},
-			RecoveryHash: p.enrol.Inception.RecoveryHash,
+			Patient: p.ID, Version: 1, ConsentKeys: [][]byte{consortium.Public(next)},
+			RecoveryHash: p.Enrolment.Inception.RecoveryHash,
 		},
-		Key: record.PublicKeyBytes(&p.key.PublicKey),
+		Key: consortium.Public(p.Key),
 	}
-	change.Signature = sign(t, p.key, change.Change.Digest(w.genesis.Network))
-	w.must(gatewayMSP, "Registry:ChangeKeys", change, nil)
-	w.must(gatewayMSP, "Consent:Put", signed, nil)
+	change.Signature = consortium.Sign(p.Key, change.Change.Digest(w.Genesis.Network))
+	w.Must(gatewayMSP, contracts.RegistryChangeKeys, change)
+	w.Must(gatewayMSP, contracts.ConsentPut, signed)
 
-	anew := p.sign(signed.Document) // another signature of the key that counts no more
-	w.refuses(fault.BadSignature, "the key", gatewayMSP, "Consent:Put", anew)
+	anew := p.Sign(signed.Document) // another signature of the key that counts no more
+	w.Refuses(fault.BadSignature, "the key", gatewayMSP, contracts.ConsentPut, anew)
 }

@@ -8,50 +8,38 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
-	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
 // bounds are "heart rate was within 50..90 /min in at least 60 minutes".
-func bounds() record.Bounds {
-	b := verifier.Unbounded()
-	b.Lo, b.Hi, b.K, b.MinCount = 31, 71, 60, 60
-	return b
-}
-
-func (p *person) question() record.AskPredicate {
-	return record.AskPredicate{
-		Patient: p.id, Purpose: "HRESCH", Class: "day", Metric: "heart_rate",
-		FirstDay: startDay, Bounds: bounds(), Nonce: record.RandomID(),
-	}
-}
-
 // committed is a patient who consents to hospital A and whose first day is
 // anchored; ledger time is an hour after its end.
 func (w *world) committed() *person {
 	w.Helper()
 	p := w.enrolled()
 	p.consents(hospitalA)
-	w.tick(start + 86400 + 3600)
-	w.anchor(p.devices[0].day(w, startDay))
+	w.Tick(start + 86400 + 3600)
+	w.anchor(p.Devices[0].Day(startDay))
 	return p
 }
 
 func (w *world) pending(d record.ID) []record.PredicateState {
 	w.Helper()
 	var open []record.PredicateState
-	w.read(gatewayMSP, "Predicate:Pending", d.String(), &open)
+	w.Read(gatewayMSP, contracts.PredicatePending, d.String(), &open)
 	return open
 }
 
 func TestAPredicateThatNobodyAnswersExpires(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
-	d := p.devices[0].id
-	q := w.asks(hospitalA, p.question())
+	d := p.Devices[0].ID
+	q := w.Ask(hospitalA, p.Question())
 	if q.Device != d || q.AnswerFrom%300 != 0 || q.AnswerFrom < q.Asked+300 || q.AnswerFrom >= q.Asked+600 || q.Expires != q.Asked+3600 {
 		t.Errorf("asked: %+v", q)
 	}
@@ -63,23 +51,23 @@ func TestAPredicateThatNobodyAnswersExpires(t *testing.T) {
 	if open := w.pending(d); len(open) != 1 || open[0].ID != q.ID {
 		t.Fatalf("pending: %+v", open)
 	}
-	w.refuses(fault.TooEarly, "expires", gatewayMSP, "Predicate:Close", record.NamePredicate{Request: q.ID})
-	early := record.Attest{Request: q.ID, Proof: loadFixture(t).Proof}
-	w.refuses(fault.TooEarly, "taken from", gatewayMSP, "Predicate:Close", early)
-	w.tick(q.AnswerFrom)
-	w.refuses(fault.Invalid, "does not prove", gatewayMSP, "Predicate:Close", early)
-	w.tick(q.Expires)
+	w.Refuses(fault.TooEarly, "expires", gatewayMSP, contracts.PredicateClose, record.NamePredicate{Request: q.ID})
+	early := record.Attest{Request: q.ID, Proof: consortium.DayFixture("..").Proof}
+	w.Refuses(fault.TooEarly, "taken from", gatewayMSP, contracts.PredicateClose, early)
+	w.Tick(q.AnswerFrom)
+	w.Refuses(fault.Invalid, "does not prove", gatewayMSP, contracts.PredicateClose, early)
+	w.Tick(q.Expires)
 	if open := w.pending(d); len(open) != 0 {
 		t.Errorf("an expired request is still pending: %+v", open)
 	}
-	w.refuses(fault.Expired, "expired", gatewayMSP, "Predicate:Close", record.Attest{Request: q.ID, Proof: loadFixture(t).Proof})
+	w.Refuses(fault.Expired, "expired", gatewayMSP, contracts.PredicateClose, record.Attest{Request: q.ID, Proof: consortium.DayFixture("..").Proof})
 	for range 2 {
-		w.must(hospitalA, "Predicate:Close", record.NamePredicate{Request: q.ID}, nil)
-		if q = w.predicate(hospitalA, q.ID); q.Status != record.PredicateExpired {
+		w.Must(hospitalA, contracts.PredicateClose, record.NamePredicate{Request: q.ID})
+		if q = w.Predicate(hospitalA, q.ID); q.Status != record.PredicateExpired {
 			t.Errorf("status is %s", q.Status)
 		}
 	}
-	w.refuses(fault.Conflict, "closed", gatewayMSP, "Predicate:Close", record.Attest{Request: q.ID, Proof: loadFixture(t).Proof})
+	w.Refuses(fault.Conflict, "closed", gatewayMSP, contracts.PredicateClose, record.Attest{Request: q.ID, Proof: consortium.DayFixture("..").Proof})
 }
 
 func TestAttackAskBeyondTheTerms(t *testing.T) {
@@ -108,16 +96,16 @@ func TestAttackAskBeyondTheTerms(t *testing.T) {
 		{fault.Invalid, "hour_mask", func(a *record.AskPredicate) { a.Bounds.HourMask = 0 }},
 		{fault.Invalid, "out of bounds", func(a *record.AskPredicate) { a.FirstDay = 1 << 40 }},
 	} {
-		a := p.question()
+		a := p.Question()
 		c.change(&a)
-		w.refuses(c.code, c.words, hospitalA, "Predicate:Request", a)
+		w.Refuses(c.code, c.words, hospitalA, contracts.PredicateRequest, a)
 	}
-	w.refuses(fault.Forbidden, "no consent", hospitalB, "Predicate:Request", p.question())
+	w.Refuses(fault.Forbidden, "no consent", hospitalB, contracts.PredicateRequest, p.Question())
 
 	partial := p.document(hospitalB)
 	partial.DataFrom++
-	w.must(gatewayMSP, "Consent:Put", p.sign(partial), nil)
-	w.refuses(fault.Forbidden, "part of the data period", hospitalB, "Predicate:Request", p.question())
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(partial))
+	w.Refuses(fault.Forbidden, "part of the data period", hospitalB, contracts.PredicateRequest, p.Question())
 }
 
 func TestAttackAskMoreOftenThanAllowed(t *testing.T) {
@@ -127,9 +115,9 @@ func TestAttackAskMoreOftenThanAllowed(t *testing.T) {
 	var mu sync.Mutex
 	asked := 0
 	for range 5 {
-		question := p.question()
+		question := p.Question()
 		group.Go(func() {
-			_, err := w.submit(hospitalA, "Predicate:Request", question, nil)
+			_, err := w.Submit(hospitalA, contracts.PredicateRequest, question, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -145,10 +133,10 @@ func TestAttackAskMoreOftenThanAllowed(t *testing.T) {
 	}
 	// A new version of the consent does not count from zero.
 	var states []state.ConsentState
-	w.read(hospitalA, "Consent:OfPatient", p.id.String(), &states)
-	renewed := p.next(states[0].Signed.Document, func(d *consent.Document) { d.CapMicro++ })
-	w.must(gatewayMSP, "Consent:Put", p.sign(renewed), nil)
-	w.refuses(fault.Forbidden, "2 claims in all", hospitalA, "Predicate:Request", p.question())
+	w.Read(hospitalA, contracts.ConsentOfPatient, p.ID.String(), &states)
+	renewed := p.Next(states[0].Signed.Document, func(d *consent.Document) { d.CapMicro++ })
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(renewed))
+	w.Refuses(fault.Forbidden, "2 claims in all", hospitalA, contracts.PredicateRequest, p.Question())
 }
 
 func TestAttackPredicateOverDaysOfAnotherDevice(t *testing.T) {
@@ -156,12 +144,12 @@ func TestAttackPredicateOverDaysOfAnotherDevice(t *testing.T) {
 	p := w.enrolled()
 	p.consents(hospitalA)
 	second := p.addDevice(startHour, "heart_rate") // designated from tomorrow
-	w.tick(start + 86400 + 3600)
-	w.anchor(second.day(w, startDay))
-	w.refuses(fault.NotFound, "root of the day", hospitalA, "Predicate:Request", p.question())
-	w.anchor(p.devices[0].day(w, startDay))
-	q := w.asks(hospitalA, p.question())
-	if q.Device != p.devices[0].id {
+	w.Tick(start + 86400 + 3600)
+	w.anchor(second.Day(startDay))
+	w.Refuses(fault.NotFound, "root of the day", hospitalA, contracts.PredicateRequest, p.Question())
+	w.anchor(p.Devices[0].Day(startDay))
+	q := w.Ask(hospitalA, p.Question())
+	if q.Device != p.Devices[0].ID {
 		t.Error("the device that was not designated answers")
 	}
 }
@@ -171,8 +159,8 @@ func TestAttackPredicateAfterDenial(t *testing.T) {
 	p := w.committed()
 	deny := p.document(hospitalA)
 	deny.Effect, deny.Predicates, deny.Claims, deny.Operations = consent.EffectDeny, nil, 0, []string{consent.OpPredicate}
-	w.must(gatewayMSP, "Consent:Put", p.sign(deny), nil)
-	w.refuses(fault.Forbidden, "denies", hospitalA, "Predicate:Request", p.question())
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(deny))
+	w.Refuses(fault.Forbidden, "denies", hospitalA, contracts.PredicateRequest, p.Question())
 }
 
 // keys are a real setup of the circuit, which takes seconds.
@@ -205,9 +193,9 @@ func proven(t *testing.T) (*world, *person, *zk.Opening) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.tick(start + 86400 + 3600)
-	d := p.devices[0]
-	w.anchor(d.pointer(w, record.Pointer{Device: d.id, Kind: record.KindDay, Index: startDay, Commitment: root}))
+	w.Tick(start + 86400 + 3600)
+	d := p.Devices[0]
+	w.anchor(d.Pointer(record.Pointer{Device: d.ID, Kind: record.KindDay, Index: startDay, Commitment: root}))
 	return w, p, opening
 }
 
@@ -223,22 +211,22 @@ func prove(t *testing.T, q record.PredicateState, o *zk.Opening) []byte {
 
 func TestATrueClaimIsAttested(t *testing.T) {
 	w, p, opening := proven(t)
-	q := w.asks(hospitalA, p.question())
+	q := w.Ask(hospitalA, p.Question())
 	attest := record.Attest{Request: q.ID, Proof: prove(t, q, opening)}
-	w.refuses(fault.TooEarly, "taken from", gatewayMSP, "Predicate:Close", attest)
-	w.tick(q.AnswerFrom)
-	res := w.must(gatewayMSP, "Predicate:Close", attest, nil)
-	done := w.predicate(hospitalA, q.ID)
+	w.Refuses(fault.TooEarly, "taken from", gatewayMSP, contracts.PredicateClose, attest)
+	w.Tick(q.AnswerFrom)
+	res := w.Must(gatewayMSP, contracts.PredicateClose, attest)
+	done := w.Predicate(hospitalA, q.ID)
 	if done.Status != record.PredicateAttested || done.ClosedTx != res.TxID {
 		t.Errorf("attested: %+v", done)
 	}
-	w.must(gatewayMSP, "Predicate:Close", attest, nil)
-	if !equalJSON(t, done, w.predicate(gatewayMSP, q.ID)) {
+	w.Must(gatewayMSP, contracts.PredicateClose, attest)
+	if !equalJSON(done, w.Predicate(gatewayMSP, q.ID)) {
 		t.Error("a repeated answer changed the attestation")
 	}
-	w.tick(q.Expires)
-	w.must(hospitalA, "Predicate:Close", record.NamePredicate{Request: q.ID}, nil)
-	if !equalJSON(t, done, w.predicate(hospitalA, q.ID)) {
+	w.Tick(q.Expires)
+	w.Must(hospitalA, contracts.PredicateClose, record.NamePredicate{Request: q.ID})
+	if !equalJSON(done, w.Predicate(hospitalA, q.ID)) {
 		t.Error("closing it without a proof changed the attestation")
 	}
 	if open := w.pending(q.Device); len(open) != 0 {
@@ -248,31 +236,31 @@ func TestATrueClaimIsAttested(t *testing.T) {
 
 func TestAttackProofReplay(t *testing.T) {
 	w, p, opening := proven(t)
-	first := w.asks(hospitalA, p.question())
+	first := w.Ask(hospitalA, p.Question())
 	same := first.Ask // even with the same nonce
-	second := w.asks(hospitalA, same)
+	second := w.Ask(hospitalA, same)
 	proof := prove(t, first, opening)
-	w.tick(second.AnswerFrom)
-	w.refuses(fault.Invalid, "proof", gatewayMSP, "Predicate:Close", record.Attest{Request: second.ID, Proof: proof})
+	w.Tick(second.AnswerFrom)
+	w.Refuses(fault.Invalid, "proof", gatewayMSP, contracts.PredicateClose, record.Attest{Request: second.ID, Proof: proof})
 
 	bent := append([]byte(nil), proof...)
 	bent[40] ^= 1
 	for _, bad := range [][]byte{bent, proof[:len(proof)-1], append(proof[:len(proof):len(proof)], 0), nil} {
-		w.refuses(fault.Invalid, "proof", gatewayMSP, "Predicate:Close", record.Attest{Request: first.ID, Proof: bad})
+		w.Refuses(fault.Invalid, "proof", gatewayMSP, contracts.PredicateClose, record.Attest{Request: first.ID, Proof: bad})
 	}
-	w.must(gatewayMSP, "Predicate:Close", record.Attest{Request: first.ID, Proof: proof}, nil)
+	w.Must(gatewayMSP, contracts.PredicateClose, record.Attest{Request: first.ID, Proof: proof})
 }
 
 func TestAttackAttestAfterRevocation(t *testing.T) {
 	w, p, opening := proven(t)
-	q := w.asks(hospitalA, p.question())
+	q := w.Ask(hospitalA, p.Question())
 	proof := prove(t, q, opening)
 	p.consents(hospitalA) // another consent does not stand in for the one that was asked under
 	var s state.ConsentState
-	w.read(gatewayMSP, "Consent:Get", q.Consent.String(), &s)
+	w.Read(gatewayMSP, contracts.ConsentGet, q.Consent.String(), &s)
 	p.revoke(s.Signed.Document)
-	w.tick(q.AnswerFrom)
-	w.refuses(fault.Forbidden, "revoked", gatewayMSP, "Predicate:Close", record.Attest{Request: q.ID, Proof: proof})
+	w.Tick(q.AnswerFrom)
+	w.Refuses(fault.Forbidden, "revoked", gatewayMSP, contracts.PredicateClose, record.Attest{Request: q.ID, Proof: proof})
 }
 
 // A consent for claims about whole days is not one for claims about an hour, a
@@ -290,9 +278,9 @@ func TestAttackClaimsBesideWhatWasAllowed(t *testing.T) {
 		"the day's highest value":   {fault.Forbidden, "k is 0", func(b *record.Bounds) { b.Hi, b.K, b.OutMax, b.MinCount = 50, 0, 0, 1 }},
 		"whether it was worn":       {fault.Invalid, "says nothing", func(b *record.Bounds) { b.HourMask, b.K, b.MinCount = 1<<4, 0, 60 }},
 	} {
-		a := p.question()
+		a := p.Question()
 		c.change(&a.Bounds)
-		if _, err := w.submit(hospitalA, "Predicate:Request", a, nil); fault.Of(err) != c.code || !strings.Contains(err.Error(), c.words) {
+		if _, err := w.Submit(hospitalA, contracts.PredicateRequest, a); fault.Of(err) != c.code || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s: %v, want %s with %q", name, err, c.code, c.words)
 		}
 	}
@@ -302,11 +290,11 @@ func TestAConsentCanListItsClaims(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
 	d := p.document(hospitalB)
-	listed := bounds()
+	listed := p.Question().Bounds
 	d.Predicates = []consent.Terms{{Metric: "heart_rate", Days: 1, Claim: &listed}}
-	w.must(gatewayMSP, "Consent:Put", p.sign(d), nil)
-	other := p.question()
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(d))
+	other := p.Question()
 	other.Bounds.K++
-	w.refuses(fault.Forbidden, "not the claim listed", hospitalB, "Predicate:Request", other)
-	w.must(hospitalB, "Predicate:Request", p.question(), nil)
+	w.Refuses(fault.Forbidden, "not the claim listed", hospitalB, contracts.PredicateRequest, other)
+	w.Must(hospitalB, contracts.PredicateRequest, p.Question())
 }

@@ -9,9 +9,11 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // since returns what is public of the blocks from a height on: transactions with
@@ -54,7 +56,7 @@ func (w *world) hides(height uint64, p record.PredicateState) {
 		"patient": p.Ask.Patient.String(), "nonce": p.Ask.Nonce.String(), "metric": p.Ask.Metric, "purpose": p.Ask.Purpose,
 		"bounds": string(bounds), "names of bounds": "min_count", "day": "first_day", "text": p.Text, "words": "UTC",
 		"root": p.Roots[0].String(), "digest of the data": p.DataDigest.String(), "attestation": record.PredicateAttested,
-		"expiry": record.PredicateExpired, "question's hash without its salt": record.Question{Ask: p.Ask}.Hash(w.genesis.Network).String(),
+		"expiry": record.PredicateExpired, "question's hash without its salt": record.Question{Ask: p.Ask}.Hash(w.Genesis.Network).String(),
 	} {
 		if strings.Contains(public, words) {
 			w.Errorf("the chain shows the %s of a request", what)
@@ -68,11 +70,11 @@ func (w *world) hides(height uint64, p record.PredicateState) {
 func TestTheChainDoesNotSayWhatIsAskedAboutAPatient(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
-	before := w.ledger.Height()
-	q := w.asks(hospitalA, p.question())
-	w.tick(q.Expires)
-	w.must(hospitalA, "Predicate:Close", record.NamePredicate{Request: q.ID}, nil)
-	if q = w.predicate(hospitalA, q.ID); q.Status != record.PredicateExpired {
+	before := w.Ledger.Height()
+	q := w.Ask(hospitalA, p.Question())
+	w.Tick(q.Expires)
+	w.Must(hospitalA, contracts.PredicateClose, record.NamePredicate{Request: q.ID})
+	if q = w.Predicate(hospitalA, q.ID); q.Status != record.PredicateExpired {
 		t.Fatalf("the request is %s", q.Status)
 	}
 	w.hides(before, q)
@@ -80,11 +82,11 @@ func TestTheChainDoesNotSayWhatIsAskedAboutAPatient(t *testing.T) {
 
 func TestTheChainDoesNotSayThatAClaimIsTrue(t *testing.T) {
 	w, p, opening := proven(t)
-	before := w.ledger.Height()
-	q := w.asks(hospitalA, p.question())
-	w.tick(q.AnswerFrom)
-	w.must(gatewayMSP, "Predicate:Close", record.Attest{Request: q.ID, Proof: prove(t, q, opening)}, nil)
-	if q = w.predicate(hospitalA, q.ID); q.Status != record.PredicateAttested {
+	before := w.Ledger.Height()
+	q := w.Ask(hospitalA, p.Question())
+	w.Tick(q.AnswerFrom)
+	w.Must(gatewayMSP, contracts.PredicateClose, record.Attest{Request: q.ID, Proof: prove(t, q, opening)})
+	if q = w.Predicate(hospitalA, q.ID); q.Status != record.PredicateAttested {
 		t.Fatalf("the request is %s", q.Status)
 	}
 	w.hides(before, q)
@@ -95,21 +97,21 @@ func TestTheChainDoesNotSayThatAClaimIsTrue(t *testing.T) {
 func TestAttackAnotherMemberReadsARequest(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
-	q := w.asks(hospitalA, p.question())
+	q := w.Ask(hospitalA, p.Question())
 	for _, call := range []network.Call{
-		{Function: "Predicate:Get", Args: []string{q.ID}},
-		{Function: "Predicate:Pending", Args: []string{q.Device.String()}},
-		{Function: "Predicate:OfPatient", Args: []string{p.id.String()}},
+		{Function: contracts.PredicateGet.Name(), Args: []string{q.ID}},
+		{Function: contracts.PredicatePending.Name(), Args: []string{q.Device.String()}},
+		{Function: contracts.PredicateOfPatient.Name(), Args: []string{p.ID.String()}},
 	} {
 		for _, msp := range []string{hospitalB, association} {
-			if raw, err := w.clients[msp].Evaluate(t.Context(), call); fault.Of(err) != fault.Forbidden {
+			if raw, err := w.Clients[msp].Evaluate(t.Context(), call); fault.Of(err) != fault.Forbidden {
 				t.Errorf("%s reads %s: %s (%v)", msp, call.Function, raw, err)
 			}
 		}
 	}
 	var all []record.PredicateState
-	w.read(gatewayMSP, "Predicate:OfPatient", p.id.String(), &all)
-	if len(all) != 1 || !equalJSON(t, all[0], q) {
+	w.Read(gatewayMSP, contracts.PredicateOfPatient, p.ID.String(), &all)
+	if len(all) != 1 || !equalJSON(all[0], q) {
 		t.Errorf("the patient's requests are %+v", all)
 	}
 }
@@ -119,16 +121,16 @@ func TestAttackAnotherMemberReadsARequest(t *testing.T) {
 func TestAttackAnotherMemberClosesARequestToLearnOfIt(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
-	q := w.asks(hospitalA, p.question())
+	q := w.Ask(hospitalA, p.Question())
 	var s state.ConsentState
-	w.read(gatewayMSP, "Consent:Get", q.Consent.String(), &s)
-	w.must(gatewayMSP, "Consent:Put", p.sign(p.next(s.Signed.Document, func(d *consent.Document) {
+	w.Read(gatewayMSP, contracts.ConsentGet, q.Consent.String(), &s)
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(p.Next(s.Signed.Document, func(d *consent.Document) {
 		d.Predicates = []consent.Terms{{Metric: "heart_rate", Days: 1, Limits: consent.Readings(40, 60)}}
 	})), nil)
-	w.tick(q.AnswerFrom)
-	guess := record.Attest{Request: q.ID, Proof: loadFixture(t).Proof}
-	w.refuses(fault.Forbidden, "the bounds of the range are 31 and 71", hospitalA, "Predicate:Close", guess)
-	_, err := w.clients[hospitalB].Evaluate(t.Context(), w.call("Predicate:Close", guess))
+	w.Tick(q.AnswerFrom)
+	guess := record.Attest{Request: q.ID, Proof: consortium.DayFixture("..").Proof}
+	w.Refuses(fault.Forbidden, "the bounds of the range are 31 and 71", hospitalA, contracts.PredicateClose, guess)
+	_, err := w.Clients[hospitalB].Evaluate(t.Context(), w.Call(contracts.PredicateClose, guess))
 	if fault.Of(err) != fault.Forbidden || strings.ContainsAny(strings.ReplaceAll(err.Error(), q.ID[:8], ""), "0123456789") {
 		t.Errorf("the words of the refusal say what was asked: %v", err)
 	}
@@ -136,19 +138,19 @@ func TestAttackAnotherMemberClosesARequestToLearnOfIt(t *testing.T) {
 
 func TestAttackAnotherMemberClosesARequestToLearnItsOutcome(t *testing.T) {
 	w, p, opening := proven(t)
-	attested, lapsed := w.asks(hospitalA, p.question()), w.asks(hospitalA, p.question())
-	w.tick(attested.AnswerFrom)
-	w.must(gatewayMSP, "Predicate:Close", record.Attest{Request: attested.ID, Proof: prove(t, attested, opening)}, nil)
-	w.tick(lapsed.Expires)
-	w.must(hospitalA, "Predicate:Close", record.NamePredicate{Request: lapsed.ID}, nil)
-	for _, proof := range [][]byte{nil, loadFixture(t).Proof} {
+	attested, lapsed := w.Ask(hospitalA, p.Question()), w.Ask(hospitalA, p.Question())
+	w.Tick(attested.AnswerFrom)
+	w.Must(gatewayMSP, contracts.PredicateClose, record.Attest{Request: attested.ID, Proof: prove(t, attested, opening)})
+	w.Tick(lapsed.Expires)
+	w.Must(hospitalA, contracts.PredicateClose, record.NamePredicate{Request: lapsed.ID})
+	for _, proof := range [][]byte{nil, consortium.DayFixture("..").Proof} {
 		var told [2]fault.Code
 		for i, id := range []string{attested.ID, lapsed.ID} {
-			call := w.call("Predicate:Close", record.NamePredicate{Request: id})
+			call := w.Call(contracts.PredicateClose, record.NamePredicate{Request: id})
 			if proof != nil {
-				call = w.call("Predicate:Close", record.Attest{Request: id, Proof: proof})
+				call = w.Call(contracts.PredicateClose, record.Attest{Request: id, Proof: proof})
 			}
-			_, err := w.clients[hospitalB].Evaluate(t.Context(), call)
+			_, err := w.Clients[hospitalB].Evaluate(t.Context(), call)
 			told[i] = fault.Of(err)
 		}
 		if told[0] != told[1] {
@@ -160,8 +162,8 @@ func TestAttackAnotherMemberClosesARequestToLearnItsOutcome(t *testing.T) {
 func TestAttackAQuestionThatIsNotTheOneHashed(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
-	honest := record.Question{Ask: p.question(), Salt: record.RandomID()}
-	arg := argument(t, record.RequestPredicate{Hash: honest.Hash(w.genesis.Network)})
+	honest := record.Question{Ask: p.Question(), Salt: record.RandomID()}
+	arg := argument(record.RequestPredicate{Hash: honest.Hash(w.Genesis.Network)})
 	other, saltless := honest, honest
 	other.Ask.Bounds.Lo++
 	saltless.Salt = record.ID{}
@@ -170,14 +172,14 @@ func TestAttackAQuestionThatIsNotTheOneHashed(t *testing.T) {
 		transient map[string][]byte
 	}{
 		"none":            {arg, nil},
-		"another":         {arg, map[string][]byte{state.TransientQuestion: []byte(argument(t, other))}},
-		"under a name":    {arg, map[string][]byte{"other": []byte(argument(t, honest))}},
-		"one beside":      {arg, map[string][]byte{state.TransientQuestion: []byte(argument(t, honest)), "more": {1}}},
-		"without a salt":  {argument(t, record.RequestPredicate{Hash: saltless.Hash(w.genesis.Network)}), map[string][]byte{state.TransientQuestion: []byte(argument(t, saltless))}},
-		"in the argument": {argument(t, honest.Ask), nil},
-		"too long":        {arg, map[string][]byte{state.TransientQuestion: []byte(strings.Repeat(" ", 20_000) + argument(t, honest))}},
+		"another":         {arg, map[string][]byte{state.TransientQuestion: []byte(argument(other))}},
+		"under a name":    {arg, map[string][]byte{"other": []byte(argument(honest))}},
+		"one beside":      {arg, map[string][]byte{state.TransientQuestion: []byte(argument(honest)), "more": {1}}},
+		"without a salt":  {argument(record.RequestPredicate{Hash: saltless.Hash(w.Genesis.Network)}), map[string][]byte{state.TransientQuestion: []byte(argument(saltless))}},
+		"in the argument": {argument(honest.Ask), nil},
+		"too long":        {arg, map[string][]byte{state.TransientQuestion: []byte(strings.Repeat(" ", 20_000) + argument(honest))}},
 	} {
-		_, err := w.clients[hospitalA].Submit(t.Context(), network.Call{Function: "Predicate:Request", Args: []string{c.arg}, Transient: c.transient})
+		_, err := w.Clients[hospitalA].Submit(t.Context(), network.Call{Function: contracts.PredicateRequest.Name(), Args: []string{c.arg}, Transient: c.transient})
 		if fault.Of(err) != fault.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -188,17 +190,17 @@ func TestAttackAQuestionThatIsNotTheOneHashed(t *testing.T) {
 func TestAttackRequestsOutliveTheErasure(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
-	q := w.asks(hospitalA, p.question())
-	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
+	q := w.Ask(hospitalA, p.Question())
+	w.Must(gatewayMSP, contracts.RegistryErase, p.Erasure(p.Key))
 	for _, msp := range []string{hospitalA, hospitalB, gatewayMSP} {
-		if raw, err := w.clients[msp].Evaluate(t.Context(), network.Call{Function: "Predicate:Get", Args: []string{q.ID}}); fault.Of(err) != fault.Purged {
+		if raw, err := w.Clients[msp].Evaluate(t.Context(), network.Call{Function: contracts.PredicateGet.Name(), Args: []string{q.ID}}); fault.Of(err) != fault.Purged {
 			t.Errorf("after the erasure %s reads %s (%v)", msp, raw, err)
 		}
 	}
 	if open := w.pending(q.Device); len(open) != 0 {
 		t.Errorf("a device is asked about an erased patient: %+v", open)
 	}
-	for b, err := range w.clients[hospitalA].Blocks(context.Background(), 0) {
+	for b, err := range w.Clients[hospitalA].Blocks(context.Background(), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,12 +211,12 @@ func TestAttackRequestsOutliveTheErasure(t *testing.T) {
 				}
 			}
 		}
-		if b.Number+1 == w.ledger.Height() {
+		if b.Number+1 == w.Ledger.Height() {
 			break
 		}
 	}
 	var e record.PredicateEntry
-	w.must(hospitalA, "Predicate:Close", record.NamePredicate{Request: q.ID}, &e)
+	w.Must(hospitalA, contracts.PredicateClose, record.NamePredicate{Request: q.ID}, &e)
 	if e.Status != record.PredicateClosed {
 		t.Errorf("the request is %s", e.Status)
 	}
@@ -223,10 +225,10 @@ func TestAttackRequestsOutliveTheErasure(t *testing.T) {
 func TestARequestIsPassedOnIfThePatientConsents(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
-	q := w.asks(hospitalA, p.question())
+	q := w.Ask(hospitalA, p.Question())
 	pass := func(msp, to string) error {
-		_, err := w.clients[msp].Submit(t.Context(), network.Call{
-			Function: "Predicate:Share", Args: []string{argument(t, record.NamePredicate{Request: q.ID})},
+		_, err := w.Clients[msp].Submit(t.Context(), network.Call{
+			Function: contracts.PredicateShare.Name(), Args: []string{argument(record.NamePredicate{Request: q.ID})},
 			Transient: map[string][]byte{state.TransientTo: []byte(to)},
 		})
 		return err
@@ -236,7 +238,7 @@ func TestARequestIsPassedOnIfThePatientConsents(t *testing.T) {
 	}
 	d := p.document(hospitalA)
 	d.Operations, d.Predicates, d.Claims = []string{consent.OpShare}, nil, 0
-	w.must(gatewayMSP, "Consent:Put", p.sign(d), nil)
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(d))
 	for to, want := range map[string]fault.Code{"": fault.Invalid, association: fault.Invalid, "Nobody": fault.Invalid} {
 		if err := pass(hospitalA, to); fault.Of(err) != want {
 			t.Errorf("to %q: %v", to, err)
@@ -245,13 +247,13 @@ func TestARequestIsPassedOnIfThePatientConsents(t *testing.T) {
 	if err := pass(hospitalB, hospitalB); fault.Of(err) != fault.Forbidden {
 		t.Errorf("another institution passes it on: %v", err)
 	}
-	before := w.ledger.Height()
+	before := w.Ledger.Height()
 	for range 2 {
 		if err := pass(hospitalA, hospitalB); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got := w.predicate(hospitalB, q.ID)
+	got := w.Predicate(hospitalB, q.ID)
 	if len(got.Shared) != 1 || got.Shared[0].To != hospitalB {
 		t.Errorf("passed on to %+v", got.Shared)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // agreed asks a query in the study "resting", on whose cohort the members agree.
@@ -16,8 +17,8 @@ func (w *world) agreed() record.QueryState {
 	w.Helper()
 	q := w.query()
 	post := record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 12}
-	w.must(hospitalA, "Query:PostCohort", post, nil)
-	w.must(hospitalB, "Query:PostCohort", post, &q)
+	w.Must(hospitalA, contracts.QueryPostCohort, post)
+	w.Must(hospitalB, contracts.QueryPostCohort, post, &q)
 	return q
 }
 
@@ -25,7 +26,7 @@ func (w *world) agreed() record.QueryState {
 func asking(t testing.TB, change ...func(*record.Genesis)) *world {
 	t.Helper()
 	w := newWorld(t, change...)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	w.study(func(s *record.Study) { s.Budget = 5_000_000 })
 	return w
 }
@@ -48,7 +49,7 @@ func (w *world) states(msp string, q record.QueryState, change ...func(*record.S
 		f(&s.Statement)
 	}
 	var err error
-	if s.Signature, err = record.Sign(w.keys[msp], s.Statement.Digest(w.genesis.Network)); err != nil {
+	if s.Signature, err = record.Sign(w.Keys[msp], s.Statement.Digest(w.Genesis.Network)); err != nil {
 		w.Fatal(err)
 	}
 	return s
@@ -68,29 +69,29 @@ func (w *world) release(q record.QueryState, members ...string) record.PostRelea
 func TestAReleaseIsFinalOnceEveryShareHasASecondHolder(t *testing.T) {
 	w := asking(t)
 	q := w.agreed()
-	w.must(hospitalA, "Query:PostRelease", w.release(q, hospitalA, hospitalB), &q)
+	w.Must(hospitalA, contracts.QueryPostRelease, w.release(q, hospitalA, hospitalB), &q)
 	if q.Standing != record.StandingPreliminary || !slices.Equal(q.Shares[0].By, []string{hospitalB}) || q.Stated(association) {
 		t.Fatalf("piece 0 is of one member alone: %+v", q)
 	}
-	w.must(association, "Query:ConfirmShares", w.states(association, q), &q)
+	w.Must(association, contracts.QueryConfirmShares, w.states(association, q), &q)
 	if q.Standing != record.StandingFinal || !slices.Equal(q.Shares[0].By, []string{hospitalB, association}) {
 		t.Fatalf("both holders stand behind piece 0: %+v", q)
 	}
-	w.repeats(association, "Query:ConfirmShares", w.states(association, q))
+	w.repeats(association, contracts.QueryConfirmShares, w.states(association, q))
 
 	q = w.agreed()
-	w.must(hospitalA, "Query:PostRelease", w.release(q, hospitalB, association, hospitalA), &q)
+	w.Must(hospitalA, contracts.QueryPostRelease, w.release(q, hospitalB, association, hospitalA), &q)
 	if q.Standing != record.StandingFinal {
 		t.Errorf("all members gave shares: %+v", q)
 	}
 	// The asker needs nobody's word for what it computed itself, and anybody may pass a
 	// statement on.
 	q = w.agreed()
-	w.must(hospitalA, "Query:PostRelease", w.release(q, hospitalA, association), &q)
+	w.Must(hospitalA, contracts.QueryPostRelease, w.release(q, hospitalA, association), &q)
 	if q.Standing != record.StandingPreliminary {
 		t.Errorf("piece 0 is of the association alone: %+v", q)
 	}
-	w.must(hospitalA, "Query:ConfirmShares", w.states(hospitalB, q), &q)
+	w.Must(hospitalA, contracts.QueryConfirmShares, w.states(hospitalB, q), &q)
 	if q.Standing != record.StandingFinal {
 		t.Errorf("hospital B has confirmed: %+v", q)
 	}
@@ -99,13 +100,13 @@ func TestAReleaseIsFinalOnceEveryShareHasASecondHolder(t *testing.T) {
 func TestAHolderDisputesARelease(t *testing.T) {
 	w := asking(t)
 	q := w.agreed()
-	w.must(hospitalA, "Query:PostRelease", w.release(q, hospitalA, hospitalB), nil)
+	w.Must(hospitalA, contracts.QueryPostRelease, w.release(q, hospitalA, hospitalB))
 	other := w.states(association, q, func(s *record.ShareStatement) { s.Pieces[0].Hash = record.RandomID() })
-	w.must(association, "Query:ConfirmShares", other, &q)
+	w.Must(association, contracts.QueryConfirmShares, other, &q)
 	if q.Standing != record.StandingDisputed || !slices.Equal(q.Shares[0].Against, []string{association}) || len(q.Shares[1].Against) > 0 {
 		t.Fatalf("the association has another share of piece 0: %+v", q)
 	}
-	w.must(association, "Query:ConfirmShares", w.states(association, q), &q)
+	w.Must(association, contracts.QueryConfirmShares, w.states(association, q), &q)
 	if q.Standing != record.StandingDisputed {
 		t.Error("a member took back what it had signed")
 	}
@@ -142,11 +143,11 @@ func TestAttackReleaseWithSharesThatNobodySigned(t *testing.T) {
 		"many":          {fault.Invalid, "at most 3", slices.Repeat(good.Shares, 2)},
 	} {
 		t.Log(name)
-		w.refuses(c.code, c.words, hospitalA, "Query:PostRelease", record.PostRelease{Query: q.ID, Hash: good.Hash, Shares: c.shares})
+		w.Refuses(c.code, c.words, hospitalA, contracts.QueryPostRelease, record.PostRelease{Query: q.ID, Hash: good.Hash, Shares: c.shares})
 	}
-	w.refuses(fault.Conflict, "agreed", association, "Query:ConfirmShares", w.states(association, q))
-	w.must(hospitalA, "Query:PostRelease", good, nil)
-	w.refuses(fault.BadSignature, hospitalB, hospitalA, "Query:ConfirmShares", forged)
+	w.Refuses(fault.Conflict, "agreed", association, contracts.QueryConfirmShares, w.states(association, q))
+	w.Must(hospitalA, contracts.QueryPostRelease, good)
+	w.Refuses(fault.BadSignature, hospitalB, hospitalA, contracts.QueryConfirmShares, forged)
 }
 
 // TestAttackOneMemberAbandonsTheOthersQueries: it can vote and no more. The asker ends
@@ -156,24 +157,24 @@ func TestAttackOneMemberAbandonsTheOthersQueries(t *testing.T) {
 	for range 3 {
 		q := w.agreed()
 		stop := record.Abandon{Query: q.ID, Reason: "no"}
-		w.must(hospitalB, "Query:Abandon", stop, &q)
-		w.must(hospitalB, "Query:Abandon", stop, &q)
+		w.Must(hospitalB, contracts.QueryAbandon, stop, &q)
+		w.Must(hospitalB, contracts.QueryAbandon, stop, &q)
 		if got := w.getQuery(q.ID); got.Status != record.QueryAgreed {
 			t.Fatalf("one member made a query of another %s", got.Status)
 		}
-		w.must(hospitalA, "Query:PostRelease", w.release(q, hospitalA, hospitalB), nil)
-		w.refuses(fault.Conflict, "released", hospitalB, "Query:Abandon", stop)
+		w.Must(hospitalA, contracts.QueryPostRelease, w.release(q, hospitalA, hospitalB))
+		w.Refuses(fault.Conflict, "released", hospitalB, contracts.QueryAbandon, stop)
 	}
 	q := w.agreed()
 	stop := record.Abandon{Query: q.ID, Reason: "a patient revoked"}
-	w.must(association, "Query:Abandon", stop, nil)
-	w.must(hospitalB, "Query:Abandon", stop, &q)
+	w.Must(association, contracts.QueryAbandon, stop)
+	w.Must(hospitalB, contracts.QueryAbandon, stop, &q)
 	if q.Status != record.QueryAbandoned || q.Reason != stop.Reason {
 		t.Errorf("two of three want it abandoned: %+v", q)
 	}
-	w.must(association, "Query:Abandon", stop, nil)
+	w.Must(association, contracts.QueryAbandon, stop)
 	q = w.query()
-	w.must(hospitalA, "Query:Abandon", record.Abandon{Query: q.ID, Reason: "a mistake"}, &q)
+	w.Must(hospitalA, contracts.QueryAbandon, record.Abandon{Query: q.ID, Reason: "a mistake"}, &q)
 	if q.Status != record.QueryAbandoned {
 		t.Errorf("its asker wants it abandoned: %+v", q)
 	}
@@ -193,7 +194,7 @@ func TestAttackQueriesWithoutEnd(t *testing.T) {
 	var asked, exhausted int
 	for range 2 * most {
 		group.Go(func() {
-			_, err := w.submit(hospitalA, "Query:Ask", exact, nil)
+			_, err := w.Submit(hospitalA, contracts.QueryAsk, exact, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -210,24 +211,24 @@ func TestAttackQueriesWithoutEnd(t *testing.T) {
 	if asked != most-1 || exhausted != most+1 {
 		t.Errorf("%d of %d more queries were taken", asked, 2*most)
 	}
-	w.refuses(fault.Exhausted, "5 queries", hospitalA, "Query:Ask", record.Ask{Study: "resting", Metric: "heart_rate", From: startHour, Until: startHour + 24, Rho: 500_000})
-	w.must(hospitalB, "Study:Create", record.Study{
+	w.Refuses(fault.Exhausted, "5 queries", hospitalA, contracts.QueryAsk, record.Ask{Study: "resting", Metric: "heart_rate", From: startHour, Until: startHour + 24, Rho: 500_000})
+	w.Must(hospitalB, contracts.StudyCreate, record.Study{
 		ID: "other", Title: "Another's", Purpose: "HRESCH", Metrics: []string{"heart_rate"}, From: startHour, Until: startHour + 24, MinCohort: 11, Exact: true,
 	}, nil)
 	exact.Study = "other"
-	w.must(hospitalB, "Query:Ask", exact, nil)
-	w.tick(start + 2*86400)
+	w.Must(hospitalB, contracts.QueryAsk, exact)
+	w.Tick(start + 2*86400)
 	exact.Study = "exact"
-	w.must(hospitalA, "Query:Ask", exact, nil)
+	w.Must(hospitalA, contracts.QueryAsk, exact)
 
 	w = newWorld(t)
-	if n := w.genesis.AsksPerDay(); n != record.DefaultDailyAsks {
+	if n := w.Genesis.AsksPerDay(); n != record.DefaultDailyAsks {
 		t.Errorf("a network that says nothing allows %d", n)
 	}
-	g := w.newGenesis()
+	g := w.Genesis
 	for _, n := range []int{-1, 10_001} {
 		g.DailyAsks = n
-		emptyWorld(t).refuses(fault.Invalid, "daily_asks", hospitalA, "Registry:Init", g)
+		emptyWorld(t).Refuses(fault.Invalid, "daily_asks", hospitalA, contracts.RegistryInit, g)
 	}
 }
 
@@ -239,10 +240,10 @@ func TestAttackExactQueryOfOneHour(t *testing.T) {
 	ask := record.Ask{Study: "exact", Metric: "heart_rate"}
 	for _, span := range [][2]int64{{0, 1}, {0, 23}, {1, 24}, {-1, 23}, {-24, -1}, {12, 13}} {
 		ask.From, ask.Until = startHour+span[0], startHour+span[1]
-		w.refuses(fault.Invalid, "whole days", hospitalA, "Query:Ask", ask)
+		w.Refuses(fault.Invalid, "whole days", hospitalA, contracts.QueryAsk, ask)
 	}
 	ask.From, ask.Until = startHour-24, startHour+24
-	w.must(hospitalA, "Query:Ask", ask, nil)
+	w.Must(hospitalA, contracts.QueryAsk, ask)
 }
 
 // TestAFailedQueryIsOver: its asker alone says so, of one that was agreed, while it
@@ -250,24 +251,24 @@ func TestAttackExactQueryOfOneHour(t *testing.T) {
 func TestAFailedQueryIsOver(t *testing.T) {
 	w := asking(t)
 	q := w.query()
-	w.refuses(fault.Conflict, "asked", hospitalA, "Query:Fail", record.FailQuery{Query: q.ID})
+	w.Refuses(fault.Conflict, "asked", hospitalA, contracts.QueryFail, record.FailQuery{Query: q.ID})
 	q = w.agreed()
 	fail := record.FailQuery{Query: q.ID}
-	w.refuses(fault.Forbidden, hospitalA, hospitalB, "Query:Fail", fail)
-	w.must(hospitalA, "Query:Fail", fail, &q)
+	w.Refuses(fault.Forbidden, hospitalA, hospitalB, contracts.QueryFail, fail)
+	w.Must(hospitalA, contracts.QueryFail, fail, &q)
 	if q.Status != record.QueryFailed || q.Reason == "" {
 		t.Fatalf("failed: %+v", q)
 	}
-	w.repeats(hospitalA, "Query:Fail", fail)
-	w.refuses(fault.Conflict, "failed", hospitalA, "Query:PostRelease", w.release(q, hospitalA, hospitalB))
-	w.refuses(fault.Conflict, "failed", hospitalB, "Query:PostCohort", record.PostCohort{Query: q.ID, Attempt: 1, Root: record.RandomID(), Size: 11})
-	w.refuses(fault.Conflict, "failed", hospitalA, "Query:Abandon", record.Abandon{Query: q.ID, Reason: "no"})
+	w.repeats(hospitalA, contracts.QueryFail, fail)
+	w.Refuses(fault.Conflict, "failed", hospitalA, contracts.QueryPostRelease, w.release(q, hospitalA, hospitalB))
+	w.Refuses(fault.Conflict, "failed", hospitalB, contracts.QueryPostCohort, record.PostCohort{Query: q.ID, Attempt: 1, Root: record.RandomID(), Size: 11})
+	w.Refuses(fault.Conflict, "failed", hospitalA, contracts.QueryAbandon, record.Abandon{Query: q.ID, Reason: "no"})
 	var s record.StudyState
-	w.read(hospitalB, "Study:Get", state.StudyRef{Owner: hospitalA, ID: "resting"}, &s)
+	w.Read(hospitalB, contracts.StudyGet, state.StudyRef{Owner: hospitalA, ID: "resting"}, &s)
 	if s.Spent != 1_000_000 {
 		t.Errorf("the study has spent %d", s.Spent)
 	}
 	late := w.agreed()
-	w.tick(late.Expires)
-	w.refuses(fault.Expired, "expired", hospitalA, "Query:Fail", record.FailQuery{Query: late.ID})
+	w.Tick(late.Expires)
+	w.Refuses(fault.Expired, "expired", hospitalA, contracts.QueryFail, record.FailQuery{Query: late.ID})
 }

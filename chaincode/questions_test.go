@@ -6,6 +6,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 func withPairs(g *record.Genesis) { g.Schema = privacy.V2().Digest() }
@@ -21,18 +22,18 @@ func pairStudy(keys ...string) record.Study {
 // asked with.
 func TestPairsAndStrataAreAskedLikeMetrics(t *testing.T) {
 	w := newWorld(t, withPairs)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	keys := []string{"heart_rate", "heart_rate*spo2", "spo2@stratum"}
-	w.must(hospitalA, "Study:Create", pairStudy(keys...), nil)
+	w.Must(hospitalA, contracts.StudyCreate, pairStudy(keys...))
 	for _, key := range keys {
 		var q record.QueryState
-		w.must(hospitalA, "Query:Ask", record.Ask{Study: "pairs", Metric: key, From: startHour, Until: startHour + 24, Rho: 500_000}, &q)
+		w.Must(hospitalA, contracts.QueryAsk, record.Ask{Study: "pairs", Metric: key, From: startHour, Until: startHour + 24, Rho: 500_000}, &q)
 		if q.Ask.Metric != key || q.Status != record.QueryAsked {
 			t.Errorf("asked %q, recorded %+v", key, q)
 		}
 	}
 	var s record.StudyState
-	w.read(hospitalA, "Study:Get", "pairs", &s)
+	w.Read(hospitalA, contracts.StudyGet, "pairs", &s)
 	if s.Spent != 1_500_000 {
 		t.Errorf("three questions cost %d", s.Spent)
 	}
@@ -42,18 +43,18 @@ func TestPairsAndStrataAreAskedLikeMetrics(t *testing.T) {
 // be studied, nor asked beside the study.
 func TestAttackQuestionsOfAnotherSchema(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	for _, key := range []string{"heart_rate*spo2", "heart_rate@stratum"} {
-		w.refuses(fault.Invalid, "vitals-v1", hospitalA, "Study:Create", pairStudy(key))
+		w.Refuses(fault.Invalid, "vitals-v1", hospitalA, contracts.StudyCreate, pairStudy(key))
 	}
 	w = newWorld(t, withPairs)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	for _, key := range []string{"spo2*heart_rate", "heart_rate*glucose", "glucose@stratum", "heart_rate@female_65_up", "heart_rate*spo2@stratum"} {
-		w.refuses(fault.Invalid, "unknown", hospitalA, "Study:Create", pairStudy(key))
+		w.Refuses(fault.Invalid, "unknown", hospitalA, contracts.StudyCreate, pairStudy(key))
 	}
-	w.refuses(fault.Invalid, "once", hospitalA, "Study:Create", pairStudy("heart_rate*spo2", "heart_rate*spo2"))
-	w.must(hospitalA, "Study:Create", pairStudy("heart_rate"), nil)
-	w.refuses(fault.Invalid, "not one of the study's", hospitalA, "Query:Ask",
+	w.Refuses(fault.Invalid, "once", hospitalA, contracts.StudyCreate, pairStudy("heart_rate*spo2", "heart_rate*spo2"))
+	w.Must(hospitalA, contracts.StudyCreate, pairStudy("heart_rate"))
+	w.Refuses(fault.Invalid, "not one of the study's", hospitalA, contracts.QueryAsk,
 		record.Ask{Study: "pairs", Metric: "heart_rate*spo2", From: startHour, Until: startHour + 24, Rho: 500_000})
 }
 
@@ -63,9 +64,9 @@ func TestAttackExactStrata(t *testing.T) {
 	w := newWorld(t, withPairs)
 	s := pairStudy("heart_rate*spo2", "heart_rate@stratum")
 	s.Exact, s.Budget = true, 0
-	w.refuses(fault.Invalid, "never answered exactly", hospitalA, "Study:Create", s)
+	w.Refuses(fault.Invalid, "never answered exactly", hospitalA, contracts.StudyCreate, s)
 	s.Metrics = s.Metrics[:1]
-	w.must(hospitalA, "Study:Create", s, nil)
+	w.Must(hospitalA, contracts.StudyCreate, s)
 }
 
 // TestAttackWrongSchemaDigest: a network cannot begin with a schema that this
@@ -73,7 +74,7 @@ func TestAttackExactStrata(t *testing.T) {
 func TestAttackWrongSchemaDigest(t *testing.T) {
 	for _, digest := range []record.ID{{}, record.SumID([]byte("vitals-v2")), record.SumID([]byte("vitals-v3"))} {
 		w := emptyWorld(t)
-		w.genesis.Schema = digest
-		w.refuses(fault.Invalid, "schema", hospitalA, "Registry:Init", w.genesis)
+		w.Genesis.Schema = digest
+		w.Refuses(fault.Invalid, "schema", hospitalA, contracts.RegistryInit, w.Genesis)
 	}
 }

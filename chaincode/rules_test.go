@@ -13,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // A client that lost the answer sends the same document again: it gets the same
@@ -20,33 +21,33 @@ import (
 func TestARepeatedCallReturnsWhatIsRecorded(t *testing.T) {
 	w := newWorld(t)
 	p := w.newPerson()
-	d := p.newDevice(startHour, "heart_rate")
-	w.repeats(gatewayMSP, "Registry:EnrolPatient", p.enrol)
-	w.repeats(gatewayMSP, "Registry:EnrolDevice", d.enrol)
+	d := p.NewDevice(startHour, "heart_rate")
+	w.repeats(gatewayMSP, contracts.RegistryEnrolPatient, p.Enrolment)
+	w.repeats(gatewayMSP, contracts.RegistryEnrolDevice, d.Enrolment)
 	doc := p.document(hospitalA)
-	w.repeats(gatewayMSP, "Consent:Put", p.sign(doc))
-	w.repeats(gatewayMSP, "Consent:Put", p.sign(p.next(doc, func(n *consent.Document) { n.Status = consent.StatusRevoked })))
-	w.tick(start + 86400)
+	w.repeats(gatewayMSP, contracts.ConsentPut, p.Sign(doc))
+	w.repeats(gatewayMSP, contracts.ConsentPut, p.Sign(p.Next(doc, func(n *consent.Document) { n.Status = consent.StatusRevoked })))
+	w.Tick(start + 86400)
 	w.study()
-	w.repeats(hospitalB, "Study:Create", record.Study{
+	w.repeats(hospitalB, contracts.StudyCreate, record.Study{
 		ID: "resting", Title: "Of another owner", Purpose: "TREAT", Metrics: []string{"spo2", "heart_rate"},
 		From: startHour, Until: startHour + 1, MinCohort: 20, Budget: 100,
 	})
 	q := w.query()
-	w.repeats(hospitalA, "Query:PostCohort", record.PostCohort{Query: q.ID, Root: record.SumID(nil), Size: 11})
-	w.must(hospitalB, "Query:PostCohort", record.PostCohort{Query: q.ID, Root: record.SumID(nil), Size: 11}, &q)
-	w.repeats(hospitalA, "Query:PostRelease", w.release(q, hospitalA, hospitalB))
+	w.repeats(hospitalA, contracts.QueryPostCohort, record.PostCohort{Query: q.ID, Root: record.SumID(nil), Size: 11})
+	w.Must(hospitalB, contracts.QueryPostCohort, record.PostCohort{Query: q.ID, Root: record.SumID(nil), Size: 11}, &q)
+	w.repeats(hospitalA, contracts.QueryPostRelease, w.release(q, hospitalA, hospitalB))
 }
 
-func (w *world) repeats(msp, function string, arg any) {
+func (w *world) repeats(msp string, function contracts.Method, arg any) {
 	w.Helper()
-	first := w.must(msp, function, arg, nil)
-	w.tick(w.now() + 1) // the answer does not depend on when it is asked again
-	second := w.must(msp, function, arg, nil)
+	first := w.Must(msp, function, arg)
+	w.Tick(w.now() + 1) // the answer does not depend on when it is asked again
+	second := w.Must(msp, function, arg)
 	if string(first.Payload) != string(second.Payload) {
-		w.Errorf("%s answers %s and then %s", function, first.Payload, second.Payload)
+		w.Errorf("%s answers %s and then %s", function.Name(), first.Payload, second.Payload)
 	}
-	for b, err := range w.clients[msp].Blocks(context.Background(), second.Block) {
+	for b, err := range w.Clients[msp].Blocks(context.Background(), second.Block) {
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -60,20 +61,20 @@ func (w *world) repeats(msp, function string, arg any) {
 func (w *world) now() int64 {
 	w.Helper()
 	var t record.Tick
-	w.read(gatewayMSP, "Clock:Now", "{}", &t)
+	w.Read(gatewayMSP, contracts.ClockNow, "{}", &t)
 	return t.Time
 }
 
 func TestMembersAcknowledgeSeedsOnce(t *testing.T) {
 	w := newWorld(t)
 	p, q := w.enrolled(), w.enrolled()
-	a, b := p.devices[0].id, q.devices[0].id
+	a, b := p.Devices[0].ID, q.Devices[0].ID
 	var done state.Recorded
-	w.must(hospitalA, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{a, a}}, &done)
+	w.Must(hospitalA, contracts.RegistryAcknowledgeSeeds, record.AcknowledgeSeeds{Devices: []record.ID{a, a}}, &done)
 	if done.Recorded != 1 {
 		t.Errorf("one device, named twice, recorded %d", done.Recorded)
 	}
-	w.must(hospitalA, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{a, b}}, &done)
+	w.Must(hospitalA, contracts.RegistryAcknowledgeSeeds, record.AcknowledgeSeeds{Devices: []record.ID{a, b}}, &done)
 	if done.Recorded != 1 {
 		t.Errorf("one known and one new device recorded %d", done.Recorded)
 	}
@@ -81,13 +82,13 @@ func TestMembersAcknowledgeSeedsOnce(t *testing.T) {
 
 func TestACohortIsDerivedAgainAfterARevocation(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	w.study()
 	q := w.query()
 	agree := func(attempt, size int, root record.ID) record.QueryState {
 		for _, msp := range []string{hospitalA, hospitalB} {
 			post := record.PostCohort{Query: q.ID, Attempt: attempt, Root: root, Size: size, Position: uint64(attempt)}
-			w.must(msp, "Query:PostCohort", post, nil)
+			w.Must(msp, contracts.QueryPostCohort, post)
 		}
 		return w.getQuery(q.ID)
 	}
@@ -100,9 +101,9 @@ func TestACohortIsDerivedAgainAfterARevocation(t *testing.T) {
 	}
 	// The third member is late with its post for the attempt that counts, which
 	// changes nothing.
-	w.must(association, "Query:PostCohort", record.PostCohort{Query: q.ID, Attempt: 1, Root: first, Size: 13}, nil)
+	w.Must(association, contracts.QueryPostCohort, record.PostCohort{Query: q.ID, Attempt: 1, Root: first, Size: 13})
 	passed := record.PostCohort{Query: q.ID, Attempt: 0, Root: first, Size: 13}
-	w.refuses(fault.Conflict, "attempt 1", association, "Query:PostCohort", passed)
+	w.Refuses(fault.Conflict, "attempt 1", association, contracts.QueryPostCohort, passed)
 	if got := agree(2, 10, record.RandomID()); got.Status != record.QueryRefused || got.Attempt != 2 {
 		t.Fatalf("third: %+v", got)
 	}
@@ -110,11 +111,11 @@ func TestACohortIsDerivedAgainAfterARevocation(t *testing.T) {
 
 func TestExactQueriesCostNoBudget(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	w.study(func(s *record.Study) { s.Exact, s.Budget = true, 0 })
 	ask := record.Ask{Study: "resting", Metric: "heart_rate", From: startHour, Until: startHour + 24}
 	var q record.QueryState
-	w.must(hospitalA, "Query:Ask", ask, &q)
+	w.Must(hospitalA, contracts.QueryAsk, ask, &q)
 	if !q.Exact || q.Purpose != "HRESCH" || q.MinCohort != 11 {
 		t.Errorf("asked: %+v", q)
 	}
@@ -122,14 +123,14 @@ func TestExactQueriesCostNoBudget(t *testing.T) {
 
 func TestABudgetIsSpentToTheLastUnit(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	w.study(func(s *record.Study) { s.Budget = 1000 })
 	ask := record.Ask{Study: "resting", Metric: "heart_rate", From: startHour, Until: startHour + 1, Rho: 700}
-	w.must(hospitalA, "Query:Ask", ask, nil)
+	w.Must(hospitalA, contracts.QueryAsk, ask)
 	ask.Rho = 301
-	w.refuses(fault.Exhausted, "300 of 1000", hospitalA, "Query:Ask", ask)
+	w.Refuses(fault.Exhausted, "300 of 1000", hospitalA, contracts.QueryAsk, ask)
 	ask.Rho = 300
-	w.must(hospitalA, "Query:Ask", ask, nil)
+	w.Must(hospitalA, contracts.QueryAsk, ask)
 }
 
 func TestAConsentThatHasExpiredIsNotRecorded(t *testing.T) {
@@ -137,38 +138,38 @@ func TestAConsentThatHasExpiredIsNotRecorded(t *testing.T) {
 	p := w.enrolled()
 	d := p.document(hospitalA)
 	d.NotBefore, d.Expires = start-100, start
-	w.refuses(fault.Expired, "expires", gatewayMSP, "Consent:Put", p.sign(d))
+	w.Refuses(fault.Expired, "expires", gatewayMSP, contracts.ConsentPut, p.Sign(d))
 	d.Expires++
-	w.must(gatewayMSP, "Consent:Put", p.sign(d), nil)
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(d))
 }
 
 // Different parties write at the same time without retries: each has keys of its
 // own.
 func TestWhoWritesSomethingElseDoesNotConflict(t *testing.T) {
 	w := newWorld(t)
-	w.tick(start + 86400)
+	w.Tick(start + 86400)
 	a, b := w.enrolledAt(startHour+24), w.enrolledAt(startHour+24)
-	w.tick(start + 2*86400)
-	batch := w.anchor(a.devices[0].row(w, startHour+24)).Batch
+	w.Tick(start + 2*86400)
+	batch := w.anchor(a.Devices[0].Row(startHour+24, 0)).Batch
 	var calls []network.Call
 	var by []string
-	add := func(msp, function string, arg any) {
-		by, calls = append(by, msp), append(calls, w.call(function, arg))
+	add := func(msp string, function contracts.Method, arg any) {
+		by, calls = append(by, msp), append(calls, w.Call(function, arg))
 	}
 	for i := range int64(4) {
 		for _, p := range []*person{a, b} {
-			add(gatewayMSP, "Pointer:Anchor", record.Anchor{Pointers: []record.SignedPointer{p.devices[0].row(w, startHour+25+i)}})
+			add(gatewayMSP, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{p.Devices[0].Row(startHour+25+i, 0)}})
 		}
 	}
 	for _, msp := range []string{hospitalA, hospitalB, association} {
-		add(msp, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{a.devices[0].id, b.devices[0].id}})
-		add(msp, "Pointer:Available", record.Available{Posts: []record.SignedAvailable{w.availability(msp, batch, 1)}})
-		add(gatewayMSP, "Consent:Put", w.enrolledAt(startHour+48).signs(hospitalA))
+		add(msp, contracts.RegistryAcknowledgeSeeds, record.AcknowledgeSeeds{Devices: []record.ID{a.Devices[0].ID, b.Devices[0].ID}})
+		add(msp, contracts.PointerAvailable, record.Available{Posts: []record.SignedAvailable{w.availability(msp, batch, 1)}})
+		add(gatewayMSP, contracts.ConsentPut, w.enrolledAt(startHour+48).signs(hospitalA))
 	}
 	var group sync.WaitGroup
 	for i, call := range calls {
 		group.Go(func() {
-			if _, err := w.clients[by[i]].Submit(context.Background(), call); err != nil {
+			if _, err := w.Clients[by[i]].Submit(context.Background(), call); err != nil {
 				t.Errorf("%s: %v", call.Function, err)
 			}
 		})
@@ -179,12 +180,12 @@ func TestWhoWritesSomethingElseDoesNotConflict(t *testing.T) {
 func (w *world) enrolledAt(hour int64) *person {
 	w.Helper()
 	p := w.newPerson()
-	w.must(gatewayMSP, "Registry:EnrolPatient", p.enrol, nil)
+	w.Must(gatewayMSP, contracts.RegistryEnrolPatient, p.Enrolment)
 	p.addDevice(hour, "heart_rate")
 	return p
 }
 
-func (p *person) signs(grantee string) consent.Signed { return p.sign(p.document(grantee)) }
+func (p *person) signs(grantee string) consent.Signed { return p.Sign(p.document(grantee)) }
 
 func TestTimeIsTheMedianOfTheMembersTicks(t *testing.T) {
 	w := newWorld(t)
@@ -194,7 +195,7 @@ func TestTimeIsTheMedianOfTheMembersTicks(t *testing.T) {
 	}{
 		{hospitalA, 10, 0}, {hospitalB, 5, 5}, {association, 7, 7}, {association, 30, 10}, {hospitalB, 20, 20},
 	} {
-		w.must(c.msp, "Clock:Tick", record.Tick{Time: start + c.tick}, nil)
+		w.Must(c.msp, contracts.ClockTick, record.Tick{Time: start + c.tick})
 		if now := w.now(); now != start+c.want {
 			t.Errorf("step %d: it is %d, want %d", i, now-start, c.want)
 		}
@@ -204,8 +205,8 @@ func TestTimeIsTheMedianOfTheMembersTicks(t *testing.T) {
 func TestWallClockAcceptsTransactionsNearLedgerTime(t *testing.T) {
 	w := newWorld(t, func(g *record.Genesis) { g.Clock = record.ClockWall })
 	for _, offset := range []int64{-250, 250} {
-		w.tick(time.Now().Unix() + offset)
-		w.must(gatewayMSP, "Registry:EnrolPatient", w.newPerson().enrol, nil)
+		w.Tick(time.Now().Unix() + offset)
+		w.Must(gatewayMSP, contracts.RegistryEnrolPatient, w.newPerson().Enrolment)
 	}
 }
 
@@ -213,30 +214,30 @@ func TestWallClockAcceptsTransactionsNearLedgerTime(t *testing.T) {
 func TestEveryWriteHasAKeyAndADocument(t *testing.T) {
 	w := newWorld(t)
 	p := w.committed()
-	w.must(hospitalA, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: []record.ID{p.devices[0].id}}, nil)
-	w.must(hospitalB, "Registry:PostPieceKey", w.pieceKey(w.genesis.FirstEpoch(), hospitalB, 0, 0), nil)
-	batch := w.anchor(p.devices[0].row(w, startHour)).Batch
-	w.must(hospitalA, "Pointer:Available", record.Available{Posts: []record.SignedAvailable{w.availability(hospitalA, batch, 1)}}, nil)
+	w.Must(hospitalA, contracts.RegistryAcknowledgeSeeds, record.AcknowledgeSeeds{Devices: []record.ID{p.Devices[0].ID}})
+	w.Must(hospitalB, contracts.RegistryPostPieceKey, w.pieceKey(w.Genesis.FirstEpoch(), hospitalB, 0, 0))
+	batch := w.anchor(p.Devices[0].Row(startHour, 0)).Batch
+	w.Must(hospitalA, contracts.PointerAvailable, record.Available{Posts: []record.SignedAvailable{w.availability(hospitalA, batch, 1)}})
 	w.study()
 	q := w.query()
-	w.must(hospitalA, "Query:PostCohort", record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 11}, nil)
-	w.must(hospitalB, "Query:Abandon", record.Abandon{Query: q.ID, Reason: "x"}, nil)
-	w.must(hospitalA, "Predicate:Request", p.question(), nil)
-	w.must(gatewayMSP, changeKeys, p.recovery(record.NewRecoveryCode(), true, p.key), nil)
-	w.must(hospitalA, "Registry:VoteQuarantine", vote(p.devices[0], false), nil)
-	w.must(hospitalA, "Registry:FlagDevice", record.FlagDevice{Device: p.devices[0].id, Kind: record.FlagProof, Note: "x"}, nil)
-	w.must(gatewayMSP, "Registry:Erase", p.erasure(), nil)
-	w.must(hospitalA, "Registry:ReportErasure", w.report(hospitalA, p, 2), nil)
-	first := w.genesis.FirstEpoch()
+	w.Must(hospitalA, contracts.QueryPostCohort, record.PostCohort{Query: q.ID, Root: record.RandomID(), Size: 11})
+	w.Must(hospitalB, contracts.QueryAbandon, record.Abandon{Query: q.ID, Reason: "x"})
+	w.Must(hospitalA, contracts.PredicateRequest, p.Question())
+	w.Must(gatewayMSP, changeKeys, p.recovery(record.NewRecoveryCode(), true, p.Key))
+	w.Must(hospitalA, contracts.RegistryVoteQuarantine, vote(p.Devices[0], false))
+	w.Must(hospitalA, contracts.RegistryFlagDevice, record.FlagDevice{Device: p.Devices[0].ID, Kind: record.FlagProof, Note: "x"})
+	w.Must(gatewayMSP, contracts.RegistryErase, p.Erasure(p.Key))
+	w.Must(hospitalA, contracts.RegistryReportErasure, w.report(hospitalA, p, 2))
+	first := w.Genesis.FirstEpoch()
 	w.begins(first, w.epoch(first, 2, hospitalA, association), hospitalA, association)
-	w.must(hospitalA, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 0}, nil)
+	w.Must(hospitalA, contracts.RegistryRetireEpoch, record.RetireEpoch{Epoch: 0})
 	for _, m := range []string{hospitalA, association} {
-		w.must(m, "Clock:Reset", record.ResetClock{Time: start - 1}, nil)
+		w.Must(m, contracts.ClockReset, record.ResetClock{Time: start - 1})
 	}
 
 	seen := map[state.Kind]bool{}
-	last := w.ledger.Height()
-	for b, err := range w.clients[hospitalA].Blocks(context.Background(), 0) {
+	last := w.Ledger.Height()
+	for b, err := range w.Clients[hospitalA].Blocks(context.Background(), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,8 +276,8 @@ func TestTextForPeopleIsPlain(t *testing.T) {
 	}
 	for _, title := range []string{"", "a\nb", "a\u202eb", "a\u200bb", "a\x00", strings.Repeat("x", 101)} {
 		study.Title = title
-		w.refuses(fault.Invalid, "title", hospitalA, "Study:Create", study)
+		w.Refuses(fault.Invalid, "title", hospitalA, contracts.StudyCreate, study)
 	}
 	study.Title = "Schlafqualität – 睡眠 🙂"
-	w.must(hospitalA, "Study:Create", study, nil)
+	w.Must(hospitalA, contracts.StudyCreate, study)
 }

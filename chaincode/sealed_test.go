@@ -5,9 +5,8 @@ import (
 	"testing"
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
-	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
-	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // What is private about a patient is sealed on the ledger, opens with the patient's key
@@ -15,14 +14,14 @@ import (
 func TestWhatAConsentSaysIsSealedOnTheLedger(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	signed := p.sign(p.document(hospitalA))
-	w.must(gatewayMSP, "Consent:Put", signed, nil)
-	key, err := w.details.DetailsKey(context.Background(), p.ref())
+	signed := p.Sign(p.document(hospitalA))
+	w.Must(gatewayMSP, contracts.ConsentPut, signed)
+	key, err := w.Details.DetailsKey(context.Background(), p.ref())
 	if err != nil {
 		t.Fatal(err)
 	}
 	name, found := state.ConsentDetailsKey(signed.Document.ID, 1), 0
-	for b, err := range w.ledger.Blocks(t.Context(), 0) {
+	for b, err := range w.Ledger.Blocks(t.Context(), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,12 +31,12 @@ func TestWhatAConsentSaysIsSealedOnTheLedger(t *testing.T) {
 				if private.Key != name {
 					t.Errorf("a private value of another name: %q", private.Key)
 				}
-				if _, err := key.Open(w.genesis.Network, p.id, name, private.Value); err != nil {
+				if _, err := key.Open(w.Genesis.Network, p.ID, name, private.Value); err != nil {
 					t.Errorf("the patient's key does not open it: %v", err)
 				}
 			}
 		}
-		if b.Number+1 == w.ledger.Height() {
+		if b.Number+1 == w.Ledger.Height() {
 			break
 		}
 	}
@@ -51,22 +50,14 @@ func TestWhatAConsentSaysIsSealedOnTheLedger(t *testing.T) {
 func TestWithoutAKeyNothingIsTakenOrRead(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()
-	signed := p.sign(p.document(hospitalA))
+	signed := p.Sign(p.document(hospitalA))
 	ref := p.ref()
-	lost := w.details.Lose(ref)
-	w.refuses(fault.Unavailable, "try again", gatewayMSP, "Consent:Put", signed)
+	lost := w.Details.Lose(ref)
+	w.Refuses(fault.Unavailable, "try again", gatewayMSP, contracts.ConsentPut, signed)
 	lost()
-	w.must(gatewayMSP, "Consent:Put", signed, nil)
-	w.details.Lose(ref)
-	w.refuses(fault.Unavailable, "try again", gatewayMSP, "Consent:Get", signed.Document.ID)
-	w.details.Erase(ref)
-	w.refuses(fault.Purged, "final", gatewayMSP, "Consent:Get", signed.Document.ID)
-}
-
-// ref is what the ledger says about the patient's key.
-func (p *person) ref() details.Ref {
-	p.w.Helper()
-	var state record.Patient
-	p.w.read(gatewayMSP, "Registry:GetPatient", p.id, &state)
-	return details.RefOf(state)
+	w.Must(gatewayMSP, contracts.ConsentPut, signed)
+	w.Details.Lose(ref)
+	w.Refuses(fault.Unavailable, "try again", gatewayMSP, contracts.ConsentGet, signed.Document.ID)
+	w.Details.Erase(ref)
+	w.Refuses(fault.Purged, "final", gatewayMSP, contracts.ConsentGet, signed.Document.ID)
 }

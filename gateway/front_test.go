@@ -175,7 +175,7 @@ func TestOnlyPagesOfTheNetworkAreSharedWith(t *testing.T) {
 	}
 	h := preflight(consortium.Portal)
 	if h.Get("Access-Control-Allow-Origin") != consortium.Portal || h.Get("Access-Control-Allow-Methods") != "POST, OPTIONS" || h.Get("Access-Control-Max-Age") == "" {
-		t.Errorf("the consortium.Portal's preflight is answered with %v", h)
+		t.Errorf("the portal's preflight is answered with %v", h)
 	}
 	for _, field := range []string{"Content-Digest", "Content-Type", "Signature", "Signature-Input", "Idempotency-Key"} {
 		if !strings.Contains(h.Get("Access-Control-Allow-Headers"), field) {
@@ -183,7 +183,7 @@ func TestOnlyPagesOfTheNetworkAreSharedWith(t *testing.T) {
 		}
 	}
 	for _, origin := range []string{
-		"https://evil.example", "https://consortium.Portal.example.org.evil.example", consortium.Portal + ":8443", "http://consortium.Portal.example.org",
+		"https://evil.example", "https://portal.example.org.evil.example", consortium.Portal + ":8443", "http://portal.example.org",
 		"HTTPS://PORTAL.EXAMPLE.ORG", consortium.Portal + "/", "null", "*", nativeApp,
 	} {
 		if h := preflight(origin); h.Get("Access-Control-Allow-Origin") != "" || h.Get("Access-Control-Allow-Methods") != "" {

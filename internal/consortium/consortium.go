@@ -192,7 +192,7 @@ func (c *Consortium) Call(m contracts.Method, document any) network.Call {
 			Network: c.Genesis.Network, Question: record.Question{Ask: d, Salt: record.RandomID()},
 		})
 	case record.Attest:
-		call, err = contracts.PredicateClose.Call(contracts.Outcome{Request: d.Request, Proof: d.Proof})
+		call, err = contracts.PredicateClose.Call(contracts.Outcome{Request: d.Request, Proof: append([]byte{}, d.Proof...)})
 	default:
 		call.Args = []string{string(Must(json.Marshal(document)))}
 	}
@@ -203,21 +203,26 @@ func (c *Consortium) Call(m contracts.Method, document any) network.Call {
 	return call
 }
 
-// Submit makes a transaction as a client of an organisation, again where it lost a race.
-func (c *Consortium) Submit(msp string, m contracts.Method, document any) (network.Result, error) {
+// Submit makes a transaction as a client of an organisation, again where it lost a race, and
+// reads its result into what is given.
+func (c *Consortium) Submit(msp string, m contracts.Method, document any, out ...any) (network.Result, error) {
+	c.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	return network.SubmitRetry(ctx, c.Clients[msp], c.Call(m, document))
+	res, err := network.SubmitRetry(ctx, c.Clients[msp], c.Call(m, document))
+	if err == nil {
+		c.decode(res.Payload, out...)
+	}
+	return res, err
 }
 
-// Must makes a transaction that must succeed, and reads its result into what is given.
+// Must makes a transaction that must succeed.
 func (c *Consortium) Must(msp string, m contracts.Method, document any, out ...any) network.Result {
 	c.Helper()
-	res, err := c.Submit(msp, m, document)
+	res, err := c.Submit(msp, m, document, out...)
 	if err != nil {
 		c.Fatalf("%s calls %s: %v", msp, m.Name(), err)
 	}
-	c.decode(res.Payload, out...)
 	return res
 }
 
