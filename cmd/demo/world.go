@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,6 +27,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/index/follow"
 	"github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/zk"
 )
@@ -208,38 +208,15 @@ func (w *world) startLedger(ctx context.Context) error {
 	}
 	w.index = index.New()
 	w.index.OpenWith(&w.details)
-	w.services.Go(func() error {
-		for b, err := range w.ledger.gateway.Blocks(ctx, 0) {
-			if err != nil {
-				return fmt.Errorf("following the ledger: %w", err)
-			}
-			if err := w.index.Apply(b); err != nil {
-				return err
-			}
-		}
-		return nil
+	f, err := follow.New(follow.Config{
+		Genesis: w.genesis, Client: w.ledger.gateway, Index: w.index, Role: "gateway", Log: w.log.With("part", "gateway"),
+		Height: func(ctx context.Context) (uint64, error) { return w.ledger.height(ctx, w.registrar.msp) },
 	})
-	w.services.Go(func() error { return w.reconcile(ctx) })
-	return nil
-}
-
-// detailsAgain is how often the gateway looks for details that came late.
-const detailsAgain = 200 * time.Millisecond
-
-// reconcile supplies the gateway's index with details of consents that came late.
-func (w *world) reconcile(ctx context.Context) error {
-	look := time.NewTicker(detailsAgain)
-	defer look.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-look.C:
-		}
-		if err := w.index.Reconcile(ctx, w.ledger.gateway); err != nil && ctx.Err() == nil {
-			w.log.Warn("details of consents are missing; trying again", "err", err)
-		}
+	if err != nil {
+		return err
 	}
+	w.services.Go(func() error { return f.Run(ctx) })
+	return nil
 }
 
 func (w *world) client(o *org) network.Client { return w.ledger.clients[o.msp] }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	role "github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/network/index/follow"
 )
 
 type acceptLedgerCommand struct {
@@ -38,7 +38,7 @@ the same, by naming a block of it with its hash. There is no other way to say it
 // Run names the block, or shows the newest one.
 func (c acceptLedgerCommand) Run(ctx context.Context) error {
 	if c.Hash == "" {
-		var b role.Block
+		var b follow.Block
 		if err := c.call(ctx, "newest", struct{}{}, &b); err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ func (c acceptLedgerCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "--hash: %w", err)
 	}
-	if err := c.call(ctx, "accept-ledger", role.Block{Number: c.Block, Hash: hash}, nil); err != nil {
+	if err := c.call(ctx, "accept-ledger", follow.Block{Number: c.Block, Hash: hash}, nil); err != nil {
 		return err
 	}
 	_, err = fmt.Printf("accepted: the institution in %s works with the ledger that has block %d with hash %s\n", c.Dir, c.Block, hash)

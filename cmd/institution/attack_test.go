@@ -23,6 +23,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
+	"github.com/vitalveil/vitalveil/network/index/follow"
 	role "github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/network/site"
 )
@@ -185,7 +186,7 @@ func TestAttackRolledBackLedgerOfAnOperator(t *testing.T) {
 	if err := (acceptLedgerCommand{dirFlag: dirFlag{dir}}).Run(t.Context()); fault.Of(err) != fault.Invalid || !strings.Contains(err.Error(), "--hash") {
 		t.Errorf("without a block: %v", err)
 	}
-	var newest role.Block
+	var newest follow.Block
 	w.check(dirFlag{dir}.call(t.Context(), "newest", struct{}{}, &newest))
 	accept := acceptLedgerCommand{dirFlag: dirFlag{dir}, Block: newest.Number, Hash: record.RandomID().String()}
 	if err := accept.Run(t.Context()); fault.Of(err) != fault.Conflict {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/index/follow"
 	role "github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/network/site"
 )
@@ -74,8 +75,8 @@ func (p *Process) commands() site.Commands {
 		"clock-reset": site.Handle(func(ctx context.Context, t *record.Tick) (record.ClockState, error) {
 			return p.ResetClock(ctx, t.Time)
 		}),
-		"newest": site.Handle(func(ctx context.Context, _ *struct{}) (role.Block, error) { return p.Newest(ctx) }),
-		"accept-ledger": site.Handle(func(ctx context.Context, b *role.Block) (struct{}, error) {
+		"newest": site.Handle(func(ctx context.Context, _ *struct{}) (follow.Block, error) { return p.Newest(ctx) }),
+		"accept-ledger": site.Handle(func(ctx context.Context, b *follow.Block) (struct{}, error) {
 			return struct{}{}, p.AcceptLedger(ctx, *b)
 		}),
 		"status": site.Handle(func(ctx context.Context, _ *struct{}) (Status, error) { return p.status(ctx), nil }),

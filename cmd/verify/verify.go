@@ -21,6 +21,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -33,6 +34,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/index/follow"
 )
 
 // Command is "vitalveil verify".
@@ -178,23 +180,7 @@ func (c *checker) read(ctx context.Context, blocks uint64) error {
 		return err
 	}
 	defer l.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	c.index = index.New()
 	c.index.OpenWith(c.keyring)
-	for b, err := range l.Blocks(ctx, 0) {
-		if err != nil {
-			return err
-		}
-		if err := c.index.Apply(b); err != nil {
-			return fmt.Errorf("block %d: %w", b.Number, err)
-		}
-		if err := c.take(b); err != nil {
-			return fmt.Errorf("block %d: %w", b.Number, err)
-		}
-		if b.Number+1 == blocks {
-			return nil
-		}
-	}
-	return ctx.Err()
+	return errors.Join(follow.Read(l.Blocks(ctx, 0), c.index, blocks, c.take), ctx.Err())
 }

@@ -11,7 +11,7 @@ import (
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
-	"github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/network/index/follow"
 )
 
 // Tip is a block that somebody has seen on the ledger: what "vitalveil verify" or
@@ -64,7 +64,7 @@ func (c *checker) operation(op *apiv1.Operation) int {
 func (c *checker) members(context.Context) int {
 	n := 0
 	for _, m := range c.genesis.Members {
-		known, err := institution.NewestKnown(filepath.Join(c.dir, "institutions", m.MSP))
+		known, err := follow.NewestKnown(filepath.Join(c.dir, "institutions", m.MSP))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:

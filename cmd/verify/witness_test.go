@@ -21,7 +21,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/vault"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/embedded"
-	"github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/network/index/follow"
 )
 
 func must[T any](v T, err error) T {
@@ -116,11 +116,11 @@ func TestAttackEndOfTheLedgerCutOff(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, known := range []struct {
-		block institution.Block
+		block follow.Block
 		fits  bool
 	}{
-		{institution.Block{Number: 2, Hash: record.ID(earlier)}, true},
-		{institution.Block{Number: 3, Hash: record.ID(tip)}, false},
+		{follow.Block{Number: 2, Hash: record.ID(earlier)}, true},
+		{follow.Block{Number: 3, Hash: record.ID(tip)}, false},
 	} {
 		s.hasRead("A", known.block)
 		if _, err := s.verify(Tip{}); (err == nil) != known.fits {
@@ -130,7 +130,7 @@ func TestAttackEndOfTheLedgerCutOff(t *testing.T) {
 }
 
 // hasRead is the state of a member that has read a block.
-func (s *site) hasRead(msp string, b institution.Block) {
+func (s *site) hasRead(msp string, b follow.Block) {
 	s.Helper()
 	dir := filepath.Join(s.dir, "institutions", msp)
 	_, err := state.Claim(dir, 1)

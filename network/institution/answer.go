@@ -108,7 +108,7 @@ func (in *Institution) readAll(ctx context.Context) error {
 	if err := in.notShorter(height); err != nil {
 		return err
 	}
-	height = max(height, in.least())
+	height = max(height, in.Least())
 	read := func() (bool, error) { return in.index.Height() >= height, nil }
 	return in.await(ctx, read, func() error {
 		return fault.New(fault.Unavailable, "%s is still reading the ledger; try again", in.self.MSP)
@@ -175,7 +175,7 @@ func (in *Institution) newAnswer(ctx context.Context, q record.QueryState) (*sha
 	if err != nil {
 		return nil, err
 	}
-	return r, in.vault.PutAll(append(in.headEntry(), store.Entry{Name: store.Answer(q.ID, q.Attempt), Value: raw})...)
+	return r, in.vault.PutAll(append(in.Mark(), store.Entry{Name: store.Answer(q.ID, q.Attempt), Value: raw})...)
 }
 
 // fresh checks what a first answer needs and a repeated one does not.
@@ -279,4 +279,12 @@ func (in *Institution) share(q record.QueryState, c index.Cohort, asked question
 		Network: in.context.Network, Epoch: in.context.Epoch, Query: q.ID, Piece: piece, CohortRoot: c.Root,
 		Slot: asked.slot, Coeffs: asked.coeffs, Plan: asked.plan, Rows: c.Rows,
 	}, v)
+}
+
+// notShorter refuses to work where the ledger has fewer blocks than were read.
+func (in *Institution) notShorter(height uint64) error {
+	if read := in.index.Height(); height < read {
+		return fault.New(fault.Unavailable, "the ledger has %d blocks, and %s has read %d: it lags behind, or was rolled back", height, in.self.MSP, read)
+	}
+	return nil
 }

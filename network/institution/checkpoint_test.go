@@ -3,8 +3,6 @@ package institution
 import (
 	"bytes"
 	"context"
-	"errors"
-	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/index/follow"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
@@ -41,7 +40,7 @@ func (c *watched) read() []uint64 {
 // checkpoint returns the path of the one checkpoint of a member.
 func (w *world) checkpoint(member int) string {
 	w.t.Helper()
-	files := must(filepath.Glob(filepath.Join(w.config(member).Dir, checkpointFolder, "*")))
+	files := must(filepath.Glob(filepath.Join(w.config(member).Dir, follow.CheckpointFolder, "*")))
 	if len(files) != 1 {
 		w.t.Fatalf("%s has %d checkpoints", msps[member], len(files))
 	}
@@ -107,7 +106,7 @@ func TestARestartGoesOnFromTheCheckpoint(t *testing.T) {
 		if !slices.Equal(first, want) {
 			t.Errorf("%s: it read the ledger from %v, want %v", c.name, first, want)
 		}
-		if kept := must(in.readCheckpoint()); (kept == nil) != (i > 0) {
+		if kept := must(in.Saved()); (kept == nil) != (i > 0) {
 			t.Errorf("%s: a checkpoint is kept: %v", c.name, kept != nil)
 		}
 		w.wait("it has read what who was never stopped has read", func() bool {
@@ -146,7 +145,7 @@ func TestACrashLeavesOneCheckpoint(t *testing.T) {
 	if w.checkpoint(association) != path {
 		t.Error("another checkpoint is left")
 	}
-	if ix, err := in.readCheckpoint(); err != nil || ix == nil {
+	if ix, err := in.Saved(); err != nil || ix == nil {
 		t.Errorf("it does not load: %v", err)
 	}
 }
@@ -158,7 +157,7 @@ func TestAttackErasedPatientInACheckpoint(t *testing.T) {
 	w := settledWorld(t, 2)
 	gone, left := w.patients[0], w.patients[1]
 	in := w.members[hospitalB].Institution
-	if err := in.saveIndex(t.Context()); err != nil {
+	if err := in.Save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	before := w.checkpoint(hospitalB)
@@ -179,7 +178,7 @@ func TestAttackErasedPatientInACheckpoint(t *testing.T) {
 	if w.checkpoint(hospitalB) == before {
 		t.Fatal("the old checkpoint is still there")
 	}
-	ix, err := in.readCheckpoint()
+	ix, err := in.Saved()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,52 +190,5 @@ func TestAttackErasedPatientInACheckpoint(t *testing.T) {
 	}
 	if names := must(in.vault.Names(store.Checkpoints)); len(names) != 1 || names[0] == store.Checkpoints+filepath.Base(before) {
 		t.Errorf("keys of checkpoints: %v", names)
-	}
-}
-
-func sealedFile(t *testing.T, clear, key []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := must(newSealingWriter(&b, key))
-	for rest := clear; len(rest) > 0; {
-		n := min(len(rest), 1+len(clear)/7)
-		must(w.Write(rest[:n]))
-		rest = rest[n:]
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-func TestSealedFilesOpenWhole(t *testing.T) {
-	key := bytes.Repeat([]byte{7}, 32)
-	for _, n := range []int{0, 1, sealedPiece - 1, sealedPiece, sealedPiece + 1, 3 * sealedPiece} {
-		clear := bytes.Repeat([]byte("readings"), n/8+1)[:n]
-		r := must(newOpeningReader(bytes.NewReader(sealedFile(t, clear, key)), key))
-		got, err := io.ReadAll(r)
-		if err != nil || !bytes.Equal(got, clear) {
-			t.Errorf("%d bytes: %d come back, %v", n, len(got), err)
-		}
-	}
-}
-
-func TestAttackSealedFileInOtherPieces(t *testing.T) {
-	key := bytes.Repeat([]byte{7}, 32)
-	clear := bytes.Repeat([]byte("readings"), 3*sealedPiece/8)
-	good := sealedFile(t, clear, key)
-	const piece = sealedPiece + 16
-	swapped := slices.Concat(good[piece:2*piece], good[:piece], good[2*piece:])
-	flipped := bytes.Clone(good)
-	flipped[piece+3] ^= 1
-	for name, bad := range map[string][]byte{
-		"cut between pieces": good[:2*piece], "cut": good[:2*piece+9], "nothing": nil, "swapped": swapped, "flipped": flipped,
-		"a piece left out": slices.Concat(good[:piece], good[2*piece:]), "more": append(bytes.Clone(good), 1),
-		"another key's": sealedFile(t, clear, bytes.Repeat([]byte{8}, 32)),
-	} {
-		r := must(newOpeningReader(bytes.NewReader(bad), key))
-		if got, err := io.ReadAll(r); err == nil || errors.Is(err, io.EOF) {
-			t.Errorf("%s: %d bytes were opened", name, len(got))
-		}
 	}
 }

@@ -12,13 +12,13 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
+	"github.com/vitalveil/vitalveil/network/index/follow"
 	"github.com/vitalveil/vitalveil/network/institution/column"
 	"github.com/vitalveil/vitalveil/network/institution/keysum"
 	"github.com/vitalveil/vitalveil/network/institution/store"
@@ -70,6 +70,7 @@ type Config struct {
 
 // Institution is one member at work.
 type Institution struct {
+	*follow.Follower
 	cfg     Config // its Genesis has the members, threshold and profile of the epoch
 	genesis record.Genesis
 	self    record.Member
@@ -80,7 +81,6 @@ type Institution struct {
 	numbers *keysum.Numbers
 	sums    *keysum.Sums
 	columns *column.Columns // nil for the registrar, which never asks
-	blocks  *signal         // a block was applied
 	peers   *peers
 	server  *tls.Config
 	queries *locks
@@ -88,25 +88,11 @@ type Institution struct {
 	standings *standings
 	log       *slog.Logger
 	checked   *verdicts
-	saved     checkpoints
 	seeding   sync.Mutex         // while seeds and details keys are stored, or deleted for good
-	keysCame  atomic.Bool        // since details were missing
 	settled   map[record.ID]bool // erased patients of whom nothing is left to do
-	accepted  chan struct{}      // another ledger was accepted
-	// recognised is closed, once, when the ledger is known to be the one.
-	recognised chan struct{}
-	once       sync.Once
-	refused    int // of the refusals of the index, those that were logged
 
 	mu     sync.Mutex
-	start  uint64 // blocks that there were when Run began; 0: not known yet
 	closed bool
-	failed error // why the index stopped
-	// stopped is why this member does nothing: the ledger has not got what it has read.
-	stopped error
-	other   bool // the operator has accepted another ledger
-	// head is the newest block that was read before the start, or accepted; nil for none.
-	head *Block
 	// clockProblem is why no clock is posted; clockAccepted is the operator's word that
 	// it is right although ledger time is far behind.
 	clockProblem  error
@@ -144,8 +130,7 @@ func New(cfg Config) (*Institution, error) {
 	in := &Institution{
 		cfg: cfg, genesis: genesis, self: self, params: params,
 		context: he.Context{Network: genesis.Network, Epoch: cfg.Epoch.Number},
-		index:   index.New(), blocks: newSignal(), queries: newLocks(), standings: newStandings(), checked: newVerdicts(), unsaid: map[string]bool{}, settled: map[record.ID]bool{},
-		accepted: make(chan struct{}, 1), recognised: make(chan struct{}),
+		index:   index.New(), queries: newLocks(), standings: newStandings(), checked: newVerdicts(), unsaid: map[string]bool{}, settled: map[record.ID]bool{},
 		log: cfg.Log.With("member", self.MSP),
 	}
 	if in.server, err = network.ServerTLS(cfg.Identity, cfg.Roots); err != nil {
@@ -159,7 +144,7 @@ func New(cfg Config) (*Institution, error) {
 	}
 	in.index.OpenWith(in)
 	in.numbers = keysum.NewNumbers(in.index.DeviceIDs)
-	if err := errors.Join(in.claimState(), in.loadHead(), in.openSums(), in.openColumns(), in.openCheckpoints()); err != nil {
+	if err := errors.Join(in.claimState(), in.openSums(), in.openColumns(), in.openFollower()); err != nil {
 		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.Close())
 	}
 	return in, nil
@@ -186,6 +171,16 @@ func (c *Config) check() error {
 func (in *Institution) openSums() error {
 	var err error
 	in.sums, err = keysum.New(in.params, in.context, in.params.Sharing().Held(in.cfg.Member), in.vault, in.numbers, in.log)
+	return err
+}
+
+// openFollower has the index follow the ledger.
+func (in *Institution) openFollower() error {
+	var err error
+	in.Follower, err = follow.New(follow.Config{
+		Genesis: in.genesis, Client: in.cfg.Client, Height: in.cfg.Height, Index: in.index,
+		Role: "institution", Store: in.vault, Dir: in.cfg.Dir, Ended: in.ended, Log: in.log,
+	})
 	return err
 }
 
@@ -232,9 +227,6 @@ func (in *Institution) Close() error {
 	in.closed = true
 	return errors.Join(in.peers.close(), in.vault.Close())
 }
-
-// Index is the institution's own reading of the ledger.
-func (in *Institution) Index() *index.Index { return in.index }
 
 // MSP names the member.
 func (in *Institution) MSP() string { return in.self.MSP }

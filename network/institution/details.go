@@ -198,8 +198,7 @@ func (d *keyDuty) work(ctx context.Context, in *Institution) error {
 		}
 	}
 	if len(later) < len(todo) && len(in.index.Missing()) > 0 {
-		in.keysCame.Store(true)
-		in.blocks.fire() // details that came before their keys can be read now
+		in.Hurry() // details that came before their keys can be read now
 	}
 	d.waiting.keep(later)
 	return d.waiting.err("details keys")
@@ -219,7 +218,7 @@ func (in *Institution) serveKeys(ctx context.Context) error {
 		return details.Serve(ctx, in.cfg.KeySocket, in, in.log)
 	})
 	for ctx.Err() == nil {
-		changed := in.blocks.next()
+		changed := in.Next()
 		if in.ended() {
 			break
 		}

@@ -5,46 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
-
-// detailDuty supplies the index with details of consents that came late, with
-// waits that double. While some are missing, this member derives no cohort that
-// they could change, and gives no share of one.
-type detailDuty struct {
-	pause time.Duration
-	next  time.Time
-}
-
-func (d *detailDuty) bind(in *Institution) func(context.Context) error {
-	return func(ctx context.Context) error { return d.work(ctx, in) }
-}
-
-func (d *detailDuty) work(ctx context.Context, in *Institution) error {
-	before := len(in.index.Missing())
-	if in.keysCame.Swap(false) {
-		d.pause, d.next = firstPause, time.Time{}
-	}
-	if before == 0 {
-		d.pause = firstPause
-		return nil
-	}
-	if time.Now().Before(d.next) {
-		return fault.New(fault.Unavailable, "the details of %d versions of consents have not arrived", before)
-	}
-	d.next = time.Now().Add(d.pause)
-	d.pause = min(2*d.pause, mostPause)
-	err := in.index.Reconcile(ctx, in.cfg.Client)
-	if len(in.index.Missing()) < before {
-		d.pause = firstPause
-		in.blocks.fire() // cohorts may be known now
-	}
-	return err
-}
 
 // keepErasures deletes what this process holds of erased patients, first of all in
 // its checkpoint, and then reports it. What is left to do is read off the ledger and
@@ -52,7 +17,7 @@ func (d *detailDuty) work(ctx context.Context, in *Institution) error {
 // restored from a copy that still has the secrets.
 func (in *Institution) keepErasures(ctx context.Context) error {
 	erasures := in.index.Erasures(0)
-	if err := in.forgetInCheckpoint(ctx, len(erasures)); err != nil {
+	if err := in.Forget(ctx, len(erasures)); err != nil {
 		return err
 	}
 	var all error

@@ -69,7 +69,7 @@ func (in *Institution) quiet(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, sumPatience)
 	defer cancel()
 	for ctx.Err() == nil {
-		changed := in.blocks.next()
+		changed := in.Next()
 		if len(in.index.Open()) == 0 {
 			return
 		}

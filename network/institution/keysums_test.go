@@ -73,7 +73,7 @@ func TestKeySumsFollowTheLedger(t *testing.T) {
 	w.down(hospitalB)
 	w.forgetSeeds(hospitalB, w.patients[1]) // who has no row for one hour; of the others its sums are all that it has
 	in = w.up(hospitalB)
-	w.wait("sums after a restart", func() bool { return in.hasGenesis() && in.index.Counts().Patients == 12 && covers(11) })
+	w.wait("sums after a restart", func() bool { return in.HasGenesis() && in.index.Counts().Patients == 12 && covers(11) })
 	a, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestErasedDeviceLeavesNothingBehind(t *testing.T) {
 	if err := in.dropDevice(device); err != nil {
 		t.Fatal(err)
 	}
-	in.blocks.fire() // as the block with the member's report does
+	in.Fire() // as the block with the member's report does
 	if holds() {
 		t.Error("a kept sum has the device")
 	}

@@ -50,8 +50,8 @@ func (in *Institution) Predicate(ctx context.Context, id string) (record.Predica
 // with a clock that does not move it waits for ctx.
 func (in *Institution) WaitPredicate(ctx context.Context, id string) (record.PredicateState, error) {
 	for {
-		changed := in.blocks.next()
-		if err := in.failure(); err != nil {
+		changed := in.Next()
+		if err := in.Failure(); err != nil {
 			return record.PredicateState{}, err
 		}
 		if e, found := in.index.Predicate(id); found && e.Status != record.PredicateAsked {

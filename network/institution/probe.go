@@ -158,7 +158,7 @@ func (in *Institution) logProbes(q record.QueryState, part int, places []int) er
 	if err != nil {
 		return err
 	}
-	return in.vault.PutAll(append(in.headEntry(), store.Entry{Name: store.Probed(q.ID, part), Value: given}, store.Entry{Name: store.Probes(q.Asker), Value: total})...)
+	return in.vault.PutAll(append(in.Mark(), store.Entry{Name: store.Probed(q.ID, part), Value: given}, store.Entry{Name: store.Probes(q.Asker), Value: total})...)
 }
 
 // probesAllowed is how many devices may be probed after queries of one asker.

@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/index/follow"
 )
 
 // elsewhere is a client whose ledger can be another one, with other hashes, or one
@@ -116,12 +117,12 @@ func TestAttackLedgerRolledBackUnderAMember(t *testing.T) {
 // it; what it read before is forgotten.
 func TestAnotherLedgerIsAcceptedInSoManyWords(t *testing.T) {
 	w := settledWorld(t, 3)
-	wantFault(t, w.members[hospitalB].AcceptLedger(t.Context(), Block{}), fault.Conflict)
+	wantFault(t, w.members[hospitalB].AcceptLedger(t.Context(), follow.Block{}), fault.Conflict)
 	w.down(hospitalB)
 	in, _ := w.upElsewhere(hospitalB, func(e *elsewhere) { e.another.Store(true) })
 	w.wait("it has stopped", func() bool { return in.Stopped() != nil })
 	newest := must(in.Newest(t.Context()))
-	wantFault(t, in.AcceptLedger(t.Context(), Block{newest.Number, record.RandomID()}), fault.Conflict)
+	wantFault(t, in.AcceptLedger(t.Context(), follow.Block{Number: newest.Number, Hash: record.RandomID()}), fault.Conflict)
 	if in.Stopped() == nil {
 		t.Fatal("a wrong hash was accepted")
 	}
@@ -161,14 +162,14 @@ func (c *twoFaced) Blocks(ctx context.Context, from uint64) iter.Seq2[*network.B
 
 // upTwoFaced starts the association without its checkpoint, on a ledger that shows it
 // the newest block that it knows.
-func (w *world) upTwoFaced(prepare func(*twoFaced)) (*Institution, Block, func() error) {
+func (w *world) upTwoFaced(prepare func(*twoFaced)) (*Institution, follow.Block, func() error) {
 	w.t.Helper()
 	w.down(association)
 	cfg := w.config(association)
-	for _, f := range must(filepath.Glob(filepath.Join(cfg.Dir, checkpointFolder, "*"))) {
+	for _, f := range must(filepath.Glob(filepath.Join(cfg.Dir, follow.CheckpointFolder, "*"))) {
 		w.check(os.Remove(f))
 	}
-	known := must(NewestKnown(cfg.Dir))
+	known := must(follow.NewestKnown(cfg.Dir))
 	c := &twoFaced{elsewhere: elsewhere{Client: cfg.Client, whole: cfg.Height}, shown: known.Number}
 	prepare(c)
 	cfg.Client, cfg.Height = c, c.height
@@ -188,11 +189,11 @@ func TestAttackABlockShownAndThenAnotherLedger(t *testing.T) {
 	w := settledWorld(t, 3)
 	in, known, stop := w.upTwoFaced(func(c *twoFaced) { c.another.Store(true) })
 	w.wait("it has read as far", func() bool { return in.Index().Height() >= known.Number })
-	w.wait("it has ended", func() bool { return in.failure() != nil || in.Index().Height() > known.Number })
+	w.wait("it has ended", func() bool { return in.Failure() != nil || in.Index().Height() > known.Number })
 	if err := stop(); fault.Of(err) != fault.Conflict {
 		t.Errorf("it goes on with another ledger: %v", err)
 	}
-	if now := must(NewestKnown(w.config(association).Dir)); *now != known {
+	if now := must(follow.NewestKnown(w.config(association).Dir)); *now != known {
 		t.Errorf("it knows %v, it knew %v", now, known)
 	}
 }
@@ -213,9 +214,9 @@ func TestAttackARollbackWhileAMemberReadsOnceMore(t *testing.T) {
 	if err := in.readAll(ctx); err == nil {
 		t.Error("it answers")
 	}
-	time.Sleep(headPause + headPause/2)
+	time.Sleep(follow.HeadPause + follow.HeadPause/2)
 	w.check(stop())
-	if now := must(NewestKnown(w.config(association).Dir)); *now != known {
+	if now := must(follow.NewestKnown(w.config(association).Dir)); *now != known {
 		t.Errorf("it knows %v, it knew %v", now, known)
 	}
 }

@@ -1,7 +1,6 @@
 package institution
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,10 +26,8 @@ const (
 // followed: it is of another network, or of another version of the program.
 func (in *Institution) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return in.follow(ctx) })
+	g.Go(func() error { return in.Follower.Run(ctx) })
 	g.Go(func() error { return in.serve(ctx) })
-	g.Go(func() error { return in.keepCheckpoint(ctx) })
-	g.Go(func() error { return in.keepHead(ctx) })
 	g.Go(func() error { return in.serveKeys(ctx) })
 	duties := []struct {
 		name string
@@ -40,7 +37,6 @@ func (in *Institution) Run(ctx context.Context) error {
 		{"piece keys", new(pieceKeyDuty).bind(in)},
 		{"rows", new(rowDuty).bind(in)},
 		{"details keys", new(keyDuty).bind(in)},
-		{"consent details", new(detailDuty).bind(in)},
 		{"erasures", in.keepErasures},
 		{"cohorts", in.keepCohorts},
 		{"confirmations", in.keepConfirmed},
@@ -56,7 +52,6 @@ func (in *Institution) Run(ctx context.Context) error {
 		g.Go(func() error { return in.tickAlong(ctx) })
 	}
 	err := g.Wait()
-	in.lastCheckpoint()
 	if cerr := in.peers.close(); cerr != nil {
 		in.log.Warn("closing connections", "err", cerr)
 	}
@@ -66,95 +61,14 @@ func (in *Institution) Run(ctx context.Context) error {
 	return err
 }
 
-// follow feeds the index, from the checkpoint on. The ledger's stream may break and is taken up again;
-// a block that the index refuses ends everything.
-func (in *Institution) follow(ctx context.Context) error {
-	err := in.recognise(ctx)
-	if err == nil {
-		err = in.resume(ctx)
-	}
-	pause := firstPause
-	for ; ctx.Err() == nil; err = in.recognise(ctx) {
-		if err != nil {
-			in.fail(err)
-			return err
-		}
-		for block, err := range in.cfg.Client.Blocks(ctx, in.index.Height()) {
-			if err != nil {
-				in.log.Warn("lost the ledger's blocks; trying again", "err", err, "in", pause)
-				break
-			}
-			if err := in.apply(block); err != nil {
-				in.fail(err)
-				return err
-			}
-			pause = firstPause
-		}
-		_ = network.Sleep(ctx, pause)
-		pause = min(2*pause, mostPause)
-	}
-	return nil
-}
-
-func (in *Institution) apply(block *network.Block) error {
-	first := !in.hasGenesis()
-	if err := in.inPlace(block); err != nil {
-		return err
-	}
-	if err := in.index.Apply(block); err != nil {
-		return err
-	}
-	if first && in.hasGenesis() {
-		if err := in.checkGenesis(); err != nil {
-			return err
-		}
-	}
-	in.tellRefused()
-	in.blocks.fire()
-	return nil
-}
-
-// tellRefused logs what the index has refused since it was asked last.
-func (in *Institution) tellRefused() {
-	n, list := in.index.Refused(in.refused)
-	for _, r := range list {
-		in.log.Error("the ledger records what does not follow from signatures; it counts for nothing",
-			"block", r.At.Block, "transaction", r.Tx, "record", r.What, "reason", r.Reason)
-	}
-	in.refused = n
-}
-
-func (in *Institution) hasGenesis() bool {
-	_, ok := in.index.Genesis()
-	return ok
-}
-
-// checkGenesis compares the ledger's policy with the one that this member was
-// given out of band. On another network its keys must not be used.
-func (in *Institution) checkGenesis() error {
-	got, _ := in.index.Genesis()
-	a, err := json.Marshal(got)
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(in.genesis)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(a, b) {
-		return fault.New(fault.Conflict, "the ledger's genesis document is not the one this member was configured with")
-	}
-	return nil
-}
-
 // onChange does work now and after every block, and where it failed also after a
 // pause.
 func (in *Institution) onChange(ctx context.Context, name string, work func(context.Context) error) error {
 	pause := firstPause
 	for ctx.Err() == nil {
-		changed := in.blocks.next()
+		changed := in.Next()
 		ready, err := in.caughtUp(ctx)
-		if ready && in.hasGenesis() && in.Stopped() == nil {
+		if ready && in.HasGenesis() && in.Stopped() == nil {
 			if err = in.checkEpoch(); err == nil {
 				err = work(ctx)
 			}
@@ -178,28 +92,13 @@ func (in *Institution) onChange(ctx context.Context, name string, work func(cont
 	return nil
 }
 
-// caughtUp reports whether the index has read the blocks that were there when it
-// was asked for the first time. Before, everything that this member has done
-// long ago would look undone.
+// caughtUp reports whether the index has read what was there at the start.
 func (in *Institution) caughtUp(ctx context.Context) (bool, error) {
-	in.mu.Lock()
-	target := in.start
-	in.mu.Unlock()
-	if target == 0 {
-		height, err := in.cfg.Height(ctx)
-		if err != nil {
-			return false, fault.New(fault.Unavailable, "the ledger's height is not known: %w", err)
-		}
-		in.mu.Lock()
-		in.start = height
-		in.mu.Unlock()
-		target = height
+	ready, err := in.CaughtUp(ctx)
+	if ready {
+		in.inherit()
 	}
-	if in.index.Height() < max(target, in.least()) {
-		return false, nil
-	}
-	in.inherit()
-	return true, nil
+	return ready, err
 }
 
 // inherit notes, once, the queries that are older than this process. Whether a

@@ -8,37 +8,14 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 )
 
-// signal wakes everybody who waits for the next change.
-type signal struct {
-	mu sync.Mutex
-	ch chan struct{}
-}
-
-func newSignal() *signal { return &signal{ch: make(chan struct{})} }
-
-// next returns a channel that is closed at the next change. Get it before
-// looking at what may change, or a change in between is missed.
-func (s *signal) next() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ch
-}
-
-func (s *signal) fire() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.ch)
-	s.ch = make(chan struct{})
-}
-
 // await waits until done says so, looking again after every block, for at most
 // the institution's patience. late makes the error when that is used up.
 func (in *Institution) await(ctx context.Context, done func() (bool, error), late func() error) error {
 	timer := time.NewTimer(in.cfg.Patience)
 	defer timer.Stop()
 	for {
-		changed := in.blocks.next()
-		if err := in.failure(); err != nil {
+		changed := in.Next()
+		if err := in.Failure(); err != nil {
 			return err
 		}
 		if ok, err := done(); ok || err != nil {
@@ -52,25 +29,6 @@ func (in *Institution) await(ctx context.Context, done func() (bool, error), lat
 			return fault.New(fault.Unavailable, "gave up waiting: %w", ctx.Err())
 		}
 	}
-}
-
-// failure is why the institution cannot go on, or nil.
-func (in *Institution) failure() error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.failed != nil {
-		return in.failed
-	}
-	return in.stopped
-}
-
-func (in *Institution) fail(err error) {
-	in.mu.Lock()
-	if in.failed == nil {
-		in.failed = err
-	}
-	in.mu.Unlock()
-	in.blocks.fire()
 }
 
 // locks is one mutex for each name; a mutex exists while somebody uses it.

@@ -1,4 +1,4 @@
-package institution
+package follow
 
 import (
 	"bufio"
