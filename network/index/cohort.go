@@ -301,7 +301,7 @@ func (ix *Index) Eligible(epoch uint32, asker, purpose, metric string, from, unt
 		rho: rho, exact: exact, now: ix.now, epoch: epoch, sharers: ix.sharers(epoch),
 	}, latest)
 	if !ok || len(ix.waiting) > 0 {
-		return Cohort{}, fault.New(fault.Unavailable, "details of consents have not arrived here yet")
+		return Cohort{}, fault.New(fault.Unavailable, "the cohort is not known: %s", ix.lacking())
 	}
 	c := Cohort{Members: members, Size: size}
 	if ix.height > 0 {

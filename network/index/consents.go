@@ -75,7 +75,7 @@ func (ix *Index) stale(q *query, members []record.CohortMember) (uint64, []recor
 		d := ix.devices[m.Device]
 		p := ix.patients[d.state.Device.Patient]
 		if ix.hasGap(p) || p.erased != nil && p.erased.unsure {
-			return 0, nil, fault.New(fault.Unavailable, "whether patients have withdrawn from query %s is not known: details of consents have not arrived here yet", q.state.ID)
+			return 0, nil, fault.New(fault.Unavailable, "whether patients have withdrawn from query %s is not known: %s", q.state.ID, ix.lacking())
 		}
 		block, withdrawn := ix.withdrawn(p, q, first, m)
 		if out, ok := d.quarantinedFrom(q.at.Block); ok && (!withdrawn || out < block) {

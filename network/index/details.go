@@ -274,6 +274,36 @@ func (ix *Index) Reconcile(ctx context.Context, client network.Client) error {
 	return nil
 }
 
+// lacking says what is missing.
+func (ix *Index) lacking() string {
+	if len(ix.gaps) == 0 {
+		return "details of consents have not arrived here yet"
+	}
+	g := ix.gaps[0]
+	text := fmt.Sprintf("the details of version %d of consent %s of patient %s, which block %d recorded, have not arrived here", g.Version, g.Consent.Short(), g.Patient.Short(), g.Block)
+	if more := len(ix.gaps) - 1; more > 0 {
+		text += fmt.Sprintf(", nor those of %d others", more)
+	}
+	return text
+}
+
+// Lacking is fault.Unavailable, and names what is missing, where the cohort of a query
+// that a member makes now would not be known here: it would be debited and, unless the
+// details arrive, expire. Elsewhere, and where there is no such study, it is nil.
+func (ix *Index) Lacking(asker string, ask record.Ask) error {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	study, ok := ix.studies[asker+"/"+ask.Study]
+	if !ok || len(ix.gaps) == 0 {
+		return nil
+	}
+	q := ix.questionOf(record.QueryState{Ask: ask, Asker: asker, Purpose: study.Study.Purpose, Exact: study.Study.Exact, Asked: ix.now})
+	if _, _, known := ix.derive(q, latest); known && len(ix.waiting) == 0 {
+		return nil
+	}
+	return fault.New(fault.Unavailable, "the cohort of the query would not be known: %s", ix.lacking())
+}
+
 // hasGap reports whether details of the patient's consents are missing.
 func (ix *Index) hasGap(p *patient) bool {
 	for _, g := range ix.gaps {

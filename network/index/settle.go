@@ -167,7 +167,7 @@ func (ix *Index) opens(q *query) (bool, bool) {
 func (ix *Index) knowable(q *query) error {
 	switch {
 	case q.waits:
-		return fault.New(fault.Unavailable, "the cohort of query %s is not known: details of consents have not arrived here yet", q.state.ID)
+		return fault.New(fault.Unavailable, "the cohort of query %s is not known: %s", q.state.ID, ix.lacking())
 	case q.lost > 0:
 		return fault.New(fault.Unavailable, "the cohort of query %s cannot be derived any more: %d patients who may have been in it are erased", q.state.ID, q.lost)
 	}

@@ -121,13 +121,19 @@ func (r *Refusal) Error() string {
 
 // Ask makes a query about the devices of this process's epoch, within a study of
 // this institution, and returns its release.
-// The study is debited whatever comes of it. A cohort below the minimum is
+// The study is debited whatever comes of it; a query whose cohort this member could not
+// know is refused before, with what is missing (fault.Unavailable). A cohort below the minimum is
 // fault.TooFew, with a *Refusal as its cause; shares that differ are
 // fault.Conflict, with a *Dispute. After any error that names the query, Fetch
 // may be tried.
 func (in *Institution) Ask(ctx context.Context, ask record.Ask) (*Answer, error) {
 	start := time.Now()
 	ask.Epoch = in.context.Epoch
+	var lacking error // made up or late, a consent that nobody can read must not cost the study
+	known := func() (bool, error) { lacking = in.index.Lacking(in.self.MSP, ask); return lacking == nil, nil }
+	if err := in.await(ctx, known, func() error { return lacking }); err != nil {
+		return nil, err
+	}
 	var q record.QueryState
 	if res, err := in.submit(ctx, "Query:Ask", ask, &q); err != nil {
 		if fault.Of(err) == fault.Unavailable && res.TxID != "" {

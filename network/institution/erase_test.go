@@ -3,9 +3,11 @@ package institution
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -218,6 +220,38 @@ func TestAttackMissingDetailsGiveNoShare(t *testing.T) {
 	}
 	if docs, err := b.Index().Consents(p.id); err != nil || !slices.ContainsFunc(docs, func(s consent.Signed) bool { return s.Document.Version == 2 }) {
 		t.Errorf("hospital B has %+v, %v", docs, err)
+	}
+}
+
+// TestAttackAConsentThatNobodyCanRead: a consent whose details never come, as an operator
+// could make one up, costs the asker neither a study's budget nor a query's life. What is
+// missing is named at once.
+func TestAttackAConsentThatNobodyCanRead(t *testing.T) {
+	w := settledWorld(t, 12)
+	w.down(hospitalA)
+	client := &withholding{Client: w.ledger.Client(w.ids[hospitalA])}
+	client.complete.Store(true)
+	a := w.up(hospitalA, func(c *Config) { c.Client, c.Patience = client, 500*time.Millisecond })
+	w.wait("hospital A reads the ledger", func() bool { return a.Index().Height() == w.ledger.Height() })
+	client.complete.Store(false)
+	p := w.patients[2]
+	narrower := p.consent
+	narrower.Version, narrower.Previous, narrower.CapMicro = 2, p.consent.Digest(networkName), p.consent.CapMicro-1
+	w.putConsent(p, narrower)
+	w.wait("hospital A reads of the consent", func() bool { return len(a.Index().Missing()) == 1 })
+	gap := a.Index().Missing()[0]
+	_, err := a.Ask(t.Context(), ask("exact", 0))
+	wantFault(t, err, fault.Unavailable)
+	if want := fmt.Sprintf("version 2 of consent %s of patient %s, which block %d recorded", narrower.ID.Short(), p.id.Short(), gap.Block); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v does not name %s", err, want)
+	}
+	if asked := w.asked(); len(asked) > 0 {
+		t.Errorf("queries were made: %v", asked)
+	}
+	client.complete.Store(true)
+	w.wait("the details arrive", func() bool { return len(a.Index().Missing()) == 0 })
+	if got, err := a.Ask(t.Context(), ask("exact", 0)); err != nil || got.Cohort != 12 {
+		t.Errorf("with the details: %+v, %v", got, err)
 	}
 }
 
