@@ -27,13 +27,14 @@ func TestCommandLine(t *testing.T) {
 	}
 	for _, dir := range dirs {
 		t.Run(strings.Split(dir, string(filepath.Separator))[1], func(t *testing.T) {
-			testscript.Run(t, testscript.Params{Dir: dir, Setup: addresses})
+			testscript.Run(t, testscript.Params{Dir: dir, Setup: prepare, Cmds: map[string]func(*testscript.TestScript, bool, []string){"site": siteCommand(t)}})
 		})
 	}
 }
 
-// addresses gives a transcript free addresses on loopback: A, B, C, LEDGER and GATEWAY.
-func addresses(e *testscript.Env) error {
+// prepare gives a transcript free addresses on loopback: A, B, C, LEDGER and GATEWAY.
+func prepare(e *testscript.Env) error {
+	e.Values[siteKey{}] = new(*consortiumSite)
 	for _, name := range []string{"A", "B", "C", "LEDGER", "GATEWAY"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

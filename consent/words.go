@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
 // Words says a document in plain words, a sentence to a line, for whoever is about to
@@ -20,7 +21,7 @@ func (d Document) Words() []string {
 	names := make([]string, len(d.Metrics))
 	for i, key := range d.Metrics {
 		m, _ := wearable.ByKey(key)
-		names[i] = m.Name
+		names[i] = verifier.NameInText(m)
 	}
 	verb := "You allow %s, for %s, to use your %s."
 	if d.Effect == EffectDeny {

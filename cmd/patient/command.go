@@ -20,6 +20,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
 // Command is "vitalveil patient".
@@ -293,7 +294,7 @@ func deviceWords(r record.DeviceRequest) []string {
 	for i, key := range d.Metrics {
 		names[i] = key
 		if m, ok := wearable.ByKey(key); ok {
-			names[i] = m.Name
+			names[i] = verifier.NameInText(m)
 		}
 	}
 	return []string{

@@ -2,7 +2,6 @@ package patient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -117,11 +116,12 @@ func (c verifyCommand) Run() error {
 	if err := site.Load(c.Receipt, &r); err != nil {
 		return err
 	}
-	if r.State.Signed.Erasure.Patient != h.Patient {
-		return errors.New("the receipt is of another patient")
+	p, err := h.own()
+	if err != nil {
+		return err
 	}
 	network := h.genesis.Network
-	if err := consent.CheckErasure(network, h.genesis.RelyingParties, r.State.Signed); err != nil {
+	if err := consent.VerifyErasure(network, h.genesis.RelyingParties, r.State.Signed, p); err != nil {
 		return err
 	}
 	if err := r.Verify(network, map[uint32]record.EpochState{0: {Epoch: h.genesis.FirstEpoch()}}); err != nil {

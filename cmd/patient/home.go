@@ -289,3 +289,15 @@ func (f dirFlag) load(name string, into any) (bool, error) {
 	}
 	return true, json.Unmarshal(b, into)
 }
+
+// own is the patient as this directory knows it, without a network.
+func (h *home) own() (record.Patient, error) {
+	f := dirFlag{h.dir}
+	var p record.Patient
+	if found, err := f.load(recordFile, &p); found || err != nil {
+		return p, err
+	}
+	var r record.PatientRequest
+	_, err := f.load(requestFile, &r)
+	return record.Patient{ID: h.Patient, Inception: r.Enrolment.Inception}, err
+}

@@ -20,6 +20,7 @@ import (
 )
 
 type keysCommand struct {
+	New     newCommand     `cmd:"" help:"Make a directory on another machine, with a key that the first directory can add."`
 	Add     addCommand     `cmd:"" help:"Let another key or passkey sign too: this directory's key signs that."`
 	Remove  removeCommand  `cmd:"" help:"Let a key sign no more."`
 	Accept  acceptCommand  `cmd:"" help:"Take note of keys that were changed elsewhere, after showing them."`
@@ -191,16 +192,71 @@ func (c acceptCommand) Run(ctx context.Context) error {
 	return site.Save(c.path(recordFile), p)
 }
 
-type recoverCommand struct {
-	dirFlag
+// placeFlags say which patient a new directory is for.
+type placeFlags struct {
 	Network    string `help:"The network's document, received out of band." type:"existingfile"`
 	Gateway    string `help:"The gateway's URL."`
 	Patient    string `help:"The patient's identifier."`
-	Record     string `help:"The ledger's record of the patient, such as record.json of an old directory: needed if keys were changed before." type:"existingfile"`
 	Passphrase string `help:"A file with a passphrase that seals the new consent key." type:"existingfile"`
-	Confirm    bool   `help:"Go on: read the code that was written down, then the new one, and replace the keys."`
-	RevokeAll  bool   `help:"Take back everything permitted so far."`
-	Yes        bool   `help:"Sign without asking."`
+}
+
+// make makes a directory with a fresh key for a patient who is there already.
+func (c placeFlags) make(f dirFlag) (*home, *ecdsa.PrivateKey, error) {
+	id, err := record.ParseID(c.Patient)
+	if err != nil || c.Network == "" || c.Gateway == "" {
+		return nil, nil, errors.New("name --network, --gateway and --patient")
+	}
+	network, err := filepath.Abs(c.Network)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := site.Descriptor(network)
+	if err != nil {
+		return nil, nil, err
+	}
+	passphrase, err := readPassphrase(site.Secret(c.Passphrase))
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := f.create(); err != nil {
+		return nil, nil, err
+	}
+	h := &home{dir: f.Dir, genesis: d.Genesis, Config: Config{
+		Network: site.Path(network), Gateway: c.Gateway, Passphrase: site.Secret(c.Passphrase), Patient: id,
+	}}
+	return h, key, saveKey(f.path(keyFile), key, passphrase)
+}
+
+type newCommand struct {
+	dirFlag
+	placeFlags
+}
+
+// Run makes a directory whose key the patient can add.
+func (c newCommand) Run() error {
+	h, key, err := c.make(c.dirFlag)
+	if err != nil {
+		return err
+	}
+	h.Confirmed = true // the code is with the first directory
+	if err := h.save(); err != nil {
+		return err
+	}
+	_, err = fmt.Println(hex.EncodeToString(record.PublicKeyBytes(&key.PublicKey)))
+	return err
+}
+
+type recoverCommand struct {
+	dirFlag
+	placeFlags
+	Record    string `help:"The ledger's record of the patient, such as record.json of an old directory: needed if keys were changed before." type:"existingfile"`
+	Confirm   bool   `help:"Go on: read the code that was written down, then the new one, and replace the keys."`
+	RevokeAll bool   `help:"Take back everything permitted so far."`
+	Yes       bool   `help:"Sign without asking."`
 }
 
 // recovery is what is under way between the two steps.
@@ -215,47 +271,25 @@ func (c recoverCommand) Run(ctx context.Context) error {
 	if c.Confirm {
 		return c.confirm(ctx)
 	}
-	id, err := record.ParseID(c.Patient)
-	if err != nil || c.Network == "" || c.Gateway == "" {
-		return errors.New("name --network, --gateway and --patient; or --confirm, to go on")
-	}
-	network, err := filepath.Abs(c.Network)
-	if err != nil {
-		return err
-	}
-	d, err := site.Descriptor(network)
-	if err != nil {
-		return err
-	}
-	code := record.NewRecoveryCode()
-	next := recovery{Record: record.Patient{ID: id}}
-	if next.Hash, err = recoveryHash(d.Genesis.Network, code); err != nil {
-		return err
-	}
+	var next recovery
 	if c.Record != "" {
 		if err := site.Load(c.Record, &next.Record); err != nil {
 			return err
 		}
+		if next.Record.ID.String() != c.Patient {
+			return errors.New("the record is of another patient")
+		}
 	}
-	if next.Record.ID != id {
-		return errors.New("the record is of another patient")
-	}
-	passphrase, err := readPassphrase(site.Secret(c.Passphrase))
+	h, _, err := c.make(c.dirFlag)
 	if err != nil {
 		return err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
+	next.Record.ID = h.Patient
+	code := record.NewRecoveryCode()
+	if next.Hash, err = recoveryHash(h.genesis.Network, code); err != nil {
 		return err
 	}
-	if err := c.create(); err != nil {
-		return err
-	}
-	h := &home{dir: c.Dir, genesis: d.Genesis, Config: Config{Network: site.Path(network), Gateway: c.Gateway, Passphrase: site.Secret(c.Passphrase), Patient: id}}
-	if err := errors.Join(saveKey(c.path(keyFile), key, passphrase), site.Save(c.path(newKeysFile), next)); err != nil {
-		return err
-	}
-	if err := h.save(); err != nil {
+	if err := errors.Join(site.Save(c.path(newKeysFile), next), h.save()); err != nil {
 		return err
 	}
 	return show(code, func() error { return c.confirm(ctx) })

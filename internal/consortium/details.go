@@ -18,8 +18,8 @@ type Details struct {
 	erased map[record.ID]bool        // patients
 }
 
-// add keeps a key under its digest.
-func (k *Details) add(digest record.ID, key details.Key) {
+// Hold keeps a key under its digest.
+func (k *Details) Hold(digest record.ID, key details.Key) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.known == nil {
@@ -67,7 +67,7 @@ func (k *Details) Lose(r details.Ref) func() {
 	defer k.mu.Unlock()
 	key := k.known[r.Digest]
 	delete(k.known, r.Digest)
-	return func() { k.add(r.Digest, key) }
+	return func() { k.Hold(r.Digest, key) }
 }
 
 // Serve brings the keys to a socket until the test ends.
@@ -82,7 +82,7 @@ func (k *Details) Serve(t testing.TB, path string) {
 func (k *Details) Enrol(network string, e *record.EnrolPatient, members []record.Member) ([]byte, error) {
 	key := details.NewKey()
 	e.Inception.DetailsKey = key.Digest(network)
-	k.add(e.Inception.DetailsKey, key)
+	k.Hold(e.Inception.DetailsKey, key)
 	blob, err := details.SealBoxes(network, e.Inception.PatientID(network), key, members)
 	e.DetailsBlob = record.SumID(blob)
 	return blob, err

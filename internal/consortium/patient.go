@@ -35,7 +35,7 @@ func (c *Consortium) NewPatient() *Patient {
 		ConsentKeys: [][]byte{Public(p.Key)}, RecoveryHash: p.RecoveryHash(p.Code), Salt: record.RandomID(), DetailsKey: p.Secret.Digest(n),
 	}
 	p.ID = in.PatientID(n)
-	c.Details.add(in.DetailsKey, p.Secret)
+	c.Details.Hold(in.DetailsKey, p.Secret)
 	p.Boxes = Must(details.SealBoxes(n, p.ID, p.Secret, c.Epoch.Members))
 	p.Enrolment = record.EnrolPatient{Inception: in, DetailsBlob: record.SumID(p.Boxes)}
 	p.Enrolment.Signature = Sign(p.Key, p.Enrolment.Digest(n))
