@@ -42,8 +42,8 @@ func (ix *Index) Apply(b *network.Block) error {
 			return fault.New(fault.Internal, "block %d, transaction %d (%s): %w", b.Number, tx.Index, tx.ID, err)
 		}
 	}
-	ix.noteTime(b.Number)
-	ix.settle()
+	ix.clock.note(b.Number)
+	ix.cohorts.settle()
 	ix.height, ix.lastHash = b.Number+1, b.Hash
 	return nil
 }
@@ -57,34 +57,36 @@ type write struct {
 	value []byte
 }
 
-// appliers says how each kind of key changes the index. Kinds that are missing
+// applying says how each kind of key changes a part. Kinds that are missing
 // (look-up keys of the chaincode) change nothing.
-var appliers = map[state.Kind]func(*Index, write) error{
-	state.KindGenesis:    (*Index).putGenesis,
-	state.KindLayout:     (*Index).putLayout,
-	state.KindTick:       (*Index).putTick,
-	state.KindClock:      (*Index).putClock,
-	state.KindClockVote:  (*Index).putClockVote,
-	state.KindPatient:    (*Index).putPatient,
-	state.KindKeys:       (*Index).putKeys,
-	state.KindDevice:     (*Index).putDevice,
-	state.KindAck:        (*Index).putAck,
-	state.KindPieceKey:   (*Index).putPieceKey,
-	state.KindConsent:    (*Index).putConsent,
-	state.KindErasure:    (*Index).putErasure,
-	state.KindErased:     (*Index).putErased,
-	state.KindPointer:    (*Index).putPointer,
-	state.KindBatch:      (*Index).putBatch,
-	state.KindAvailable:  (*Index).putAvailable,
-	state.KindStudy:      (*Index).putStudy,
-	state.KindQuery:      (*Index).putQuery,
-	state.KindCohort:     (*Index).putCohort,
-	state.KindAbandon:    (*Index).putAbandonVote,
-	state.KindPredicate:  (*Index).putPredicate,
-	state.KindDeviceVote: (*Index).putDeviceVote,
-	state.KindDeviceFlag: (*Index).putDeviceFlag,
-	state.KindEpoch:      (*Index).putEpoch,
-	state.KindEpochEnd:   (*Index).putEpochEnd,
+func (r *reading) applying() map[state.Kind]func(write) error {
+	return map[state.Kind]func(write) error{
+		state.KindGenesis:    r.policy.putGenesis,
+		state.KindLayout:     r.policy.putLayout,
+		state.KindTick:       r.clock.putTick,
+		state.KindClock:      r.clock.putClock,
+		state.KindClockVote:  r.clock.putClockVote,
+		state.KindPatient:    r.people.putPatient,
+		state.KindKeys:       r.people.putKeys,
+		state.KindDevice:     r.fleet.putDevice,
+		state.KindAck:        r.fleet.putAck,
+		state.KindPieceKey:   r.policy.putPieceKey,
+		state.KindConsent:    r.people.putConsent,
+		state.KindErasure:    r.putErasure,
+		state.KindErased:     r.people.putErased,
+		state.KindPointer:    r.anchors.putPointer,
+		state.KindBatch:      r.anchors.putBatch,
+		state.KindAvailable:  r.anchors.putAvailable,
+		state.KindStudy:      r.cohorts.putStudy,
+		state.KindQuery:      r.cohorts.putQuery,
+		state.KindCohort:     r.cohorts.putCohort,
+		state.KindAbandon:    r.cohorts.putAbandonVote,
+		state.KindPredicate:  r.claims.putPredicate,
+		state.KindDeviceVote: r.fleet.putDeviceVote,
+		state.KindDeviceFlag: r.fleet.putDeviceFlag,
+		state.KindEpoch:      r.putEpoch,
+		state.KindEpochEnd:   r.policy.putEpochEnd,
+	}
 }
 
 func (ix *Index) applyTx(tx *network.Tx, at Position) error {
@@ -94,22 +96,22 @@ func (ix *Index) applyTx(tx *network.Tx, at Position) error {
 		if err != nil {
 			return err
 		}
-		apply := appliers[kind]
+		apply := ix.appliers[kind]
 		if apply == nil {
 			continue
 		}
-		if ix.genesis == nil && kind != state.KindGenesis {
+		if ix.policy.genesis == nil && kind != state.KindGenesis {
 			return fmt.Errorf("%s %v before the genesis document", kind, parts)
 		}
-		if ix.layout == 0 && kind != state.KindGenesis && kind != state.KindLayout {
+		if ix.policy.layout == 0 && kind != state.KindGenesis && kind != state.KindLayout {
 			return errors.New("the ledger does not say which layout its state has: it is of an older version than this program reads")
 		}
 		if w.Delete {
 			return fmt.Errorf("%s %q was deleted, which no contract does", kind, w.Key)
 		}
-		if err := apply(ix, write{at: at, tx: tx, doc: &doc, parts: parts, value: w.Value}); err != nil {
+		if err := apply(write{at: at, tx: tx, doc: &doc, parts: parts, value: w.Value}); err != nil {
 			what := fmt.Sprintf("%s %s", kind, strings.Join(parts, " "))
-			if err := ix.note(at, tx.ID, what, err); err != nil {
+			if err := ix.refusals.keep(at, tx.ID, what, err); err != nil {
 				return fmt.Errorf("%s: %w", what, err)
 			}
 		}
@@ -125,47 +127,37 @@ func decode[T any](w write) (T, error) {
 	return v, err
 }
 
-func (ix *Index) putGenesis(w write) error {
+func (po *policy) putGenesis(w write) error {
 	g, err := decode[record.Genesis](w)
 	if err != nil {
 		return err
 	}
-	if ix.genesis != nil || len(g.Members) == 0 || g.Threshold < 1 {
+	if po.genesis != nil || len(g.Members) == 0 || g.Threshold < 1 {
 		return errors.New("a network has one genesis document, with members")
 	}
 	schema, ok := privacy.SchemaByDigest(g.Schema)
 	if !ok {
 		return fmt.Errorf("the network seals rows by schema %s, which this version does not know: upgrade", g.Schema.Short())
 	}
-	ix.genesis, ix.schema, ix.roster = &g, schema, g.FirstRoster()
-	ix.epochs[0] = record.EpochState{Epoch: g.FirstEpoch()}
+	po.genesis, po.schema, po.roster = &g, schema, g.FirstRoster()
+	po.epochs[0] = record.EpochState{Epoch: g.FirstEpoch()}
 	return nil
 }
 
 // putLayout stops at a layout that this version does not know: what follows would
 // be taken for something else.
-func (ix *Index) putLayout(w write) error {
+func (po *policy) putLayout(w write) error {
 	l, err := state.ParseLayout(w.value)
 	if err != nil {
 		return err
 	}
-	ix.layout = l.Version
+	po.layout = l.Version
 	return nil
 }
 
 // noteTime keeps ledger time at the end of each block in which it changed.
-func (ix *Index) noteTime(block uint64) {
-	if n := len(ix.times); n == 0 && ix.now != 0 || n > 0 && ix.times[n-1].now != ix.now {
-		ix.times = append(ix.times, timeAt{block, ix.now})
+func (cl *clock) note(block uint64) {
+	if n := len(cl.times); n == 0 && cl.now != 0 || n > 0 && cl.times[n-1].now != cl.now {
+		cl.times = append(cl.times, timeAt{block, cl.now})
 	}
-}
-
-// name returns one copy of a text that very many records have in common, such as
-// the name of a member or of a metric.
-func (ix *Index) name(s string) string {
-	if known, ok := ix.names[s]; ok {
-		return known
-	}
-	ix.names[s] = s
-	return s
 }

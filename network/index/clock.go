@@ -10,13 +10,13 @@ import (
 )
 
 // putTick takes a member's clock, by the contracts' rules.
-func (ix *Index) putTick(w write) error {
+func (cl *clock) putTick(w write) error {
 	t, err := decode[record.Tick](w)
 	if err != nil {
 		return err
 	}
 	member := w.parts[0]
-	last, ok := ix.ticks[member]
+	last, ok := cl.ticks[member]
 	if ok && t.Time == last {
 		return nil // also of those whom a vote has set back
 	}
@@ -26,64 +26,64 @@ func (ix *Index) putTick(w write) error {
 	if said, err := argument(w, contracts.ClockTick); err != nil || said != t {
 		return errors.Join(err, refuse("it is another time than the one that %s has posted", member))
 	}
-	if t.Round != ix.clockRound {
-		return refuse("ledger time was set back %d times, and the tick is for the time after %d", ix.clockRound, t.Round)
+	if t.Round != cl.round {
+		return refuse("ledger time was set back %d times, and the tick is for the time after %d", cl.round, t.Round)
 	}
 	if ok && t.Time < last {
 		return refuse("%s's clock went back from %d to %d", member, last, t.Time)
 	}
-	now, known := ix.median()
-	if err := state.CheckTick(ix.genesis.Clock, t.Time, now, !known); err != nil {
+	now, known := cl.median()
+	if err := state.CheckTick(cl.policy.genesis.Clock, t.Time, now, !known); err != nil {
 		return doubt(err)
 	}
-	ix.ticks[member] = t.Time
-	ix.tellTime()
+	cl.ticks[member] = t.Time
+	cl.tell()
 	return nil
 }
 
 // putClock sets ledger time back by the votes of the current epoch's threshold. The
 // caller's vote comes next in the same transaction.
-func (ix *Index) putClock(w write) error {
+func (cl *clock) putClock(w write) error {
 	r, err := argument(w, contracts.ClockReset)
 	if err != nil {
 		return err
 	}
-	current := ix.roster.Epoch(ix.roster.Current)
+	current := cl.policy.current()
 	votes := 0
-	now, known := ix.median()
+	now, known := cl.median()
 	for _, m := range current.Members {
-		vote, ok := ix.clockVotes[m.MSP]
-		if m.MSP == w.tx.Creator.MSP && !ix.voted[w.tx.ID] || ok && vote.For(r, now) {
+		vote, ok := cl.votes[m.MSP]
+		if m.MSP == w.tx.Creator.MSP && !cl.policy.voted[w.tx.ID] || ok && vote.For(r, now) {
 			votes++
 		}
 	}
-	if r.Round != ix.clockRound || !known || r.Time >= now || votes < current.Threshold {
+	if r.Round != cl.round || !known || r.Time >= now || votes < current.Threshold {
 		return refuse("%d members have voted to set ledger time back to %d, %d must", votes, r.Time, current.Threshold)
 	}
-	for _, m := range ix.roster.Members() {
-		ix.ticks[m.MSP] = r.Time
+	for _, m := range cl.policy.roster.Members() {
+		cl.ticks[m.MSP] = r.Time
 	}
-	ix.roster.Floor = min(ix.roster.Floor, r.Time)
-	ix.latest, ix.clockRound = max(ix.latest, now), r.Round+1
-	clear(ix.clockVotes)
-	ix.tellTime()
+	cl.policy.lower(r.Time)
+	cl.latest, cl.round = max(cl.latest, now), r.Round+1
+	clear(cl.votes)
+	cl.tell()
 	return nil
 }
 
-func (ix *Index) putClockVote(w write) error {
+func (cl *clock) putClockVote(w write) error {
 	member := w.parts[0]
-	if err := ix.seat(w, ix.roster.Current, member); err != nil {
+	if err := cl.policy.seat(w, cl.policy.roster.Current, member); err != nil {
 		return err
 	}
 	r, err := argument(w, contracts.ClockReset)
 	if err != nil {
 		return err
 	}
-	if err := ix.votes(w); err != nil {
+	if err := cl.policy.countOnce(w); err != nil {
 		return err
 	}
-	if r.Round == ix.clockRound { // otherwise it has just decided
-		ix.clockVotes[ix.name(member)] = record.ClockVote{Reset: r, Member: ix.name(member), At: ix.now}
+	if r.Round == cl.round { // otherwise it has just decided
+		cl.votes[cl.names.one(member)] = record.ClockVote{Reset: r, Member: cl.names.one(member), At: cl.now}
 	}
 	return nil
 }
@@ -92,23 +92,23 @@ func (ix *Index) putClockVote(w write) error {
 func (ix *Index) ClockRound() uint32 {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	return ix.clockRound
+	return ix.clock.round
 }
 
 // tellTime makes ledger time anew: 0 while there is none.
-func (ix *Index) tellTime() {
-	now, known := ix.median()
-	if ix.now = 0; known {
-		ix.now = now
+func (cl *clock) tell() {
+	now, known := cl.median()
+	if cl.now = 0; known {
+		cl.now = now
 	}
 }
 
 // furthest is the latest that ledger time ever was.
-func (ix *Index) furthest() int64 {
-	if ix.clockRound == 0 {
-		return ix.now
+func (cl *clock) furthest() int64 {
+	if cl.round == 0 {
+		return cl.now
 	}
-	return max(ix.latest, ix.now)
+	return max(cl.latest, cl.now)
 }
 
 // noTick is the tick of a member that has posted none.

@@ -198,8 +198,8 @@ func list[T any, S ~[]T](c *codec, v *S, each func(*T)) {
 	}
 }
 
-// table codes a map in ascending order of its keys; without entries it is read as
-// nil.
+// table codes a map in ascending order of its keys. One without entries is read into the map that
+// is there.
 func table[K cmp.Ordered, V any](c *codec, m *map[K]V, key func(*K), value func(*V)) {
 	n := uint64(len(*m))
 	c.uint64(&n)
@@ -211,7 +211,7 @@ func table[K cmp.Ordered, V any](c *codec, m *map[K]V, key func(*K), value func(
 		}
 		return
 	}
-	*m = nil
+	clear(*m)
 	var last K
 	for i := uint64(0); i < n && c.err == nil; i++ {
 		var k K

@@ -25,24 +25,24 @@ type Cohort struct {
 // derive computes the members for a question in the newest state, which is the
 // one before until, sorted by device, and the number of patients. It is false
 // where that depends on a consent whose details are missing.
-func (ix *Index) derive(q question, until Position) ([]record.CohortMember, int, bool) {
+func (co *cohorts) derive(q question, until Position) ([]record.CohortMember, int, bool) {
 	var members []record.CohortMember
 	size := 0
-	for _, id := range ix.patientOrder {
-		p := ix.patients[id]
+	for _, id := range co.people.order {
+		p := co.people.patients[id]
 		docs, known := p.documents(until)
 		span := [2]int64{q.from, q.until}
 		if !known {
-			if len(ix.candidateRows(p, q, span)) > 0 {
+			if len(co.candidateRows(p, q, span)) > 0 {
 				return nil, 0, false
 			}
 			continue
 		}
 		allowed := decide(docs, q, span, q.now)
-		if !allowed.Permit || ix.spent(p, q, allowed) {
+		if !allowed.Permit || co.spent(p, q, allowed) {
 			continue
 		}
-		got := ix.candidateRows(p, q, [2]int64{allowed.From, allowed.Until})
+		got := co.candidateRows(p, q, [2]int64{allowed.From, allowed.Until})
 		if q.enough(got) && !p.openedBefore(q, got) {
 			members = append(members, got...)
 			size++
@@ -58,19 +58,19 @@ func sortMembers(m []record.CohortMember) {
 
 // spent reports whether a cap keeps the patient out: the network's over all askers,
 // or the asker's own part of it.
-func (ix *Index) spent(p *patient, q question, allowed consent.Decision) bool {
-	return !within(p.spent, q.rho, ix.genesis.CapMicro) || !within(p.spentBy[q.asker], q.rho, ix.part(q, allowed))
+func (co *cohorts) spent(p *patient, q question, allowed consent.Decision) bool {
+	return !within(p.spent, q.rho, co.policy.genesis.CapMicro) || !within(p.spentBy[q.asker], q.rho, co.part(q, allowed))
 }
 
 // part is how much of the network's cap the asker may use up of a patient: what the
 // consent says and, unless it says otherwise, no more than an equal share of it
 // among the institutions of the query's epoch that may ask. So nobody's questions cost
 // the others theirs.
-func (ix *Index) part(q question, allowed consent.Decision) uint64 {
+func (co *cohorts) part(q question, allowed consent.Decision) uint64 {
 	if allowed.BeyondShare {
 		return allowed.CapMicro
 	}
-	return min(allowed.CapMicro, ix.genesis.CapMicro/q.sharers)
+	return min(allowed.CapMicro, co.policy.genesis.CapMicro/q.sharers)
 }
 
 // openedBefore reports whether the once-only rule keeps the patient out.
@@ -80,11 +80,11 @@ func (p *patient) openedBefore(q question, rows []record.CohortMember) bool {
 
 // candidateRows returns the patient's countable rows of the hours of only,
 // whether the patient allows it or not.
-func (ix *Index) candidateRows(p *patient, q question, only [2]int64) []record.CohortMember {
+func (co *cohorts) candidateRows(p *patient, q question, only [2]int64) []record.CohortMember {
 	byDevice := map[record.ID]*Hours{}
 	for _, span := range p.designatedHours(q) {
-		d := ix.devices[span.device]
-		if d == nil || d.state.Device.Epoch != q.epoch || d.state.Quarantined != nil || !ix.ready(d) {
+		d := co.fleet.devices[span.device]
+		if d == nil || d.state.Device.Epoch != q.epoch || d.state.Quarantined != nil || !co.fleet.ready(d) {
 			continue
 		}
 		rows := d.countable.Within(max(only[0], span.from), min(only[1], span.until))
@@ -99,7 +99,7 @@ func (ix *Index) candidateRows(p *patient, q question, only [2]int64) []record.C
 	var out []record.CohortMember
 	for id, h := range byDevice { // sorted below
 		out = append(out, record.CohortMember{
-			Device: id, Ranges: h.Ranges(), Corrections: ix.devices[id].corrected.within(h.ranges),
+			Device: id, Ranges: h.Ranges(), Corrections: co.fleet.devices[id].corrected.within(h.ranges),
 		})
 	}
 	sortMembers(out)
@@ -114,8 +114,8 @@ func within(spent, rho, limit uint64) bool {
 
 // ready reports whether every member of the device's epoch has acknowledged its
 // seeds.
-func (ix *Index) ready(d *device) bool {
-	for _, m := range ix.epochOf(d).Members {
+func (fl *fleet) ready(d *device) bool {
+	for _, m := range fl.policy.epochOf(d).Members {
 		if !slices.Contains(d.acks, m.MSP) {
 			return false
 		}
@@ -126,18 +126,18 @@ func (ix *Index) ready(d *device) bool {
 // debit enters a new query with its members and notes what it costs them:
 // privacy loss, or hours that no other exact query may open again. One that opens
 // nothing, such as a cohort below the minimum, costs nothing.
-func (ix *Index) debit(q *query, opens bool) {
-	for _, p := range ix.owners(q.members) {
+func (co *cohorts) debit(q *query, opens bool) {
+	for _, p := range co.owners(q.members) {
 		p.queries = append(p.queries, q.state.ID)
 	}
 	if opens {
-		ix.charge(q, q.members)
+		co.charge(q, q.members)
 	}
 }
 
 // charge charges the owners of rows for a query that opens them.
-func (ix *Index) charge(q *query, rows []record.CohortMember) {
-	for _, p := range ix.owners(rows) {
+func (co *cohorts) charge(q *query, rows []record.CohortMember) {
+	for _, p := range co.owners(rows) {
 		p.spent += q.state.Ask.Rho
 		if p.spentBy == nil {
 			p.spentBy = map[string]uint64{}
@@ -148,41 +148,41 @@ func (ix *Index) charge(q *query, rows []record.CohortMember) {
 		return
 	}
 	for _, m := range rows {
-		p := ix.patients[ix.devices[m.Device].state.Device.Patient]
-		p.open(ix.metricsOf(q.state.Ask.Metric), m.Ranges)
+		p := co.people.patients[co.fleet.devices[m.Device].state.Device.Patient]
+		p.open(co.policy.metricsOf(q.state.Ask.Metric), m.Ranges)
 	}
 }
 
 // owners returns the patients of members, each once.
-func (ix *Index) owners(members []record.CohortMember) []*patient {
+func (co *cohorts) owners(members []record.CohortMember) []*patient {
 	seen := map[record.ID]bool{}
 	var out []*patient
 	for _, m := range members {
-		if id := ix.devices[m.Device].state.Device.Patient; !seen[id] {
+		if id := co.fleet.devices[m.Device].state.Device.Patient; !seen[id] {
 			seen[id] = true
-			out = append(out, ix.patients[id])
+			out = append(out, co.people.patients[id])
 		}
 	}
 	return out
 }
 
 // minimum is the smallest cohort that a query opens.
-func (ix *Index) minimum(s record.QueryState) int { return max(s.MinCohort, ix.genesis.MinCohort) }
+func (po *policy) minimum(s record.QueryState) int { return max(s.MinCohort, po.genesis.MinCohort) }
 
 // root is the Merkle root over the members' digests.
-func (ix *Index) root(members []record.CohortMember) record.ID {
+func (co *cohorts) root(members []record.CohortMember) record.ID {
 	leaves := make([]record.ID, len(members))
 	for i, m := range members {
-		leaves[i] = record.Digest(record.DomainCohortMember, ix.genesis.Network, m)
+		leaves[i] = record.Digest(record.DomainCohortMember, co.policy.genesis.Network, m)
 	}
 	return record.Root(leaves)
 }
 
-func (ix *Index) seal(q *query, attempt int, position uint64, members []record.CohortMember) Cohort {
-	c := Cohort{Query: q.state.ID, Attempt: attempt, Position: position, Members: members, Root: ix.root(members)}
+func (co *cohorts) seal(q *query, attempt int, position uint64, members []record.CohortMember) Cohort {
+	c := Cohort{Query: q.state.ID, Attempt: attempt, Position: position, Members: members, Root: co.root(members)}
 	patients := map[record.ID]bool{}
 	for _, m := range members {
-		patients[ix.devices[m.Device].state.Device.Patient] = true
+		patients[co.fleet.devices[m.Device].state.Device.Patient] = true
 		c.Rows += m.Rows()
 	}
 	c.Size = len(patients)
@@ -203,48 +203,48 @@ const MaxAttempts = 3
 func (ix *Index) Cohort(queryID string, attempt int) (Cohort, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	q, err := ix.query(queryID)
+	q, err := ix.cohorts.query(queryID)
 	if err != nil {
 		return Cohort{}, err
 	}
-	return ix.cohort(q, attempt)
+	return ix.cohorts.cohort(q, attempt)
 }
 
-func (ix *Index) query(id string) (*query, error) {
-	if q := ix.queries[id]; q != nil {
+func (co *cohorts) query(id string) (*query, error) {
+	if q := co.queries[id]; q != nil {
 		return q, nil
 	}
-	return nil, fault.New(fault.NotFound, "no query %q in the %d blocks read so far", id, ix.height)
+	return nil, fault.New(fault.NotFound, "no query %q on the ledger as far as it was read", id)
 }
 
-func (ix *Index) cohort(q *query, attempt int) (Cohort, error) {
+func (co *cohorts) cohort(q *query, attempt int) (Cohort, error) {
 	q.sealing.Lock()
 	defer q.sealing.Unlock()
 	if c, ok := q.sealed[attempt]; ok {
 		return c, nil
 	}
-	members, position, err := ix.members(q, attempt)
+	members, position, err := co.members(q, attempt)
 	if err != nil {
 		return Cohort{}, err
 	}
 	if q.sealed == nil {
 		q.sealed = map[int]Cohort{}
 	}
-	q.sealed[attempt] = ix.seal(q, attempt, position, members)
+	q.sealed[attempt] = co.seal(q, attempt, position, members)
 	return q.sealed[attempt], nil
 }
 
 // members returns the members of an attempt and the block it was derived at.
-func (ix *Index) members(q *query, attempt int) ([]record.CohortMember, uint64, error) {
+func (co *cohorts) members(q *query, attempt int) ([]record.CohortMember, uint64, error) {
 	if attempt < 0 || attempt >= MaxAttempts {
 		return nil, 0, fault.New(fault.Invalid, "attempts are 0 to %d, not %d", MaxAttempts-1, attempt)
 	}
-	if err := ix.knowable(q); err != nil {
+	if err := co.knowable(q); err != nil {
 		return nil, 0, err
 	}
 	members, position := q.members, uint64(0)
 	for n := 0; n < attempt; n++ {
-		block, gone, err := ix.stale(q, members)
+		block, gone, err := co.stale(q, members)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -276,15 +276,15 @@ func without(members []record.CohortMember, gone []record.ID) []record.CohortMem
 func (ix *Index) Stale(queryID string, attempt int) (uint64, []record.ID, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	q, err := ix.query(queryID)
+	q, err := ix.cohorts.query(queryID)
 	if err != nil {
 		return 0, nil, err
 	}
-	members, _, err := ix.members(q, attempt)
+	members, _, err := ix.cohorts.members(q, attempt)
 	if err != nil {
 		return 0, nil, err
 	}
-	return ix.stale(q, members)
+	return ix.cohorts.stale(q, members)
 }
 
 // Eligible answers who would be in a query about an epoch's devices if it were made
@@ -293,15 +293,15 @@ func (ix *Index) Stale(queryID string, attempt int) (uint64, []record.ID, error)
 func (ix *Index) Eligible(epoch uint32, asker, purpose, metric string, from, until int64, rho uint64, exact bool) (Cohort, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	if ix.genesis == nil {
+	if ix.policy.genesis == nil {
 		return Cohort{}, fault.New(fault.Unavailable, "the ledger has no genesis document yet")
 	}
-	members, size, ok := ix.derive(question{
-		asker: asker, purpose: purpose, metrics: ix.metricsOf(metric), from: from, until: until,
-		rho: rho, exact: exact, now: ix.now, epoch: epoch, sharers: ix.sharers(epoch),
+	members, size, ok := ix.cohorts.derive(question{
+		asker: asker, purpose: purpose, metrics: ix.policy.metricsOf(metric), from: from, until: until,
+		rho: rho, exact: exact, now: ix.clock.now, epoch: epoch, sharers: ix.policy.sharers(epoch),
 	}, latest)
-	if !ok || len(ix.waiting) > 0 {
-		return Cohort{}, fault.New(fault.Unavailable, "the cohort is not known: %s", ix.lacking())
+	if !ok || len(ix.cohorts.waiting) > 0 {
+		return Cohort{}, fault.New(fault.Unavailable, "the cohort is not known: %s", ix.people.lacking())
 	}
 	c := Cohort{Members: members, Size: size}
 	if ix.height > 0 {

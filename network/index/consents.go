@@ -68,16 +68,16 @@ func (v version) denies() bool {
 // member's consent did not permit the member's hours, or its device was in
 // quarantine, and every such member at that block. No devices: there is no such block yet. Where details of a
 // member's consent are missing that is not to be known.
-func (ix *Index) stale(q *query, members []record.CohortMember) (uint64, []record.ID, error) {
+func (co *cohorts) stale(q *query, members []record.CohortMember) (uint64, []record.ID, error) {
 	first := latest.Block
 	var gone []record.ID
 	for _, m := range members { // in order of devices, so gone is sorted
-		d := ix.devices[m.Device]
-		p := ix.patients[d.state.Device.Patient]
-		if ix.hasGap(p) || p.erased != nil && p.erased.unsure {
-			return 0, nil, fault.New(fault.Unavailable, "whether patients have withdrawn from query %s is not known: %s", q.state.ID, ix.lacking())
+		d := co.fleet.devices[m.Device]
+		p := co.people.patients[d.state.Device.Patient]
+		if co.people.hasGap(p) || p.erased != nil && p.erased.unsure {
+			return 0, nil, fault.New(fault.Unavailable, "whether patients have withdrawn from query %s is not known: %s", q.state.ID, co.people.lacking())
 		}
-		block, withdrawn := ix.withdrawn(p, q, first, m)
+		block, withdrawn := co.withdrawn(p, q, first, m)
 		if out, ok := d.quarantinedFrom(q.at.Block); ok && (!withdrawn || out < block) {
 			block, withdrawn = out, true
 		}
@@ -100,11 +100,11 @@ func (ix *Index) stale(q *query, members []record.CohortMember) (uint64, []recor
 func (ix *Index) Left(queryID string, attempt, from, until int) ([]record.CohortMember, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	q, err := ix.query(queryID)
+	q, err := ix.cohorts.query(queryID)
 	if err != nil {
 		return nil, err
 	}
-	members, _, err := ix.members(q, attempt)
+	members, _, err := ix.cohorts.members(q, attempt)
 	if err == nil && (from < 0 || from > until || until > len(members)) {
 		err = fault.New(fault.Invalid, "the cohort of query %s has %d members, not places %d to %d", queryID, len(members), from, until)
 	}
@@ -113,7 +113,7 @@ func (ix *Index) Left(queryID string, attempt, from, until int) ([]record.Cohort
 	}
 	for err == nil {
 		var gone []record.ID
-		if _, gone, err = ix.stale(q, members); len(gone) == 0 {
+		if _, gone, err = ix.cohorts.stale(q, members); len(gone) == 0 {
 			break
 		}
 		members = without(members, gone)
@@ -123,7 +123,7 @@ func (ix *Index) Left(queryID string, attempt, from, until int) ([]record.Cohort
 
 // withdrawn looks for the first block from the query's own to until at whose end
 // the patient's consents do not permit a member's hours any more.
-func (ix *Index) withdrawn(p *patient, q *query, until uint64, m record.CohortMember) (uint64, bool) {
+func (co *cohorts) withdrawn(p *patient, q *query, until uint64, m record.CohortMember) (uint64, bool) {
 	if p.erased != nil {
 		block, noted := p.erased.left[membership{q.state.ID, m.Device}]
 		if !noted {
@@ -131,11 +131,11 @@ func (ix *Index) withdrawn(p *patient, q *query, until uint64, m record.CohortMe
 		}
 		return block, block <= until
 	}
-	ask := ix.questionOf(q.state)
+	ask := co.questionOf(q.state)
 	hull := [2]int64{m.Ranges[0][0], m.Ranges[len(m.Ranges)-1][1]}
-	for _, block := range ix.changes(p, q.at.Block, until, ask.now) {
+	for _, block := range co.changes(p, q.at.Block, until, ask.now) {
 		docs, _ := p.documents(closing(block))
-		if d := decide(docs, ask, hull, ix.timeAt(block)); d.From > hull[0] || d.Until < hull[1] || !d.Permit {
+		if d := decide(docs, ask, hull, co.clock.at(block)); d.From > hull[0] || d.Until < hull[1] || !d.Permit {
 			return block, true
 		}
 	}
@@ -145,7 +145,7 @@ func (ix *Index) withdrawn(p *patient, q *query, until uint64, m record.CohortMe
 // changes lists, in order, the blocks in [from, until] at which a decision
 // about the patient may have changed: a consent got a version, everything was
 // revoked, or ledger time passed the begin or the end of a consent.
-func (ix *Index) changes(p *patient, from, until uint64, since int64) []uint64 {
+func (co *cohorts) changes(p *patient, from, until uint64, since int64) []uint64 {
 	var out []uint64
 	add := func(block uint64) {
 		if block >= from && block <= until {
@@ -159,10 +159,10 @@ func (ix *Index) changes(p *patient, from, until uint64, since int64) []uint64 {
 		for _, v := range c.versions {
 			add(v.at.Block)
 			for _, t := range []int64{v.signed.Document.NotBefore, v.signed.Document.Expires} {
-				if t <= since || t > ix.furthest() {
+				if t <= since || t > co.clock.furthest() {
 					continue
 				}
-				if block, ok := ix.reached(from, t); ok {
+				if block, ok := co.clock.reached(from, t); ok {
 					add(block)
 				}
 			}
@@ -174,28 +174,28 @@ func (ix *Index) changes(p *patient, from, until uint64, since int64) []uint64 {
 
 // reached returns the first block from `from` on at whose end ledger time was at
 // least t. Ledger time goes back by votes only.
-func (ix *Index) reached(from uint64, t int64) (uint64, bool) {
-	if ix.clockRound > 0 {
-		i := sort.Search(len(ix.times), func(i int) bool { return ix.times[i].block >= from })
-		for ; i < len(ix.times); i++ {
-			if ix.times[i].now >= t {
-				return ix.times[i].block, true
+func (cl *clock) reached(from uint64, t int64) (uint64, bool) {
+	if cl.round > 0 {
+		i := sort.Search(len(cl.times), func(i int) bool { return cl.times[i].block >= from })
+		for ; i < len(cl.times); i++ {
+			if cl.times[i].now >= t {
+				return cl.times[i].block, true
 			}
 		}
 		return 0, false
 	}
-	i := sort.Search(len(ix.times), func(i int) bool { return ix.times[i].block >= from && ix.times[i].now >= t })
-	if i == len(ix.times) {
+	i := sort.Search(len(cl.times), func(i int) bool { return cl.times[i].block >= from && cl.times[i].now >= t })
+	if i == len(cl.times) {
 		return 0, false
 	}
-	return ix.times[i].block, true
+	return cl.times[i].block, true
 }
 
 // timeAt is ledger time at the end of block.
-func (ix *Index) timeAt(block uint64) int64 {
-	i := sort.Search(len(ix.times), func(i int) bool { return ix.times[i].block > block })
+func (cl *clock) at(block uint64) int64 {
+	i := sort.Search(len(cl.times), func(i int) bool { return cl.times[i].block > block })
 	if i == 0 {
 		return 0
 	}
-	return ix.times[i-1].now
+	return cl.times[i-1].now
 }

@@ -31,12 +31,12 @@ type Gap struct {
 // putConsent enters a version and, where they came, its details. Those that are
 // not what the chain has a salted hash of are no gap but an error: the contract
 // does not record them.
-func (ix *Index) putConsent(w write) error {
+func (pe *people) putConsent(w write) error {
 	s, err := decode[state.ConsentPublic](w)
 	if err != nil {
 		return err
 	}
-	p, err := ix.owner(s.Entry.Patient)
+	p, err := pe.owner(s.Entry.Patient)
 	if err != nil {
 		return err
 	}
@@ -47,25 +47,25 @@ func (ix *Index) putConsent(w write) error {
 		}
 		c := p.agreement(s.Entry.ID)
 		number := len(c.versions) + 1
-		c.versions = append(c.versions, version{at: w.at, time: ix.now, tx: w.tx.ID, entry: s.Entry})
+		c.versions = append(c.versions, version{at: w.at, time: pe.clock.now, tx: w.tx.ID, entry: s.Entry})
 		v := &c.versions[number-1]
 		if int64(s.Entry.Version) != int64(number) {
 			v.judged, v.unproven = true, true
 			return refuse("version %d cannot follow version %d", s.Entry.Version, number-1)
 		}
 		p.unjudged = append(p.unjudged, place{c, number - 1})
-		value, here, err := ix.openPrivate(p, private)
+		value, here, err := pe.openPrivate(p, private)
 		if err != nil {
 			return err
 		}
 		if !here {
-			ix.gaps = append(ix.gaps, Gap{Block: w.at.Block, Patient: p.state.ID, Consent: s.Entry.ID, Version: s.Entry.Version})
+			pe.gaps = append(pe.gaps, Gap{Block: w.at.Block, Patient: p.state.ID, Consent: s.Entry.ID, Version: s.Entry.Version})
 			return nil
 		}
-		if err := v.fill(ix.genesis.Network, value); err != nil {
+		if err := v.fill(pe.policy.genesis.Network, value); err != nil {
 			return err
 		}
-		ix.judgeKnown(p)
+		pe.judgeKnown(p)
 		return nil
 	}
 	return errors.New("a consent without details, which no contract records")
@@ -81,30 +81,30 @@ func (l place) version() *version { return &l.consent.versions[l.number] }
 
 // judgeKnown judges a patient's versions in the order of the ledger, up to the first
 // whose details are missing: what comes after may depend on what they say.
-func (ix *Index) judgeKnown(p *patient) {
+func (pe *people) judgeKnown(p *patient) {
 	for len(p.unjudged) > 0 && p.unjudged[0].version().known {
 		l := p.unjudged[0]
 		p.unjudged = p.unjudged[1:]
 		v := l.version()
 		v.judged = true
-		err := doubt(ix.judgeConsent(p, l))
+		err := doubt(pe.judgeConsent(p, l))
 		v.unproven = err != nil
-		_ = ix.note(v.at, v.tx, fmt.Sprintf("consent %s version %d", l.consent.id, l.number+1), err)
+		_ = pe.refusals.keep(v.at, v.tx, fmt.Sprintf("consent %s version %d", l.consent.id, l.number+1), err)
 	}
 }
 
 // judgeConsent applies the contracts' rules to a version at its place, with the keys,
 // the consents and the time there.
-func (ix *Index) judgeConsent(p *patient, l place) error {
+func (pe *people) judgeConsent(p *patient, l place) error {
 	v := l.version()
 	d := v.signed.Document
 	if v.digest.IsZero() { // it was loaded
-		v.digest = d.Digest(ix.genesis.Network)
+		v.digest = d.Digest(pe.policy.genesis.Network)
 	}
 	if err := consent.Validate(d); err != nil {
 		return err
 	}
-	if err := v.signed.VerifyDigest(v.digest, ix.genesis.RelyingParties, p.asOf(v.at)); err != nil {
+	if err := v.signed.VerifyDigest(v.digest, pe.policy.genesis.RelyingParties, p.asOf(v.at)); err != nil {
 		return err
 	}
 	var last *consent.Document
@@ -118,7 +118,7 @@ func (ix *Index) judgeConsent(p *patient, l place) error {
 			return errors.New("its patient had revoked everything, which is final")
 		}
 	}
-	if err := consent.Follows(ix.genesis.Network, last, d); err != nil {
+	if err := consent.Follows(pe.policy.genesis.Network, last, d); err != nil {
 		return err
 	}
 	return p.cooledOff(last, v)
@@ -158,15 +158,15 @@ func (c *agreement) before(until Position) int {
 
 // openPrivate opens what a transaction wrote beside the chain about a patient; false
 // where it, or the patient's key, is not here.
-func (ix *Index) openPrivate(p *patient, w network.PrivateWrite) ([]byte, bool, error) {
-	if !w.Available || ix.keys == nil {
+func (pe *people) openPrivate(p *patient, w network.PrivateWrite) ([]byte, bool, error) {
+	if !w.Available || pe.keys == nil {
 		return nil, false, nil
 	}
-	k, here := ix.detailsKey(p)
+	k, here := pe.detailsKey(p)
 	if !here {
 		return nil, false, nil
 	}
-	value, err := k.Open(ix.genesis.Network, p.state.ID, w.Key, w.Value)
+	value, err := k.Open(pe.policy.genesis.Network, p.state.ID, w.Key, w.Value)
 	return value, err == nil, err
 }
 
@@ -201,7 +201,7 @@ func (v *version) fill(networkName string, value []byte) error {
 func (ix *Index) Missing() []Gap {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	return append([]Gap(nil), ix.gaps...)
+	return append([]Gap(nil), ix.people.gaps...)
 }
 
 // Supply takes a block that was applied before, read again, and fills the gaps
@@ -216,7 +216,7 @@ func (ix *Index) Supply(b *network.Block) (int, error) {
 			if private.Collection != state.Collection || !private.Available || private.Delete {
 				continue
 			}
-			ok, err := ix.supply(b.Number, private)
+			ok, err := ix.people.supply(b.Number, private)
 			if err != nil {
 				return filled, fault.New(fault.Invalid, "block %d: %w", b.Number, err)
 			}
@@ -225,25 +225,25 @@ func (ix *Index) Supply(b *network.Block) (int, error) {
 			}
 		}
 	}
-	ix.settle()
+	ix.cohorts.settle()
 	return filled, nil
 }
 
-func (ix *Index) supply(block uint64, private network.PrivateWrite) (bool, error) {
-	for i, g := range ix.gaps {
+func (pe *people) supply(block uint64, private network.PrivateWrite) (bool, error) {
+	for i, g := range pe.gaps {
 		if g.Block != block || state.ConsentDetailsKey(g.Consent, g.Version) != private.Key {
 			continue
 		}
-		p := ix.patients[g.Patient]
-		value, here, err := ix.openPrivate(p, private)
+		p := pe.patients[g.Patient]
+		value, here, err := pe.openPrivate(p, private)
 		if err != nil || !here {
 			return false, err
 		}
-		if err := p.agreement(g.Consent).versions[g.Version-1].fill(ix.genesis.Network, value); err != nil {
+		if err := p.agreement(g.Consent).versions[g.Version-1].fill(pe.policy.genesis.Network, value); err != nil {
 			return false, err
 		}
-		ix.gaps = append(ix.gaps[:i:i], ix.gaps[i+1:]...)
-		ix.judgeKnown(p)
+		pe.gaps = append(pe.gaps[:i:i], pe.gaps[i+1:]...)
+		pe.judgeKnown(p)
 		return true, nil
 	}
 	return false, nil
@@ -275,13 +275,13 @@ func (ix *Index) Reconcile(ctx context.Context, client network.Client) error {
 }
 
 // lacking says what is missing.
-func (ix *Index) lacking() string {
-	if len(ix.gaps) == 0 {
+func (pe *people) lacking() string {
+	if len(pe.gaps) == 0 {
 		return "details of consents have not arrived here yet"
 	}
-	g := ix.gaps[0]
+	g := pe.gaps[0]
 	text := fmt.Sprintf("the details of version %d of consent %s of patient %s, which block %d recorded, have not arrived here", g.Version, g.Consent.Short(), g.Patient.Short(), g.Block)
-	if more := len(ix.gaps) - 1; more > 0 {
+	if more := len(pe.gaps) - 1; more > 0 {
 		text += fmt.Sprintf(", nor those of %d others", more)
 	}
 	return text
@@ -293,20 +293,20 @@ func (ix *Index) lacking() string {
 func (ix *Index) Lacking(asker string, ask record.Ask) error {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	study, ok := ix.studies[asker+"/"+ask.Study]
-	if !ok || len(ix.gaps) == 0 {
+	study, ok := ix.cohorts.studies[asker+"/"+ask.Study]
+	if !ok || len(ix.people.gaps) == 0 {
 		return nil
 	}
-	q := ix.questionOf(record.QueryState{Ask: ask, Asker: asker, Purpose: study.Study.Purpose, Exact: study.Study.Exact, Asked: ix.now})
-	if _, _, known := ix.derive(q, latest); known && len(ix.waiting) == 0 {
+	q := ix.cohorts.questionOf(record.QueryState{Ask: ask, Asker: asker, Purpose: study.Study.Purpose, Exact: study.Study.Exact, Asked: ix.clock.now})
+	if _, _, known := ix.cohorts.derive(q, latest); known && len(ix.cohorts.waiting) == 0 {
 		return nil
 	}
-	return fault.New(fault.Unavailable, "the cohort of the query would not be known: %s", ix.lacking())
+	return fault.New(fault.Unavailable, "the cohort of the query would not be known: %s", ix.people.lacking())
 }
 
 // hasGap reports whether details of the patient's consents are missing.
-func (ix *Index) hasGap(p *patient) bool {
-	for _, g := range ix.gaps {
+func (pe *people) hasGap(p *patient) bool {
+	for _, g := range pe.gaps {
 		if g.Patient == p.state.ID {
 			return true
 		}

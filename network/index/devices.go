@@ -19,25 +19,25 @@ type standing struct {
 // updateDevice takes what became of a device. Whose it is, its key and its seeds
 // never change. What takes a device out is heeded also where it is not proven; what
 // brings it back is not.
-func (ix *Index) updateDevice(w write, d *device) error {
+func (fl *fleet) updateDevice(w write, d *device) error {
 	s, err := decode[record.DeviceState](w)
 	if err != nil {
 		return err
 	}
-	retired := ix.takeRetirement(w, d, s.Retired)
-	quarantined := ix.takeQuarantine(w, d, s.Quarantined)
+	retired := fl.takeRetirement(w, d, s.Retired)
+	quarantined := fl.takeQuarantine(w, d, s.Quarantined)
 	if retired != nil {
 		return retired
 	}
 	return quarantined
 }
 
-func (ix *Index) takeRetirement(w write, d *device, r *record.Retirement) error {
+func (fl *fleet) takeRetirement(w write, d *device, r *record.Retirement) error {
 	before := d.state.Retired
 	if r == nil || before != nil && (before.Lost || !r.Lost) {
 		return nil
 	}
-	d.state.Retired = &record.Retirement{At: ix.now, Lost: r.Lost}
+	d.state.Retired = &record.Retirement{At: fl.clock.now, Lost: r.Lost}
 	if before != nil {
 		d.state.Retired.At = before.At
 	}
@@ -45,8 +45,8 @@ func (ix *Index) takeRetirement(w write, d *device, r *record.Retirement) error 
 	if err != nil {
 		return err
 	}
-	digest := record.Digest(record.DomainRetire, ix.genesis.Network, s.Retire)
-	p := ix.patients[d.state.Device.Patient]
+	digest := record.Digest(record.DomainRetire, fl.policy.genesis.Network, s.Retire)
+	p := fl.people.patients[d.state.Device.Patient]
 	switch {
 	case s.Retire.Device != d.state.ID || s.Retire.Lost != r.Lost:
 		return refuse("the retirement that was signed is another one")
@@ -58,13 +58,13 @@ func (ix *Index) takeRetirement(w write, d *device, r *record.Retirement) error 
 
 // takeQuarantine puts a device into quarantine, or takes it out by the votes of its
 // epoch's threshold. Evidence is final.
-func (ix *Index) takeQuarantine(w write, d *device, q *record.Quarantine) error {
+func (fl *fleet) takeQuarantine(w write, d *device, q *record.Quarantine) error {
 	before := d.state.Quarantined
 	if before == nil && q == nil || before != nil && (q != nil && q.How != record.ByEvidence || before.How == record.ByEvidence) {
 		return nil
 	}
 	byVote := q == nil || q.How == record.ByVote
-	enough := !byVote || ix.votesWith(w, d, q == nil) >= ix.epochOf(d).Threshold
+	enough := !byVote || fl.votesWith(w, d, q == nil) >= fl.policy.epochOf(d).Threshold
 	if q == nil && !enough {
 		return refuse("too few members have voted to lift the quarantine")
 	}
@@ -72,7 +72,7 @@ func (ix *Index) takeQuarantine(w write, d *device, q *record.Quarantine) error 
 		d.standing = append(d.standing, standing{w.at, q != nil})
 	}
 	if d.state.Quarantined = q; q != nil {
-		q.At = ix.now
+		q.At = fl.clock.now
 	}
 	if byVote {
 		d.state.Round++
@@ -86,11 +86,11 @@ func (ix *Index) takeQuarantine(w write, d *device, q *record.Quarantine) error 
 
 // votesWith counts the members of one opinion in this round, with the caller, whose
 // vote comes next in the same transaction.
-func (ix *Index) votesWith(w write, d *device, lift bool) int {
+func (fl *fleet) votesWith(w write, d *device, lift bool) int {
 	n, caller := 0, w.tx.Creator.MSP
 	v, err := argument(w, contracts.RegistryVoteQuarantine)
-	mine := err == nil && v.Device == d.state.ID && v.Lift == lift && !ix.voted[w.tx.ID]
-	for _, m := range ix.epochOf(d).Members {
+	mine := err == nil && v.Device == d.state.ID && v.Lift == lift && !fl.policy.voted[w.tx.ID]
+	for _, m := range fl.policy.epochOf(d).Members {
 		vote, ok := d.votes[m.MSP]
 		if m.MSP == caller && mine || ok && vote.Round == d.state.Round && vote.Vote.Lift == lift {
 			n++
@@ -117,8 +117,8 @@ func (d *device) quarantinedFrom(from uint64) (uint64, bool) {
 	return 0, false
 }
 
-func (ix *Index) putDeviceVote(w write) error {
-	id, d, member, err := ix.deviceAndMember(w)
+func (fl *fleet) putDeviceVote(w write) error {
+	id, d, member, err := fl.deviceAndMember(w)
 	if err != nil {
 		return err
 	}
@@ -129,36 +129,36 @@ func (ix *Index) putDeviceVote(w write) error {
 	if v.Device != id {
 		return refuse("the vote is about another device")
 	}
-	if err := ix.votes(w); err != nil || d.decided == w.tx.ID {
+	if err := fl.policy.countOnce(w); err != nil || d.decided == w.tx.ID {
 		return err // it has decided, and counts no more
 	}
 	if d.votes == nil {
 		d.votes = map[string]record.DeviceVote{}
 	}
-	d.votes[ix.name(member)] = record.DeviceVote{Vote: v, Member: member, Round: d.state.Round, Time: ix.now}
+	d.votes[fl.names.one(member)] = record.DeviceVote{Vote: v, Member: member, Round: d.state.Round, Time: fl.clock.now}
 	return nil
 }
 
 // votes makes sure that a transaction with a vote counts once: an operator could
 // record what a member has once signed again.
-func (ix *Index) votes(w write) error {
-	if ix.voted[w.tx.ID] {
+func (po *policy) countOnce(w write) error {
+	if po.voted[w.tx.ID] {
 		return refuse("this vote was on the ledger before")
 	}
-	ix.voted[w.tx.ID] = true
+	po.voted[w.tx.ID] = true
 	return nil
 }
 
-func (ix *Index) putDeviceFlag(w write) error {
+func (fl *fleet) putDeviceFlag(w write) error {
 	f, err := decode[record.DeviceFlag](w)
 	if err != nil {
 		return err
 	}
-	d := ix.devices[f.Flag.Device]
+	d := fl.devices[f.Flag.Device]
 	if d == nil {
 		return refuse("device %s is not enrolled", f.Flag.Device.Short())
 	}
-	if err := ix.seat(w, d.state.Device.Epoch, f.Member); err != nil {
+	if err := fl.policy.seat(w, d.state.Device.Epoch, f.Member); err != nil {
 		return err
 	}
 	if said, err := argument(w, contracts.RegistryFlagDevice); err != nil || said != f.Flag {
@@ -192,13 +192,13 @@ type Reputation struct {
 func (ix *Index) Reputation(id record.ID) (Reputation, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	d := ix.devices[id]
+	d := ix.fleet.devices[id]
 	if d == nil {
 		return Reputation{}, fault.New(fault.NotFound, "no device %s", id)
 	}
 	r := Reputation{Device: id, Flags: map[string]int{}}
 	maps.Copy(r.Flags, d.flags)
-	end := ix.now
+	end := ix.clock.now
 	if d.state.Retired != nil {
 		end = min(end, d.state.Retired.At)
 	}
@@ -208,7 +208,7 @@ func (ix *Index) Reputation(id record.ID) (Reputation, error) {
 		if s.correction == 0 && s.index < until {
 			r.Anchored++
 		}
-		if ix.refused(d, s) {
+		if ix.anchors.refused(d, s) {
 			r.Refused++
 		}
 	}
@@ -223,13 +223,13 @@ func (ix *Index) Reputation(id record.ID) (Reputation, error) {
 
 // refused reports whether enough members have looked at a row's batch to make it
 // count, and did not.
-func (ix *Index) refused(d *device, s slot) bool {
-	epoch := ix.epochOf(d)
+func (an *anchors) refused(d *device, s slot) bool {
+	epoch := an.policy.epochOf(d)
 	looked := 0
-	for _, post := range ix.batchOrder[s.batch].posts {
+	for _, post := range an.order[s.batch].posts {
 		if epoch.Place(post.Member) >= 0 {
 			looked++
 		}
 	}
-	return looked >= epoch.Threshold && int(ix.at(s).posts) < epoch.Threshold
+	return looked >= epoch.Threshold && int(an.at(s).posts) < epoch.Threshold
 }

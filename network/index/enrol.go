@@ -12,37 +12,37 @@ import (
 
 // putPatient enters a patient from the signed enrolment. What is written of a patient
 // later follows from changes of keys and from the erasure.
-func (ix *Index) putPatient(w write) error {
+func (pe *people) putPatient(w write) error {
 	id, err := w.id(0)
-	if err != nil || ix.patients[id] != nil {
+	if err != nil || pe.patients[id] != nil {
 		return err
 	}
 	e, err := argument(w, contracts.RegistryEnrolPatient)
 	if err != nil {
 		return err
 	}
-	enrolled, err := state.CheckEnrolment(ix.genesis, ix.roster.Epoch(ix.roster.Current), e)
+	enrolled, err := state.CheckEnrolment(pe.policy.genesis, pe.policy.current(), e)
 	switch {
 	case err != nil:
 		return doubt(err)
 	case enrolled != id:
 		return refuse("it is the record of another patient than the one who enrolled")
-	case ix.persons[e.Voucher.Person]:
+	case pe.persons[e.Voucher.Person]:
 		return refuse("this person is enrolled already, as another patient")
 	}
-	ix.addPatient(&patient{state: record.Patient{ID: id, Inception: e.Inception, DetailsBlob: e.DetailsBlob, Person: e.Voucher.Person, Enrolled: ix.now}})
+	pe.add(&patient{state: record.Patient{ID: id, Inception: e.Inception, DetailsBlob: e.DetailsBlob, Person: e.Voucher.Person, Enrolled: pe.clock.now}})
 	return nil
 }
 
-func (ix *Index) addPatient(p *patient) {
-	ix.patients[p.state.ID] = p
-	ix.patientOrder = append(ix.patientOrder, p.state.ID)
-	ix.persons[p.state.Person] = true
+func (pe *people) add(p *patient) {
+	pe.patients[p.state.ID] = p
+	pe.order = append(pe.order, p.state.ID)
+	pe.persons[p.state.Person] = true
 }
 
 // owner returns the patient of a record, who is not erased.
-func (ix *Index) owner(id record.ID) (*patient, error) {
-	p := ix.patients[id]
+func (pe *people) owner(id record.ID) (*patient, error) {
+	p := pe.patients[id]
 	switch {
 	case p == nil:
 		return nil, refuse("patient %s is not enrolled", id.Short())
@@ -53,23 +53,23 @@ func (ix *Index) owner(id record.ID) (*patient, error) {
 }
 
 // putDevice enters a device from the signed enrolment, or takes what became of it.
-func (ix *Index) putDevice(w write) error {
+func (fl *fleet) putDevice(w write) error {
 	id, err := w.id(0)
 	if err != nil {
 		return err
 	}
-	if d := ix.devices[id]; d != nil {
-		return ix.updateDevice(w, d)
+	if d := fl.devices[id]; d != nil {
+		return fl.updateDevice(w, d)
 	}
 	e, err := argument(w, contracts.RegistryEnrolDevice)
 	if err != nil {
 		return err
 	}
-	enrolled, digest, err := state.CheckDevice(ix.genesis.Network, ix.roster.Epoch(ix.roster.Current), e)
+	enrolled, digest, err := state.CheckDevice(fl.policy.genesis.Network, fl.policy.current(), e)
 	if err != nil {
 		return doubt(err)
 	}
-	p, err := ix.owner(e.Device.Patient)
+	p, err := fl.people.owner(e.Device.Patient)
 	switch {
 	case err != nil:
 		return err
@@ -77,49 +77,49 @@ func (ix *Index) putDevice(w write) error {
 		return refuse("it is the record of another device than the one that enrolled")
 	case !p.state.SignedBy(digest, e.PatientSignature):
 		return refuse("the patient's signature is not by a key that the patient signs with there")
-	case e.Device.FirstHour < wearable.HourOf(ix.now):
+	case e.Device.FirstHour < wearable.HourOf(fl.clock.now):
 		return refuse("its first hour %d had passed", e.Device.FirstHour)
-	case slices.ContainsFunc(e.Device.SeedHashes, ix.named):
+	case slices.ContainsFunc(e.Device.SeedHashes, fl.named):
 		return refuse("a seed hash of its was used before")
 	}
-	ix.enrolDevice(p, id, e.Device)
+	fl.enrol(p, id, e.Device)
 	return nil
 }
 
 // named reports whether a device named a seed hash before that has not lost it since
 // (chaincode, claim).
-func (ix *Index) named(hash record.ID) bool {
-	d := ix.devices[ix.seeds[hash]]
+func (fl *fleet) named(hash record.ID) bool {
+	d := fl.devices[fl.seeds[hash]]
 	if d == nil {
 		return false
 	}
 	q := d.state.Quarantined
-	return (q == nil || q.How != record.ByEvidence) && ix.patients[d.state.Device.Patient].erased == nil
+	return (q == nil || q.How != record.ByEvidence) && fl.people.patients[d.state.Device.Patient].erased == nil
 }
 
-func (ix *Index) enrolDevice(p *patient, id record.ID, d record.Device) {
-	from := state.FirstDay(d, len(p.devices) == 0, ix.now)
-	ix.addDevice(&device{state: record.DeviceState{
-		ID: id, Device: d, DID: state.DIDKey(d.Key), Enrolled: ix.now, FromDay: from,
+func (fl *fleet) enrol(p *patient, id record.ID, d record.Device) {
+	from := state.FirstDay(d, len(p.devices) == 0, fl.clock.now)
+	fl.add(&device{state: record.DeviceState{
+		ID: id, Device: d, DID: state.DIDKey(d.Key), Enrolled: fl.clock.now, FromDay: from,
 	}})
 }
 
-func (ix *Index) addDevice(d *device) {
-	d.number = uint32(len(ix.deviceOrder))
-	ix.devices[d.state.ID] = d
-	ix.deviceOrder = append(ix.deviceOrder, d.state.ID)
-	ix.link(d)
+func (fl *fleet) add(d *device) {
+	d.number = uint32(len(fl.order))
+	fl.devices[d.state.ID] = d
+	fl.order = append(fl.order, d.state.ID)
+	fl.link(d)
 }
 
 // link notes what follows from a device for its patient and its seeds.
-func (ix *Index) link(d *device) {
+func (fl *fleet) link(d *device) {
 	for _, h := range d.state.Device.SeedHashes {
-		ix.seeds[h] = d.state.ID
+		fl.seeds[h] = d.state.ID
 	}
-	p := ix.patients[d.state.Device.Patient]
+	p := fl.people.patients[d.state.Device.Patient]
 	p.devices = append(p.devices, d.state.ID)
 	for _, metric := range d.state.Device.Metrics {
-		p.designate(ix.name(metric), designation{d.state.FromDay, d.state.ID})
+		p.designate(fl.names.one(metric), designation{d.state.FromDay, d.state.ID})
 	}
 }
 
@@ -153,22 +153,22 @@ func (p *patient) devicesFor(metric string) []designation {
 
 // deviceAndMember returns the device that a write is about, and the member of its epoch
 // that it is by.
-func (ix *Index) deviceAndMember(w write) (record.ID, *device, string, error) {
+func (fl *fleet) deviceAndMember(w write) (record.ID, *device, string, error) {
 	id, err := w.id(0)
 	if err != nil {
 		return id, nil, "", err
 	}
-	d := ix.devices[id]
+	d := fl.devices[id]
 	if d == nil {
 		return id, nil, "", refuse("device %s is not enrolled", id.Short())
 	}
 	member := w.parts[1]
-	return id, d, member, ix.seat(w, d.state.Device.Epoch, member)
+	return id, d, member, fl.policy.seat(w, d.state.Device.Epoch, member)
 }
 
 // putAck notes that a member of the device's epoch holds its seeds.
-func (ix *Index) putAck(w write) error {
-	id, d, member, err := ix.deviceAndMember(w)
+func (fl *fleet) putAck(w write) error {
+	id, d, member, err := fl.deviceAndMember(w)
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func (ix *Index) putAck(w write) error {
 		return errors.Join(err, refuse("%s has not acknowledged this device's seeds", member))
 	}
 	if !slices.Contains(d.acks, member) {
-		d.acks = append(d.acks, ix.name(member))
+		d.acks = append(d.acks, fl.names.one(member))
 	}
 	return nil
 }
@@ -185,49 +185,49 @@ func (ix *Index) putAck(w write) error {
 // putPieceKey takes the key of a piece from the holder that made and signed it, and
 // takes it back on evidence. Of a key of anybody else's making the maker would know
 // the piece's share of the privacy noise.
-func (ix *Index) putPieceKey(w write) error {
+func (po *policy) putPieceKey(w write) error {
 	s, err := decode[record.PieceKeyState](w)
 	if err != nil {
 		return err
 	}
 	by := w.tx.Creator.MSP
-	if err := ix.seat(w, s.Epoch, by); err != nil {
+	if err := po.seat(w, s.Epoch, by); err != nil {
 		return err
 	}
-	epoch := ix.epochs[s.Epoch].Epoch
+	epoch := po.epochs[s.Epoch].Epoch
 	if !state.Holds(&epoch, s.Piece, by) {
 		return refuse("%s does not hold piece %d", by, s.Piece)
 	}
 	place := pieceOf{s.Epoch, s.Piece}
-	next := PieceKey{State: ix.pieceKeys[place].State, At: w.at}
+	next := PieceKey{State: po.pieceKeys[place].State, At: w.at}
 	next.State.Epoch, next.State.Piece = s.Epoch, s.Piece
 	if s.Posted != nil {
-		err = ix.postKey(&next.State, &epoch, by, *s.Posted)
+		err = po.postKey(&next.State, &epoch, by, *s.Posted)
 	} else {
-		err = ix.takeKeyBack(&next.State, &epoch, by, s.Faulty)
+		err = po.takeKeyBack(&next.State, &epoch, by, s.Faulty)
 	}
 	if err != nil {
 		return err
 	}
-	ix.pieceKeys[place] = next
+	po.pieceKeys[place] = next
 	return nil
 }
 
-func (ix *Index) postKey(s *record.PieceKeyState, epoch *record.Epoch, by string, p record.PostedKey) error {
+func (po *policy) postKey(s *record.PieceKeyState, epoch *record.Epoch, by string, p record.PostedKey) error {
 	k := p.Key
 	if s.Posted != nil || p.By != by || s.MadeBy(by) || k.Epoch != s.Epoch || k.Piece != s.Piece || k.Round != len(s.Faulty) {
 		return refuse("it is not the next key of piece %d", s.Piece)
 	}
 	s.Posted = &p
-	return doubt(state.CheckPieceKey(ix.genesis.Network, epoch, p))
+	return doubt(state.CheckPieceKey(po.genesis.Network, epoch, p))
 }
 
-func (ix *Index) takeKeyBack(s *record.PieceKeyState, epoch *record.Epoch, holder string, faulty []record.FaultyKey) error {
+func (po *policy) takeKeyBack(s *record.PieceKeyState, epoch *record.Epoch, holder string, faulty []record.FaultyKey) error {
 	if s.Posted == nil || len(faulty) != len(s.Faulty)+1 {
 		return refuse("there is no key of piece %d to take back", s.Piece)
 	}
 	proof := faulty[len(faulty)-1].Proof
-	found, err := state.ExamineKey(ix.genesis.Network, epoch, *s.Posted, holder, proof)
+	found, err := state.ExamineKey(po.genesis.Network, epoch, *s.Posted, holder, proof)
 	if err != nil {
 		return refuse("%v", err)
 	}

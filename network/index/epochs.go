@@ -9,59 +9,67 @@ import (
 	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
+// putEpoch begins or ends an epoch; ledger time is a matter of its members.
+func (r *reading) putEpoch(w write) error {
+	if err := r.policy.putEpoch(w, r.clock.now); err != nil {
+		return err
+	}
+	r.clock.tell()
+	return nil
+}
+
 // putEpoch begins an epoch that follows by the votes that it carries, or ends one that
 // enough members have voted to end. The roster follows from that.
-func (ix *Index) putEpoch(w write) error {
+func (po *policy) putEpoch(w write, now int64) error {
 	s, err := decode[record.EpochState](w)
 	if err != nil {
 		return err
 	}
-	known, ok := ix.epochs[s.Epoch.Number]
+	known, ok := po.epochs[s.Epoch.Number]
 	if !ok {
-		return ix.beginEpoch(s)
+		return po.beginEpoch(s, now)
 	}
 	if s.Retired == 0 || known.Retired != 0 {
 		return nil
 	}
-	return ix.retireEpoch(w, known)
+	return po.retireEpoch(w, known, now)
 }
 
-func (ix *Index) beginEpoch(s record.EpochState) error {
-	current := ix.roster.Epoch(ix.roster.Current)
+func (po *policy) beginEpoch(s record.EpochState, now int64) error {
+	current := po.current()
 	n := len(s.Epoch.Members)
 	if n == 0 || s.Epoch.Threshold < 1 || s.Epoch.Threshold > n {
 		return refuse("epoch %d has %d members and threshold %d", s.Epoch.Number, n, s.Epoch.Threshold)
 	}
-	if err := record.CheckSuccession(ix.genesis.Network, *current, s); err != nil {
+	if err := record.CheckSuccession(po.genesis.Network, *current, s); err != nil {
 		return doubt(err)
 	}
-	s.From, s.Retired = ix.now, 0
-	ix.epochs[s.Epoch.Number] = s
-	ix.roster = record.Roster{Current: s.Epoch.Number, Floor: ix.now, Epochs: append(slices.Clone(ix.roster.Epochs), s.Epoch)}
-	ix.tellTime()
+	s.From, s.Retired = now, 0
+	po.epochs[s.Epoch.Number] = s
+	po.roster = record.Roster{Current: s.Epoch.Number, Floor: now, Epochs: append(slices.Clone(po.roster.Epochs), s.Epoch)}
 	return nil
 }
 
 // retireEpoch ends an epoch with the votes of the current one's threshold: what is
 // deleted then does not come back. The caller's vote comes next in the same
 // transaction.
-func (ix *Index) retireEpoch(w write, s record.EpochState) error {
+func (po *policy) retireEpoch(w write, s record.EpochState, now int64) error {
 	number := s.Epoch.Number
-	current := ix.roster.Epoch(ix.roster.Current)
+	current := po.current()
 	r, err := argument(w, contracts.RegistryRetireEpoch)
-	mine := err == nil && r.Epoch == number && !ix.voted[w.tx.ID]
+	mine := err == nil && r.Epoch == number && !po.voted[w.tx.ID]
 	votes := 0
 	for _, m := range current.Members {
-		if ix.ends[ending{number, m.MSP}] || mine && m.MSP == w.tx.Creator.MSP {
+		if po.ends[ending{number, m.MSP}] || mine && m.MSP == w.tx.Creator.MSP {
 			votes++
 		}
 	}
 	if votes < current.Threshold || number == current.Number {
 		return refuse("%d members have voted to end epoch %d, %d must", votes, number, current.Threshold)
 	}
-	s.Retired = max(ix.now, 1)
-	ix.epochs[number] = s
-	ix.roster.Epochs = slices.DeleteFunc(slices.Clone(ix.roster.Epochs), func(e record.Epoch) bool { return e.Number == number })
+	s.Retired = max(now, 1)
+	po.epochs[number] = s
+	po.roster.Epochs = slices.DeleteFunc(slices.Clone(po.roster.Epochs), func(e record.Epoch) bool { return e.Number == number })
 	return nil
 }
 
@@ -71,35 +79,35 @@ type ending struct {
 	member string
 }
 
-func (ix *Index) putEpochEnd(w write) error {
+func (po *policy) putEpochEnd(w write) error {
 	member := w.parts[1]
-	if err := ix.seat(w, ix.roster.Current, member); err != nil {
+	if err := po.seat(w, po.roster.Current, member); err != nil {
 		return err
 	}
 	r, err := argument(w, contracts.RegistryRetireEpoch)
 	if err != nil {
 		return err
 	}
-	if err := ix.votes(w); err != nil {
+	if err := po.countOnce(w); err != nil {
 		return err
 	}
-	ix.ends[ending{r.Epoch, ix.name(member)}] = true
+	po.ends[ending{r.Epoch, po.names.one(member)}] = true
 	return nil
 }
 
 // epochOf is the epoch that a device is enrolled in.
-func (ix *Index) epochOf(d *device) *record.Epoch {
-	e := ix.epochs[d.state.Device.Epoch].Epoch
+func (po *policy) epochOf(d *device) *record.Epoch {
+	e := po.epochs[d.state.Device.Epoch].Epoch
 	return &e
 }
 
 // speakers returns the epochs in which a post is the member's, by the key that each
 // has for it. Without any nobody has signed it.
-func (ix *Index) speakers(s record.SignedAvailable) map[uint32]bool {
+func (po *policy) speakers(s record.SignedAvailable) map[uint32]bool {
 	out := map[uint32]bool{}
-	digest := s.Post.Digest(ix.genesis.Network)
+	digest := s.Post.Digest(po.genesis.Network)
 	var good []byte                    // a key that fits
-	for number, e := range ix.epochs { // each by itself
+	for number, e := range po.epochs { // each by itself
 		m := e.Epoch.Member(s.Member)
 		if m != nil && (bytes.Equal(m.SignKey, good) || record.Verify(m.SignKey, digest, s.Signature) == nil) {
 			good, out[number] = m.SignKey, true
@@ -110,18 +118,18 @@ func (ix *Index) speakers(s record.SignedAvailable) map[uint32]bool {
 
 // speaks reports whether a post, which was checked when it came, is by a member of an
 // epoch with its key there.
-func (ix *Index) speaks(number uint32, s record.SignedAvailable) bool {
-	e := ix.epochs[number].Epoch
+func (po *policy) speaks(number uint32, s record.SignedAvailable) bool {
+	e := po.epochs[number].Epoch
 	m := e.Member(s.Member)
-	if m == nil || !ix.rekeyed(*m) {
+	if m == nil || !po.rekeyed(*m) {
 		return m != nil
 	}
-	return record.Verify(m.SignKey, s.Post.Digest(ix.genesis.Network), s.Signature) == nil
+	return record.Verify(m.SignKey, s.Post.Digest(po.genesis.Network), s.Signature) == nil
 }
 
 // rekeyed reports whether another epoch has another signing key for the member.
-func (ix *Index) rekeyed(m record.Member) bool {
-	for _, s := range ix.epochs {
+func (po *policy) rekeyed(m record.Member) bool {
+	for _, s := range po.epochs {
 		if other := s.Epoch.Member(m.MSP); other != nil && !bytes.Equal(other.SignKey, m.SignKey) {
 			return true
 		}
@@ -133,7 +141,7 @@ func (ix *Index) rekeyed(m record.Member) bool {
 func (ix *Index) Roster() record.Roster {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	return ix.roster
+	return ix.policy.roster
 }
 
 // Epoch returns the ledger's record of an epoch, retired ones too; fault.NotFound
@@ -141,7 +149,7 @@ func (ix *Index) Roster() record.Roster {
 func (ix *Index) Epoch(number uint32) (record.EpochState, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	s, ok := ix.epochs[number]
+	s, ok := ix.policy.epochs[number]
 	if !ok {
 		return s, fault.New(fault.NotFound, "no epoch %d in the %d blocks read so far", number, ix.height)
 	}
@@ -159,3 +167,9 @@ func (ix *Index) Living(number uint32) (record.Epoch, error) {
 	}
 	return s.Epoch, nil
 }
+
+// lower keeps the floor of time from holding up time that is set back.
+func (po *policy) lower(to int64) { po.roster.Floor = min(po.roster.Floor, to) }
+
+// current is the epoch in which patients and devices enrol and whose members tell time.
+func (po *policy) current() *record.Epoch { return po.roster.Epoch(po.roster.Current) }

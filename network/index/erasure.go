@@ -28,41 +28,59 @@ type membership struct {
 	device record.ID
 }
 
-// putErasure takes an erasure that a key of the patient's has signed. One that nobody
-// has signed is no reason to delete anything; it counts as a revocation of everything.
-func (ix *Index) putErasure(w write) error {
+// putErasure takes an erasure that a key of the patient's has signed, and remembers what
+// follows from the consents for cohorts while they can be read.
+func (r *reading) putErasure(w write) error {
+	p, e, err := r.people.erasure(w)
+	if err != nil {
+		return err
+	}
+	r.cohorts.leave(p, e)
+	r.people.erase(p, e)
+	return nil
+}
+
+// erasure checks an erasure at its place. One that nobody has signed is no reason to
+// delete anything; it counts as a revocation of everything.
+func (pe *people) erasure(w write) (*patient, *erasure, error) {
 	s, err := decode[record.ErasureState](w)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	p, err := ix.owner(s.Signed.Erasure.Patient)
+	p, err := pe.owner(s.Signed.Erasure.Patient)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if err := consent.VerifyErasure(ix.genesis.Network, ix.genesis.RelyingParties, s.Signed, p.state); err != nil {
-		p.revokeUnproven(w, ix.now)
-		return doubt(err)
+	g := pe.policy.genesis
+	if err := consent.VerifyErasure(g.Network, g.RelyingParties, s.Signed, p.state); err != nil {
+		p.revokeUnproven(w, pe.clock.now)
+		return nil, nil, doubt(err)
 	}
-	s.Time, s.Devices, s.Epochs = ix.now, append([]record.ID{}, p.devices...), []uint32{}
-	for _, epoch := range ix.roster.Epochs {
+	s.Time, s.Devices, s.Epochs = pe.clock.now, append([]record.ID{}, p.devices...), []uint32{}
+	for _, epoch := range pe.policy.roster.Epochs {
 		s.Epochs = append(s.Epochs, epoch.Number)
 	}
-	e := &erasure{
-		at: w.at, tx: w.tx.ID, state: s, left: map[membership]uint64{},
-		unsure: ix.hasGap(p),
-	}
-	for _, id := range p.queries {
-		ix.noteLeaving(p, ix.queries[id], ix.queries[id].members, e)
-	}
-	for _, q := range ix.waiting {
-		ix.judgeLast(p, q, e)
-	}
+	return p, &erasure{at: w.at, tx: w.tx.ID, state: s, left: map[membership]uint64{}, unsure: pe.hasGap(p)}, nil
+}
+
+// erase forgets what a patient's consents said, and the key.
+func (pe *people) erase(p *patient, e *erasure) {
 	p.erased, p.state.Erased = e, true
-	delete(ix.near, p.state.ID)
-	ix.erasedOrder = append(ix.erasedOrder, p.state.ID)
+	delete(pe.near, p.state.ID)
+	pe.erased = append(pe.erased, p.state.ID)
 	p.forget()
-	ix.gaps = slices.DeleteFunc(ix.gaps, func(g Gap) bool { return g.Patient == p.state.ID })
-	return nil
+	pe.gaps = slices.DeleteFunc(pe.gaps, func(g Gap) bool { return g.Patient == p.state.ID })
+}
+
+// leave notes when the patient's devices left the cohorts that they were in, and reaches
+// the patient's verdict about queries that wait for others.
+func (co *cohorts) leave(p *patient, e *erasure) {
+	for _, id := range p.queries {
+		co.noteLeaving(p, co.queries[id], co.queries[id].members, e)
+	}
+	for _, q := range co.waiting {
+		co.judgeLast(p, q, e)
+	}
 }
 
 // revokeUnproven notes a revocation of everything that nobody has signed.
@@ -75,28 +93,28 @@ func (p *patient) revokeUnproven(w write, now int64) {
 }
 
 // judgeLast reaches the patient's verdict about a query that waits for others.
-func (ix *Index) judgeLast(p *patient, q *query, e *erasure) {
+func (co *cohorts) judgeLast(p *patient, q *query, e *erasure) {
 	for i, c := range q.candidates {
 		if c.patient != p {
 			continue
 		}
-		if v := c.judge(q, ix.questionOf(q.state)); v != nil && !ix.hasGap(p) {
+		if v := c.judge(q, co.questionOf(q.state)); v != nil && !co.people.hasGap(p) {
 			q.candidates[i].verdict = v
-			ix.noteLeaving(p, q, v.rows, e)
+			co.noteLeaving(p, q, v.rows, e)
 		}
 	}
 }
 
 // noteLeaving remembers when the patient's devices left a query's cohort: with
 // the erasure, or before.
-func (ix *Index) noteLeaving(p *patient, q *query, members []record.CohortMember, e *erasure) {
+func (co *cohorts) noteLeaving(p *patient, q *query, members []record.CohortMember, e *erasure) {
 	for _, m := range members {
-		if ix.devices[m.Device].state.Device.Patient != p.state.ID {
+		if co.fleet.devices[m.Device].state.Device.Patient != p.state.ID {
 			continue
 		}
 		left := e.at.Block
 		if left > 0 {
-			if block, withdrawn := ix.withdrawn(p, q, left-1, m); withdrawn {
+			if block, withdrawn := co.withdrawn(p, q, left-1, m); withdrawn {
 				left = block
 			}
 		}
@@ -115,12 +133,12 @@ func (p *patient) forget() {
 	}
 }
 
-func (ix *Index) putErased(w write) error {
+func (pe *people) putErased(w write) error {
 	s, err := decode[record.SignedErasureReport](w)
 	if err != nil {
 		return err
 	}
-	p := ix.patients[s.Report.Patient]
+	p := pe.patients[s.Report.Patient]
 	if p == nil || p.erased == nil {
 		return refuse("it reports an erasure that was not")
 	}
@@ -128,7 +146,7 @@ func (ix *Index) putErased(w write) error {
 		return err
 	}
 	receipt := record.ErasureReceipt{State: p.erased.state, Reports: []record.SignedErasureReport{s}}
-	if err := receipt.Verify(ix.genesis.Network, ix.epochs); err != nil {
+	if err := receipt.Verify(pe.policy.genesis.Network, pe.policy.epochs); err != nil {
 		return doubt(err)
 	}
 	p.erased.reports = append(p.erased.reports, s)
@@ -139,7 +157,7 @@ func (ix *Index) putErased(w write) error {
 func (ix *Index) Erased(patientID record.ID) bool {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	p := ix.patients[patientID]
+	p := ix.people.patients[patientID]
 	return p != nil && p.erased != nil
 }
 
@@ -147,8 +165,8 @@ func (ix *Index) Erased(patientID record.ID) bool {
 func (ix *Index) ErasedDevice(device record.ID) bool {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	d := ix.devices[device]
-	return d != nil && ix.patients[d.state.Device.Patient].erased != nil
+	d := ix.fleet.devices[device]
+	return d != nil && ix.people.patients[d.state.Device.Patient].erased != nil
 }
 
 // Erasures returns the erasures from number `from` on, with the reports of members,
@@ -156,12 +174,12 @@ func (ix *Index) ErasedDevice(device record.ID) bool {
 func (ix *Index) Erasures(from int) []record.ErasureReceipt {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	if from < 0 || from >= len(ix.erasedOrder) {
+	if from < 0 || from >= len(ix.people.erased) {
 		return nil
 	}
-	out := make([]record.ErasureReceipt, 0, len(ix.erasedOrder)-from)
-	for _, id := range ix.erasedOrder[from:] {
-		e := ix.patients[id].erased
+	out := make([]record.ErasureReceipt, 0, len(ix.people.erased)-from)
+	for _, id := range ix.people.erased[from:] {
+		e := ix.people.patients[id].erased
 		out = append(out, record.ErasureReceipt{State: e.state, Reports: slices.Clone(e.reports)})
 	}
 	return out
@@ -194,25 +212,25 @@ func (b Blob) Owned(data []byte) bool {
 func (ix *Index) BlobsOf(patientID record.ID) []Blob {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	p := ix.patients[patientID]
+	p := ix.people.patients[patientID]
 	if p == nil {
 		return nil
 	}
 	out := []Blob{{ID: p.state.DetailsBlob, Patient: patientID}}
-	for _, id := range ix.deviceOrder {
-		if d := ix.devices[id]; d.state.Device.Patient == patientID {
+	for _, id := range ix.fleet.order {
+		if d := ix.fleet.devices[id]; d.state.Device.Patient == patientID {
 			out = append(out, Blob{ID: d.state.Device.SeedBlob, Device: id, Patient: patientID})
-			out = append(out, ix.rowBlobs(d)...)
+			out = append(out, ix.anchors.rowBlobs(d)...)
 		}
 	}
 	return out
 }
 
-func (ix *Index) rowBlobs(d *device) []Blob {
+func (an *anchors) rowBlobs(d *device) []Blob {
 	seen := map[record.ID]bool{}
 	var out []Blob
 	for _, s := range d.rows { // sorted below
-		if blob := ix.at(s).blob; !seen[blob] {
+		if blob := an.at(s).blob; !seen[blob] {
 			seen[blob] = true
 			out = append(out, Blob{ID: blob, Device: d.state.ID, Patient: d.state.Device.Patient})
 		}

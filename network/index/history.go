@@ -76,14 +76,14 @@ type QueryEntry struct {
 func (ix *Index) History(patientID record.ID) ([]Entry, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	p := ix.patients[patientID]
+	p := ix.people.patients[patientID]
 	if p == nil {
 		return nil, fault.New(fault.NotFound, "no patient %s", patientID)
 	}
 	var out []Entry
 	for _, agreed := range p.consents { // sorted below
 		for _, v := range agreed.versions {
-			c := ix.consentVersion(p, v, uint32(len(agreed.versions)))
+			c := ix.people.consentVersion(p, v, uint32(len(agreed.versions)))
 			out = append(out, Entry{Kind: EntryConsent, Time: v.time, At: v.at, Tx: v.tx, Consent: c})
 		}
 	}
@@ -92,19 +92,19 @@ func (ix *Index) History(patientID record.ID) ([]Entry, error) {
 		out = append(out, Entry{Kind: EntryErasure, Time: e.state.Time, At: e.at, Tx: e.tx, Erasure: &e.state})
 	}
 	for _, id := range p.queries {
-		q := ix.queries[id]
-		out = append(out, Entry{Kind: EntryQuery, Time: q.state.Asked, At: q.at, Tx: id, Query: ix.queryEntry(patientID, q)})
+		q := ix.cohorts.queries[id]
+		out = append(out, Entry{Kind: EntryQuery, Time: q.state.Asked, At: q.at, Tx: id, Query: ix.cohorts.queryEntry(patientID, q)})
 	}
 	sort.SliceStable(out, func(i, j int) bool { return before(out[i].At, out[j].At) })
 	return out, nil
 }
 
-func (ix *Index) consentVersion(p *patient, v version, versions uint32) *ConsentVersion {
+func (pe *people) consentVersion(p *patient, v version, versions uint32) *ConsentVersion {
 	c := &ConsentVersion{Entry: v.entry, State: v.entry.Status}
 	switch {
 	case v.known:
 		signed := v.signed
-		c.Signed, c.State = &signed, consent.State(p.counts(v, latest), versions, ix.now)
+		c.Signed, c.State = &signed, consent.State(p.counts(v, latest), versions, pe.clock.now)
 	case v.entry.Version < versions:
 		c.State = consent.StateSuperseded
 	}
@@ -123,16 +123,16 @@ func (p Position) compare(o Position) int {
 	return cmp.Or(cmp.Compare(p.Block, o.Block), cmp.Compare(p.Index, o.Index))
 }
 
-func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
-	asked, _ := ix.schema.Question(q.state.Ask.Metric)
+func (co *cohorts) queryEntry(patientID record.ID, q *query) *QueryEntry {
+	asked, _ := co.policy.schema.Question(q.state.Ask.Metric)
 	e := &QueryEntry{State: q.state, Metrics: asked.Metrics, About: asked.Text(), Unprotected: q.state.Exact}
 	attempt := q.state.Attempt
-	if len(ix.unconfirmed(q)) > 0 { // a share of an earlier cohort may have left
+	if len(co.unconfirmed(q)) > 0 { // a share of an earlier cohort may have left
 		attempt = 0
 	}
-	reached, _, err := ix.members(q, attempt)
+	reached, _, err := co.members(q, attempt)
 	for _, m := range q.members {
-		if ix.devices[m.Device].state.Device.Patient != patientID {
+		if co.fleet.devices[m.Device].state.Device.Patient != patientID {
 			continue
 		}
 		e.Hours += m.Hours()
@@ -153,7 +153,7 @@ func (ix *Index) queryEntry(patientID record.ID, q *query) *QueryEntry {
 func (ix *Index) Consents(patientID record.ID) ([]consent.Signed, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	p := ix.patients[patientID]
+	p := ix.people.patients[patientID]
 	if p == nil {
 		return nil, fault.New(fault.NotFound, "no patient %s", patientID)
 	}

@@ -172,7 +172,7 @@ func TestCorrectionsCountWithTheirHourOnceTheyAreAvailable(t *testing.T) {
 	for i := range bare {
 		bare[i].Corrections = nil
 	}
-	if ix.root(bare) == c.Root {
+	if ix.cohorts.root(bare) == c.Root {
 		t.Error("the cohort's root does not cover corrections")
 	}
 }

@@ -10,18 +10,18 @@ import (
 
 // putKeys takes a change of a patient's keys that a key of before has signed. One that
 // is not proven changes no keys; what it says to revoke is revoked all the same.
-func (ix *Index) putKeys(w write) error {
+func (pe *people) putKeys(w write) error {
 	s, err := decode[state.KeysState](w)
 	if err != nil {
 		return err
 	}
-	p, err := ix.owner(s.Signed.Change.Patient)
+	p, err := pe.owner(s.Signed.Change.Patient)
 	if err != nil {
 		return err
 	}
-	s.Time = ix.now
+	s.Time = pe.clock.now
 	c := keysChange{at: w.at, tx: w.tx.ID, state: s}
-	err = doubt(ix.checkKeys(p, s.Signed))
+	err = doubt(pe.checkKeys(p, s.Signed))
 	if c.unproven = err != nil; c.unproven && !s.Signed.Change.RevokeAll {
 		return err
 	}
@@ -36,14 +36,14 @@ func (ix *Index) putKeys(w write) error {
 }
 
 // checkKeys applies the contracts' rules to a change at its place.
-func (ix *Index) checkKeys(p *patient, s consent.SignedKeys) error {
+func (pe *people) checkKeys(p *patient, s consent.SignedKeys) error {
 	if err := consent.ValidateKeys(s.Change.ConsentKeys, s.Change.RecoveryHash); err != nil {
 		return err
 	}
-	if err := s.Verify(ix.genesis.Network, ix.genesis.RelyingParties, p.state); err != nil {
+	if err := s.Verify(pe.policy.genesis.Network, pe.policy.genesis.RelyingParties, p.state); err != nil {
 		return err
 	}
-	if err := consent.FollowsKeys(ix.genesis.Network, p.state, s); err != nil {
+	if err := consent.FollowsKeys(pe.policy.genesis.Network, p.state, s); err != nil {
 		return err
 	}
 	if s.ByRecovery(p.state) && p.hadCode(s.Change.RecoveryHash) {

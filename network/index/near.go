@@ -21,13 +21,13 @@ func (n near) put(patient record.ID, k details.Key) {
 }
 
 // detailsKey returns the key of a patient who is not erased, if it is here.
-func (ix *Index) detailsKey(p *patient) (details.Key, bool) {
-	if k, here := ix.near[p.state.ID]; here {
+func (pe *people) detailsKey(p *patient) (details.Key, bool) {
+	if k, here := pe.near[p.state.ID]; here {
 		return k, true
 	}
-	k, here := ix.keys.Held(details.RefOf(p.state))
+	k, here := pe.keys.Held(details.RefOf(p.state))
 	if here {
-		ix.near.put(p.state.ID, k)
+		pe.near.put(p.state.ID, k)
 	}
 	return k, here
 }

@@ -40,7 +40,7 @@ func TestAnErasureTakesTheDetailsKeyOutOfTheIndex(t *testing.T) {
 	l.ready(2)
 	l.cut()
 	ix := apply(t, l.blocks)
-	if _, here := ix.near[l.patients[0]]; !here {
+	if _, here := ix.people.near[l.patients[0]]; !here {
 		t.Fatal("the key was never at hand, so this test shows nothing")
 	}
 	l.erase(l.patients[0])
@@ -48,10 +48,10 @@ func TestAnErasureTakesTheDetailsKeyOutOfTheIndex(t *testing.T) {
 	if err := ix.Apply(l.blocks[len(l.blocks)-1]); err != nil {
 		t.Fatal(err)
 	}
-	if _, here := ix.near[l.patients[0]]; here {
+	if _, here := ix.people.near[l.patients[0]]; here {
 		t.Error("the key outlives the erasure")
 	}
-	if _, here := ix.near[l.patients[1]]; !here {
+	if _, here := ix.people.near[l.patients[1]]; !here {
 		t.Error("another patient's key went with it")
 	}
 }

@@ -6,12 +6,12 @@ import "github.com/vitalveil/vitalveil/internal/record"
 func (ix *Index) Patients(from int) []record.Patient {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	if from < 0 || from >= len(ix.patientOrder) {
+	if from < 0 || from >= len(ix.people.order) {
 		return nil
 	}
-	out := make([]record.Patient, 0, len(ix.patientOrder)-from)
-	for _, id := range ix.patientOrder[from:] {
-		out = append(out, ix.patients[id].state)
+	out := make([]record.Patient, 0, len(ix.people.order)-from)
+	for _, id := range ix.people.order[from:] {
+		out = append(out, ix.people.patients[id].state)
 	}
 	return out
 }
@@ -20,7 +20,7 @@ func (ix *Index) Patients(from int) []record.Patient {
 func (ix *Index) Patient(id record.ID) (record.Patient, bool) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	p := ix.patients[id]
+	p := ix.people.patients[id]
 	if p == nil {
 		return record.Patient{}, false
 	}
@@ -31,7 +31,7 @@ func (ix *Index) Patient(id record.ID) (record.Patient, bool) {
 func (ix *Index) Seated(msp string) bool {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	for _, e := range ix.roster.Epochs {
+	for _, e := range ix.policy.roster.Epochs {
 		if e.Member(msp) != nil {
 			return true
 		}

@@ -68,12 +68,12 @@ func pack(s record.SignedPointer, device uint32) (pointer, error) {
 }
 
 // pointer is the pointer as its device signed it; that of an empty leaf is zero.
-func (ix *Index) pointer(p *pointer) record.Pointer {
+func (an *anchors) pointer(p *pointer) record.Pointer {
 	if p.kind == kindNone {
 		return record.Pointer{}
 	}
 	return record.Pointer{
-		Device: ix.deviceOrder[p.device], Kind: p.kind.String(), Index: p.index, Correction: p.correction,
+		Device: an.fleet.order[p.device], Kind: p.kind.String(), Index: p.index, Correction: p.correction,
 		Blob: p.blob, Commitment: p.commitment,
 	}
 }
@@ -125,4 +125,4 @@ func (d *device) of(k kind) *slots {
 	return &d.rows
 }
 
-func (ix *Index) at(s slot) *pointer { return &ix.batchOrder[s.batch].pointers[s.leaf] }
+func (an *anchors) at(s slot) *pointer { return &an.order[s.batch].pointers[s.leaf] }

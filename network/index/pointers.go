@@ -6,12 +6,12 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-func (ix *Index) batch(id record.ID) *batch {
-	b := ix.batches[id]
+func (an *anchors) batch(id record.ID) *batch {
+	b := an.batches[id]
 	if b == nil {
-		b = &batch{id: id, number: uint32(len(ix.batchOrder))}
-		ix.batches[id] = b
-		ix.batchOrder = append(ix.batchOrder, b)
+		b = &batch{id: id, number: uint32(len(an.order))}
+		an.batches[id] = b
+		an.order = append(an.order, b)
 	}
 	return b
 }
@@ -26,13 +26,13 @@ func (b *batch) post(member string) *record.SignedAvailable {
 	return nil
 }
 
-func (ix *Index) putPointer(w write) error {
+func (an *anchors) putPointer(w write) error {
 	s, err := decode[record.PointerState](w)
 	if err != nil {
 		return err
 	}
 	ref := s.Signed.Pointer
-	d := ix.devices[ref.Device]
+	d := an.fleet.devices[ref.Device]
 	if d == nil {
 		return refuse("device %s is not enrolled", ref.Device.Short())
 	}
@@ -46,7 +46,7 @@ func (ix *Index) putPointer(w write) error {
 	if err != nil {
 		return err
 	}
-	b := ix.batch(s.Batch)
+	b := an.batch(s.Batch)
 	if s.Leaf < len(b.pointers) && b.pointers[s.Leaf].kind != kindNone {
 		return fmt.Errorf("leaf %d of batch %s was written before", s.Leaf, s.Batch.Short())
 	}
@@ -57,11 +57,11 @@ func (ix *Index) putPointer(w write) error {
 		b.pointers = append(b.pointers, pointer{})
 	}
 	b.pointers[s.Leaf] = p
-	ix.anchored++
+	an.anchored++
 	return nil
 }
 
-func (ix *Index) putBatch(w write) error {
+func (an *anchors) putBatch(w write) error {
 	s, err := decode[record.Batch](w)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (ix *Index) putBatch(w write) error {
 	if err != nil {
 		return err
 	}
-	b := ix.batch(id)
+	b := an.batch(id)
 	b.root, b.count = s.Root, s.Count
 	b.pointers = append(make([]pointer, 0, len(b.pointers)), b.pointers...) // it will not grow any more
 	return nil
@@ -78,37 +78,37 @@ func (ix *Index) putBatch(w write) error {
 
 // putAvailable counts the rows that a member vouches for. A bit that was set
 // once stays set: cohorts may have been derived with it.
-func (ix *Index) putAvailable(w write) error {
+func (an *anchors) putAvailable(w write) error {
 	s, err := decode[record.SignedAvailable](w)
 	if err != nil {
 		return err
 	}
-	b := ix.batches[s.Post.Batch]
+	b := an.batches[s.Post.Batch]
 	if b == nil {
 		return refuse("there is no batch %s", s.Post.Batch.Short())
 	}
-	speaks := ix.speakers(s)
+	speaks := an.policy.speakers(s)
 	if len(speaks) == 0 {
 		return refuse("%q has not signed this post", s.Member)
 	}
 	if old := b.post(s.Member); old != nil && !covers(s.Post.Bitmap, old.Post.Bitmap) {
 		return refuse("an earlier post of %s says more", s.Member) // repeated: its bits would count again
 	}
-	old := b.take(s, ix.name(s.Member))
+	old := b.take(s, an.names.one(s.Member))
 	for i := range b.pointers {
 		p := &b.pointers[i]
 		if p.kind == kindNone || !bit(s.Post.Bitmap, i) || bit(old, i) {
 			continue
 		}
-		device := ix.devices[ix.deviceOrder[p.device]]
+		device := an.fleet.devices[an.fleet.order[p.device]]
 		if !speaks[device.state.Device.Epoch] {
 			continue // a row counts by the members who can open it
 		}
 		p.posts++
-		if int(p.posts) != ix.epochOf(device).Threshold {
+		if int(p.posts) != an.policy.epochOf(device).Threshold {
 			continue
 		}
-		ix.available++
+		an.available++
 		if p.kind == kindRow {
 			device.count(p.window())
 		}

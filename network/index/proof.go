@@ -49,15 +49,15 @@ func doubt(err error) error {
 	return unproven{err}
 }
 
-// note keeps a refusal; other errors it gives back.
-func (ix *Index) note(at Position, tx, what string, err error) error {
+// keep keeps a refusal; other errors it gives back.
+func (re *refusals) keep(at Position, tx, what string, err error) error {
 	var u unproven
 	if !errors.As(err, &u) {
 		return err
 	}
-	ix.unprovenWrites++
-	if len(ix.refusals) < maxRefusals {
-		ix.refusals = append(ix.refusals, Refusal{At: at, Tx: tx, What: what, Reason: u.Error()})
+	re.count++
+	if len(re.list) < maxRefusals {
+		re.list = append(re.list, Refusal{At: at, Tx: tx, What: what, Reason: u.Error()})
 	}
 	return nil
 }
@@ -67,10 +67,10 @@ func (ix *Index) note(at Position, tx, what string, err error) error {
 func (ix *Index) Refused(from int) (int, []Refusal) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	if from < 0 || from >= len(ix.refusals) {
-		return ix.unprovenWrites, nil
+	if from < 0 || from >= len(ix.refusals.list) {
+		return ix.refusals.count, nil
 	}
-	return ix.unprovenWrites, append([]Refusal(nil), ix.refusals[from:]...)
+	return ix.refusals.count, append([]Refusal(nil), ix.refusals.list[from:]...)
 }
 
 // submitted is the argument of a transaction, decoded once for all of its writes: the
@@ -105,11 +105,11 @@ func (w write) by(member string) error {
 }
 
 // seat is by, for members of an epoch.
-func (ix *Index) seat(w write, epoch uint32, member string) error {
+func (po *policy) seat(w write, epoch uint32, member string) error {
 	if err := w.by(member); err != nil {
 		return err
 	}
-	if ix.epochs[epoch].Epoch.Place(member) < 0 {
+	if po.epochs[epoch].Epoch.Place(member) < 0 {
 		return refuse("%q is not a member of epoch %d", member, epoch)
 	}
 	return nil

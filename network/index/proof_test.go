@@ -533,7 +533,7 @@ func everythingBut(t *testing.T, ix *Index) string {
 	t.Helper()
 	c := *New()
 	c.reading = ix.reading
-	c.height, c.lastHash, c.txs, c.unprovenWrites, c.refusals = 0, record.ID{}, 0, 0, nil
+	c.height, c.lastHash, c.txs, c.refusals.count, c.refusals.list = 0, record.ID{}, 0, 0, nil
 	var b bytes.Buffer
 	if err := c.Save(&b); err != nil {
 		t.Fatal(err)

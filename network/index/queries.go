@@ -12,9 +12,9 @@ import (
 
 // putStudy registers a study of the institution that has submitted it. What it has
 // spent is counted from its queries.
-func (ix *Index) putStudy(w write) error {
+func (co *cohorts) putStudy(w write) error {
 	owner, id := w.parts[0], w.parts[1]
-	if _, known := ix.studies[owner+"/"+id]; known {
+	if _, known := co.studies[owner+"/"+id]; known {
 		return nil
 	}
 	if err := w.by(owner); err != nil {
@@ -26,51 +26,51 @@ func (ix *Index) putStudy(w write) error {
 		return err
 	case s.ID != id:
 		return refuse("it is the record of another study than the one that was registered")
-	case s.Exact && !ix.genesis.Exact:
+	case s.Exact && !co.policy.genesis.Exact:
 		return refuse("this network does not allow studies without privacy noise")
 	}
-	ix.studies[owner+"/"+id] = record.StudyState{Study: s, Owner: owner}
+	co.studies[owner+"/"+id] = record.StudyState{Study: s, Owner: owner}
 	return nil
 }
 
 // putQuery enters a new query, whose cohort is derived in the state that all
 // transactions before it have left: a query's own transaction changes nothing
 // that a cohort depends on.
-func (ix *Index) putQuery(w write) error {
+func (co *cohorts) putQuery(w write) error {
 	id := w.parts[0]
-	if q := ix.queries[id]; q != nil {
-		return ix.update(q, w)
+	if q := co.queries[id]; q != nil {
+		return co.update(q, w)
 	}
-	s, err := ix.askedBy(w, id)
+	s, err := co.askedBy(w, id)
 	if err != nil {
 		return err
 	}
 	q := &query{state: s, at: w.at, posts: map[int]map[string]record.PostCohort{}}
-	ix.queries[s.ID] = q
-	ix.queryOrder = append(ix.queryOrder, s.ID)
-	ix.enter(q)
+	co.queries[s.ID] = q
+	co.order = append(co.order, s.ID)
+	co.enter(q)
 	return nil
 }
 
 // askedBy makes a query's record of what its asker has submitted, within the study
 // that it names and its budget, at ledger time.
-func (ix *Index) askedBy(w write, id string) (record.QueryState, error) {
+func (co *cohorts) askedBy(w write, id string) (record.QueryState, error) {
 	var s record.QueryState
 	asker := w.tx.Creator.MSP
 	ask, err := argument(w, contracts.QueryAsk)
 	if err != nil {
 		return s, err
 	}
-	if err := ix.seat(w, ask.Epoch, asker); err != nil {
+	if err := co.policy.seat(w, ask.Epoch, asker); err != nil {
 		return s, err
 	}
-	study, known := ix.studies[asker+"/"+ask.Study]
+	study, known := co.studies[asker+"/"+ask.Study]
 	switch {
 	case id != w.tx.ID:
 		return s, refuse("a query is named by its transaction")
-	case asker == ix.genesis.Registrar:
+	case asker == co.policy.genesis.Registrar:
 		return s, refuse("the registrar never asks")
-	case ix.epochs[ask.Epoch].Retired != 0:
+	case co.policy.epochs[ask.Epoch].Retired != 0:
 		return s, refuse("epoch %d is retired", ask.Epoch)
 	case !known:
 		return s, refuse("%s has no study %q", asker, ask.Study)
@@ -79,10 +79,10 @@ func (ix *Index) askedBy(w write, id string) (record.QueryState, error) {
 		return s, err
 	}
 	study.Spent += ask.Rho
-	ix.studies[asker+"/"+ask.Study] = study
+	co.studies[asker+"/"+ask.Study] = study
 	return record.QueryState{
 		ID: id, Ask: ask, Asker: asker, Purpose: study.Study.Purpose, Exact: study.Study.Exact, MinCohort: study.Study.MinCohort,
-		Asked: ix.now, Expires: ix.now + state.QueryLife, Status: record.QueryAsked,
+		Asked: co.clock.now, Expires: co.clock.now + state.QueryLife, Status: record.QueryAsked,
 	}, nil
 }
 
@@ -104,7 +104,7 @@ func inStudy(a record.Ask, s record.StudyState) error {
 // update takes what has become of a query. What has ended stays so, and attempts
 // count up. That it was released or failed is its asker's to say, and how a release
 // stands its members', with their signatures.
-func (ix *Index) update(q *query, w write) error {
+func (co *cohorts) update(q *query, w write) error {
 	s, err := decode[record.QueryState](w)
 	if err != nil {
 		return err
@@ -117,10 +117,10 @@ func (ix *Index) update(q *query, w write) error {
 	s.Attempt, s.Root, s.Size = first.Attempt, first.Root, first.Size
 	s.ID, s.Ask, s.Asker, s.Purpose = first.ID, first.Ask, first.Asker, first.Purpose
 	s.Exact, s.MinCohort, s.Asked, s.Expires = first.Exact, first.MinCohort, first.Asked, first.Expires
-	if err := ix.checkAgreed(q, &s, w); err != nil {
+	if err := co.checkAgreed(q, &s, w); err != nil {
 		return err
 	}
-	if err := ix.checkEnd(first, &s, w); err != nil {
+	if err := co.checkEnd(first, &s, w); err != nil {
 		return err
 	}
 	q.state = s
@@ -129,7 +129,7 @@ func (ix *Index) update(q *query, w write) error {
 
 // checkAgreed checks that the threshold of members has posted the cohort on which a query
 // is agreed, or for whose size it is refused, and takes it from the post of the caller.
-func (ix *Index) checkAgreed(q *query, s *record.QueryState, w write) error {
+func (co *cohorts) checkAgreed(q *query, s *record.QueryState, w write) error {
 	before := q.state
 	switch {
 	case s.Status == record.QueryAsked && before.Status != record.QueryAsked:
@@ -141,7 +141,7 @@ func (ix *Index) checkAgreed(q *query, s *record.QueryState, w write) error {
 	if err != nil {
 		return err
 	}
-	epoch := ix.epochs[before.Ask.Epoch].Epoch
+	epoch := co.policy.epochs[before.Ask.Epoch].Epoch
 	equal := 0
 	for _, m := range epoch.Members {
 		post, ok := q.posts[p.Attempt][m.MSP]
@@ -160,9 +160,9 @@ func (ix *Index) checkAgreed(q *query, s *record.QueryState, w write) error {
 
 // checkEnd checks what a transaction says of the end of a query, and what a release
 // rests on.
-func (ix *Index) checkEnd(before record.QueryState, s *record.QueryState, w write) error {
+func (co *cohorts) checkEnd(before record.QueryState, s *record.QueryState, w write) error {
 	s.Release, s.Shares, s.Standing = before.Release, before.Copy().Shares, before.Standing
-	epoch := ix.epochs[before.Ask.Epoch].Epoch
+	epoch := co.policy.epochs[before.Ask.Epoch].Epoch
 	switch {
 	case s.Status == record.QueryFailed && before.Status != record.QueryFailed:
 		f, err := argument(w, contracts.QueryFail)
@@ -180,27 +180,27 @@ func (ix *Index) checkEnd(before record.QueryState, s *record.QueryState, w writ
 			return err
 		}
 		s.Release = p.Hash
-		return errors.Join(w.by(before.Asker), doubt(state.OpenRelease(ix.genesis.Network, &epoch, s, p.Shares)))
+		return errors.Join(w.by(before.Asker), doubt(state.OpenRelease(co.policy.genesis.Network, &epoch, s, p.Shares)))
 	}
 	c, err := argument(w, contracts.QueryConfirmShares)
 	if err != nil {
 		return err
 	}
-	_, err = state.ConfirmRelease(ix.genesis.Network, &epoch, s, c)
+	_, err = state.ConfirmRelease(co.policy.genesis.Network, &epoch, s, c)
 	return doubt(err)
 }
 
 // putCohort takes a member's post about a cohort.
-func (ix *Index) putCohort(w write) error {
+func (co *cohorts) putCohort(w write) error {
 	s, err := decode[record.CohortState](w)
 	if err != nil {
 		return err
 	}
-	q := ix.queries[s.Post.Query]
+	q := co.queries[s.Post.Query]
 	if q == nil {
 		return refuse("there is no query %q", s.Post.Query)
 	}
-	if err := ix.seat(w, q.state.Ask.Epoch, s.Member); err != nil {
+	if err := co.policy.seat(w, q.state.Ask.Epoch, s.Member); err != nil {
 		return err
 	}
 	if said, err := argument(w, contracts.QueryPostCohort); err != nil || said != s.Post {
@@ -216,36 +216,36 @@ func (ix *Index) putCohort(w write) error {
 	return nil
 }
 
-func (ix *Index) putAbandonVote(w write) error {
+func (co *cohorts) putAbandonVote(w write) error {
 	v, err := decode[record.AbandonVote](w)
 	if err != nil {
 		return err
 	}
-	q := ix.queries[v.Vote.Query]
+	q := co.queries[v.Vote.Query]
 	if q == nil {
 		return refuse("there is no query %q", v.Vote.Query)
 	}
-	if err := ix.seat(w, q.state.Ask.Epoch, v.Member); err != nil {
+	if err := co.policy.seat(w, q.state.Ask.Epoch, v.Member); err != nil {
 		return err
 	}
 	if said, err := argument(w, contracts.QueryAbandon); err != nil || said != v.Vote {
 		return errors.Join(err, refuse("it is another vote than the one that %s has cast", v.Member))
 	}
 	if !slices.Contains(q.stops, v.Member) {
-		q.stops = append(q.stops, ix.name(v.Member))
+		q.stops = append(q.stops, co.names.one(v.Member))
 	}
 	return nil
 }
 
-func (ix *Index) putPredicate(w write) error {
+func (cm *claims) putPredicate(w write) error {
 	s, err := decode[record.PredicateEntry](w)
 	if err != nil {
 		return err
 	}
-	if ix.predicates[s.ID] == nil {
-		ix.predOrder = append(ix.predOrder, s.ID)
+	if cm.predicates[s.ID] == nil {
+		cm.order = append(cm.order, s.ID)
 	}
-	ix.predicates[s.ID] = &s
+	cm.predicates[s.ID] = &s
 	return nil
 }
 
@@ -253,7 +253,7 @@ func (ix *Index) putPredicate(w write) error {
 func (ix *Index) Query(id string) (record.QueryState, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	q, err := ix.query(id)
+	q, err := ix.cohorts.query(id)
 	if err != nil {
 		return record.QueryState{}, err
 	}
@@ -266,9 +266,9 @@ func (ix *Index) Open() []string {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	var out []string
-	for _, id := range ix.queryOrder {
-		s := ix.queries[id].state
-		if (s.Status == record.QueryAsked || s.Status == record.QueryAgreed) && ix.now < s.Expires {
+	for _, id := range ix.cohorts.order {
+		s := ix.cohorts.queries[id].state
+		if (s.Status == record.QueryAsked || s.Status == record.QueryAgreed) && ix.clock.now < s.Expires {
 			out = append(out, id)
 		}
 	}
@@ -280,7 +280,7 @@ func (ix *Index) Open() []string {
 func (ix *Index) Stops(queryID string) []string {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	if q := ix.queries[queryID]; q != nil {
+	if q := ix.cohorts.queries[queryID]; q != nil {
 		return slices.Clone(q.stops)
 	}
 	return nil
@@ -303,8 +303,8 @@ func (ix *Index) ended(epoch uint32, which func(record.QueryState) bool) []strin
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	var out []string
-	for _, id := range ix.queryOrder {
-		if s := ix.queries[id].state; s.Ask.Epoch == epoch && which(s) {
+	for _, id := range ix.cohorts.order {
+		if s := ix.cohorts.queries[id].state; s.Ask.Epoch == epoch && which(s) {
 			out = append(out, id)
 		}
 	}
@@ -315,7 +315,7 @@ func (ix *Index) ended(epoch uint32, which func(record.QueryState) bool) []strin
 func (ix *Index) Posted(queryID string, attempt int, member string) bool {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	q := ix.queries[queryID]
+	q := ix.cohorts.queries[queryID]
 	if q == nil {
 		return false
 	}
@@ -328,15 +328,15 @@ func (ix *Index) Posted(queryID string, attempt int, member string) bool {
 func (ix *Index) Unconfirmed(queryID string) []string {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	if q := ix.queries[queryID]; q != nil {
-		return ix.unconfirmed(q)
+	if q := ix.cohorts.queries[queryID]; q != nil {
+		return ix.cohorts.unconfirmed(q)
 	}
 	return nil
 }
 
-func (ix *Index) unconfirmed(q *query) []string {
+func (co *cohorts) unconfirmed(q *query) []string {
 	var out []string
-	for _, m := range ix.epochs[q.state.Ask.Epoch].Epoch.Members {
+	for _, m := range co.policy.epochs[q.state.Ask.Epoch].Epoch.Members {
 		post, ok := q.posts[q.state.Attempt][m.MSP]
 		if m.MSP != q.state.Asker && (!ok || post.Root != q.state.Root) {
 			out = append(out, m.MSP)
@@ -349,7 +349,7 @@ func (ix *Index) unconfirmed(q *query) []string {
 func (ix *Index) Predicate(id string) (record.PredicateEntry, bool) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	p := ix.predicates[id]
+	p := ix.claims.predicates[id]
 	if p == nil {
 		return record.PredicateEntry{}, false
 	}
@@ -361,9 +361,9 @@ func (ix *Index) Lapsed(asker string) []string {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	var out []string
-	for _, id := range ix.predOrder {
-		s := ix.predicates[id]
-		if s.Asker == asker && s.Status == record.PredicateAsked && ix.now >= s.Expires {
+	for _, id := range ix.claims.order {
+		s := ix.claims.predicates[id]
+		if s.Asker == asker && s.Status == record.PredicateAsked && ix.clock.now >= s.Expires {
 			out = append(out, id)
 		}
 	}
@@ -375,12 +375,12 @@ func (ix *Index) Lapsed(asker string) []string {
 func (ix *Index) NotPosted(queryID string, attempt int) []string {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	q := ix.queries[queryID]
+	q := ix.cohorts.queries[queryID]
 	if q == nil {
 		return nil
 	}
 	var out []string
-	for _, m := range ix.epochs[q.state.Ask.Epoch].Epoch.Members {
+	for _, m := range ix.policy.epochs[q.state.Ask.Epoch].Epoch.Members {
 		if _, ok := q.posts[attempt][m.MSP]; !ok {
 			out = append(out, m.MSP)
 		}

@@ -33,20 +33,20 @@ func (q question) enough(rows []record.CohortMember) bool {
 	return hours > 0 && (!q.exact || hours >= privacy.ExactHours)
 }
 
-func (ix *Index) questionOf(s record.QueryState) question {
+func (co *cohorts) questionOf(s record.QueryState) question {
 	return question{
-		asker: s.Asker, purpose: s.Purpose, metrics: ix.metricsOf(s.Ask.Metric), from: s.Ask.From, until: s.Ask.Until,
-		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked, epoch: s.Ask.Epoch, sharers: ix.sharers(s.Ask.Epoch),
+		asker: s.Asker, purpose: s.Purpose, metrics: co.policy.metricsOf(s.Ask.Metric), from: s.Ask.From, until: s.Ask.Until,
+		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked, epoch: s.Ask.Epoch, sharers: co.policy.sharers(s.Ask.Epoch),
 	}
 }
 
 // sharers is how many institutions share the network's cap for the patients whose
 // devices are of an epoch: its members but the registrar, which may never ask. It
 // does not change while the epoch lives.
-func (ix *Index) sharers(epoch uint32) uint64 {
+func (po *policy) sharers(epoch uint32) uint64 {
 	n := uint64(0)
-	for _, m := range ix.epochs[epoch].Epoch.Members {
-		if m.MSP != ix.genesis.Registrar {
+	for _, m := range po.epochs[epoch].Epoch.Members {
+		if m.MSP != po.genesis.Registrar {
 			n++
 		}
 	}
@@ -55,8 +55,8 @@ func (ix *Index) sharers(epoch uint32) uint64 {
 
 // metricsOf returns the metrics that a question of the network's row schema is
 // about.
-func (ix *Index) metricsOf(key string) []string {
-	q, _ := ix.schema.Question(key)
+func (po *policy) metricsOf(key string) []string {
+	q, _ := po.schema.Question(key)
 	return q.Metrics
 }
 

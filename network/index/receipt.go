@@ -16,8 +16,8 @@ type Row struct {
 	Commitment record.ID // SHA-256 of the row
 }
 
-func (ix *Index) rowOf(deviceID record.ID, w window) (Row, error) {
-	d := ix.devices[deviceID]
+func (an *anchors) rowOf(deviceID record.ID, w window) (Row, error) {
+	d := an.fleet.devices[deviceID]
 	if d == nil {
 		return Row{}, fault.New(fault.Internal, "there is no device %s", deviceID.Short())
 	}
@@ -25,21 +25,21 @@ func (ix *Index) rowOf(deviceID record.ID, w window) (Row, error) {
 	if !ok {
 		return Row{}, fault.New(fault.Internal, "device %s has no row for hour %d, correction %d", deviceID.Short(), w.hour, w.number)
 	}
-	if b := ix.batchOrder[s.batch]; !ix.rooted(b) {
+	if b := an.order[s.batch]; !an.rooted(b) {
 		return Row{}, fault.New(fault.Internal, "the pointers of batch %s are not those that members have vouched for", b.id.Short())
 	}
-	p := ix.at(s)
+	p := an.at(s)
 	return Row{p.blob, p.commitment}, nil
 }
 
 // rooted reports whether a batch has the pointers that its name is the Merkle root of,
 // which is what members sign when they vouch for rows. It is looked at when rows are
 // used, once.
-func (ix *Index) rooted(b *batch) bool {
+func (an *anchors) rooted(b *batch) bool {
 	if b.rooted.Load() {
 		return true
 	}
-	ok := ix.treeOf(b).root() == b.id
+	ok := an.treeOf(b).root() == b.id
 	b.rooted.Store(ok)
 	return ok
 }
@@ -51,7 +51,7 @@ func (ix *Index) rooted(b *batch) bool {
 func (ix *Index) Receipts(deviceID record.ID, kind string, from, until int64) ([]record.Receipt, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	d := ix.devices[deviceID]
+	d := ix.fleet.devices[deviceID]
 	if d == nil {
 		return nil, fault.New(fault.NotFound, "no device %s", deviceID)
 	}
@@ -61,14 +61,14 @@ func (ix *Index) Receipts(deviceID record.ID, kind string, from, until int64) ([
 	}
 	var found slots
 	for _, s := range d.of(k).between(from, until) {
-		if int(ix.at(s).posts) >= ix.epochOf(d).Threshold {
+		if int(ix.anchors.at(s).posts) >= ix.policy.epochOf(d).Threshold {
 			found = append(found, s)
 		}
 	}
 	found = page(found)
 	out := make([]record.Receipt, len(found))
 	for i, s := range found {
-		out[i] = ix.receipt(s)
+		out[i] = ix.anchors.receipt(s)
 	}
 	return out, nil
 }
@@ -87,15 +87,15 @@ func page(list slots) slots {
 	return list[:n]
 }
 
-func (ix *Index) receipt(s slot) record.Receipt {
-	b, p, leaf := ix.batchOrder[s.batch], ix.at(s), int(s.leaf)
+func (an *anchors) receipt(s slot) record.Receipt {
+	b, p, leaf := an.order[s.batch], an.at(s), int(s.leaf)
 	r := record.Receipt{
-		Pointer: record.SignedPointer{Pointer: ix.pointer(p), Signature: bytes.Clone(p.signature[:])},
-		Batch:   b.id, Leaf: leaf, Count: b.count, Path: ix.treeOf(b).path(leaf),
+		Pointer: record.SignedPointer{Pointer: an.pointer(p), Signature: bytes.Clone(p.signature[:])},
+		Batch:   b.id, Leaf: leaf, Count: b.count, Path: an.treeOf(b).path(leaf),
 	}
-	epoch := ix.epochOf(ix.devices[r.Pointer.Pointer.Device])
+	epoch := an.policy.epochOf(an.fleet.devices[r.Pointer.Pointer.Device])
 	for _, m := range epoch.Members {
-		if post := b.post(m.MSP); post != nil && bit(post.Post.Bitmap, leaf) && ix.speaks(epoch.Number, *post) {
+		if post := b.post(m.MSP); post != nil && bit(post.Post.Bitmap, leaf) && an.policy.speaks(epoch.Number, *post) {
 			r.Posts = append(r.Posts, *post)
 		}
 	}
@@ -123,7 +123,7 @@ func (ix *Index) Rows(m record.CohortMember) ([]HourRow, error) {
 	defer ix.mu.RUnlock()
 	out := make([]HourRow, 0, m.Rows())
 	take := func(w window) error {
-		row, err := ix.rowOf(m.Device, w)
+		row, err := ix.anchors.rowOf(m.Device, w)
 		if err != nil {
 			return err
 		}

@@ -67,115 +67,109 @@ func (ix *Index) Resume(loaded *Index) error {
 	if ix.height > 0 {
 		return fault.New(fault.Conflict, "this index has read %d blocks already", ix.height)
 	}
-	ix.reading, ix.names = loaded.reading, loaded.names
+	loaded.people.keys, loaded.people.near = ix.people.keys, ix.people.near
+	ix.reading = loaded.reading
 	return nil
 }
 
-func (ix *Index) code(c *codec) {
+// code codes the parts in turn.
+func (r *reading) code(c *codec) {
 	magic := []byte(savedMagic)
 	if c.bytes(magic); string(magic) != savedMagic {
 		c.fail("it does not begin with %q", savedMagic)
 	}
-	number(c, &ix.height)
-	c.id(&ix.lastHash)
-	number(c, &ix.txs)
-	number(c, &ix.invalid)
-	number(c, &ix.available)
-	ix.codeRefusals(c)
-	c.bool(&ix.guessed)
-	number(c, &ix.layout)
-	ix.codePolicy(c)
-	list(c, &ix.times, func(t *timeAt) { number(c, &t.block); number(c, &t.now) })
-	ordered(c, &ix.patientOrder, &ix.patients, func(p *patient) record.ID { return p.state.ID }, ix.codePatient)
-	ordered(c, &ix.deviceOrder, &ix.devices, func(d *device) record.ID { return d.state.ID }, ix.codeDevice)
-	ix.codeBatches(c)
-	ordered(c, &ix.queryOrder, &ix.queries, func(q *query) string { return q.state.ID }, ix.codeQuery)
-	ordered(c, &ix.predOrder, &ix.predicates, func(p *record.PredicateEntry) string { return p.ID }, codeDoc)
-	list(c, &ix.gaps, func(g *Gap) {
+	number(c, &r.height)
+	c.id(&r.lastHash)
+	number(c, &r.txs)
+	number(c, &r.invalid)
+	number(c, &r.anchors.available)
+	r.refusals.code(c)
+	r.policy.codeVotes(c)
+	c.bool(&r.cohorts.guessed)
+	number(c, &r.policy.layout)
+	r.policy.code(c)
+	r.clock.code(c)
+	table(c, &r.cohorts.studies, c.text, func(s *record.StudyState) { codeDoc(c, s) })
+	r.policy.codeKeys(c)
+	list(c, &r.clock.times, func(t *timeAt) { number(c, &t.block); number(c, &t.now) })
+	ordered(c, &r.people.order, r.people.patients, func(p *patient) record.ID { return p.state.ID }, r.people.codePatient)
+	ordered(c, &r.fleet.order, r.fleet.devices, func(d *device) record.ID { return d.state.ID }, r.fleet.codeDevice)
+	r.anchors.codeBatches(c)
+	ordered(c, &r.cohorts.order, r.cohorts.queries, func(q *query) string { return q.state.ID }, r.cohorts.codeQuery)
+	ordered(c, &r.claims.order, r.claims.predicates, func(p *record.PredicateEntry) string { return p.ID }, codeDoc)
+	list(c, &r.people.gaps, func(g *Gap) {
 		number(c, &g.Block)
 		c.id(&g.Patient)
 		c.id(&g.Consent)
 		number(c, &g.Version)
 	})
-	list(c, &ix.erasedOrder, c.id)
+	list(c, &r.people.erased, c.id)
 }
 
-// codeRefusals codes what was refused, and the votes that count once.
-func (ix *Index) codeRefusals(c *codec) {
-	number(c, &ix.unprovenWrites)
-	list(c, &ix.refusals, func(r *Refusal) {
+func (re *refusals) code(c *codec) {
+	number(c, &re.count)
+	list(c, &re.list, func(r *Refusal) {
 		r.At.code(c)
 		c.text(&r.Tx)
 		c.text(&r.What)
 		c.text(&r.Reason)
 	})
-	table(c, &ix.voted, c.text, func(v *bool) { c.bool(v) })
-	all := slices.SortedFunc(maps.Keys(ix.ends), func(a, b ending) int {
+}
+
+// codeVotes codes the votes that count once.
+func (po *policy) codeVotes(c *codec) {
+	table(c, &po.voted, c.text, func(v *bool) { c.bool(v) })
+	all := slices.SortedFunc(maps.Keys(po.ends), func(a, b ending) int {
 		return cmp.Or(cmp.Compare(a.epoch, b.epoch), cmp.Compare(a.member, b.member))
 	})
 	list(c, &all, func(e *ending) { number(c, &e.epoch); c.text(&e.member) })
 	for _, e := range all {
-		ix.ends[e] = true
-	}
-	if ix.voted == nil {
-		ix.voted = map[string]bool{}
+		po.ends[e] = true
 	}
 }
 
-// codePolicy codes what the network has agreed on.
-func (ix *Index) codePolicy(c *codec) {
-	founded := ix.genesis != nil
+func (po *policy) code(c *codec) {
+	founded := po.genesis != nil
 	if c.bool(&founded); founded {
 		if c.r != nil {
-			ix.genesis = &record.Genesis{}
+			po.genesis = &record.Genesis{}
 		}
-		codeDoc(c, ix.genesis)
+		codeDoc(c, po.genesis)
 	}
-	codeDoc(c, &ix.roster)
-	table(c, &ix.epochs, func(n *uint32) { number(c, n) }, func(s *record.EpochState) { codeDoc(c, s) })
-	table(c, &ix.ticks, c.text, func(t *int64) { number(c, t) })
-	number(c, &ix.now)
-	number(c, &ix.clockRound)
-	number(c, &ix.latest)
-	table(c, &ix.clockVotes, c.text, func(v *record.ClockVote) { codeDoc(c, v) })
-	table(c, &ix.studies, c.text, func(s *record.StudyState) { codeDoc(c, s) })
-	keys := slices.SortedFunc(maps.Values(ix.pieceKeys), func(a, b PieceKey) int {
-		return cmp.Or(cmp.Compare(a.State.Epoch, b.State.Epoch), cmp.Compare(a.State.Piece, b.State.Piece))
-	})
-	list(c, &keys, func(k *PieceKey) { codeDoc(c, &k.State); k.At.code(c) })
-	if c.r == nil {
-		return
-	}
-	for _, k := range keys {
-		ix.pieceKeys[pieceOf{k.State.Epoch, k.State.Piece}] = k
-	}
-	// Maps that are written to are not nil.
-	for n, s := range ix.epochs {
+	codeDoc(c, &po.roster)
+	table(c, &po.epochs, func(n *uint32) { number(c, n) }, func(s *record.EpochState) { codeDoc(c, s) })
+	for n, s := range po.epochs {
 		if n != s.Epoch.Number {
 			c.fail("epoch %d is noted as %d", s.Epoch.Number, n)
 		}
 	}
-	if ix.epochs == nil {
-		ix.epochs = map[uint32]record.EpochState{}
-	}
-	if ix.clockVotes == nil {
-		ix.clockVotes = map[string]record.ClockVote{}
-	}
-	if ix.ticks == nil {
-		ix.ticks = map[string]int64{}
-	}
-	if ix.studies == nil {
-		ix.studies = map[string]record.StudyState{}
+}
+
+func (po *policy) codeKeys(c *codec) {
+	keys := slices.SortedFunc(maps.Values(po.pieceKeys), func(a, b PieceKey) int {
+		return cmp.Or(cmp.Compare(a.State.Epoch, b.State.Epoch), cmp.Compare(a.State.Piece, b.State.Piece))
+	})
+	list(c, &keys, func(k *PieceKey) { codeDoc(c, &k.State); k.At.code(c) })
+	for _, k := range keys {
+		po.pieceKeys[pieceOf{k.State.Epoch, k.State.Piece}] = k
 	}
 }
 
+func (cl *clock) code(c *codec) {
+	table(c, &cl.ticks, c.text, func(t *int64) { number(c, t) })
+	number(c, &cl.now)
+	number(c, &cl.round)
+	number(c, &cl.latest)
+	table(c, &cl.votes, c.text, func(v *record.ClockVote) { codeDoc(c, v) })
+}
+
 // ordered codes things that have names, in the order in which they came.
-func ordered[K comparable, V any](c *codec, order *[]K, all *map[K]*V, name func(*V) K, code func(*codec, *V)) {
+func ordered[K comparable, V any](c *codec, order *[]K, all map[K]*V, name func(*V) K, code func(*codec, *V)) {
 	n := uint64(len(*order))
 	c.uint64(&n)
 	if c.w != nil {
 		for _, k := range *order {
-			code(c, (*all)[k])
+			code(c, all[k])
 		}
 		return
 	}
@@ -184,11 +178,11 @@ func ordered[K comparable, V any](c *codec, order *[]K, all *map[K]*V, name func
 		if code(c, v); c.err != nil {
 			return
 		}
-		if (*all)[name(v)] != nil {
+		if all[name(v)] != nil {
 			c.fail("something is there twice")
 			return
 		}
-		(*all)[name(v)] = v
+		all[name(v)] = v
 		*order = append(*order, name(v))
 	}
 }
@@ -199,69 +193,69 @@ func (p *Position) code(c *codec) {
 }
 
 // derived makes what follows from the rest, and refuses what contradicts it.
-func (ix *Index) derived() error {
-	if ix.genesis == nil {
-		if len(ix.epochs)+len(ix.patients)+len(ix.devices)+len(ix.batches)+len(ix.queries) > 0 {
+func (r *reading) derived() error {
+	if r.policy.genesis == nil {
+		if len(r.policy.epochs)+len(r.people.patients)+len(r.fleet.devices)+len(r.anchors.batches)+len(r.cohorts.queries) > 0 {
 			return fmt.Errorf("there are records without a genesis document")
 		}
 		return nil
 	}
-	if ix.layout > state.LayoutVersion {
-		return fmt.Errorf("layout %d of the ledger's state is not known", ix.layout)
+	if r.policy.layout > state.LayoutVersion {
+		return fmt.Errorf("layout %d of the ledger's state is not known", r.policy.layout)
 	}
 	var ok bool
-	if ix.schema, ok = privacy.SchemaByDigest(ix.genesis.Schema); !ok {
-		return fmt.Errorf("the row schema %s is not known", ix.genesis.Schema.Short())
+	if r.policy.schema, ok = privacy.SchemaByDigest(r.policy.genesis.Schema); !ok {
+		return fmt.Errorf("the row schema %s is not known", r.policy.genesis.Schema.Short())
 	}
-	if current := ix.roster.Epoch(ix.roster.Current); current == nil || len(current.Members) == 0 {
+	if current := r.policy.current(); current == nil || len(current.Members) == 0 {
 		return fmt.Errorf("the current epoch has no members")
 	}
-	for i, id := range ix.deviceOrder {
-		ix.devices[id].number = uint32(i)
-		ix.link(ix.devices[id])
+	for i, id := range r.fleet.order {
+		r.fleet.devices[id].number = uint32(i)
+		r.fleet.link(r.fleet.devices[id])
 	}
-	for _, id := range ix.patientOrder {
-		p := ix.patients[id]
-		ix.persons[p.state.Person] = true
+	for _, id := range r.people.order {
+		p := r.people.patients[id]
+		r.people.persons[p.state.Person] = true
 		p.unjudged = p.notJudged()
 	}
-	if err := ix.derivedRows(); err != nil {
+	if err := r.anchors.derivedRows(); err != nil {
 		return err
 	}
-	for _, id := range ix.erasedOrder {
-		if p := ix.patients[id]; p == nil || p.erased == nil {
+	for _, id := range r.people.erased {
+		if p := r.people.patients[id]; p == nil || p.erased == nil {
 			return fmt.Errorf("patient %s is not erased", id)
 		}
 	}
-	return ix.derivedQueries()
+	return r.cohorts.derivedQueries()
 }
 
 // derivedRows enters the pointers of the batches with their devices.
-func (ix *Index) derivedRows() error {
-	for i, b := range ix.batchOrder {
+func (an *anchors) derivedRows() error {
+	for i, b := range an.order {
 		b.number = uint32(i)
 		for leaf := range b.pointers {
 			p := &b.pointers[leaf]
 			if p.kind == kindNone {
 				continue
 			}
-			if int(p.device) >= len(ix.deviceOrder) {
+			if int(p.device) >= len(an.fleet.order) {
 				return fmt.Errorf("a pointer of a device that is not there")
 			}
-			d := ix.devices[ix.deviceOrder[p.device]]
+			d := an.fleet.devices[an.fleet.order[p.device]]
 			if !d.of(p.kind).add(slot{index: p.index, batch: b.number, leaf: uint16(leaf), correction: p.correction}) {
 				return fmt.Errorf("two pointers of a device have one place")
 			}
-			ix.anchored++
+			an.anchored++
 		}
 	}
 	return nil
 }
 
 // derivedQueries notes with patients which queries they were in.
-func (ix *Index) derivedQueries() error {
-	for _, id := range ix.queryOrder {
-		q := ix.queries[id]
+func (co *cohorts) derivedQueries() error {
+	for _, id := range co.order {
+		q := co.queries[id]
 		rows := q.members
 		for _, c := range q.candidates {
 			if rows = append(rows[:len(rows):len(rows)], c.rows...); c.verdict != nil {
@@ -269,20 +263,20 @@ func (ix *Index) derivedQueries() error {
 			}
 		}
 		for _, m := range rows {
-			if ix.devices[m.Device] == nil || len(m.Ranges) == 0 {
+			if co.fleet.devices[m.Device] == nil || len(m.Ranges) == 0 {
 				return fmt.Errorf("query %s has a device that is not there", id)
 			}
 		}
 		if q.waits {
-			ix.waiting = append(ix.waiting, q)
+			co.waiting = append(co.waiting, q)
 			continue
 		}
-		for _, p := range ix.owners(q.members) {
+		for _, p := range co.owners(q.members) {
 			p.queries = append(p.queries, id)
 		}
 	}
-	for _, g := range ix.gaps {
-		p := ix.patients[g.Patient]
+	for _, g := range co.people.gaps {
+		p := co.people.patients[g.Patient]
 		if p == nil || g.Version == 0 || int64(g.Version) > int64(len(p.versionsOf(g.Consent))) {
 			return fmt.Errorf("details of a consent that is not there are missing")
 		}

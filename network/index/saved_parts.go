@@ -7,7 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
-func (ix *Index) codePatient(c *codec, p *patient) {
+func (pe *people) codePatient(c *codec, p *patient) {
 	codeDoc(c, &p.state)
 	list(c, &p.consents, func(a **agreement) {
 		if c.r != nil {
@@ -26,8 +26,8 @@ func (ix *Index) codePatient(c *codec, p *patient) {
 		c.bool(&k.unproven)
 	})
 	number(c, &p.spent)
-	table(c, &p.spentBy, func(k *string) { ix.codeName(c, k) }, func(v *uint64) { number(c, v) })
-	table(c, &p.opened, func(k *string) { ix.codeName(c, k) }, func(h **Hours) {
+	table(c, &p.spentBy, func(k *string) { pe.names.code(c, k) }, func(v *uint64) { number(c, v) })
+	table(c, &p.opened, func(k *string) { pe.names.code(c, k) }, func(h **Hours) {
 		if c.r != nil {
 			*h = &Hours{}
 		}
@@ -43,10 +43,10 @@ func (ix *Index) codePatient(c *codec, p *patient) {
 }
 
 // codeName codes a text of which one copy is enough.
-func (ix *Index) codeName(c *codec, s *string) {
+func (na *names) code(c *codec, s *string) {
 	c.text(s)
 	if c.r != nil {
-		*s = ix.name(*s)
+		*s = na.one(*s)
 	}
 }
 
@@ -103,36 +103,36 @@ func (e *erasure) code(c *codec) {
 	}
 }
 
-func (ix *Index) codeDevice(c *codec, d *device) {
+func (fl *fleet) codeDevice(c *codec, d *device) {
 	codeDoc(c, &d.state)
-	if _, ok := ix.epochs[d.state.Device.Epoch]; !ok || ix.patients[d.state.Device.Patient] == nil {
+	if _, ok := fl.policy.epochs[d.state.Device.Epoch]; !ok || fl.people.patients[d.state.Device.Patient] == nil {
 		c.fail("a device of nobody, or of no epoch")
 	}
 	list(c, &d.standing, func(s *standing) { s.at.code(c); c.bool(&s.quarantined) })
-	table(c, &d.votes, func(k *string) { ix.codeName(c, k) }, func(v *record.DeviceVote) { codeDoc(c, v) })
-	table(c, &d.flags, func(k *string) { ix.codeName(c, k) }, func(n *int) { number(c, n) })
-	list(c, &d.acks, func(m *string) { ix.codeName(c, m) })
+	table(c, &d.votes, func(k *string) { fl.names.code(c, k) }, func(v *record.DeviceVote) { codeDoc(c, v) })
+	table(c, &d.flags, func(k *string) { fl.names.code(c, k) }, func(n *int) { number(c, n) })
+	list(c, &d.acks, func(m *string) { fl.names.code(c, m) })
 	d.countable.code(c)
 	list(c, &d.corrected, func(w *window) { number(c, &w.hour); number(c, &w.number) })
 }
 
-func (ix *Index) codeBatches(c *codec) {
-	list(c, &ix.batchOrder, func(b **batch) {
+func (an *anchors) codeBatches(c *codec) {
+	list(c, &an.order, func(b **batch) {
 		if c.r != nil {
 			*b = &batch{}
 		}
-		ix.codeBatch(c, *b)
+		an.codeBatch(c, *b)
 		if c.r == nil || c.err != nil {
 			return
 		}
-		if ix.batches[(*b).id] != nil {
+		if an.batches[(*b).id] != nil {
 			c.fail("a batch is there twice")
 		}
-		ix.batches[(*b).id] = *b
+		an.batches[(*b).id] = *b
 	})
 }
 
-func (ix *Index) codeBatch(c *codec, b *batch) {
+func (an *anchors) codeBatch(c *codec, b *batch) {
 	c.id(&b.id)
 	c.id(&b.root)
 	number(c, &b.count)
@@ -144,7 +144,7 @@ func (ix *Index) codeBatch(c *codec, b *batch) {
 		c.id(&p.Post.Batch)
 		number(c, &p.Post.Count)
 		c.blob(&p.Post.Bitmap)
-		ix.codeName(c, &p.Member)
+		an.names.code(c, &p.Member)
 		c.blob(&p.Signature)
 	})
 }
@@ -166,9 +166,9 @@ func (p *pointer) code(c *codec) {
 	c.bytes(p.signature[:])
 }
 
-func (ix *Index) codeQuery(c *codec, q *query) {
+func (co *cohorts) codeQuery(c *codec, q *query) {
 	codeDoc(c, &q.state)
-	if _, ok := ix.epochs[q.state.Ask.Epoch]; !ok {
+	if _, ok := co.policy.epochs[q.state.Ask.Epoch]; !ok {
 		c.fail("a query in no epoch")
 	}
 	q.at.code(c)
@@ -176,14 +176,14 @@ func (ix *Index) codeQuery(c *codec, q *query) {
 	number(c, &q.size)
 	number(c, &q.lost)
 	c.bool(&q.waits)
-	list(c, &q.candidates, func(k *candidate) { ix.codeCandidate(c, k) })
+	list(c, &q.candidates, func(k *candidate) { co.codeCandidate(c, k) })
 	table(c, &q.posts, func(attempt *int) { number(c, attempt) }, func(m *map[string]record.PostCohort) {
-		table(c, m, func(k *string) { ix.codeName(c, k) }, func(p *record.PostCohort) { codeDoc(c, p) })
+		table(c, m, func(k *string) { co.names.code(c, k) }, func(p *record.PostCohort) { codeDoc(c, p) })
 	})
 	if c.r != nil && q.posts == nil {
 		q.posts = map[int]map[string]record.PostCohort{}
 	}
-	list(c, &q.stops, func(m *string) { ix.codeName(c, m) })
+	list(c, &q.stops, func(m *string) { co.names.code(c, m) })
 }
 
 func codeMembers(c *codec, m *[]record.CohortMember) {
@@ -194,14 +194,14 @@ func codeMembers(c *codec, m *[]record.CohortMember) {
 	})
 }
 
-func (ix *Index) codeCandidate(c *codec, k *candidate) {
+func (co *cohorts) codeCandidate(c *codec, k *candidate) {
 	var id record.ID
 	if k.patient != nil {
 		id = k.patient.state.ID
 	}
 	c.id(&id)
 	if c.r != nil {
-		k.patient = ix.patients[id]
+		k.patient = co.people.patients[id]
 	}
 	if k.patient == nil {
 		c.fail("a candidate who is not there")

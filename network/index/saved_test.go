@@ -222,7 +222,7 @@ func FuzzLoad(f *testing.F) {
 			_, _ = ix.Receipts(d.ID, record.KindRow, 0, 1<<40)
 			_, _ = ix.Reputation(d.ID)
 		}
-		for _, p := range ix.patientOrder {
+		for _, p := range ix.people.order {
 			_, _ = ix.History(p)
 		}
 		height, hash := ix.Head()

@@ -25,11 +25,11 @@ type verdict struct {
 	allowed consent.Decision
 }
 
-func (ix *Index) candidates(q question) []candidate {
+func (co *cohorts) candidates(q question) []candidate {
 	var out []candidate
-	for _, id := range ix.patientOrder {
-		p := ix.patients[id]
-		if rows := ix.candidateRows(p, q, [2]int64{q.from, q.until}); len(rows) > 0 {
+	for _, id := range co.people.order {
+		p := co.people.patients[id]
+		if rows := co.candidateRows(p, q, [2]int64{q.from, q.until}); len(rows) > 0 {
 			out = append(out, candidate{patient: p, rows: rows})
 		}
 	}
@@ -37,24 +37,24 @@ func (ix *Index) candidates(q question) []candidate {
 }
 
 // enter takes a new query: its cohort is derived now, or by settle.
-func (ix *Index) enter(q *query) {
-	if len(ix.waiting) == 0 && !ix.guessed {
-		if members, size, ok := ix.derive(ix.questionOf(q.state), q.at); ok {
+func (co *cohorts) enter(q *query) {
+	if len(co.waiting) == 0 && !co.guessed {
+		if members, size, ok := co.derive(co.questionOf(q.state), q.at); ok {
 			q.members, q.size = members, size
-			ix.debit(q, q.size >= ix.minimum(q.state))
+			co.debit(q, q.size >= co.policy.minimum(q.state))
 			return
 		}
 	}
-	q.waits, q.candidates = true, ix.candidates(ix.questionOf(q.state))
-	ix.waiting = append(ix.waiting, q)
+	q.waits, q.candidates = true, co.candidates(co.questionOf(q.state))
+	co.waiting = append(co.waiting, q)
 }
 
 // settle derives, in their order, the cohorts that have waited and can be known.
-func (ix *Index) settle() {
-	for len(ix.waiting) > 0 && ix.resolve(ix.waiting[0]) {
-		q := ix.waiting[0]
+func (co *cohorts) settle() {
+	for len(co.waiting) > 0 && co.resolve(co.waiting[0]) {
+		q := co.waiting[0]
 		q.waits, q.candidates = false, nil
-		ix.waiting = ix.waiting[1:]
+		co.waiting = co.waiting[1:]
 	}
 }
 
@@ -63,12 +63,12 @@ func (ix *Index) settle() {
 // before their consents were read are lost: whether they were in it is not to be
 // known any more. What such a query cost is read off the ledger, once there is
 // nothing more to come.
-func (ix *Index) resolve(q *query) bool {
+func (co *cohorts) resolve(q *query) bool {
 	var members, permitted []record.CohortMember
 	size, lost := 0, 0
-	ask := ix.questionOf(q.state)
+	ask := co.questionOf(q.state)
 	for _, c := range q.candidates {
-		v := c.judge(q, ix.questionOf(q.state))
+		v := c.judge(q, co.questionOf(q.state))
 		switch {
 		case v == nil && c.patient.erased == nil:
 			return false
@@ -77,23 +77,23 @@ func (ix *Index) resolve(q *query) bool {
 			continue
 		}
 		permitted = append(permitted, v.rows...)
-		if ask.enough(v.rows) && !ix.spent(c.patient, ask, v.allowed) && !c.patient.openedBefore(ask, v.rows) {
+		if ask.enough(v.rows) && !co.spent(c.patient, ask, v.allowed) && !c.patient.openedBefore(ask, v.rows) {
 			members = append(members, v.rows...)
 			size++
 		}
 	}
-	if lost > 0 && !ix.over(q) {
+	if lost > 0 && !co.over(q) {
 		return false
 	}
 	sortMembers(members)
 	q.members, q.size, q.lost = members, size, lost
-	opens, known := ix.opens(q)
-	if ix.guessed = ix.guessed || !known; ix.guessed {
-		ix.debit(q, false)
-		ix.charge(q, permitted)
+	opens, known := co.opens(q)
+	if co.guessed = co.guessed || !known; co.guessed {
+		co.debit(q, false)
+		co.charge(q, permitted)
 		return true
 	}
-	ix.debit(q, opens)
+	co.debit(q, opens)
 	return true
 }
 
@@ -126,9 +126,9 @@ func (c candidate) judge(q *query, ask question) *verdict {
 }
 
 // over reports whether nothing more can come of a query.
-func (ix *Index) over(q *query) bool {
+func (co *cohorts) over(q *query) bool {
 	open := q.state.Status == record.QueryAsked || q.state.Status == record.QueryAgreed
-	return !open || ix.now >= q.state.Expires
+	return !open || co.clock.now >= q.state.Expires
 }
 
 // opens reports whether a query opens its first cohort, and whether that is
@@ -140,13 +140,13 @@ func (ix *Index) over(q *query) bool {
 // an upper bound, so that what may have been opened is not opened again. Cohorts
 // derived here may then lack members that others have; the roots differ, and
 // this member has no part in the answer.
-func (ix *Index) opens(q *query) (bool, bool) {
-	least := ix.minimum(q.state)
+func (co *cohorts) opens(q *query) (bool, bool) {
+	least := co.policy.minimum(q.state)
 	if q.lost == 0 {
 		return q.size >= least, true
 	}
 	votes := map[record.PostCohort]int{}
-	epoch := ix.epochs[q.state.Ask.Epoch].Epoch
+	epoch := co.policy.epochs[q.state.Ask.Epoch].Epoch
 	for attempt := range MaxAttempts {
 		for _, m := range epoch.Members {
 			post, ok := q.posts[attempt][m.MSP]
@@ -164,10 +164,10 @@ func (ix *Index) opens(q *query) (bool, bool) {
 }
 
 // knowable refuses to speak of a cohort that is not known, or never will be.
-func (ix *Index) knowable(q *query) error {
+func (co *cohorts) knowable(q *query) error {
 	switch {
 	case q.waits:
-		return fault.New(fault.Unavailable, "the cohort of query %s is not known: %s", q.state.ID, ix.lacking())
+		return fault.New(fault.Unavailable, "the cohort of query %s is not known: %s", q.state.ID, co.people.lacking())
 	case q.lost > 0:
 		return fault.New(fault.Unavailable, "the cohort of query %s cannot be derived any more: %d patients who may have been in it are erased", q.state.ID, q.lost)
 	}

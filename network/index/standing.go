@@ -12,10 +12,10 @@ import (
 func (ix *Index) DeviceIDs(from int) []record.ID {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	if from < 0 || from >= len(ix.deviceOrder) {
+	if from < 0 || from >= len(ix.fleet.order) {
 		return nil
 	}
-	return slices.Clone(ix.deviceOrder[from:])
+	return slices.Clone(ix.fleet.order[from:])
 }
 
 // Ready returns the devices of an epoch whose seeds every member holds, those in
@@ -24,9 +24,9 @@ func (ix *Index) Ready(epoch uint32) []record.ID {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	var out []record.ID
-	for _, id := range ix.deviceOrder {
-		d := ix.devices[id]
-		if d.state.Device.Epoch == epoch && d.state.Quarantined == nil && ix.ready(d) {
+	for _, id := range ix.fleet.order {
+		d := ix.fleet.devices[id]
+		if d.state.Device.Epoch == epoch && d.state.Quarantined == nil && ix.fleet.ready(d) {
 			out = append(out, id)
 		}
 	}
@@ -37,8 +37,8 @@ func (ix *Index) Ready(epoch uint32) []record.ID {
 func (ix *Index) Studies(most int) []record.StudyState {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	out := make([]record.StudyState, 0, len(ix.studies))
-	for _, s := range ix.studies { // sorted below
+	out := make([]record.StudyState, 0, len(ix.cohorts.studies))
+	for _, s := range ix.cohorts.studies { // sorted below
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b record.StudyState) int {

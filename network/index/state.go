@@ -18,15 +18,12 @@ type Position struct {
 }
 
 // Index is the state after the blocks applied so far. It is safe for one
-// writer (Apply) and any number of readers.
+// writer (Apply) and any number of readers: its methods take the lock, and ask the
+// parts of the reading, which take none.
 type Index struct {
 	mu sync.RWMutex
-	reading
-	keys   Keys
-	near   near
-	broken bool              // a block was applied in part
-	names  map[string]string // texts that many records have in common
-	trees  forest
+	*reading
+	broken bool // a block was applied in part
 }
 
 // Keys has patients' details keys, of those which are here at this moment: it never
@@ -37,49 +34,138 @@ type Keys interface {
 
 // OpenWith has the index open what is private about patients with these keys. It is
 // called before the first block; without keys everything private is a gap.
-func (ix *Index) OpenWith(keys Keys) { ix.keys = keys }
+func (ix *Index) OpenWith(keys Keys) { ix.people.keys = keys }
 
-// reading is what was read off the ledger.
+// reading is what was read off the ledger, in parts of which each keeps to its own
+// rules about what may follow what. A part reads those before it, and changes none.
 type reading struct {
-	unprovenWrites int // writes that do not follow from signatures
-	refusals       []Refusal
-	genesis        *record.Genesis
-	layout         uint32          // of the state at this height; 0: not said yet
-	schema         *privacy.Schema // of the genesis
-	roster         record.Roster
-	epochs         map[uint32]record.EpochState
-	height         uint64 // number of the next block
-	lastHash       record.ID
-	ticks          map[string]int64
-	now            int64
-	times          []timeAt
-
-	patients     map[record.ID]*patient
-	patientOrder []record.ID
-	devices      map[record.ID]*device
-	deviceOrder  []record.ID
-	pieceKeys    map[pieceOf]PieceKey
-	batches      map[record.ID]*batch
-	batchOrder   []*batch
-	studies      map[string]record.StudyState
-	queries      map[string]*query
-	queryOrder   []string
-	predicates   map[string]*record.PredicateEntry
-	predOrder    []string
-	gaps         []Gap
-	waiting      []*query                    // whose cohorts are not known yet, in ledger order
-	clockRound   uint32                      // how often ledger time was set back
-	latest       int64                       // that it was before
-	clockVotes   map[string]record.ClockVote // of this round, by member
-	voted        map[string]bool             // transactions with votes, which count once
-	ends         map[ending]bool             // votes that epochs end
-	persons      map[record.ID]bool          // of patients
-	seeds        map[record.ID]record.ID     // devices by the hashes of their seeds
-	guessed      bool                        // what queries cost is known as an upper bound only
-	erasedOrder  []record.ID
+	height       uint64 // number of the next block
+	lastHash     record.ID
 	txs, invalid int
-	anchored     int
-	available    int
+
+	names    names
+	refusals *refusals
+	policy   *policy
+	clock    *clock
+	people   *people
+	fleet    *fleet
+	anchors  *anchors
+	cohorts  *cohorts
+	claims   *claims
+
+	appliers map[state.Kind]func(write) error
+}
+
+// policy is what the members have agreed on: the genesis document and the epochs that
+// follow from it by votes of the one before. Nothing in it was decided by one member
+// alone, and a vote counts once.
+type policy struct {
+	names     names
+	genesis   *record.Genesis
+	layout    uint32          // of the state at this height; 0: not said yet
+	schema    *privacy.Schema // of the genesis
+	roster    record.Roster
+	epochs    map[uint32]record.EpochState
+	pieceKeys map[pieceOf]PieceKey
+	voted     map[string]bool // transactions with votes, which count once
+	ends      map[ending]bool // votes that epochs end
+}
+
+// clock is ledger time: the median of what the members of the current epoch have posted.
+// It goes back by their votes only.
+type clock struct {
+	names  names
+	policy *policy
+	ticks  map[string]int64
+	now    int64
+	times  []timeAt
+	round  uint32                      // how often ledger time was set back
+	latest int64                       // that it was before
+	votes  map[string]record.ClockVote // of this round, by member
+}
+
+// people are the patients: their keys and consents, each version judged at its place by
+// the keys that counted there, in ledger order. Who is erased stays so, and nothing of
+// what the consents said is left.
+type people struct {
+	names    names
+	policy   *policy
+	clock    *clock
+	refusals *refusals
+	keys     Keys
+	near     near
+
+	patients map[record.ID]*patient
+	order    []record.ID
+	persons  map[record.ID]bool // of patients
+	gaps     []Gap
+	erased   []record.ID // in ledger order
+}
+
+// fleet is the devices: whose each is, its key and its seeds never change, a hash of a
+// seed has one device, and who is out by evidence does not come back.
+type fleet struct {
+	names   names
+	policy  *policy
+	clock   *clock
+	people  *people
+	devices map[record.ID]*device
+	order   []record.ID
+	seeds   map[record.ID]record.ID // devices by the hashes of their seeds
+}
+
+// anchors are the pointers in their batches, and what members have said of their
+// availability: a window of a device has one pointer for ever, and a bit that was set
+// stays set.
+type anchors struct {
+	names     names
+	policy    *policy
+	fleet     *fleet
+	batches   map[record.ID]*batch
+	order     []*batch
+	anchored  int
+	available int
+	trees     forest
+}
+
+// cohorts are the studies and queries, with who is in each: derived at its own place, in
+// ledger order, and charged once. What has ended stays so.
+type cohorts struct {
+	names   names
+	policy  *policy
+	clock   *clock
+	people  *people
+	fleet   *fleet
+	studies map[string]record.StudyState
+	queries map[string]*query
+	order   []string
+	waiting []*query // whose cohorts are not known yet, in ledger order
+	guessed bool     // what queries cost is known as an upper bound only
+}
+
+// claims are the requests for predicates.
+type claims struct {
+	predicates map[string]*record.PredicateEntry
+	order      []string
+}
+
+// refusals are the writes that do not follow from signatures: all are counted, the
+// first are kept.
+type refusals struct {
+	count int
+	list  []Refusal
+}
+
+// names has one copy of each text that very many records have in common, such as the
+// name of a member or of a metric.
+type names map[string]string
+
+func (n names) one(s string) string {
+	if known, ok := n[s]; ok {
+		return known
+	}
+	n[s] = s
+	return s
 }
 
 // timeAt notes that ledger time became now in block.
@@ -196,21 +282,29 @@ type query struct {
 }
 
 // New returns an index that has seen no block.
-func New() *Index {
-	return &Index{near: near{}, names: map[string]string{}, reading: reading{
-		ticks:      map[string]int64{},
-		patients:   map[record.ID]*patient{},
-		devices:    map[record.ID]*device{},
-		epochs:     map[uint32]record.EpochState{},
-		pieceKeys:  map[pieceOf]PieceKey{},
-		batches:    map[record.ID]*batch{},
-		studies:    map[string]record.StudyState{},
-		queries:    map[string]*query{},
-		predicates: map[string]*record.PredicateEntry{},
-		clockVotes: map[string]record.ClockVote{},
-		voted:      map[string]bool{},
-		ends:       map[ending]bool{},
-		persons:    map[record.ID]bool{},
-		seeds:      map[record.ID]record.ID{},
-	}}
+func New() *Index { return &Index{reading: newReading()} }
+
+func newReading() *reading {
+	r := &reading{names: names{}, refusals: &refusals{}}
+	r.policy = &policy{
+		names: r.names, epochs: map[uint32]record.EpochState{}, pieceKeys: map[pieceOf]PieceKey{},
+		voted: map[string]bool{}, ends: map[ending]bool{},
+	}
+	r.clock = &clock{names: r.names, policy: r.policy, ticks: map[string]int64{}, votes: map[string]record.ClockVote{}}
+	r.people = &people{
+		names: r.names, policy: r.policy, clock: r.clock, refusals: r.refusals, near: near{},
+		patients: map[record.ID]*patient{}, persons: map[record.ID]bool{},
+	}
+	r.fleet = &fleet{
+		names: r.names, policy: r.policy, clock: r.clock, people: r.people,
+		devices: map[record.ID]*device{}, seeds: map[record.ID]record.ID{},
+	}
+	r.anchors = &anchors{names: r.names, policy: r.policy, fleet: r.fleet, batches: map[record.ID]*batch{}}
+	r.cohorts = &cohorts{
+		names: r.names, policy: r.policy, clock: r.clock, people: r.people, fleet: r.fleet,
+		studies: map[string]record.StudyState{}, queries: map[string]*query{},
+	}
+	r.claims = &claims{predicates: map[string]*record.PredicateEntry{}}
+	r.appliers = r.applying()
+	return r
 }

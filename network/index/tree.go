@@ -91,8 +91,8 @@ type forest struct {
 
 // treeOf returns the tree over a batch, which is complete: receipts are of rows
 // that members have looked at.
-func (ix *Index) treeOf(b *batch) *tree {
-	f := &ix.trees
+func (an *anchors) treeOf(b *batch) *tree {
+	f := &an.trees
 	f.mu.Lock()
 	t := f.kept[b.number]
 	f.mu.Unlock()
@@ -102,7 +102,7 @@ func (ix *Index) treeOf(b *batch) *tree {
 	leaves := make([]record.ID, len(b.pointers))
 	for i := range b.pointers {
 		if p := &b.pointers[i]; p.kind != kindNone {
-			leaves[i] = ix.pointer(p).Digest(ix.genesis.Network)
+			leaves[i] = an.pointer(p).Digest(an.policy.genesis.Network)
 		}
 	}
 	t = newTree(leaves)

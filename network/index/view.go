@@ -19,17 +19,17 @@ func (ix *Index) Height() uint64 {
 func (ix *Index) Time() int64 {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	return ix.now
+	return ix.clock.now
 }
 
 // median is the ledger's own rule (package chaincode, Clock): the lower middle
 // tick of the current epoch's members, where one that never ticked counts as long
 // ago, and not before that epoch began; false while there is no such time.
-func (ix *Index) median() (int64, bool) {
-	members := ix.roster.Epoch(ix.roster.Current).Members
+func (cl *clock) median() (int64, bool) {
+	members := cl.policy.current().Members
 	all := make([]int64, 0, len(members))
 	for _, m := range members {
-		t, ok := ix.ticks[m.MSP]
+		t, ok := cl.ticks[m.MSP]
 		if !ok {
 			t = noTick
 		}
@@ -37,8 +37,8 @@ func (ix *Index) median() (int64, bool) {
 	}
 	slices.Sort(all)
 	now := all[(len(all)-1)/2]
-	if ix.roster.Current > 0 {
-		now = max(now, ix.roster.Floor)
+	if cl.policy.roster.Current > 0 {
+		now = max(now, cl.policy.roster.Floor)
 	}
 	return now, now != noTick
 }
@@ -47,10 +47,10 @@ func (ix *Index) median() (int64, bool) {
 func (ix *Index) Genesis() (record.Genesis, bool) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	if ix.genesis == nil {
+	if ix.policy.genesis == nil {
 		return record.Genesis{}, false
 	}
-	return *ix.genesis, true
+	return *ix.policy.genesis, true
 }
 
 // Device returns the ledger's record of a device, who has acknowledged its seeds,
@@ -59,16 +59,16 @@ func (ix *Index) Device(id record.ID) (record.DeviceState, []string, bool, bool)
 	var acknowledged []string
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	d := ix.devices[id]
-	if d == nil || ix.genesis == nil {
+	d := ix.fleet.devices[id]
+	if d == nil || ix.policy.genesis == nil {
 		return record.DeviceState{}, nil, false, false
 	}
-	for _, m := range ix.epochOf(d).Members {
+	for _, m := range ix.policy.epochOf(d).Members {
 		if slices.Contains(d.acks, m.MSP) {
 			acknowledged = append(acknowledged, m.MSP)
 		}
 	}
-	return d.state, acknowledged, ix.ready(d), true
+	return d.state, acknowledged, ix.fleet.ready(d), true
 }
 
 // Devices returns the devices from number `from` on in the order of their
@@ -76,12 +76,12 @@ func (ix *Index) Device(id record.ID) (record.DeviceState, []string, bool, bool)
 func (ix *Index) Devices(from int) []record.DeviceState {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	if from < 0 || from >= len(ix.deviceOrder) {
+	if from < 0 || from >= len(ix.fleet.order) {
 		return nil
 	}
-	out := make([]record.DeviceState, 0, len(ix.deviceOrder)-from)
-	for _, id := range ix.deviceOrder[from:] {
-		out = append(out, ix.devices[id].state)
+	out := make([]record.DeviceState, 0, len(ix.fleet.order)-from)
+	for _, id := range ix.fleet.order[from:] {
+		out = append(out, ix.fleet.devices[id].state)
 	}
 	return out
 }
@@ -90,7 +90,7 @@ func (ix *Index) Devices(from int) []record.DeviceState {
 func (ix *Index) Acknowledged(device record.ID, member string) bool {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	d := ix.devices[device]
+	d := ix.fleet.devices[device]
 	return d != nil && slices.Contains(d.acks, member)
 }
 
@@ -106,7 +106,7 @@ type PieceKey struct {
 func (ix *Index) PieceKey(epoch uint32, piece int) (PieceKey, bool) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	k, ok := ix.pieceKeys[pieceOf{epoch, piece}]
+	k, ok := ix.policy.pieceKeys[pieceOf{epoch, piece}]
 	return k, ok
 }
 
@@ -114,7 +114,7 @@ func (ix *Index) PieceKey(epoch uint32, piece int) (PieceKey, bool) {
 func (ix *Index) Serves(k PieceKey, query string) bool {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	q := ix.queries[query]
+	q := ix.cohorts.queries[query]
 	return k.State.Posted != nil && q != nil && (len(k.State.Faulty) == 0 || before(k.At, q.at))
 }
 
@@ -130,14 +130,14 @@ type Batch struct {
 func (ix *Index) Batches(from int) []Batch {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	if from < 0 || from >= len(ix.batchOrder) {
+	if from < 0 || from >= len(ix.anchors.order) {
 		return nil
 	}
-	out := make([]Batch, 0, len(ix.batchOrder)-from)
-	for _, b := range ix.batchOrder[from:] {
+	out := make([]Batch, 0, len(ix.anchors.order)-from)
+	for _, b := range ix.anchors.order[from:] {
 		v := Batch{ID: b.id, Pointers: make([]record.Pointer, len(b.pointers)), Signatures: make([][]byte, len(b.pointers))}
 		for i := range b.pointers {
-			v.Pointers[i] = ix.pointer(&b.pointers[i])
+			v.Pointers[i] = ix.anchors.pointer(&b.pointers[i])
 			v.Signatures[i] = bytes.Clone(b.pointers[i].signature[:])
 		}
 		out = append(out, v)
@@ -150,7 +150,7 @@ func (ix *Index) Batches(from int) []Batch {
 func (ix *Index) Vouched(batchID record.ID, member string) ([]byte, bool) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	b := ix.batches[batchID]
+	b := ix.anchors.batches[batchID]
 	if b == nil {
 		return nil, false
 	}
@@ -190,25 +190,25 @@ func (ix *Index) Counts() Counts {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	c := Counts{
-		Blocks: ix.height, Transactions: ix.txs, Invalid: ix.invalid, Refused: ix.unprovenWrites, Patients: len(ix.patients), Devices: len(ix.devices),
-		Pointers: ix.anchored, Available: ix.available, Batches: len(ix.batches), Studies: len(ix.studies),
+		Blocks: ix.height, Transactions: ix.txs, Invalid: ix.invalid, Refused: ix.refusals.count, Patients: len(ix.people.patients), Devices: len(ix.fleet.devices),
+		Pointers: ix.anchors.anchored, Available: ix.anchors.available, Batches: len(ix.anchors.batches), Studies: len(ix.cohorts.studies),
 		Queries: map[string]int{}, Predicates: map[string]int{},
 	}
-	for _, d := range ix.devices {
-		if ix.ready(d) {
+	for _, d := range ix.fleet.devices {
+		if ix.fleet.ready(d) {
 			c.Ready++
 		}
 		if d.state.Quarantined != nil {
 			c.Quarantined++
 		}
 	}
-	for _, p := range ix.patients {
+	for _, p := range ix.people.patients {
 		c.Consents += len(p.consents)
 	}
-	for _, q := range ix.queries {
+	for _, q := range ix.cohorts.queries {
 		c.Queries[q.state.Status]++
 	}
-	for _, p := range ix.predicates {
+	for _, p := range ix.claims.predicates {
 		c.Predicates[p.Status]++
 	}
 	return c
