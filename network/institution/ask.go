@@ -13,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
@@ -134,8 +135,8 @@ func (in *Institution) Ask(ctx context.Context, ask record.Ask) (*Answer, error)
 	if err := in.await(ctx, known, func() error { return lacking }); err != nil {
 		return nil, err
 	}
-	var q record.QueryState
-	if res, err := in.submit(ctx, "Query:Ask", ask, &q); err != nil {
+	q, res, err := submit(ctx, in, contracts.QueryAsk, ask)
+	if err != nil {
 		if fault.Of(err) == fault.Unavailable && res.TxID != "" {
 			return nil, fault.New(fault.Unavailable, "whether query %s was made is not known: %w", res.TxID, err)
 		}
@@ -343,7 +344,7 @@ func (in *Institution) unopened(ctx context.Context, q record.QueryState, got *g
 		return fault.New(fault.Conflict, "the release does not open; shares that nobody confirmed: %s: %w", strings.Join(alone, "; "), err)
 	}
 	if q.Status == record.QueryAgreed {
-		if err := in.perform(ctx, "Query:Fail", record.FailQuery{Query: q.ID}); err != nil {
+		if err := perform(ctx, in, contracts.QueryFail, record.FailQuery{Query: q.ID}); err != nil {
 			return err
 		}
 	}
@@ -372,8 +373,9 @@ func (in *Institution) postRelease(ctx context.Context, q record.QueryState, a *
 		}
 		post.Shares = append(post.Shares, signed)
 	}
-	if _, err := in.submit(ctx, "Query:PostRelease", post, &q); err != nil {
+	released, _, err := submit(ctx, in, contracts.QueryPostRelease, post)
+	if err != nil {
 		return err
 	}
-	return in.settle(a, q)
+	return in.settle(a, released)
 }

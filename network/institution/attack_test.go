@@ -20,6 +20,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/institution/column"
 	"github.com/vitalveil/vitalveil/network/institution/share"
@@ -29,7 +30,7 @@ import (
 // it agreed, without asking for shares.
 func (w *world) agreedQuery(study string) string {
 	w.t.Helper()
-	res := w.submit(hospitalA, "Query:Ask", ask(study, 0))
+	res := w.submit(hospitalA, contracts.QueryAsk, ask(study, 0))
 	w.everywhere("query agreed", func(in *Institution) bool {
 		q, err := in.Index().Query(res.TxID)
 		return err == nil && q.Status == record.QueryAgreed
@@ -490,7 +491,7 @@ func TestAttackRowThatIsNotCommittedNeverCounts(t *testing.T) {
 	bad := &pointers[0] // a device signs for a row that its blob does not carry
 	bad.Pointer.Commitment = record.RandomID()
 	bad.Signature = must(record.Sign(w.patients[0].devKey, bad.Pointer.Digest(networkName)))
-	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: pointers})
+	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: pointers})
 	w.everywhere("rows available", func(in *Institution) bool { return in.Index().Counts().Available == len(pointers)-1 })
 	c, err := w.members[hospitalA].Index().Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+dayHours, 0, true)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // A member whose clock is far from ledger time posts none: one of the two is wrong,
@@ -29,7 +30,7 @@ const (
 
 // Tick posts this member's clock, in Unix seconds.
 func (in *Institution) Tick(ctx context.Context, unix int64) error {
-	_, err := in.submit(ctx, "Clock:Tick", record.Tick{Time: unix, Round: in.index.ClockRound()}, nil)
+	_, _, err := submit(ctx, in, contracts.ClockTick, record.Tick{Time: unix, Round: in.index.ClockRound()})
 	return err
 }
 
@@ -112,7 +113,6 @@ func (in *Institution) AcceptClock(unix int64) error {
 // had expired by the wrong time permit again until they expire anew. It returns how many
 // votes there are, 0 once time was set back.
 func (in *Institution) ResetClock(ctx context.Context, unix int64) (record.ClockState, error) {
-	var s record.ClockState
-	_, err := in.submit(ctx, "Clock:Reset", record.ResetClock{Time: unix, Round: in.index.ClockRound()}, &s)
+	s, _, err := submit(ctx, in, contracts.ClockReset, record.ResetClock{Time: unix, Round: in.index.ClockRound()})
 	return s, err
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
@@ -64,7 +65,7 @@ func (in *Institution) stop(ctx context.Context, q record.QueryState, reason str
 	if q.Asker != in.self.MSP && slices.Contains(in.index.Stops(q.ID), in.self.MSP) {
 		return nil
 	}
-	return in.perform(ctx, "Query:Abandon", record.Abandon{Query: q.ID, Reason: reason})
+	return perform(ctx, in, contracts.QueryAbandon, record.Abandon{Query: q.ID, Reason: reason})
 }
 
 // Abandon ends a query of this member's, or votes that another member's be ended; this
@@ -123,7 +124,7 @@ func (in *Institution) postCohort(ctx context.Context, id string, attempt int) e
 		return err
 	}
 	post := record.PostCohort{Query: id, Attempt: attempt, Root: c.Root, Size: c.Size, Position: c.Position}
-	return settled(in.perform(ctx, "Query:PostCohort", post))
+	return settled(perform(ctx, in, contracts.QueryPostCohort, post))
 }
 
 // settled drops the errors that say that a query is over.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/share"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
@@ -128,11 +129,11 @@ func (in *Institution) Confirm(ctx context.Context, id string) (record.QueryStat
 			in.log.Error("this member has another share than the one that opened a release", "query", id, "piece", p.Piece, "of", q.Shares[p.Piece].By)
 		}
 	}
-	res, err := in.submit(ctx, "Query:ConfirmShares", signed, &q)
+	now, res, err := submit(ctx, in, contracts.QueryConfirmShares, signed)
 	if err != nil {
 		return q, err
 	}
-	return q, in.reads(ctx, res.Block)
+	return now, in.reads(ctx, res.Block)
 }
 
 // ownShares is this member's signed statement about a query's shares.

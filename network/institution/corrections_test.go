@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -16,7 +17,7 @@ func (w *world) correct(i int, hour int64, number uint8, minutes ...int) privacy
 	w.t.Helper()
 	available := w.members[hospitalA].Index().Counts().Available
 	ptr, stats := w.lateRow(i, hour, number, minutes...)
-	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: []record.SignedPointer{ptr}})
+	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{ptr}})
 	w.everywhere("correction available", func(in *Institution) bool { return in.Index().Counts().Available == available+1 })
 	return stats
 }
@@ -81,7 +82,7 @@ func TestCorrectionAnchoredButNotAvailableStaysOut(t *testing.T) {
 	w.blobs.mu.Lock()
 	delete(w.blobs.byID, ptr.Pointer.Blob) // its bytes are not there yet
 	w.blobs.mu.Unlock()
-	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: []record.SignedPointer{ptr}})
+	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{ptr}})
 	a, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +105,7 @@ func TestAttackCorrectionThatPointsToAnotherRow(t *testing.T) {
 	swapped.Blob, swapped.Commitment = first.Pointer.Blob, first.Pointer.Commitment
 	forged := record.SignedPointer{Pointer: swapped, Signature: must(record.Sign(w.patients[2].devKey, swapped.Digest(networkName)))}
 	before := w.members[hospitalA].Index().Counts().Available
-	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: []record.SignedPointer{first, forged}})
+	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{first, forged}})
 	w.everywhere("the honest one available", func(in *Institution) bool { return in.Index().Counts().Available == before+1 })
 	c, err := w.members[hospitalA].Index().Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+dayHours, 0, true)
 	if err != nil {

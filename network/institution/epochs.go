@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
@@ -93,7 +94,7 @@ func (in *Institution) complain(ctx context.Context, d record.DeviceState) error
 	if err != nil {
 		return err
 	}
-	return in.perform(ctx, "Registry:Complain", record.Complain{Device: d.ID, Piece: piece, Blob: blob, Proof: proof})
+	return perform(ctx, in, contracts.RegistryComplain, record.Complain{Device: d.ID, Piece: piece, Blob: blob, Proof: proof})
 }
 
 // worthRetry reports whether a complaint that failed may succeed later. One that
@@ -111,5 +112,5 @@ func worthRetry(err error) bool {
 
 // VoteQuarantine votes that a device be put into quarantine, or come out of it.
 func (in *Institution) VoteQuarantine(ctx context.Context, v record.VoteQuarantine) error {
-	return in.perform(ctx, "Registry:VoteQuarantine", v)
+	return perform(ctx, in, contracts.RegistryVoteQuarantine, v)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
@@ -57,7 +58,7 @@ func (w *world) enrolSpoiled(p *person, params *he.Params, spoil func(*record.De
 	spoil(&d, seeds, &blob)
 	d.SeedBlob = w.blobs.put(blob)
 	digest := record.Digest(record.DomainDevice, networkName, d)
-	w.submit(hospitalA, "Registry:EnrolDevice", record.EnrolDevice{
+	w.submit(hospitalA, contracts.RegistryEnrolDevice, record.EnrolDevice{
 		Device: d, DeviceSignature: must(record.Sign(p.devKey, digest)), PatientSignature: must(record.Sign(p.key, digest)),
 	})
 	return id
@@ -98,7 +99,7 @@ func (w *world) nextEpoch() []Config {
 	next.Members[hospitalB] = boxes[hospitalB].Enter(next.Members[hospitalB])
 	next.Members[hospitalB].SignKey = record.PublicKeyBytes(&signing[hospitalB].PublicKey)
 	for _, i := range []int{hospitalA, association} {
-		w.submit(i, "Registry:VoteEpoch", record.VoteEpoch{Epoch: next, Signature: must(record.Sign(w.signing[i], next.Digest(networkName)))})
+		w.submit(i, contracts.RegistryVoteEpoch, record.VoteEpoch{Epoch: next, Signature: must(record.Sign(w.signing[i], next.Digest(networkName)))})
 	}
 	peers := map[string]string{}
 	var cfgs []Config
@@ -146,7 +147,7 @@ func TestBothEpochsAnswerUntilTheOldOneIsRetired(t *testing.T) {
 	}
 
 	for _, i := range []int{hospitalA, association} {
-		w.submit(i, "Registry:RetireEpoch", record.RetireEpoch{Epoch: 0})
+		w.submit(i, contracts.RegistryRetireEpoch, record.RetireEpoch{Epoch: 0})
 	}
 	for i := range msps {
 		w.wait("seeds deleted", func() bool {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
@@ -117,7 +118,7 @@ func (in *Institution) reportErasure(ctx context.Context, report record.ErasureR
 	if err != nil {
 		return err
 	}
-	return settled(in.perform(ctx, "Registry:ReportErasure", record.SignedErasureReport{Report: report, Signature: sig}))
+	return settled(perform(ctx, in, contracts.RegistryReportErasure, record.SignedErasureReport{Report: report, Signature: sig}))
 }
 
 // forgetDevice deletes everything secret that this member has of a device, and

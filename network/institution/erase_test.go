@@ -2,7 +2,6 @@ package institution
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
@@ -24,21 +24,14 @@ import (
 func (w *world) erase(p *person) {
 	w.t.Helper()
 	e := record.Erasure{Patient: p.id}
-	w.submit(hospitalB, "Registry:Erase", record.SignedErasure{
+	w.submit(hospitalB, contracts.RegistryErase, record.SignedErasure{
 		Erasure: e, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, e.Digest(networkName))),
 	})
 }
 
 func (w *world) receipt(p *person) record.ErasureReceipt {
 	w.t.Helper()
-	raw := must(w.ledger.Client(w.ids[hospitalB]).Evaluate(w.t.Context(), network.Call{
-		Function: "Registry:GetErasure", Args: []string{p.id.String()},
-	}))
-	var r record.ErasureReceipt
-	if err := json.Unmarshal(raw, &r); err != nil {
-		w.t.Fatal(err)
-	}
-	return r
+	return must(contracts.RegistryGetErasure.Evaluate(w.t.Context(), w.ledger.Client(w.ids[hospitalB]), p.id))
 }
 
 // seedsOf counts the seeds that a member's vault has of a device.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/institution/share"
 	"github.com/vitalveil/vitalveil/network/institution/store"
@@ -136,7 +137,7 @@ func (w *world) asked() []string {
 			w.t.Fatal(err)
 		}
 		for _, tx := range b.Txs {
-			if tx.Valid && tx.Function == "Query:Ask" {
+			if tx.Valid && tx.Function == contracts.QueryAsk.Name() {
 				ids = append(ids, tx.ID)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // revokeAll ends everything that a patient has permitted, without naming any of it.
@@ -14,7 +15,7 @@ func (w *world) revokeAll(p *person) {
 	c := record.PatientKeys{
 		Patient: p.id, Version: 1, ConsentKeys: p.in.ConsentKeys, RecoveryHash: p.in.RecoveryHash, RevokeAll: true,
 	}
-	w.submit(hospitalB, "Registry:ChangeKeys", consent.SignedKeys{
+	w.submit(hospitalB, contracts.RegistryChangeKeys, consent.SignedKeys{
 		Change: c, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, c.Digest(networkName))),
 	})
 }

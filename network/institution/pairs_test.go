@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -44,7 +45,7 @@ func (w *world) pairStudy(id string, exact bool, keys ...string) {
 	if !exact {
 		s.Budget = 10_000_000
 	}
-	w.submit(hospitalA, "Study:Create", s)
+	w.submit(hospitalA, contracts.StudyCreate, s)
 }
 
 func about(study, key string, rho uint64) record.Ask {

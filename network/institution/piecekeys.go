@@ -10,6 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
@@ -134,7 +135,7 @@ func (in *Institution) makePieceKey(ctx context.Context, piece, round int) error
 	if post.Signature, err = record.Sign(in.cfg.SignKey, post.Key.Digest(in.context.Network)); err != nil {
 		return err
 	}
-	return settled(in.perform(ctx, "Registry:PostPieceKey", post))
+	return settled(perform(ctx, in, contracts.RegistryPostPieceKey, post))
 }
 
 // takePieceKey stores a key that another holder made, or shows that its box to this
@@ -159,5 +160,5 @@ func (in *Institution) takePieceKey(ctx context.Context, piece int, posted recor
 	if err != nil {
 		return fmt.Errorf("the complaint about the key of piece %d: %w", k.Piece, err)
 	}
-	return in.perform(ctx, "Registry:ComplainPieceKey", record.ComplainKey{Epoch: k.Epoch, Piece: k.Piece, Round: k.Round, Proof: proof})
+	return perform(ctx, in, contracts.RegistryComplainPieceKey, record.ComplainKey{Epoch: k.Epoch, Piece: k.Piece, Round: k.Round, Proof: proof})
 }

@@ -3,7 +3,6 @@ package institution
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"testing"
 	"time"
 
@@ -19,7 +18,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
@@ -108,7 +107,7 @@ func predicateWorld(t *testing.T) (*world, yesKeys) {
 	w.putConsent(p, d)
 	w.tick((firstHour + 24) * 3600)
 	ptr := record.Pointer{Device: p.device, Kind: record.KindDay, Index: firstHour / 24, Commitment: record.ID{31: 1}}
-	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: []record.SignedPointer{{
+	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{{
 		Pointer:   ptr,
 		Signature: must(record.Sign(p.devKey, ptr.Digest(networkName))),
 	}}})
@@ -140,10 +139,7 @@ func TestPredicateThatIsAttested(t *testing.T) {
 		t.Errorf("the request is %+v (%v)", p, err)
 	}
 	w.tick(p.AnswerFrom)
-	w.call(hospitalB, network.Call{
-		Function: "Predicate:Close", Args: []string{string(must(json.Marshal(record.NamePredicate{Request: id})))},
-		Transient: map[string][]byte{state.TransientProof: keys.prove(t, p)},
-	})
+	w.call(hospitalB, must(contracts.PredicateClose.Call(contracts.Outcome{Request: id, Proof: keys.prove(t, p)})))
 	got, err := in.WaitPredicate(t.Context(), id)
 	if err != nil || got.Status != record.PredicateAttested {
 		t.Errorf("the request is %s (%v)", got.Status, err)

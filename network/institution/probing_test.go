@@ -12,6 +12,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/share"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
@@ -38,7 +39,7 @@ func (w *world) measureWithJunk(broken *person) {
 		}
 	}
 	for part := range slices.Chunk(pointers, record.MaxBatch) {
-		w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: part})
+		w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: part})
 	}
 	w.everywhere("rows available", func(in *Institution) bool { return in.Index().Counts().Available == len(pointers) })
 }
@@ -123,7 +124,7 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 	_, err = w.members[hospitalA].peers.probe(t.Context(), msps[hospitalB], id, 0)
 	wantFault(t, err, fault.Conflict)
 
-	w.submit(hospitalA, "Query:Fail", record.FailQuery{Query: id}) // it would open: the asker lies
+	w.submit(hospitalA, contracts.QueryFail, record.FailQuery{Query: id}) // it would open: the asker lies
 	gone := w.patients[5]
 	w.revoke(gone)
 	_, err = in.probe(t.Context(), "Outsider", id, 0)
@@ -181,7 +182,7 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 func TestAttackProbesWithoutEnd(t *testing.T) {
 	w := settledWorld(t, 11)
 	id := w.agreedQuery("exact")
-	w.submit(hospitalA, "Query:Fail", record.FailQuery{Query: id})
+	w.submit(hospitalA, contracts.QueryFail, record.FailQuery{Query: id})
 	w.everywhere("all was looked at", func(in *Institution) bool {
 		_, found, err := in.vault.Get(store.Searched(id))
 		return err == nil && found
@@ -228,7 +229,7 @@ func TestAttackOneMemberPutsHonestDevicesOut(t *testing.T) {
 	w.corruptProbes(hospitalB, w.framing(hospitalB))
 	id := w.agreedQuery("exact")
 	w.down(association)
-	w.submit(hospitalA, "Query:Fail", record.FailQuery{Query: id})
+	w.submit(hospitalA, contracts.QueryFail, record.FailQuery{Query: id})
 	for _, back := range []bool{false, true} {
 		if back {
 			w.up(association)

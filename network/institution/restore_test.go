@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/share"
 )
 
@@ -33,7 +34,7 @@ func TestAttackAnswerLogRolledBack(t *testing.T) {
 	w := settledWorld(t, 11)
 	w.study("noisy", false)
 	for study, rho := range map[string]uint64{"exact": 0, "noisy": 500_000} {
-		q := w.submit(hospitalA, "Query:Ask", ask(study, rho))
+		q := w.submit(hospitalA, contracts.QueryAsk, ask(study, rho))
 		w.everywhere("query agreed", func(in *Institution) bool {
 			s, err := in.Index().Query(q.TxID)
 			return err == nil && s.Status == record.QueryAgreed
@@ -128,7 +129,7 @@ func TestAttackAbandonAndAskAgain(t *testing.T) {
 	w.study("noisy", false)
 	seen := map[string]bool{}
 	for range 3 {
-		q := w.submit(hospitalA, "Query:Ask", ask("noisy", 1_000_000))
+		q := w.submit(hospitalA, contracts.QueryAsk, ask("noisy", 1_000_000))
 		w.everywhere("query agreed", func(in *Institution) bool {
 			s, err := in.Index().Query(q.TxID)
 			return err == nil && s.Status == record.QueryAgreed

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/institution/column"
 )
@@ -81,7 +82,7 @@ func (in *Institution) vouch(ctx context.Context, batches []index.Batch) ([]inde
 	if err != nil || len(posts) == 0 {
 		return later, err
 	}
-	return later, in.perform(ctx, "Pointer:Available", record.Available{Posts: posts})
+	return later, perform(ctx, in, contracts.PointerAvailable, record.Available{Posts: posts})
 }
 
 func isZero(b []byte) bool {

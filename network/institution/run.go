@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 const (
@@ -126,8 +126,8 @@ func severity(err error) slog.Level {
 
 // perform is submit for duties: it returns when this member has read what it
 // wrote, so that a duty never does the same again because it looked too early.
-func (in *Institution) perform(ctx context.Context, function string, doc any) error {
-	res, err := in.submit(ctx, function, doc, nil)
+func perform[A, R any](ctx context.Context, in *Institution, m contracts.Write[A, R], doc A) error {
+	_, res, err := submit(ctx, in, m, doc)
 	if err != nil {
 		return err
 	}
@@ -142,32 +142,18 @@ func (in *Institution) reads(ctx context.Context, block uint64) error {
 	})
 }
 
-// submit calls the chaincode with one document and decodes the answer into
-// result unless that is nil.
-func (in *Institution) submit(ctx context.Context, function string, doc, result any) (network.Result, error) {
+// submit calls a contract as this member, unless it has stopped.
+func submit[A, R any](ctx context.Context, in *Institution, m contracts.Write[A, R], doc A) (R, network.Result, error) {
 	if err := in.Stopped(); err != nil {
-		return network.Result{}, err
+		var none R
+		return none, network.Result{}, err
 	}
-	arg, err := json.Marshal(doc)
-	if err != nil {
-		return network.Result{}, fmt.Errorf("%s: %w", function, err)
-	}
-	res, err := network.SubmitRetry(ctx, in.cfg.Client, network.Call{Function: function, Args: []string{string(arg)}})
-	if err != nil {
-		return res, err
-	}
-	if result != nil {
-		if err := json.Unmarshal(res.Payload, result); err != nil {
-			return res, fmt.Errorf("%s answered something else than expected: %w", function, err)
-		}
-	}
-	return res, nil
+	return m.Submit(ctx, in.cfg.Client, doc)
 }
 
-// Submit calls a contract as this member with one JSON document and returns what it
-// answers.
+// Submit calls the method with this name as this member, with one JSON document, and
+// returns what it answers.
 func (in *Institution) Submit(ctx context.Context, function string, doc json.RawMessage) (json.RawMessage, error) {
-	var out json.RawMessage
-	_, err := in.submit(ctx, function, doc, &out)
+	out, _, err := submit(ctx, in, contracts.Write[json.RawMessage, json.RawMessage](function), doc)
 	return out, err
 }

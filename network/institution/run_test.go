@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/share"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
@@ -70,7 +71,7 @@ func TestBlobsThatComeLateStillCount(t *testing.T) {
 	data := w.blobs.byID[held]
 	delete(w.blobs.byID, held)
 	w.blobs.mu.Unlock()
-	w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: append(early, late...)})
+	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: append(early, late...)})
 	w.everywhere("rows that are there", func(in *Institution) bool { return in.Index().Counts().Available == len(early) })
 	w.blobs.put(data)
 	w.everywhere("all rows", func(in *Institution) bool { return in.Index().Counts().Available == len(early)+len(late) })

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -31,7 +32,7 @@ func TestIntensiveCareScale(t *testing.T) {
 	}
 	step("enrolment", func() { w.enrol(500) })
 	step("sealing, anchoring, availability", w.measure)
-	w.submit(hospitalA, "Study:Create", record.Study{
+	w.submit(hospitalA, contracts.StudyCreate, record.Study{
 		ID: "icu", Title: "A study", Purpose: "HRESCH", Metrics: w.metrics,
 		From: firstHour, Until: firstHour + 48, MinCohort: 11, Exact: true,
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
@@ -32,7 +33,7 @@ func (d *seedDuty) work(ctx context.Context, in *Institution) error {
 	for part := range slices.Chunk(d.waiting.take(fresh), record.MaxBatch) {
 		held, later := in.openSeeds(ctx, part)
 		if len(held) > 0 {
-			if err := in.perform(ctx, "Registry:AcknowledgeSeeds", record.AcknowledgeSeeds{Devices: held}); err != nil {
+			if err := perform(ctx, in, contracts.RegistryAcknowledgeSeeds, record.AcknowledgeSeeds{Devices: held}); err != nil {
 				in.log.Warn("seeds could not be acknowledged; trying again", "err", err)
 				later = part
 			}

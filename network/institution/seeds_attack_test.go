@@ -14,7 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
@@ -29,7 +29,7 @@ func (w *world) published() []record.Complain {
 			w.t.Fatal(err)
 		}
 		for _, tx := range b.Txs {
-			if tx.Function != "Registry:Complain" {
+			if tx.Function != contracts.RegistryComplain.Name() {
 				continue
 			}
 			var c record.Complain
@@ -123,7 +123,7 @@ func TestAttackNamedSeedBlob(t *testing.T) {
 	}
 	thief := &person{key: w.patients[1].key, id: w.patients[1].id, devKey: newKey()}
 	w.isPutOut(w.enrolSpoiled(thief, w.params, names), opening.ForeignBlob)
-	w.submit(hospitalA, "Registry:EnrolDevice", e)
+	w.submit(hospitalA, contracts.RegistryEnrolDevice, e)
 	w.everywhere("the owner's device is ready", func(in *Institution) bool {
 		_, _, ready, ok := in.Index().Device(victim.device)
 		return ok && ready
@@ -133,7 +133,7 @@ func TestAttackNamedSeedBlob(t *testing.T) {
 	again.Device.SeedBlob = e.Device.SeedBlob
 	digest := record.Digest(record.DomainDevice, networkName, again.Device)
 	again.DeviceSignature, again.PatientSignature = must(record.Sign(late.devKey, digest)), must(record.Sign(late.key, digest))
-	_, err := w.ledger.Client(w.ids[hospitalA]).Submit(t.Context(), network.Call{Function: "Registry:EnrolDevice", Args: []string{string(must(json.Marshal(again)))}})
+	_, _, err := contracts.RegistryEnrolDevice.Submit(t.Context(), w.ledger.Client(w.ids[hospitalA]), again)
 	wantFault(t, err, fault.Conflict)
 	for _, c := range w.published() {
 		if len(c.Proof) != 0 {
@@ -151,7 +151,7 @@ func (w *world) garbageKey(cfgs []Config) {
 	p.Key = must(he.SealPieceKey(c, 0, 0, he.NewPieceKey(), p.By, w.epoch.Members[association:]))
 	p.Key.Check = record.RandomID()
 	p.Signature = must(record.Sign(cfgs[hospitalB].SignKey, p.Key.Digest(networkName)))
-	w.submit(hospitalB, "Registry:PostPieceKey", p)
+	w.submit(hospitalB, contracts.RegistryPostPieceKey, p)
 }
 
 // TestAttackGarbagePieceKey: the holder that is sent a key that is none takes it back

@@ -4,10 +4,11 @@ import (
 	"context"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // CreateStudy registers a study of this institution. The same study again is
 // fault.Conflict.
 func (in *Institution) CreateStudy(ctx context.Context, s record.Study) error {
-	return in.perform(ctx, "Study:Create", s)
+	return perform(ctx, in, contracts.StudyCreate, s)
 }

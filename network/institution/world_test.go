@@ -19,7 +19,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/vitalveil/vitalveil/chaincode"
-	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -27,6 +26,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/wearable"
 )
@@ -145,7 +145,7 @@ func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 			t.Error(err)
 		}
 	})
-	w.submit(hospitalA, "Registry:Init", w.genesis)
+	w.submit(hospitalA, contracts.RegistryInit, w.genesis)
 	var listeners []net.Listener
 	for _, msp := range msps {
 		l := w.listen("127.0.0.1:0")
@@ -162,9 +162,9 @@ func newWorld(t testing.TB, change ...func(*record.Genesis)) *world {
 }
 
 // submit calls a contract as a member.
-func (w *world) submit(member int, function string, doc any) network.Result {
+func (w *world) submit(member int, m contracts.Method, doc any) network.Result {
 	w.t.Helper()
-	return w.call(member, network.Call{Function: function, Args: []string{string(must(json.Marshal(doc)))}})
+	return w.call(member, network.Call{Function: m.Name(), Args: []string{string(must(json.Marshal(doc)))}})
 }
 
 func (w *world) call(member int, call network.Call) network.Result {
@@ -249,7 +249,7 @@ func (w *world) down(i int) {
 func (w *world) tick(unix int64) {
 	w.t.Helper()
 	for i := range msps {
-		w.submit(i, "Clock:Tick", record.Tick{Time: unix})
+		w.submit(i, contracts.ClockTick, record.Tick{Time: unix})
 	}
 }
 
@@ -288,7 +288,7 @@ func (w *world) enrolPatient(p *person) {
 	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
 	digest := record.Digest(record.DomainVoucher, networkName, e.Voucher)
 	e.Vouchers = []record.VoucherSignature{{By: msps[association], Signature: must(record.Sign(w.signing[association], digest))}}
-	w.submit(association, "Registry:EnrolPatient", e)
+	w.submit(association, contracts.RegistryEnrolPatient, e)
 }
 
 // enrol makes n patients with a device each, and consents for both hospitals.
@@ -337,11 +337,7 @@ func (w *world) putConsent(p *person, d consent.Document) network.Result {
 		Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey),
 		Signature: must(record.Sign(p.key, d.Digest(networkName))),
 	}}
-	arg, transient, err := state.PutArguments(networkName, details)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return w.call(hospitalB, network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient})
+	return w.call(hospitalB, must(contracts.ConsentPut.Call(contracts.Consent{Network: networkName, Details: details})))
 }
 
 // revoke ends a patient's consent for hospital A, submitted by hospital B.
@@ -354,7 +350,7 @@ func (w *world) revoke(p *person) network.Result {
 
 func (w *world) enrolDevice(p *person) {
 	w.t.Helper()
-	w.submit(hospitalA, "Registry:EnrolDevice", w.enrolment(p))
+	w.submit(hospitalA, contracts.RegistryEnrolDevice, w.enrolment(p))
 }
 
 // enrolment makes a person's device, with its seeds where members find them.
@@ -391,7 +387,7 @@ func (w *world) measure() {
 		pointers = append(pointers, w.upload(i, p)...)
 	}
 	for part := range slices.Chunk(pointers, record.MaxBatch) {
-		w.submit(hospitalA, "Pointer:Anchor", record.Anchor{Pointers: part})
+		w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: part})
 	}
 	w.everywhere("rows available", func(in *Institution) bool { return in.Index().Counts().Available == len(pointers) })
 }
@@ -455,7 +451,7 @@ func (w *world) study(id string, exact bool) {
 	if !exact {
 		s.Budget = 10_000_000
 	}
-	w.submit(hospitalA, "Study:Create", s)
+	w.submit(hospitalA, contracts.StudyCreate, s)
 }
 
 func ask(study string, rho uint64) record.Ask {
