@@ -28,7 +28,7 @@ func readKeys(dir string) (memberKeys, error) {
 		return nil, err
 	}
 	for _, m := range members {
-		if keys[m.Name()], err = institution.StoredKeys(filepath.Join(dir, "institutions", m.Name())); err != nil {
+		if keys[m.Name()], err = institution.StoredKeys(filepath.Join(dir, "institutions", m.Name()), ""); err != nil {
 			return nil, fmt.Errorf("details keys of %s: %w", m.Name(), err)
 		}
 	}

@@ -10,21 +10,21 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
+	"github.com/vitalveil/vitalveil/cmd/institution"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway"
 	"github.com/vitalveil/vitalveil/gateway/api"
-	"github.com/vitalveil/vitalveil/he"
-	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -33,12 +33,13 @@ import (
 	"github.com/vitalveil/vitalveil/network/fabric"
 	"github.com/vitalveil/vitalveil/network/fabric/launch"
 	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
-	"github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/network/index"
+	role "github.com/vitalveil/vitalveil/network/institution"
+	organisation "github.com/vitalveil/vitalveil/network/site"
 )
 
-// site is three members on a Fabric network whose contracts run as processes of
-// their own, with their institutions and a gateway in this process, each on a
-// directory of its own.
+// site is three members on a Fabric network whose contracts and institutions run as
+// processes of their own, with a gateway in this process, each on a directory of its own.
 type site struct {
 	*testing.T
 	net     *launch.Network
@@ -56,11 +57,11 @@ type site struct {
 
 // seat is a member.
 type seat struct {
-	msp    string
-	boxes  *he.MemberKeys
-	sign   *ecdsa.PrivateKey
-	client *fabric.Client
-	inst   *institution.Institution
+	msp     string
+	dir     string // of its institution
+	keys    organisation.Keys
+	client  *fabric.Client
+	process *exec.Cmd // its institution, if it runs
 }
 
 // subject is a patient, and what the test alone remembers: the details key, which
@@ -99,23 +100,84 @@ func newSite(t *testing.T) *site {
 	c := &site{T: t, dir: dir, now: 20089 * 86400}
 	c.options = launch.Options{Dir: filepath.Join(dir, "fabric"), Chaincode: launchtest.Serves(t, launchtest.Contracts)}
 	c.net = launchtest.Up(t, c.options)
-	c.genesis = record.Genesis{
-		Network: channel, Clock: record.ClockSimulated, Threshold: 2, Registrar: association, Gateways: []string{association},
-		MinCohort: 11, Profile: he.DefaultProfile().Name, Schema: privacy.V1().Digest(), CapMicro: 5_000_000,
-		Circuits: []record.Circuit{}, PredicateSlot: 300, PredicateLife: 3600,
-	}
-	for _, msp := range []string{ownOrg, otherOrg, association} {
-		s := &seat{msp: msp, sign: freshKey(), boxes: must(he.NewMemberKeys())}
-		c.members = append(c.members, s)
-		c.genesis.Members = append(c.genesis.Members, s.boxes.Enter(record.Member{
-			MSP: msp, Name: msp, SignKey: record.PublicKeyBytes(&s.sign.PublicKey),
-		}))
-	}
+	c.found()
 	c.blobs = must(blob.Open(filepath.Join(dir, "blobs")))
 	t.Cleanup(func() { c.ok(c.blobs.Close()) })
 	c.start(0)
 	t.Cleanup(func() { c.stopAll() })
 	return c
+}
+
+// found makes every member's keys and configuration, and the network's document, with the
+// commands.
+func (c *site) found() {
+	c.Helper()
+	msps, listen := []string{ownOrg, otherOrg, association}, map[string]string{}
+	for _, msp := range msps {
+		l := must(net.Listen("tcp", "127.0.0.1:0"))
+		listen[msp] = l.Addr().String()
+		defer l.Close()
+	}
+	document := filepath.Join(c.dir, "network.json")
+	together := []string{
+		"network", "--name", channel, "--out", document, "--registrar", association, "--cap", "5", "--clock", record.ClockSimulated, "--life", "3600",
+	}
+	for _, msp := range msps {
+		s := &seat{msp: msp, dir: filepath.Join(c.dir, msp)}
+		init := []string{"init", "--dir", s.dir, "--msp", msp, "--network", document, "--listen", listen[msp], "--fabric", c.net.Dir(), "--blobs", filepath.Join(c.dir, "blobs")}
+		for _, other := range msps {
+			if other != msp {
+				init = append(init, "--member", other+"="+listen[other])
+			}
+		}
+		c.ok(c.institution(s, init...).Run())
+		s.keys = must(organisation.LoadKeys(s.dir))
+		c.members = append(c.members, s)
+		together = append(together, filepath.Join(s.dir, organisation.MemberFile))
+	}
+	c.ok(c.institution(c.members[2], together...).Run())
+	c.genesis = must(organisation.Descriptor(document)).Genesis
+}
+
+// institution is the command of this name in a process of its own. What it prints is
+// in a file that is searched like all others.
+func (c *site) institution(s *seat, args ...string) *exec.Cmd {
+	c.Helper()
+	cmd := exec.Command(must(os.Executable()), append([]string{institutionWord}, args...)...)
+	log := must(os.OpenFile(filepath.Join(c.dir, s.msp+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600))
+	c.Cleanup(func() { log.Close() })
+	cmd.Stdout, cmd.Stderr = log, log
+	return cmd
+}
+
+// run starts a member's institution and waits until it has read the whole ledger.
+func (c *site) run(s *seat) {
+	c.Helper()
+	s.process = c.institution(s, "run", "--dir", s.dir)
+	c.ok(s.process.Start())
+	var status institution.Status
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		err := organisation.Control{Role: "institution", Dir: s.dir}.Call(c.Context(), "status", struct{}{}, &status)
+		if err == nil && status.Ready {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.Fatalf("the institution of %s is not ready: %+v, %v; it has said:\n%s", s.msp, status, err, must(os.ReadFile(filepath.Join(c.dir, s.msp+".log"))))
+		}
+	}
+}
+
+// end stops a member's institution, if it runs, with a signal.
+func (c *site) end(s *seat, how os.Signal) {
+	c.Helper()
+	if s.process == nil {
+		return
+	}
+	err := s.process.Process.Signal(how)
+	if ended := s.process.Wait(); err != nil || ended != nil && how != os.Kill {
+		c.Errorf("the institution of %s: %v, %v", s.msp, err, ended)
+	}
+	s.process = nil
 }
 
 // start connects and runs every member and the gateway, once every peer has as many
@@ -138,8 +200,10 @@ func (c *site) start(least uint64) {
 			}
 		}
 	}
+	for _, s := range c.members {
+		c.run(s)
+	}
 	if least == 0 {
-		c.submit(0, "Registry:Init", c.genesis)
 		for i := range c.members {
 			c.submit(i, "Clock:Tick", record.Tick{Time: c.now})
 		}
@@ -151,23 +215,20 @@ func (c *site) start(least uint64) {
 		ended = append(ended, done)
 		go func() { done <- f() }()
 	}
-	roots, peers, listeners := map[string][]byte{}, map[string]string{}, map[string]net.Listener{}
-	for _, s := range c.members {
-		roots[s.msp] = must(p.Org(s.msp)).Root
-		l := must(net.Listen("tcp", "127.0.0.1:0"))
-		peers[s.msp], listeners[s.msp] = l.Addr().String(), l
-	}
-	for i, s := range c.members {
-		s.inst = must(institution.New(institution.Config{
-			Genesis: c.genesis, Member: i, Identity: must(network.LoadIdentity(must(p.Org(s.msp)).IdentityDir)), Client: s.client, Height: s.client.Height,
-			Keys: s.boxes, SignKey: s.sign, Dir: filepath.Join(c.dir, s.msp), Blobs: c.blobs, Listen: listeners[s.msp], Peers: peers, Roots: roots,
-			KeySocket: fabric.KeySocket(c.net.Dir(), s.msp), Log: slog.New(slog.DiscardHandler),
-		}))
-		background(func() error { return s.inst.Run(ctx) })
-	}
-	last := c.members[2]
+	last, ix := c.members[2], index.New()
+	background(func() error {
+		for b, err := range last.client.Blocks(ctx, 0) {
+			if err == nil {
+				err = ix.Apply(b)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	gw := must(gateway.New(gateway.Config{
-		Genesis: c.genesis, Client: last.client, Blobs: c.blobs, Dir: filepath.Join(c.dir, "gateway"), Index: last.inst.Index(),
+		Genesis: c.genesis, Client: last.client, Blobs: c.blobs, Dir: filepath.Join(c.dir, "gateway"), Index: ix,
 	}))
 	l := must(net.Listen("tcp", "127.0.0.1:0"))
 	c.url = "http://" + l.Addr().String()
@@ -184,7 +245,7 @@ func (c *site) start(least uint64) {
 		}
 		c.ok(gw.Close())
 		for _, s := range c.members {
-			c.ok(s.inst.Close())
+			c.end(s, syscall.SIGTERM)
 			c.ok(s.client.Close())
 		}
 		c.stopAll = func() {}
@@ -229,7 +290,7 @@ func (c *site) enrol() *subject {
 	e.Signature = must(record.Sign(p.key, e.Digest(channel)))
 	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
 	digest := record.Digest(record.DomainVoucher, channel, e.Voucher)
-	e.Vouchers = []record.VoucherSignature{{By: association, Signature: must(record.Sign(c.members[2].sign, digest))}}
+	e.Vouchers = []record.VoucherSignature{{By: association, Signature: must(record.Sign(c.members[2].keys.Sign, digest))}}
 	client := c.as(p)
 	defer client.Close()
 	op, err := client.EnrolPatient(c.Context(), e, boxes)
@@ -285,8 +346,9 @@ func (c *site) receipt(p *subject) {
 	}
 }
 
-// loseRace has a consent endorsed before its patient is erased, and ordered after.
-func (c *site) loseRace(p *subject) {
+// race has a consent, and the erasure of its patient, endorsed. What it returns has the
+// erasure ordered, and then the consent, which so loses the race.
+func (c *site) race(p *subject) (lose func()) {
 	c.Helper()
 	client := c.members[1].client
 	s := c.sign(p, ownOrg)
@@ -296,12 +358,19 @@ func (c *site) loseRace(p *subject) {
 	c.ok(err)
 	erase, err := client.Endorse(c.Context(), network.Call{Function: "Registry:Erase", Args: []string{string(must(json.Marshal(c.erasure(p))))}}, nil)
 	c.ok(err)
-	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
-	defer cancel()
-	c.ok(client.HandIn(ctx, erase)) // taken, and in a block within 20 ms
-	if _, err := client.Order(ctx, put); fault.Of(err) != fault.Contention {
-		c.Fatalf("the consent did not lose the race: %v", err)
+	return func() {
+		ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
+		defer cancel()
+		c.ok(client.HandIn(ctx, erase)) // taken, and in a block within 20 ms
+		if _, err := client.Order(ctx, put); fault.Of(err) != fault.Contention {
+			c.Fatalf("the consent did not lose the race: %v", err)
+		}
 	}
+}
+
+// stored is what a member's vault has, by patient, while its institution does not run.
+func (s *seat) stored() map[record.ID]details.Key {
+	return must(role.StoredKeys(filepath.Join(s.dir, "state"), filepath.Join(s.dir, "vault.key")))
 }
 
 // finding is what a search found about the patients it was for.
@@ -318,7 +387,7 @@ func (c *site) search(people []*subject) finding {
 	f := finding{map[string]int{}, map[string]string{}, map[string]string{}, map[string]string{}}
 	vaults := map[record.ID][]details.Key{}
 	for _, s := range c.members {
-		for id, k := range must(institution.StoredKeys(filepath.Join(c.dir, s.msp))) {
+		for id, k := range s.stored() {
 			vaults[id] = append(vaults[id], k)
 		}
 	}
@@ -405,11 +474,18 @@ func (c *site) mustBeGone(f finding, living *subject, erased []*subject) {
 }
 
 // Fabric keeps the private values of a transaction that lost a race with the erasure
-// of its patient, whatever is purged. They are sealed, and the key is destroyed.
+// of its patient, whatever is purged. They are sealed, and the key is destroyed, also by
+// an institution that is killed before it knows of the erasure, and starts again.
 func TestALostRaceWithAnErasureOnRealFabric(t *testing.T) {
 	c := newSite(t)
 	living, raced := c.enrol(), c.enrol()
-	c.loseRace(raced)
+	lose, killed := c.race(raced), c.members[0]
+	c.end(killed, os.Kill)
+	lose()
+	if _, has := killed.stored()[raced.id]; !has {
+		t.Error("it had destroyed the key before it was killed: then killing it shows nothing")
+	}
+	c.run(killed)
 	c.receipt(raced)
 	c.stopAll()
 	f := c.search(c.people)
@@ -444,7 +520,7 @@ type use struct {
 	memory int64
 }
 
-// held is what this process and the network's hold; nothing where there is no /proc.
+// held is what this process, the institutions' and the network's hold; nothing where there is no /proc.
 func (c *site) held() map[string]use {
 	c.Helper()
 	out := map[string]use{}
@@ -457,6 +533,9 @@ func (c *site) held() map[string]use {
 		}
 	}
 	count("this process", "self")
+	for _, s := range c.members {
+		count("the institution of "+s.msp, fmt.Sprint(s.process.Process.Pid))
+	}
 	for _, p := range must(c.net.Status(c.Context())).Processes {
 		if p.PID != 0 {
 			count(p.Name, fmt.Sprint(p.PID))
@@ -482,7 +561,7 @@ func TestErasedDetailsOpenNowhereOnRealFabric(t *testing.T) {
 		for len(erased) < upTo {
 			p := c.enrol()
 			if len(erased)%8 == 3 {
-				c.loseRace(p)
+				c.race(p)()
 			} else {
 				c.erase(p)
 			}

@@ -1,8 +1,15 @@
 package fabric_test
 
 import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 
+	"github.com/alecthomas/kong"
+
+	"github.com/vitalveil/vitalveil/cmd/institution"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance"
 	"github.com/vitalveil/vitalveil/network/fabric"
@@ -10,7 +17,31 @@ import (
 	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
 )
 
-func TestMain(m *testing.M) { launchtest.Main(m) }
+// institutionWord makes the test program an institution's.
+const institutionWord = "institution"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == institutionWord {
+		launchtest.Exit(runInstitution(os.Args[2:]))
+	}
+	launchtest.Main(m)
+}
+
+// runInstitution is "vitalveil institution".
+func runInstitution(args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	var c institution.Command
+	p, err := kong.New(&c, kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return err
+	}
+	k, err := p.Parse(args)
+	if err != nil {
+		return err
+	}
+	return k.Run()
+}
 
 const (
 	ownOrg   = fabric.OwnOrg

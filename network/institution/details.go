@@ -231,10 +231,11 @@ func (in *Institution) serveKeys(ctx context.Context) error {
 	return g.Wait()
 }
 
-// StoredKeys reads the details keys that a member's state directory has, by patient,
-// while no process has it open. It changes nothing.
-func StoredKeys(dir string) (map[record.ID]details.Key, error) {
-	s, err := store.OpenReadOnly(dir)
+// StoredKeys reads the details keys that a member has in its state directory, sealed with
+// the key in keyFile, or in dir where that is empty, by patient, while no process has it
+// open. It changes nothing.
+func StoredKeys(dir, keyFile string) (map[record.ID]details.Key, error) {
+	s, err := store.OpenReadOnly(dir, keyFile)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func (f *Follower) inPlace(b *network.Block) error {
 // NewestKnown is the newest block that a follower with its store in dir has read,
 // nil for none. It is for checks while no process has the state open.
 func NewestKnown(dir string) (*Block, error) {
-	s, err := store.OpenReadOnly(dir)
+	s, err := store.OpenReadOnly(dir, "")
 	if err != nil {
 		return nil, err
 	}

@@ -40,9 +40,6 @@ const (
 // where that is empty. It is not started over where its key file is missing: this
 // member would answer queries again that it has answered before.
 func Open(dir, keyPath string) (*Store, error) {
-	if keyPath == "" {
-		keyPath = filepath.Join(dir, keyFile)
-	}
 	if _, err := state.Claim(dir, version); err != nil {
 		return nil, err
 	}
@@ -52,16 +49,19 @@ func Open(dir, keyPath string) (*Store, error) {
 	return opened(dir, keyPath, vault.Open)
 }
 
-// OpenReadOnly opens the state below dir, whose key file is there too, while no process
-// has it open. It changes nothing.
-func OpenReadOnly(dir string) (*Store, error) {
+// OpenReadOnly opens the state below dir as Open does, while no process has it open. It
+// changes nothing.
+func OpenReadOnly(dir, keyPath string) (*Store, error) {
 	if err := state.Check(dir, version); err != nil {
 		return nil, err
 	}
-	return opened(dir, filepath.Join(dir, keyFile), vault.OpenReadOnly)
+	return opened(dir, keyPath, vault.OpenReadOnly)
 }
 
 func opened(dir, keyPath string, open func(dir, keyFile string) (*vault.Vault, error)) (*Store, error) {
+	if keyPath == "" {
+		keyPath = filepath.Join(dir, keyFile)
+	}
 	v, err := open(filepath.Join(dir, folder), keyPath)
 	if err != nil {
 		return nil, fmt.Errorf("state in %s: %w", dir, err)
