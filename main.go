@@ -18,6 +18,7 @@ import (
 	"github.com/vitalveil/vitalveil/cmd/bridge"
 	"github.com/vitalveil/vitalveil/cmd/demo"
 	"github.com/vitalveil/vitalveil/cmd/fabric"
+	"github.com/vitalveil/vitalveil/cmd/gateway"
 	"github.com/vitalveil/vitalveil/cmd/inspect"
 	"github.com/vitalveil/vitalveil/cmd/institution"
 	"github.com/vitalveil/vitalveil/cmd/ledger"
@@ -31,6 +32,7 @@ type commands struct {
 	Institution institution.Command   `cmd:"" help:"An institution as a process of its own: make its keys, run it, ask."`
 	Bridge      bridge.Command        `cmd:"" help:"A hub at a patient's home or of a ward: takes readings, seals them, sends them, answers claims."`
 	Patient     patient.Command       `cmd:"" help:"A patient's own tool: keys, consents, history, erasure."`
+	Gateway     gateway.Command       `cmd:"" help:"A gateway as a process of its own: what patients, hubs and institutions send reaches the ledger through it."`
 	Ledger      ledger.Command        `cmd:"" help:"Serve the embedded ledger to the institutions of one site."`
 	Network     fabric.Command        `cmd:"" help:"Run a Hyperledger Fabric network of native processes on this machine."`
 	Chaincode   fabric.ServiceCommand `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`

@@ -35,7 +35,7 @@ func TestCommandLine(t *testing.T) {
 // prepare gives a transcript free addresses on loopback: A, B, C, LEDGER and GATEWAY.
 func prepare(e *testscript.Env) error {
 	e.Values[siteKey{}] = new(*consortiumSite)
-	for _, name := range []string{"A", "B", "C", "LEDGER", "GATEWAY"} {
+	for _, name := range []string{"A", "B", "C", "LEDGER", "GATEWAY", "METRICS"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err

@@ -172,6 +172,12 @@ func (g *Gateway) janitor() {
 	}
 }
 
+// Ready says why the gateway cannot take writes; nil: it can.
+func (g *Gateway) Ready(ctx context.Context) error {
+	_, err := g.ready.get(ctx)
+	return err
+}
+
 // Handler is the gateway's HTTP interface.
 func (g *Gateway) Handler() http.Handler { return g.handler }
 
@@ -210,7 +216,7 @@ const (
 )
 
 // Serve answers requests on a listener until ctx ends, and then lets requests
-// under way finish. The listener is closed. Call it once.
+// under way finish. The listener is closed. Call it once for each listener.
 func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
 		Handler: g.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,

@@ -214,22 +214,16 @@ type statusCommand struct {
 	Wait time.Duration `help:"Wait so long for the institution to have read its whole ledger."`
 }
 
-// statusPause is how long to wait before asking again.
-const statusPause = 50 * time.Millisecond
-
 // status asks until the institution is ready or the wait is over.
 func (c statusCommand) status(ctx context.Context) (Status, error) {
-	for deadline := time.Now().Add(c.Wait); ; {
+	return site.Await(ctx, c.Wait, func(ctx context.Context) (Status, error) {
 		var s Status
 		err := c.call(ctx, "status", struct{}{}, &s)
-		if err == nil && s.Ready || ctx.Err() != nil || time.Now().After(deadline) {
-			if err == nil && c.Wait > 0 && !s.Ready {
-				err = fault.New(fault.Unavailable, "%s is not ready after %s: %d of %d blocks read %s", s.Member, c.Wait, s.Read, s.Height, s.Problem)
-			}
-			return s, err
+		if err == nil && c.Wait > 0 && !s.Ready {
+			err = fault.New(fault.Unavailable, "%s is not ready after %s: %d of %d blocks read %s", s.Member, c.Wait, s.Read, s.Height, s.Problem)
 		}
-		time.Sleep(statusPause)
-	}
+		return s, err
+	})
 }
 
 // Run prints the status.

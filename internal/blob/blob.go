@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 
@@ -60,6 +61,18 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("blob directory %s: %w", dir, err)
 	}
 	return &Store{bucket: b, dir: dir}, nil
+}
+
+// OpenURL keeps blobs in the place that a URL names: file:///DIR.
+func OpenURL(_ context.Context, place string, _ []byte) (*Store, error) {
+	u, err := url.Parse(place)
+	if err != nil {
+		return nil, fmt.Errorf("blobs: %w", err)
+	}
+	if u.Scheme == "file" && u.Host == "" && filepath.IsAbs(u.Path) && u.RawQuery == "" {
+		return Open(filepath.FromSlash(u.Path))
+	}
+	return nil, fmt.Errorf("blobs: %q is no place such as file:///DIR", place)
 }
 
 // New keeps blobs in a bucket; Close closes it.

@@ -155,3 +155,17 @@ func (c Control) Call(ctx context.Context, what string, request, result any) err
 	}
 	return json.Unmarshal(back, result)
 }
+
+// awaitPause is how long Await waits before it asks again.
+const awaitPause = 50 * time.Millisecond
+
+// Await asks until there is no error, ctx ends or the wait is over.
+func Await[T any](ctx context.Context, wait time.Duration, ask func(context.Context) (T, error)) (T, error) {
+	for deadline := time.Now().Add(wait); ; {
+		v, err := ask(ctx)
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return v, err
+		}
+		time.Sleep(awaitPause)
+	}
+}
