@@ -24,6 +24,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/details/detailstest"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -92,7 +93,7 @@ func newConsortium(t *testing.T, circuits ...record.Circuit) *consortium {
 		id := must(ca.Issue("client", "client"))
 		ids, c.clients = append(ids, id), append(c.clients, ledger.Client(id))
 	}
-	c.submit(0, "Registry:Init", c.genesis)
+	c.submit(0, contracts.RegistryInit, c.genesis)
 	c.tick(start)
 	var index gateway.Index
 	for i := range msps {
@@ -130,10 +131,10 @@ func (c *consortium) ok(err error) {
 	}
 }
 
-func (c *consortium) submit(member int, function string, doc any) network.Result {
+func (c *consortium) submit(member int, m contracts.Method, doc any) network.Result {
 	c.Helper()
 	arg := must(json.Marshal(doc))
-	res, err := network.SubmitRetry(context.Background(), c.clients[member], network.Call{Function: function, Args: []string{string(arg)}})
+	res, err := network.SubmitRetry(context.Background(), c.clients[member], network.Call{Function: m.Name(), Args: []string{string(arg)}})
 	c.ok(err)
 	return res
 }
@@ -141,15 +142,13 @@ func (c *consortium) submit(member int, function string, doc any) network.Result
 // predicate is a request as the first member sees it, which made it.
 func (c *consortium) predicate(id string) record.PredicateState {
 	c.Helper()
-	var s record.PredicateState
-	c.ok(json.Unmarshal(must(c.clients[0].Evaluate(context.Background(), network.Call{Function: "Predicate:Get", Args: []string{id}})), &s))
-	return s
+	return must(contracts.PredicateGet.Evaluate(context.Background(), c.clients[0], id))
 }
 
 func (c *consortium) tick(unix int64) {
 	c.Helper()
 	for i := range msps {
-		c.submit(i, "Clock:Tick", record.Tick{Time: unix})
+		c.submit(i, contracts.ClockTick, record.Tick{Time: unix})
 	}
 }
 
@@ -289,15 +288,11 @@ func TestPredicateIsAttestedOverTheRealNetwork(t *testing.T) {
 	ask := func(lo, hi int64) record.PredicateState {
 		b := verifier.Unbounded()
 		b.Lo, b.Hi, b.K, b.MinCount = code(lo), code(hi), 600, 600
-		text, transient, err := state.RequestArguments(c.genesis.Network, record.Question{Salt: record.RandomID(), Ask: record.AskPredicate{
+		e, _, err := contracts.PredicateRequest.Submit(t.Context(), c.clients[0], contracts.Question{Network: c.genesis.Network, Question: record.Question{Salt: record.RandomID(), Ask: record.AskPredicate{
 			Patient: p.id, Purpose: "HRESCH", Class: "day", Metric: "heart_rate",
 			FirstDay: day0, Bounds: b, Nonce: record.RandomID(),
-		}})
+		}}})
 		c.ok(err)
-		res, err := network.SubmitRetry(t.Context(), c.clients[0], network.Call{Function: "Predicate:Request", Args: []string{text}, Transient: transient})
-		c.ok(err)
-		var e record.PredicateEntry
-		c.ok(json.Unmarshal(res.Payload, &e))
 		return c.predicate(e.ID)
 	}
 	holds, fails := ask(60, 80), ask(80, 90)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk/verifier"
@@ -81,11 +81,7 @@ func (w *world) askStatistics(ctx context.Context, questions []privacy.Question,
 			study.Budget += rhoOf(q)
 		}
 	}
-	arg, err := json.Marshal(study)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := network.SubmitRetry(ctx, w.client(w.asker), network.Call{Function: "Study:Create", Args: []string{string(arg)}}); err != nil {
+	if _, _, err := contracts.StudyCreate.Submit(ctx, w.client(w.asker), study); err != nil {
 		return nil, fmt.Errorf("registering the study: %w", err)
 	}
 	got := &answers{metrics: map[string]answer{}, pairs: map[string]answer{}, groups: map[string]answer{}, refused: map[string]Refusal{}}
@@ -273,11 +269,7 @@ func (w *world) settle(ctx context.Context, c *claim) error {
 		w.progress.line("attested: %s", c.state.Text)
 		return nil
 	}
-	arg, err := json.Marshal(record.NamePredicate{Request: c.id})
-	if err != nil {
-		return err
-	}
-	if _, err := network.SubmitRetry(ctx, w.client(w.asker), network.Call{Function: "Predicate:Close", Args: []string{string(arg)}}); err != nil {
+	if _, _, err := contracts.PredicateClose.Submit(ctx, w.client(w.asker), contracts.Outcome{Request: c.id}); err != nil {
 		return err
 	}
 	if c.state, err = w.asker.inst.Predicate(ctx, c.id); err != nil {

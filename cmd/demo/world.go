@@ -26,6 +26,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/index/follow"
 	"github.com/vitalveil/vitalveil/network/institution"
@@ -199,11 +200,7 @@ func (w *world) writeDescriptor() error {
 
 // startLedger records the genesis on the opened ledger and follows its blocks.
 func (w *world) startLedger(ctx context.Context) error {
-	arg, err := json.Marshal(w.genesis)
-	if err != nil {
-		return err
-	}
-	if _, err := network.SubmitRetry(ctx, w.client(w.asker), network.Call{Function: "Registry:Init", Args: []string{string(arg)}}); err != nil {
+	if _, _, err := contracts.RegistryInit.Submit(ctx, w.client(w.asker), w.genesis); err != nil {
 		return err
 	}
 	w.index = index.New()

@@ -22,6 +22,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/network/index/follow"
 	role "github.com/vitalveil/vitalveil/network/institution"
@@ -65,7 +66,7 @@ type forger struct {
 }
 
 func (f forger) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
-	if name, _ := stub.GetFunctionAndParameters(); name != "Consent:Put" {
+	if name, _ := stub.GetFunctionAndParameters(); name != contracts.ConsentPut.Name() {
 		return f.Chaincode.Invoke(stub)
 	}
 	if err := f.record(stub); err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	role "github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/network/institution/share"
@@ -105,7 +106,7 @@ func TestKilledInstitutionsGiveNoSecondShareAndGoOn(t *testing.T) {
 	v := newWitness(w)
 	defer v.close()
 	for i := range kills {
-		res, err := w.submit(hospitalA, "Query:Ask", w.ask("noisy", 20_000))
+		res, err := w.submit(hospitalA, contracts.QueryAsk, w.ask("noisy", 20_000))
 		w.check(err)
 		ctx, cancel := context.WithCancel(t.Context())
 		var g errgroup.Group

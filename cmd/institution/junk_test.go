@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	role "github.com/vitalveil/vitalveil/network/institution"
 )
 
@@ -68,7 +69,7 @@ func TestAJunkRowEndsOneQuery(t *testing.T) {
 	}
 	w.wait("the device is back", time.Minute, func(s Status) bool { return s.Counts.Quarantined == 0 })
 	var flag record.DeviceFlag
-	w.check(w.call(t.Context(), hospitalB, "call", callRequest{"Registry:FlagDevice", []byte(
+	w.check(w.call(t.Context(), hospitalB, "call", callRequest{contracts.RegistryFlagDevice.Name(), []byte(
 		`{"device":"` + w.people[5].deviceID.String() + `","kind":"pointer","note":"sent a junk row"}`,
 	)}, &flag))
 	if flag.Member != msps[hospitalB] {

@@ -2,7 +2,6 @@ package institution
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	role "github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/network/site"
 )
@@ -110,29 +110,22 @@ func (p *Process) close() error {
 // the one in this member's configuration is checked when the first blocks are read.
 // Likewise any member moves the state to the layout of a newer chaincode.
 func (p *Process) found(ctx context.Context) error {
-	raw, err := p.ledger.Evaluate(ctx, network.Call{Function: "Registry:GetLayout", Args: []string{"{}"}})
+	l, err := contracts.RegistryGetLayout.Evaluate(ctx, p.ledger, struct{}{})
 	if err == nil {
-		return upgrade(ctx, p.ledger, raw)
+		return upgrade(ctx, p.ledger, l)
 	}
 	if fault.Of(err) != fault.NotFound {
 		return err
 	}
-	arg, err := json.Marshal(p.genesis)
-	if err != nil {
-		return err
-	}
-	_, err = network.SubmitRetry(ctx, p.ledger, network.Call{Function: "Registry:Init", Args: []string{string(arg)}})
+	_, _, err = contracts.RegistryInit.Submit(ctx, p.ledger, p.genesis)
 	return err
 }
 
 // upgrade has the chaincode move the state, step by step, until it is in the
 // layout that the chaincode wants. Steps that others make count as well.
-func upgrade(ctx context.Context, ledger network.Client, raw []byte) error {
+func upgrade(ctx context.Context, ledger network.Client, l state.Layout) error {
+	var err error
 	for asked := false; ; asked = true {
-		var l state.Layout
-		if err := json.Unmarshal(raw, &l); err != nil {
-			return err
-		}
 		if l.To == 0 && l.Version >= state.LayoutVersion {
 			return nil
 		}
@@ -140,10 +133,8 @@ func upgrade(ctx context.Context, ledger network.Client, raw []byte) error {
 			return fault.New(fault.Internal, "the ledger's chaincode has layout %d and this program layout %d: put the newer chaincode into service first",
 				l.Version, state.LayoutVersion)
 		}
-		res, err := network.SubmitRetry(ctx, ledger, network.Call{Function: "Registry:Upgrade", Args: []string{"{}"}})
-		if err != nil {
+		if l, _, err = contracts.RegistryUpgrade.Submit(ctx, ledger, struct{}{}); err != nil {
 			return err
 		}
-		raw = res.Payload
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	role "github.com/vitalveil/vitalveil/network/institution"
 )
 
@@ -154,7 +155,7 @@ func loadAverage() string {
 // park asks a query that nobody fetches. Key sums are brought up to date after open
 // queries, so that the next query finds none of those that were deleted.
 func (w *world) park() {
-	_, err := w.submit(hospitalA, "Query:Ask", w.ask("noisy", 50_000))
+	_, err := w.submit(hospitalA, contracts.QueryAsk, w.ask("noisy", 50_000))
 	w.check(err)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // TestAttackCopiedSeedBoxAmongProcesses: what three institutions and a ledger, each a
@@ -39,7 +40,7 @@ func TestAttackCopiedSeedBoxAmongProcesses(t *testing.T) {
 	for b, err := range w.clients[patients].Blocks(t.Context(), 0) {
 		w.check(err)
 		for _, tx := range b.Txs {
-			if tx.Function != "Registry:Complain" {
+			if tx.Function != contracts.RegistryComplain.Name() {
 				continue
 			}
 			var c record.Complain

@@ -8,6 +8,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // answers is a ledger whose chaincode gives one layout after the other, and refuses
@@ -19,7 +20,7 @@ type answers struct {
 }
 
 func (a *answers) Submit(_ context.Context, call network.Call) (network.Result, error) {
-	if call.Function != "Registry:Upgrade" || a.calls == len(a.layouts) {
+	if call.Function != contracts.RegistryUpgrade.Name() || a.calls == len(a.layouts) {
 		return network.Result{}, fault.New(fault.Forbidden, "not expected")
 	}
 	raw, err := json.Marshal(a.layouts[a.calls])
@@ -45,12 +46,8 @@ func TestStartMovesTheState(t *testing.T) {
 		"refused":                         {old, nil, fault.Forbidden},
 		"the ledger's chaincode is older": {old, []state.Layout{old}, fault.Internal},
 	} {
-		raw, err := json.Marshal(c.first)
-		if err != nil {
-			t.Fatal(err)
-		}
 		ledger := &answers{layouts: c.answers}
-		err = upgrade(t.Context(), ledger, raw)
+		err := upgrade(t.Context(), ledger, c.first)
 		if fault.Of(err) != c.code || ledger.calls != len(c.answers) {
 			t.Errorf("%s: %v after %d calls", name, err, ledger.calls)
 		}

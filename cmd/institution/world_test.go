@@ -22,7 +22,6 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/cmd/ledger"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
@@ -31,6 +30,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -277,14 +277,14 @@ func (w *world) close() {
 func tail(s string) string { return s[max(0, len(s)-4000):] }
 
 // submit calls a contract as a member.
-func (w *world) submit(member int, function string, doc any) (network.Result, error) {
+func (w *world) submit(member int, m contracts.Method, doc any) (network.Result, error) {
 	arg, err := json.Marshal(doc)
 	if err != nil {
 		return network.Result{}, err
 	}
-	r, err := network.SubmitRetry(context.Background(), w.clients[member], network.Call{Function: function, Args: []string{string(arg)}})
+	r, err := network.SubmitRetry(context.Background(), w.clients[member], network.Call{Function: m.Name(), Args: []string{string(arg)}})
 	if err != nil {
-		err = fmt.Errorf("%s: %w", function, err)
+		err = fmt.Errorf("%s: %w", m, err)
 	}
 	return r, err
 }
@@ -292,7 +292,7 @@ func (w *world) submit(member int, function string, doc any) (network.Result, er
 func (w *world) tick(unix int64) {
 	w.t.Helper()
 	for i := range msps {
-		_, err := w.submit(i, "Clock:Tick", record.Tick{Time: unix})
+		_, err := w.submit(i, contracts.ClockTick, record.Tick{Time: unix})
 		w.check(err)
 	}
 }
@@ -361,7 +361,7 @@ func (w *world) enrolPatient(p *person) error {
 	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
 	digest := record.Digest(record.DomainVoucher, netName, e.Voucher)
 	e.Vouchers = []record.VoucherSignature{{By: msps[patients], Signature: must(record.Sign(w.keys[patients].Sign, digest))}}
-	_, err = w.submit(patients, "Registry:EnrolPatient", e)
+	_, err = w.submit(patients, contracts.RegistryEnrolPatient, e)
 	return err
 }
 
@@ -383,11 +383,7 @@ func (w *world) put(d consent.Document, key *ecdsa.PrivateKey) error {
 	said := consent.Details{Salt: record.RandomID(), Signed: consent.Signed{
 		Document: d, Key: record.PublicKeyBytes(&key.PublicKey), Signature: must(record.Sign(key, d.Digest(netName))),
 	}}
-	arg, transient, err := state.PutArguments(netName, said)
-	if err != nil {
-		return err
-	}
-	_, err = network.SubmitRetry(context.Background(), w.clients[patients], network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient})
+	_, _, err := contracts.ConsentPut.Submit(context.Background(), w.clients[patients], contracts.Consent{Network: netName, Details: said})
 	return err
 }
 
@@ -414,7 +410,7 @@ func (w *world) enrolSealed(p *person, change func(id record.ID, blob []byte) []
 	p.seedBlob = blob
 	p.sealing = must(w.params.NewDeviceKey(c, p.deviceID, seeds))
 	digest := record.Digest(record.DomainDevice, netName, d)
-	_, err = w.submit(patients, "Registry:EnrolDevice", record.EnrolDevice{
+	_, err = w.submit(patients, contracts.RegistryEnrolDevice, record.EnrolDevice{
 		Device: d, DeviceSignature: must(record.Sign(p.device, digest)), PatientSignature: must(record.Sign(p.key, digest)),
 	})
 	return err
@@ -435,7 +431,7 @@ func (w *world) measure() {
 			}
 			pointers = append(pointers, got...)
 		}
-		_, err := w.submit(patients, "Pointer:Anchor", record.Anchor{Pointers: pointers})
+		_, err := w.submit(patients, contracts.PointerAnchor, record.Anchor{Pointers: pointers})
 		return err
 	})
 	rows := len(w.people) * int(w.hours)

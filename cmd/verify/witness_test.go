@@ -20,6 +20,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/internal/vault"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/network/index/follow"
 )
@@ -62,18 +63,18 @@ func newSite(t *testing.T) *site {
 	must(state.Claim(s.dir, knownVersion))
 	check(t, os.MkdirAll(filepath.Join(s.dir, "gateway", "blobs"), 0o700))
 	check(t, state.WriteFile(filepath.Join(s.dir, "network.json"), must(json.Marshal(s.network))))
-	s.submit("Registry:Init", s.network.Genesis)
+	s.submit(contracts.RegistryInit, s.network.Genesis)
 	return s
 }
 
 func (s *site) ledger() string { return filepath.Join(s.dir, "ledger") }
 
 // submit starts the ledger, has one member submit a call and stops it again.
-func (s *site) submit(function string, argument any) {
+func (s *site) submit(m contracts.Method, argument any) {
 	s.Helper()
 	l, err := embedded.Open(embedded.Config{Dir: s.ledger(), Channel: testNetwork, Roots: s.network.Roots, Chaincode: must(chaincode.New(nil))})
 	check(s.T, err)
-	_, err = l.Client(s.identity).Submit(s.Context(), network.Call{Function: function, Args: []string{string(must(json.Marshal(argument)))}})
+	_, err = l.Client(s.identity).Submit(s.Context(), network.Call{Function: m.Name(), Args: []string{string(must(json.Marshal(argument)))}})
 	check(s.T, err)
 	check(s.T, l.Close())
 }
@@ -96,12 +97,12 @@ func (s *site) verify(tip Tip) (Tip, error) {
 // kept the tip, and the gateway's journal, know better.
 func TestAttackEndOfTheLedgerCutOff(t *testing.T) {
 	s := newSite(t)
-	s.submit("Clock:Tick", record.Tick{Time: 1_735_689_600})
+	s.submit(contracts.ClockTick, record.Tick{Time: 1_735_689_600})
 	older := t.TempDir()
 	check(t, os.CopyFS(older, os.DirFS(s.ledger())))
 	earlier, err := s.verify(Tip{})
 	check(t, err)
-	s.submit("Clock:Tick", record.Tick{Time: 1_735_689_660})
+	s.submit(contracts.ClockTick, record.Tick{Time: 1_735_689_660})
 	tip, err := s.verify(earlier)
 	check(t, err)
 	if tip == earlier {
