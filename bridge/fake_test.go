@@ -259,7 +259,7 @@ func (w *world) upload(r *http.Request, body []byte) (proto.Message, error) {
 		return nil, err
 	}
 	m := &apiv1.Upload{}
-	if err := protojson.Unmarshal(body, m); err != nil {
+	if err := proto.Unmarshal(body, m); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	for _, b := range m.Blobs {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -38,7 +39,7 @@ func (l *liar) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		return
 	}
 	up := &apiv1.Upload{}
-	if err := protojson.Unmarshal(body, up); err != nil {
+	if err := proto.Unmarshal(body, up); err != nil {
 		l.w.t.Error(err)
 	}
 	op := done("upload", body)

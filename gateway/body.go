@@ -43,10 +43,18 @@ func checkDeclared(r *http.Request, c route) error {
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	charset, has := params["charset"]
 	encoding := r.Header.Get("Content-Encoding")
-	if err != nil || kind != "application/json" || has && !strings.EqualFold(charset, "utf-8") || encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return statusError{fault.New(fault.Invalid, "the body must be application/json in UTF-8, not encoded"), http.StatusUnsupportedMediaType}
+	known := kind == "application/json" || isWire(r)
+	if err != nil || !known || has && !strings.EqualFold(charset, "utf-8") || encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return statusError{fault.New(fault.Invalid, "the body must be application/json in UTF-8 or %s, not encoded", api.MediaWire), http.StatusUnsupportedMediaType}
 	}
 	return nil
+}
+
+// isWire says that a body is in the wire format. It can never be taken for JSON, nor JSON
+// for it: no field begins as an object does.
+func isWire(r *http.Request) bool {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == api.MediaWire && len(params) == 0
 }
 
 func tooLarge(c route) error {
@@ -190,7 +198,10 @@ func (b *bounds) work(ctx context.Context, n int) (func(), error) {
 // maxNesting bounds nested objects and lists; no message of ours nests deeper than six.
 const maxNesting = 16
 
-var errNoObject = fault.New(fault.Invalid, "the body is not one JSON object")
+var (
+	errNoObject  = fault.New(fault.Invalid, "the body is not one JSON object")
+	errManyItems = fault.New(fault.TooLarge, "the lists of the body have more items than this route takes")
+)
 
 // scan insists that a body is one JSON object, as far as brackets and strings go,
 // with at most so many items in all of its lists together. It builds nothing: what
@@ -233,7 +244,7 @@ func (s *scanner) next(c byte) error {
 	inList := s.depth > 0 && s.open[s.depth-1] == '['
 	if inList && (c == ',' || s.last == '[' && c != ']') {
 		if s.items--; s.items < 0 {
-			return fault.New(fault.TooLarge, "the lists of the body have more items than this route takes")
+			return errManyItems
 		}
 	}
 	switch c {
@@ -283,7 +294,10 @@ func rulesOf(f protoreflect.FieldDescriptor) *validate.FieldRules {
 }
 
 // wholeBody is a body that the front has read.
-type wholeBody struct{ content []byte }
+type wholeBody struct {
+	content []byte
+	wire    bool
+}
 
 // Read implements io.Reader for who does not know better.
 func (*wholeBody) Read([]byte) (int, error) { return 0, io.EOF }
@@ -304,6 +318,9 @@ func (p inPlace) NewDecoder(r io.Reader) runtime.Decoder {
 		}
 		message := reflect.New(target.Elem().Type().Elem())
 		target.Elem().Set(message)
-		return protojson.UnmarshalOptions{}.Unmarshal(body.content, message.Interface().(proto.Message))
+		if body.wire {
+			return proto.Unmarshal(body.content, message.Interface().(proto.Message))
+		}
+		return protojson.Unmarshal(body.content, message.Interface().(proto.Message))
 	})
 }

@@ -120,7 +120,12 @@ func (g *Gateway) workOn(answer *heldAnswer, w http.ResponseWriter, r *http.Requ
 		return err
 	}
 	defer release()
-	if err := scan(body, c.items); err != nil {
+	if isWire(r) {
+		err = scanWire(body, c.message, c.items)
+	} else {
+		err = scan(body, c.items)
+	}
+	if err != nil {
 		return err
 	}
 	rest, err := g.bounds.work(r.Context(), len(body))
@@ -157,7 +162,7 @@ func clean(ctx context.Context, r *http.Request, c route, who caller, body []byt
 	passed := r.Clone(context.WithValue(ctx, callerKey{}, who))
 	passed.Method = c.method // GET for HEAD
 	passed.Header = http.Header{"Content-Type": {"application/json"}}
-	passed.Body = &wholeBody{body}
+	passed.Body = &wholeBody{body, isWire(r)}
 	passed.ContentLength = int64(len(body))
 	return passed
 }

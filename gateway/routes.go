@@ -21,12 +21,13 @@ import (
 type route struct {
 	method  string
 	path    *regexp.Regexp
-	name    string   // for the log: the pattern, without identifiers
-	parties []string // kinds of parties that may sign; empty when nobody has to
-	open    bool     // others may call too, and are told less
-	query   []string // query parameters that it takes
-	maxBody int64    // 0: no body
-	items   int      // that the lists of a body have, all together
+	name    string                         // for the log: the pattern, without identifiers
+	parties []string                       // kinds of parties that may sign; empty when nobody has to
+	open    bool                           // others may call too, and are told less
+	query   []string                       // query parameters that it takes
+	maxBody int64                          // 0: no body
+	message protoreflect.MessageDescriptor // that the body is
+	items   int                            // that the lists of a body have, all together
 	stream  bool
 }
 
@@ -56,7 +57,8 @@ func routeOf(m protoreflect.MethodDescriptor) route {
 	fields := m.Input().Fields()
 	if rule.GetPost() != "" {
 		c.method, c.maxBody = http.MethodPost, cmp.Or(access.GetMaxBody(), api.MaxBody)
-		c.items = mostItems(fields.ByName(protoreflect.Name(rule.GetBody())).Message())
+		c.message = fields.ByName(protoreflect.Name(rule.GetBody())).Message()
+		c.items = mostItems(c.message)
 	}
 	pattern := regexp.QuoteMeta(c.name)
 	for i := range fields.Len() {

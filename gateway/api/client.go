@@ -33,6 +33,10 @@ const (
 	maxAnswer         = 16 << 20
 )
 
+// MediaWire is the media type of a body that is a message in the protobuf wire format, its
+// fields in their order. Every route that takes JSON takes it too.
+const MediaWire = "application/x-protobuf"
+
 // Client speaks to a gateway. Its methods are safe for concurrent use. A refusal
 // by the gateway comes back as *fault.Error; an unreachable gateway as one with
 // code fault.Unavailable.
@@ -195,7 +199,11 @@ func (c *Client) Upload(ctx context.Context, device record.ID, blobs [][]byte, p
 	for i, p := range pointers {
 		m.Pointers[i] = apiv1.SignedPointerOf(p)
 	}
-	return c.postBody(ctx, "/v1/devices/"+device.String()+"/uploads", m, MaxUpload)
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return c.postBody(ctx, "/v1/devices/"+device.String()+"/uploads", MediaWire, body, MaxUpload)
 }
 
 // Receipts returns receipts of the device's pointers of a kind with indices in
@@ -233,7 +241,7 @@ func (c *Client) Prove(ctx context.Context, a record.Attest) (*Operation, error)
 // Blob returns a stored blob, checked to have the SHA-256 asked for; a member
 // signs.
 func (c *Client) Blob(ctx context.Context, id record.ID) ([]byte, error) {
-	b, err := c.do(ctx, http.MethodGet, "/v1/blobs/"+id.String(), nil)
+	b, err := c.do(ctx, http.MethodGet, "/v1/blobs/"+id.String(), "", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +255,7 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, m proto.Mes
 	if len(q) > 0 {
 		path += "?" + q.Encode()
 	}
-	b, err := c.do(ctx, http.MethodGet, path, nil)
+	b, err := c.do(ctx, http.MethodGet, path, "", nil)
 	if err != nil {
 		return err
 	}
@@ -255,18 +263,18 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, m proto.Mes
 }
 
 func (c *Client) post(ctx context.Context, path string, m proto.Message) (*Operation, error) {
-	return c.postBody(ctx, path, m, MaxBody)
-}
-
-func (c *Client) postBody(ctx context.Context, path string, m proto.Message, limit int) (*Operation, error) {
 	body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
 		return nil, err
 	}
+	return c.postBody(ctx, path, "application/json", body, MaxBody)
+}
+
+func (c *Client) postBody(ctx context.Context, path, kind string, body []byte, limit int) (*Operation, error) {
 	if len(body) > limit {
 		return nil, fault.New(fault.TooLarge, "the request has %d bytes, the gateway takes %d; split it", len(body), limit)
 	}
-	b, err := c.do(ctx, http.MethodPost, path, body)
+	b, err := c.do(ctx, http.MethodPost, path, kind, body)
 	if err != nil {
 		return nil, err
 	}
@@ -274,10 +282,10 @@ func (c *Client) postBody(ctx context.Context, path string, m proto.Message, lim
 }
 
 // do sends one request and returns the answer's body; refusals are faults.
-func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+func (c *Client) do(ctx context.Context, method, path, kind string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	resp, err := c.send(ctx, method, path, "application/json", body)
+	resp, err := c.send(ctx, method, path, "application/json", kind, body)
 	if err != nil {
 		return nil, err
 	}
@@ -294,14 +302,14 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) ([]by
 
 // send makes one signed request. An answer that is no success is closed and
 // returned as a fault.
-func (c *Client) send(ctx context.Context, method, path, accept string, body []byte) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, method, path, accept, kind string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", accept)
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", kind)
 	}
 	if c.signer != nil {
 		if err := c.signer.Sign(req, c.network, body, time.Now()); err != nil {

@@ -76,7 +76,7 @@ func decodeOperation(b []byte) (*Operation, error) {
 
 // Operation returns an operation as it is now.
 func (c *Client) Operation(ctx context.Context, id record.ID) (*Operation, error) {
-	b, err := c.do(ctx, http.MethodGet, "/v1/operations/"+id.String(), nil)
+	b, err := c.do(ctx, http.MethodGet, "/v1/operations/"+id.String(), "", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (c *Client) Wait(ctx context.Context, op *Operation) (*Operation, error) {
 func (c *Client) watch(ctx context.Context, id record.ID) (*Operation, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	resp, err := c.send(ctx, http.MethodGet, "/v1/operations/"+id.String()+":watch", "text/event-stream", nil)
+	resp, err := c.send(ctx, http.MethodGet, "/v1/operations/"+id.String()+":watch", "text/event-stream", "", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -6,9 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -29,95 +30,160 @@ func DecodeJSON(data []byte, max int, v any) error {
 	if t == nil || t.Kind() != reflect.Pointer {
 		return errors.New("documents are decoded into pointers")
 	}
-	w := &walker{d: json.NewDecoder(bytes.NewReader(data))}
-	w.d.UseNumber()
+	w := &walker{text: data}
 	if err := w.value(t.Elem(), 0); err != nil {
 		return err
 	}
-	if _, err := w.d.Token(); err != io.EOF {
-		return errors.New("trailing data after the JSON value")
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	return d.Decode(v)
+	return json.Unmarshal(data, v)
 }
 
 // maxDepth bounds nesting; no document of ours nests deeper than six.
 const maxDepth = 32
 
-// walker reads a JSON text along the Go type that it is meant for.
-type walker struct{ d *json.Decoder }
+// walker goes through a JSON text along the Go type that it is meant for. It looks at
+// the structure alone, and of a text that is no JSON it says anything: decoding refuses
+// that.
+type walker struct {
+	text []byte
+	at   int
+}
 
-// value reads one value for type t, which is nil where anything goes.
+var errCutShort = errors.New("document ends in the middle")
+
+// next is the next byte that is no space, without taking it; 0 at the end.
+func (w *walker) next() byte {
+	for ; w.at < len(w.text); w.at++ {
+		switch c := w.text[w.at]; c {
+		case ' ', '\t', '\n', '\r':
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// take takes the next byte if it is c.
+func (w *walker) take(c byte) bool {
+	if w.next() != c {
+		return false
+	}
+	w.at++
+	return true
+}
+
+// value walks over one value for type t, which is nil where anything goes.
 func (w *walker) value(t reflect.Type, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("nested deeper than %d", maxDepth)
 	}
-	token, err := w.d.Token()
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	if err != nil {
+	switch c := w.next(); c {
+	case '{':
+		return w.object(inner(t), depth)
+	case '[':
+		return w.array(inner(t), depth)
+	case '"':
+		_, err := w.quoted()
 		return err
-	}
-	t = shape(t)
-	switch token {
-	case json.Delim('{'):
-		return w.object(t, depth)
-	case json.Delim('['):
-		return w.array(t, depth)
-	case nil:
-		if t != nil && !nullable(t) {
+	case 0:
+		return errCutShort
+	default:
+		if c == 'n' && t != nil && !known(t).takesNull {
 			return fmt.Errorf("null is not a %s", t)
+		}
+		for w.at < len(w.text) && !ends(w.text[w.at]) {
+			w.at++
 		}
 	}
 	return nil
 }
 
-func nullable(t reflect.Type) bool {
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
+// ends reports whether a byte ends a number or a word.
+func ends(c byte) bool {
+	switch c {
+	case ',', ']', '}', ' ', '\t', '\r', '\n':
 		return true
 	}
 	return false
 }
 
-var (
-	jsonReader = reflect.TypeFor[json.Unmarshaler]()
-	textReader = reflect.TypeFor[encoding.TextUnmarshaler]()
-)
-
-// shape returns what is known about values of a type: nothing if the type reads
-// itself from a JSON value or may be anything.
-func shape(t reflect.Type) reflect.Type {
-	if t == nil || t.Kind() == reflect.Interface || reflect.PointerTo(t).Implements(jsonReader) {
-		return nil
+// quoted takes a string and returns it as it is written.
+func (w *walker) quoted() ([]byte, error) {
+	from := w.at
+	if n := bytes.IndexByte(w.text[from+1:], '"'); n >= 0 && bytes.IndexByte(w.text[from+1:from+1+n], '\\') < 0 {
+		w.at += n + 2
+		return w.text[from:w.at], nil
 	}
-	return t
+	for w.at++; w.at < len(w.text); w.at++ {
+		switch w.text[w.at] {
+		case '\\':
+			w.at++
+		case '"':
+			w.at++
+			return w.text[from:w.at], nil
+		}
+	}
+	return nil, errCutShort
 }
 
-// inner returns the type of the values in a JSON array or object for type t. A
-// pointer stands for what it points to.
-func inner(t reflect.Type) reflect.Type {
-	for t != nil && t.Kind() == reflect.Pointer {
-		t = shape(t.Elem())
+// key takes a string that is a key, and the colon after it.
+func (w *walker) key() (string, error) {
+	if w.next() != '"' {
+		return "", errors.New("a key is missing")
 	}
-	return t
+	raw, err := w.quoted()
+	if err != nil {
+		return "", err
+	}
+	key := string(raw[1 : len(raw)-1])
+	if bytes.IndexByte(raw, '\\') >= 0 {
+		if err := json.Unmarshal(raw, &key); err != nil {
+			return "", err
+		}
+	}
+	if !w.take(':') {
+		return "", errors.New("a colon is missing")
+	}
+	return key, nil
+}
+
+// keys are those of one object, most of which have a few.
+type keys struct {
+	few  []string
+	many map[string]bool
+}
+
+// add reports whether a key is new.
+func (k *keys) add(key string) bool {
+	if len(k.few) < 32 {
+		fresh := !slices.Contains(k.few, key)
+		k.few = append(k.few, key)
+		return fresh
+	}
+	if k.many == nil {
+		k.many = map[string]bool{}
+		for _, few := range k.few {
+			k.many[few] = true
+		}
+	}
+	fresh := !k.many[key]
+	k.many[key] = true
+	return fresh
 }
 
 func (w *walker) object(t reflect.Type, depth int) error {
-	t = inner(t)
-	seen := map[string]bool{}
-	for w.d.More() {
-		token, err := w.d.Token()
+	w.at++
+	var seen keys
+	for n := 0; !w.take('}'); n++ {
+		if n > 0 && !w.take(',') {
+			return errors.New("a comma is missing")
+		}
+		key, err := w.key()
 		if err != nil {
 			return err
 		}
-		key, _ := token.(string)
-		if seen[key] {
+		if !seen.add(key) {
 			return fmt.Errorf("duplicate key %q", key)
 		}
-		seen[key] = true
 		of, err := member(t, key)
 		if err != nil {
 			return err
@@ -126,8 +192,47 @@ func (w *walker) object(t reflect.Type, depth int) error {
 			return err
 		}
 	}
-	_, err := w.d.Token()
-	return err
+	return nil
+}
+
+func (w *walker) array(t reflect.Type, depth int) error {
+	var of reflect.Type
+	want := -1
+	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
+		if known(t).readsText {
+			return fmt.Errorf("an array is not a %s", t)
+		}
+		of = t.Elem()
+		if t.Kind() == reflect.Array {
+			want = t.Len()
+		}
+	}
+	w.at++
+	n := 0
+	for ; !w.take(']'); n++ {
+		if n > 0 && !w.take(',') {
+			return errors.New("a comma is missing")
+		}
+		if err := w.value(of, depth+1); err != nil {
+			return err
+		}
+	}
+	if want >= 0 && n != want {
+		return fmt.Errorf("array has %d values, it must have %d", n, want)
+	}
+	return nil
+}
+
+// inner returns the type of the values in a JSON array or object for type t, nil where
+// nothing is known. A pointer stands for what it points to.
+func inner(t reflect.Type) reflect.Type {
+	for t != nil && !known(t).readsItself && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t != nil && known(t).readsItself {
+		return nil
+	}
+	return t
 }
 
 // member returns the type of the value under a key.
@@ -140,57 +245,66 @@ func member(t reflect.Type, key string) (reflect.Type, error) {
 	case t.Kind() != reflect.Struct:
 		return nil, nil // decoding says what is wrong
 	}
-	of, ok := field(t, key)
+	of, ok := known(t).fields[key]
 	if !ok {
 		return nil, fmt.Errorf("unknown field %q", key)
 	}
 	return of, nil
 }
 
-// field finds the field with exactly this JSON name, embedded structs included.
-func field(t reflect.Type, key string) (reflect.Type, bool) {
+// traits is what is known about values of a type.
+type traits struct {
+	readsItself bool // from any JSON value, or may be anything
+	readsText   bool // from a JSON string
+	takesNull   bool
+	fields      map[string]reflect.Type // of a struct, by their JSON names
+}
+
+var (
+	jsonReader = reflect.TypeFor[json.Unmarshaler]()
+	textReader = reflect.TypeFor[encoding.TextUnmarshaler]()
+	allTraits  sync.Map // of *traits by reflect.Type; types are as many as the program has
+)
+
+func known(t reflect.Type) *traits {
+	if k, ok := allTraits.Load(t); ok {
+		return k.(*traits)
+	}
+	p := reflect.PointerTo(t)
+	k := &traits{
+		readsItself: t.Kind() == reflect.Interface || p.Implements(jsonReader), readsText: p.Implements(textReader),
+	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		k.takesNull = true
+	case reflect.Struct:
+		k.fields = map[string]reflect.Type{}
+		addFields(k.fields, t)
+	}
+	k.takesNull = k.takesNull || k.readsItself
+	allTraits.Store(t, k)
+	return k
+}
+
+// addFields adds the fields of a struct, those of embedded structs behind its own.
+func addFields(to map[string]reflect.Type, t reflect.Type) {
+	var embedded []reflect.Type
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag := f.Tag.Get("json")
 		name, _, _ := strings.Cut(tag, ",")
 		if f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct {
-			if of, ok := field(f.Type, key); ok {
-				return of, true
-			}
+			embedded = append(embedded, f.Type)
 			continue
 		}
 		if name == "" {
 			name = f.Name
 		}
-		if f.IsExported() && tag != "-" && name == key {
-			return f.Type, true
+		if _, taken := to[name]; f.IsExported() && tag != "-" && !taken {
+			to[name] = f.Type
 		}
 	}
-	return nil, false
-}
-
-func (w *walker) array(t reflect.Type, depth int) error {
-	t = inner(t)
-	var of reflect.Type
-	want := -1
-	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
-		if reflect.PointerTo(t).Implements(textReader) {
-			return fmt.Errorf("an array is not a %s", t)
-		}
-		of = t.Elem()
-		if t.Kind() == reflect.Array {
-			want = t.Len()
-		}
+	for _, e := range embedded {
+		addFields(to, e)
 	}
-	n := 0
-	for ; w.d.More(); n++ {
-		if err := w.value(of, depth+1); err != nil {
-			return err
-		}
-	}
-	if want >= 0 && n != want {
-		return fmt.Errorf("array has %d values, it must have %d", n, want)
-	}
-	_, err := w.d.Token()
-	return err
 }
