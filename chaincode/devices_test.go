@@ -6,7 +6,6 @@ import (
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/opening"
-	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -15,17 +14,7 @@ import (
 
 // sealing is the members' parameters in an epoch.
 func (w *world) sealing(e record.Epoch) (*he.Params, he.Context) {
-	w.Helper()
-	sharing, err := he.NewSharing(len(e.Members), e.Threshold)
-	if err != nil {
-		w.Fatal(err)
-	}
-	profile, _ := he.ProfileByName(e.Profile)
-	p, err := he.New(profile, privacy.V1(), sharing)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return p, he.Context{Network: w.Genesis.Network, Epoch: e.Number}
+	return w.ParamsOf(e), he.Context{Network: w.Genesis.Network, Epoch: e.Number}
 }
 
 // sealedDevice enrols a device with real seeds in an epoch.
@@ -41,24 +30,16 @@ func (p *person) sealedDevice(e record.Epoch, spoil func(d *record.Device, seeds
 func (p *person) sealed(e record.Epoch, spoil func(d *record.Device, seeds []he.Seed, blob *[]byte)) (*device, []byte) {
 	p.w.Helper()
 	d := p.NewDevice(startHour+24*30, "heart_rate")
-	d.Enrolment.Device.Epoch, d.Enrolment.Device.Profile = e.Number, e.Profile
-	params, ctx := p.w.sealing(e)
-	seeds := make([]he.Seed, params.Sharing().Pieces())
-	d.Enrolment.Device.SeedHashes = make([]record.ID, len(seeds))
-	for i := range seeds {
-		seeds[i] = he.NewSeed()
-		d.Enrolment.Device.SeedHashes[i] = params.SeedHash(ctx, d.ID, i, seeds[i])
-	}
-	var blob []byte
-	spoil(&d.Enrolment.Device, seeds, nil)
-	blob, err := params.SealSeeds(ctx, d.ID, seeds, e.Members)
-	if err != nil {
-		p.w.Fatal(err)
-	}
-	spoil(nil, nil, &blob)
-	d.Enrolment.Device.SeedBlob = record.SumID(blob)
+	params, _ := p.w.sealing(e)
+	d.Reseed(params, e, func(seeds []he.Seed, blob *[]byte) {
+		if blob == nil {
+			spoil(&d.Enrolment.Device, seeds, nil)
+		} else {
+			spoil(nil, nil, blob)
+		}
+	})
 	d.Sign()
-	return d, blob
+	return d, d.Seeds
 }
 
 func honestly(*record.Device, []he.Seed, *[]byte) {}

@@ -47,7 +47,7 @@ func (d *Device) Context() he.Context {
 }
 
 // Reseed gives the device new seeds, sealed to the members of an epoch. spoil is called
-// with the seeds once their hashes are said, and again with the blob before its is.
+// with the seeds once their hashes are said, and again with the blob that has them.
 func (d *Device) Reseed(params *he.Params, e record.Epoch, spoil func(seeds []he.Seed, blob *[]byte)) {
 	doc, seeds := &d.Enrolment.Device, []he.Seed(nil)
 	doc.Epoch, doc.Profile, doc.SeedHashes = e.Number, e.Profile, nil
@@ -58,7 +58,7 @@ func (d *Device) Reseed(params *he.Params, e record.Epoch, spoil func(seeds []he
 	d.Sealing = Must(params.NewDeviceKey(d.Context(), d.ID, seeds))
 	spoil(seeds, nil)
 	d.Seeds = Must(params.SealSeeds(d.Context(), d.ID, seeds, e.Members))
-	spoil(nil, &d.Seeds)
+	spoil(seeds, &d.Seeds)
 	doc.SeedBlob = record.SumID(d.Seeds)
 }
 

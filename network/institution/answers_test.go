@@ -33,7 +33,7 @@ func TestAttackExactAnswerOfOnePatient(t *testing.T) {
 	w.study("noisy", false)
 	in := w.members[hospitalA]
 	_, err := in.Ask(t.Context(), ask("exact", 0))
-	wantFault(t, err, fault.TooFew)
+	wantFault(t, fault.TooFew, err)
 	var few *Refusal
 	if !errors.As(err, &few) || !few.Readings || few.Size != 11 || few.Minimum != 11 {
 		t.Fatalf("refused with %+v: %v", few, err)
@@ -47,9 +47,9 @@ func TestAttackExactAnswerOfOnePatient(t *testing.T) {
 		t.Errorf("the ledger has of it: %+v", q)
 	}
 	_, err = in.Fetch(t.Context(), few.Query)
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 	_, err = in.Ask(t.Context(), ask("exact", 0)) // its hours are used up
-	wantFault(t, err, fault.TooFew)
+	wantFault(t, fault.TooFew, err)
 	if _, err := in.Ask(t.Context(), ask("noisy", 1_000_000)); err != nil { // noise protects the one
 		t.Error(err)
 	}
@@ -114,18 +114,18 @@ func shifted(p he.Profile, share []byte, payload *big.Int) []byte {
 // move lets a member add to the sum of readings of the share of a piece that it holds,
 // and sign for that.
 func (w *world) move(member, piece int, by int64) func(*share.GetShareResponse, record.QueryState) {
-	at := slices.IndexFunc(w.params.Schema().Fields(0), func(f privacy.Field) bool { return f.Kind == privacy.KindSum })
-	payload := new(big.Int).Lsh(big.NewInt(by), uint(w.params.Schema().Fields(0)[at].Shift))
+	at := slices.IndexFunc(w.Params.Schema().Fields(0), func(f privacy.Field) bool { return f.Kind == privacy.KindSum })
+	payload := new(big.Int).Lsh(big.NewInt(by), uint(w.Params.Schema().Fields(0)[at].Shift))
 	return func(r *share.GetShareResponse, q record.QueryState) {
 		for _, s := range r.Shares {
 			if int(s.Piece) == piece { // the member knows its own share; the test reads it with the asker's key
 				binding := boxBinding(networkName, q, msps[member], piece)
-				share := shifted(w.params.Profile(), must(he.OpenBox(w.boxes[hospitalA].Share, purposeShare, binding, s.Sealed)), payload)
-				s.Sealed = must(he.SealBox(w.boxes[hospitalA].Share.Public(), purposeShare, binding, share))
+				share := shifted(w.Params.Profile(), must(he.OpenBox(w.Boxes[msps[hospitalA]].Share, purposeShare, binding, s.Sealed)), payload)
+				s.Sealed = must(he.SealBox(w.Boxes[msps[hospitalA]].Share.Public(), purposeShare, binding, share))
 				s.Hash = record.SumID(share).String()
 			}
 		}
-		r.Signature = must(record.Sign(w.signing[member], must(signedShares(r)).Statement.Digest(networkName)))
+		r.Signature = must(record.Sign(w.Keys[msps[member]], must(signedShares(r)).Statement.Digest(networkName)))
 	}
 }
 
@@ -141,7 +141,7 @@ func TestAttackAMemberMovesAnAnswerWhileTheOtherHolderIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if center := w.params.Schema().Center(0); a.Release.Sum != w.truth.Sum+center*w.truth.N-20_000 {
+	if center := w.Params.Schema().Center(0); a.Release.Sum != w.truth.Sum+center*w.truth.N-20_000 {
 		t.Fatalf("the sum is %d: this attack should move it", a.Release.Sum)
 	}
 	if a.Standing != record.StandingPreliminary || len(a.Unconfirmed) != 1 || a.Unconfirmed[0].Piece != 0 || !slices.Equal(a.Unconfirmed[0].From, []string{msps[hospitalB]}) {
@@ -153,7 +153,7 @@ func TestAttackAMemberMovesAnAnswerWhileTheOtherHolderIsAway(t *testing.T) {
 		return err == nil && q.Standing == record.StandingDisputed
 	})
 	_, err = in.Fetch(t.Context(), a.QueryID)
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 	if !strings.Contains(err.Error(), "disputed") || !strings.Contains(err.Error(), msps[association]) {
 		t.Errorf("the asker learns: %v", err)
 	}
@@ -196,7 +196,7 @@ func TestAMemberThatVotedToAbandonGivesNoShare(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := w.getShare(hospitalA, hospitalB, id, 0)
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 	a, err := w.members[hospitalA].Fetch(t.Context(), id)
 	if err != nil || !slices.Equal(a.Missing, []string{msps[hospitalB]}) {
 		t.Fatalf("missing %v: %v", a.Missing, err)

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -29,7 +30,7 @@ import (
 // agreedQuery makes a query of hospital A and waits until every member has seen
 // it agreed, without asking for shares.
 func (w *world) agreedQuery(study string) string {
-	w.t.Helper()
+	w.Helper()
 	res := w.submit(hospitalA, contracts.QueryAsk, ask(study, 0))
 	w.everywhere("query agreed", func(in *Institution) bool {
 		q, err := in.Index().Query(res.TxID)
@@ -40,13 +41,13 @@ func (w *world) agreedQuery(study string) string {
 
 // getShare calls a member as another one.
 func (w *world) getShare(from, to int, query string, attempt int) (*share.GetShareResponse, error) {
-	w.t.Helper()
+	w.Helper()
 	p, err := newPeers(w.config(from))
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 	defer p.close()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
 	defer cancel()
 	return p.share(ctx, msps[to], query, attempt)
 }
@@ -63,9 +64,9 @@ func TestAttackShareToNonAsker(t *testing.T) {
 	w := settledWorld(t, 11)
 	id := w.agreedQuery("exact")
 	_, err := w.getShare(hospitalB, association, id, 0)
-	wantFault(t, err, fault.Forbidden)
+	wantFault(t, fault.Forbidden, err)
 	_, err = w.getShare(association, hospitalB, id, 0)
-	wantFault(t, err, fault.Forbidden)
+	wantFault(t, fault.Forbidden, err)
 	if _, err := w.getShare(hospitalA, hospitalB, id, 0); err != nil {
 		t.Fatalf("the asker itself: %v", err)
 	}
@@ -145,24 +146,24 @@ func TestAttackRetryWithOtherCohort(t *testing.T) {
 		}
 	}
 	_, err := w.members[hospitalA].Fetch(t.Context(), id)
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 	// What an abandoned exact query covered is not opened by another one.
 	_, err = w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
-	wantFault(t, err, fault.TooFew)
+	wantFault(t, fault.TooFew, err)
 }
 
 // fetchWithout has a query of twelve answered at its second attempt, without the
 // one who has left.
 func (w *world) fetchWithout(id string, gone *person) {
-	w.t.Helper()
-	a, err := w.members[hospitalA].Fetch(w.t.Context(), id)
+	w.Helper()
+	a, err := w.members[hospitalA].Fetch(w.Context(), id)
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 	if a.Attempt != 1 || a.Cohort != 11 {
-		w.t.Errorf("attempt %d with %d patients, want attempt 1 with 11", a.Attempt, a.Cohort)
+		w.Errorf("attempt %d with %d patients, want attempt 1 with 11", a.Attempt, a.Cohort)
 	}
-	w.want(a, sub(w.truth, gone.stats))
+	w.want(a, consortium.Add(w.truth, gone.device.Stats, -1))
 }
 
 func TestAttackRevocationBetweenQueryAndShare(t *testing.T) {
@@ -172,8 +173,8 @@ func TestAttackRevocationBetweenQueryAndShare(t *testing.T) {
 	w.revoke(gone)
 	w.fetchWithout(id, gone)
 	_, err := w.getShare(hospitalA, hospitalB, id, 0)
-	wantFault(t, err, fault.TooEarly)
-	history, err := w.members[hospitalB].Index().History(gone.id)
+	wantFault(t, fault.TooEarly, err)
+	history, err := w.members[hospitalB].Index().History(gone.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +205,7 @@ func TestAttackTwoCohortsOpenedByDifferentMembers(t *testing.T) {
 	})
 	w.members[association].cfg.Patience = 300 * time.Millisecond
 	_, err := w.getShare(hospitalA, association, id, 1)
-	wantFault(t, err, fault.Unavailable)
+	wantFault(t, fault.Unavailable, err)
 	if !strings.Contains(err.Error(), "HospitalB must confirm") {
 		t.Errorf("the refusal does not say what is missing: %v", err)
 	}
@@ -221,11 +222,11 @@ func TestAttackMemberThatLagsGivesNoShare(t *testing.T) {
 	w.down(hospitalB)
 	// The peer has blocks that the index has not read: one might revoke.
 	w.up(hospitalB, func(c *Config) {
-		c.Height = func(context.Context) (uint64, error) { return w.ledger.Height() + 1000, nil }
+		c.Height = func(context.Context) (uint64, error) { return w.Ledger.Height() + 1000, nil }
 		c.Patience = 200 * time.Millisecond
 	})
 	_, err := w.getShare(hospitalA, hospitalB, id, 0)
-	wantFault(t, err, fault.Unavailable)
+	wantFault(t, fault.Unavailable, err)
 }
 
 // liar serves a member's shares after change had its way with them.
@@ -264,18 +265,18 @@ func (l liar) GetShare(ctx context.Context, req *share.GetShareRequest) (*share.
 
 // corrupt replaces a member's server by a liar that has its keys.
 func (w *world) corrupt(member int, change func(*share.GetShareResponse, record.QueryState)) {
-	w.t.Helper()
+	w.Helper()
 	w.replace(member, liar{change: change})
 }
 
 // corruptProbes is corrupt for a member that lies about probes.
 func (w *world) corruptProbes(member int, change func(*share.GetProbeResponse)) {
-	w.t.Helper()
+	w.Helper()
 	w.replace(member, liar{change: func(*share.GetShareResponse, record.QueryState) {}, probe: change})
 }
 
 func (w *world) replace(member int, with liar) {
-	w.t.Helper()
+	w.Helper()
 	w.down(member)
 	l := w.listen(w.peers[msps[member]])
 	in := w.up(member, func(c *Config) { c.Listen = w.listen("127.0.0.1:0") })
@@ -287,26 +288,26 @@ func (w *world) replace(member int, with liar) {
 	go func() {
 		defer close(done)
 		if err := srv.Serve(l); err != nil {
-			w.t.Error(err)
+			w.Error(err)
 		}
 	}()
-	w.t.Cleanup(func() { srv.Stop(); <-done })
+	w.Cleanup(func() { srv.Stop(); <-done })
 }
 
 // forge replaces the share of one piece by another one that is signed and sealed
 // as it should be.
 func (w *world) forge(member, piece int) func(*share.GetShareResponse, record.QueryState) {
 	return func(r *share.GetShareResponse, q record.QueryState) {
-		share := bytes.Repeat([]byte{1}, w.params.ShareBytes(6))
+		share := bytes.Repeat([]byte{1}, w.Params.ShareBytes(6))
 		st := record.ShareStatement{Member: msps[member], Query: q.ID, Attempt: q.Attempt, Root: q.Root, Block: r.CheckedBlock}
 		for _, s := range r.Shares {
 			if int(s.Piece) == piece {
-				s.Sealed = must(he.SealBox(w.boxes[hospitalA].Share.Public(), purposeShare, boxBinding(networkName, q, msps[member], piece), share))
+				s.Sealed = must(he.SealBox(w.Boxes[msps[hospitalA]].Share.Public(), purposeShare, boxBinding(networkName, q, msps[member], piece), share))
 				s.Hash = record.SumID(share).String()
 			}
 			st.Pieces = append(st.Pieces, record.StatedPiece{Piece: int(s.Piece), Hash: must(record.ParseID(s.Hash))})
 		}
-		r.Signature = must(record.Sign(w.signing[member], st.Digest(networkName)))
+		r.Signature = consortium.Sign(w.Keys[msps[member]], st.Digest(networkName))
 	}
 }
 
@@ -314,7 +315,7 @@ func TestAttackAlteredShareIsAttributed(t *testing.T) {
 	w := settledWorld(t, 11)
 	w.corrupt(hospitalB, w.forge(hospitalB, 0))
 	_, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 	var d *Dispute
 	if !errors.As(err, &d) {
 		t.Fatalf("no dispute in %v", err)
@@ -338,7 +339,7 @@ func TestAttackAlteredShareIsAttributed(t *testing.T) {
 		if c.Member == msps[association] {
 			member = association
 		}
-		if err := record.Verify(w.genesis.Members[member].SignKey, st.Digest(networkName), r.Signature); err != nil || !signed {
+		if err := record.Verify(w.Genesis.Members[member].SignKey, st.Digest(networkName), r.Signature); err != nil || !signed {
 			t.Errorf("the evidence against %s does not hold: %v", c.Member, err)
 		}
 	}
@@ -363,7 +364,7 @@ func TestAttackAlteredShareWithoutAWitnessOpensNothing(t *testing.T) {
 	w.corrupt(hospitalB, w.forge(hospitalB, 0))
 	w.down(association)
 	_, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 	if !strings.Contains(err.Error(), "piece 0, of HospitalB") {
 		t.Errorf("the error does not name whose share nobody confirmed: %v", err)
 	}
@@ -405,7 +406,7 @@ func TestAttackAnswerThatIsNotTheMembers(t *testing.T) {
 	// Signed as it should be, but sealed is another share than the signed one:
 	// as evidence it would be worth nothing.
 	r := proto.Clone(honest).(*share.GetShareResponse)
-	box := must(he.SealBox(w.boxes[hospitalA].Share.Public(), purposeShare, boxBinding(networkName, q, msps[hospitalB], 0), make([]byte, w.params.ShareBytes(6))))
+	box := must(he.SealBox(w.Boxes[msps[hospitalA]].Share.Public(), purposeShare, boxBinding(networkName, q, msps[hospitalB], 0), make([]byte, w.Params.ShareBytes(6))))
 	r.Shares[0].Sealed = box
 	if _, err := in.open(q, hospitalB, r); err == nil {
 		t.Error("a share is accepted that its member has not signed for")
@@ -420,17 +421,17 @@ func TestAttackRowNotMatchingPointer(t *testing.T) {
 	w.check(w.members[hospitalA].columns.Clear()) // so that the asker reads blobs
 	// The store gives the asker other bytes once the members have vouched.
 	var blob record.ID
-	w.blobs.mu.Lock()
-	for id, data := range w.blobs.byID {
-		if device, rows, err := record.DecodeRows(data); err == nil && device == w.patients[2].device {
+	w.blobs.Mu.Lock()
+	for id, data := range w.blobs.Data {
+		if device, rows, err := record.DecodeRows(data); err == nil && device == w.patients[2].device.ID {
 			blob = id
 			row := append([]byte(nil), rows[0].Row...)
 			row[3] ^= 1
 			rows[0].Row = row
-			w.blobs.byID[id] = must(record.EncodeRows(device, rows))
+			w.blobs.Data[id] = must(record.EncodeRows(device, rows))
 		}
 	}
-	w.blobs.mu.Unlock()
+	w.blobs.Mu.Unlock()
 	_, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
 	if err == nil || !strings.Contains(err.Error(), blob.Short()) {
 		t.Fatalf("got %v, want a refusal that names blob %s", err, blob.Short())
@@ -449,18 +450,18 @@ func TestAttackRowThatMembersVouchedForWronglyIsRefused(t *testing.T) {
 		"other commitment": func(p *piecework) { p.rows[1].Commitment = record.RandomID() },
 		"missing hour":     func(p *piecework) { p.rows[1].Hour += 100 },
 		"other device":     func(p *piecework) { p.device = record.RandomID() },
-		"not a rows blob":  func(p *piecework) { p.blob = w.blobs.put([]byte("vvrows/1 but no more")) },
+		"not a rows blob":  func(p *piecework) { p.blob = w.put([]byte("vvrows/1 but no more")) },
 	}
-	coeffs := w.params.Schema().MetricCoefficients(0)
+	coeffs := w.Params.Schema().MetricCoefficients(0)
 	for name, change := range changes {
 		p := work[0]
 		p.rows = append([]index.HourRow(nil), p.rows...)
 		change(&p)
-		if _, err := in.addBlob(t.Context(), must(w.params.NewSum(coeffs)), p); err == nil {
+		if _, err := in.addBlob(t.Context(), must(w.Params.NewSum(coeffs)), p); err == nil {
 			t.Errorf("%s: added", name)
 		}
 	}
-	if _, err := in.addBlob(t.Context(), must(w.params.NewSum(coeffs)), work[0]); err != nil {
+	if _, err := in.addBlob(t.Context(), must(w.Params.NewSum(coeffs)), work[0]); err != nil {
 		t.Errorf("the rows as they are: %v", err)
 	}
 }
@@ -477,20 +478,20 @@ func TestAttackSecondCohortAfterAnAnswerIsRefusedEvenIfAgreed(t *testing.T) {
 		t.Fatal(err)
 	}
 	q.Attempt, q.Root = 1, record.RandomID() // as if all others had agreed on it
-	wantFault(t, in.fresh(q), fault.Conflict)
+	wantFault(t, fault.Conflict, in.fresh(q))
 }
 
 func TestAttackRowThatIsNotCommittedNeverCounts(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(12)
-	w.tick((firstHour + dayHours) * 3600)
+	w.Tick((firstHour + dayHours) * 3600)
 	var pointers []record.SignedPointer
 	for i, p := range w.patients {
 		pointers = append(pointers, w.upload(i, p)...)
 	}
 	bad := &pointers[0] // a device signs for a row that its blob does not carry
 	bad.Pointer.Commitment = record.RandomID()
-	bad.Signature = must(record.Sign(w.patients[0].devKey, bad.Pointer.Digest(networkName)))
+	bad.Signature = consortium.Sign(w.patients[0].device.Key, bad.Pointer.Digest(networkName))
 	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: pointers})
 	w.everywhere("rows available", func(in *Institution) bool { return in.Index().Counts().Available == len(pointers)-1 })
 	c, err := w.members[hospitalA].Index().Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+dayHours, 0, true)

@@ -39,34 +39,34 @@ func (c *watched) read() []uint64 {
 
 // checkpoint returns the path of the one checkpoint of a member.
 func (w *world) checkpoint(member int) string {
-	w.t.Helper()
+	w.Helper()
 	files := must(filepath.Glob(filepath.Join(w.config(member).Dir, follow.CheckpointFolder, "*")))
 	if len(files) != 1 {
-		w.t.Fatalf("%s has %d checkpoints", msps[member], len(files))
+		w.Fatalf("%s has %d checkpoints", msps[member], len(files))
 	}
 	return files[0]
 }
 
 func (w *world) check(err error) {
-	w.t.Helper()
+	w.Helper()
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 }
 
 func (w *world) dropCheckpoint(member int) {
-	w.t.Helper()
+	w.Helper()
 	if err := os.Remove(w.checkpoint(member)); err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 }
 
 // restarted starts a member again and returns where it read the ledger.
 func (w *world) restarted(member int) (*Institution, []uint64) {
-	w.t.Helper()
-	client := &watched{Client: w.ledger.Client(w.ids[member])}
+	w.Helper()
+	client := &watched{Client: w.Ledger.Client(w.ids[member])}
 	in := w.up(member, func(c *Config) { c.Client = client })
-	w.wait("it has read the ledger", func() bool { return in.Index().Height() == w.ledger.Height() })
+	w.wait("it has read the ledger", func() bool { return in.Index().Height() == w.Ledger.Height() })
 	return in, client.read()
 }
 
@@ -86,7 +86,7 @@ func TestARestartGoesOnFromTheCheckpoint(t *testing.T) {
 	w := settledWorld(t, 3)
 	in := w.members[hospitalB].Institution
 	w.down(hospitalB)
-	w.tick(w.members[hospitalA].Index().Time() + 5)
+	w.Tick(w.members[hospitalA].Index().Time() + 5)
 	cases := []struct {
 		name string
 		harm func(path string)
@@ -162,7 +162,7 @@ func TestAttackErasedPatientInACheckpoint(t *testing.T) {
 	}
 	before := w.checkpoint(hospitalB)
 	copied := must(os.ReadFile(before))
-	if bytes.Contains(copied, []byte(gone.id.String())) {
+	if bytes.Contains(copied, []byte(gone.ID.String())) {
 		t.Fatal("the checkpoint is not sealed")
 	}
 	folder := filepath.Dir(before)
@@ -182,10 +182,10 @@ func TestAttackErasedPatientInACheckpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if docs, err := ix.Consents(gone.id); err != nil || len(docs) != 0 {
+	if docs, err := ix.Consents(gone.ID); err != nil || len(docs) != 0 {
 		t.Errorf("the checkpoint has the consents %+v (%v)", docs, err)
 	}
-	if docs, err := ix.Consents(left.id); err != nil || len(docs) == 0 {
+	if docs, err := ix.Consents(left.ID); err != nil || len(docs) == 0 {
 		t.Errorf("it lacks the other patient's: %v", err)
 	}
 	if names := must(in.vault.Names(store.Checkpoints)); len(names) != 1 || names[0] == store.Checkpoints+filepath.Base(before) {

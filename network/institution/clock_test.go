@@ -31,7 +31,7 @@ func TestAttackTwoClocksWrongAtOneMoment(t *testing.T) {
 		t.Fatalf("ledger time moved by %d s", now-before)
 	}
 	a, b := w.members[hospitalA], w.members[hospitalB]
-	wantFault(t, a.AcceptClock(before), fault.Conflict) // its operator looks at another clock
+	wantFault(t, fault.Conflict, a.AcceptClock(before)) // its operator looks at another clock
 	said := time.Now().Add(years).Unix()
 	for _, in := range []*running{a, b} {
 		w.check(in.AcceptClock(said))
@@ -45,7 +45,7 @@ func TestAttackTwoClocksWrongAtOneMoment(t *testing.T) {
 	w.down(hospitalB)
 	wrong.Store(0)
 	w.up(hospitalB)
-	w.wait("the index is there", func() bool { return w.members[hospitalB].Index().Height() >= w.ledger.Height() })
+	w.wait("the index is there", func() bool { return w.members[hospitalB].Index().Height() >= w.Ledger.Height() })
 	for i, in := range []*running{w.members[hospitalB], w.members[association]} {
 		s, err := in.ResetClock(t.Context(), before+1)
 		if err != nil || s.Votes != 1-i {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
@@ -14,7 +15,7 @@ import (
 // correct seals and anchors minutes that were missing in a first row as one
 // correction, and waits until the members that are up have vouched for it.
 func (w *world) correct(i int, hour int64, number uint8, minutes ...int) privacy.HourStats {
-	w.t.Helper()
+	w.Helper()
 	available := w.members[hospitalA].Index().Counts().Available
 	ptr, stats := w.lateRow(i, hour, number, minutes...)
 	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{ptr}})
@@ -23,24 +24,22 @@ func (w *world) correct(i int, hour int64, number uint8, minutes ...int) privacy
 }
 
 func (w *world) lateRow(i int, hour int64, number uint8, minutes ...int) (record.SignedPointer, privacy.HourStats) {
-	w.t.Helper()
+	w.Helper()
 	p := w.patients[i]
 	m, _ := wearable.ByKey(metricKey)
 	codes := make([]uint16, 60)
 	for _, minute := range minutes {
 		if (minute+i)%7 != 0 {
-			w.t.Fatalf("minute %d of patient %d was in the first row", minute, i)
+			w.Fatalf("minute %d of patient %d was in the first row", minute, i)
 		}
 		codes[minute] = uint16(40 + minute)
 	}
-	schema := w.params.Schema()
+	schema := w.Params.Schema()
 	stats := must(schema.Stats(m, codes))
 	payloads := must(schema.Row(map[int]privacy.HourStats{m.Slot: stats}))
 	win := he.Window{Hour: firstHour + hour, Correction: number}
-	row := must(w.params.Seal(he.Context{Network: networkName}, p.sealing, win, payloads))
-	blob := w.blobs.put(must(record.EncodeRows(p.device, []record.BlobRow{{Hour: win.Hour, Correction: number, Row: row}})))
-	ptr := record.Pointer{Device: p.device, Kind: record.KindRow, Index: win.Hour, Correction: number, Blob: blob, Commitment: record.SumID(row)}
-	return record.SignedPointer{Pointer: ptr, Signature: must(record.Sign(p.devKey, ptr.Digest(networkName)))}, stats
+	row := must(w.Params.Seal(p.device.Context(), p.device.Sealing, win, payloads))
+	return p.device.Upload(record.BlobRow{Hour: win.Hour, Correction: number, Row: row})[0], stats
 }
 
 func TestExactAnswerWithCorrectionsIsTheSumOfAllReadings(t *testing.T) {
@@ -52,7 +51,7 @@ func TestExactAnswerWithCorrectionsIsTheSumOfAllReadings(t *testing.T) {
 	for _, stats := range []privacy.HourStats{
 		w.correct(0, 0, 1, 7, 14), w.correct(0, 0, 2, 21), w.correct(0, 0, 3, 28), w.correct(4, 0, 1, 3), w.correct(4, 2, 1, 10),
 	} {
-		truth = add(truth, stats)
+		truth = consortium.Add(truth, stats, 1)
 	}
 	a, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
 	if err != nil {
@@ -70,7 +69,7 @@ func TestExactAnswerWithCorrectionsIsTheSumOfAllReadings(t *testing.T) {
 		t.Errorf("fetched after a later correction: %v", err)
 	}
 	_, err = w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
-	wantFault(t, err, fault.TooFew)
+	wantFault(t, fault.TooFew, err)
 }
 
 func TestCorrectionAnchoredButNotAvailableStaysOut(t *testing.T) {
@@ -79,9 +78,9 @@ func TestCorrectionAnchoredButNotAvailableStaysOut(t *testing.T) {
 	w.measure()
 	w.study("exact", true)
 	ptr, _ := w.lateRow(3, 1, 1, 4)
-	w.blobs.mu.Lock()
-	delete(w.blobs.byID, ptr.Pointer.Blob) // its bytes are not there yet
-	w.blobs.mu.Unlock()
+	w.blobs.Mu.Lock()
+	delete(w.blobs.Data, ptr.Pointer.Blob) // its bytes are not there yet
+	w.blobs.Mu.Unlock()
 	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{ptr}})
 	a, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
 	if err != nil {
@@ -103,7 +102,7 @@ func TestAttackCorrectionThatPointsToAnotherRow(t *testing.T) {
 	second, _ := w.lateRow(2, 0, 2, 12)
 	swapped := second.Pointer // correction 2 that names the blob and the row of correction 1
 	swapped.Blob, swapped.Commitment = first.Pointer.Blob, first.Pointer.Commitment
-	forged := record.SignedPointer{Pointer: swapped, Signature: must(record.Sign(w.patients[2].devKey, swapped.Digest(networkName)))}
+	forged := record.SignedPointer{Pointer: swapped, Signature: consortium.Sign(w.patients[2].device.Key, swapped.Digest(networkName))}
 	before := w.members[hospitalA].Index().Counts().Available
 	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{first, forged}})
 	w.everywhere("the honest one available", func(in *Institution) bool { return in.Index().Counts().Available == before+1 })

@@ -12,10 +12,10 @@ import (
 )
 
 func (w *world) ref(p *person) details.Ref {
-	w.t.Helper()
-	s, known := w.members[hospitalA].Index().Patient(p.id)
+	w.Helper()
+	s, known := w.members[hospitalA].Index().Patient(p.ID)
 	if !known {
-		w.t.Fatal("the patient is not in the index")
+		w.Fatal("the patient is not in the index")
 	}
 	return details.RefOf(s)
 }
@@ -60,14 +60,12 @@ func TestMembersHoldDetailsKeysUntilTheErasure(t *testing.T) {
 // blob, gets the key from the others.
 func TestAMemberWithoutABoxAsksTheOthers(t *testing.T) {
 	w := newWorld(t)
-	p := &person{key: newKey(), devKey: newKey()}
-	p.in = record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
-	all := w.epoch.Members
-	w.epoch.Members = all[:2]
-	w.enrolPatient(p)
-	w.epoch.Members = all
+	all := w.Epoch.Members
+	w.Epoch.Members = all[:2]
+	p := w.newPerson()
+	w.Epoch.Members = all
 	w.everywhere("details keys", func(in *Institution) bool {
-		s, known := in.Index().Patient(p.id)
+		s, known := in.Index().Patient(p.ID)
 		if !known {
 			return false
 		}
@@ -80,15 +78,13 @@ func TestAMemberWithoutABoxAsksTheOthers(t *testing.T) {
 // counts is the key whose digest it signed.
 func TestAttackAnotherKeyThanThePatientSigned(t *testing.T) {
 	w := newWorld(t)
-	p := &person{key: newKey(), devKey: newKey()}
-	p.in = record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
-	w.enrolPatient(p)
-	w.everywhere("the patient", func(in *Institution) bool { _, known := in.Index().Patient(p.id); return known })
+	p := w.newPerson()
+	w.everywhere("the patient", func(in *Institution) bool { _, known := in.Index().Patient(p.ID); return known })
 	r := w.ref(p)
 	in := w.members[hospitalA].Institution
-	forged := w.blobs.put(must(details.SealBoxes(networkName, p.id, details.NewKey(), w.epoch.Members)))
+	forged := w.put(must(details.SealBoxes(networkName, p.ID, details.NewKey(), w.Epoch.Members)))
 	want := must(in.DetailsKey(t.Context(), r))
-	if err := in.vault.Remove(store.DetailsKey(p.id)); err != nil {
+	if err := in.vault.Remove(store.DetailsKey(p.ID)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := in.DetailsKey(t.Context(), details.Ref{Patient: r.Patient, Digest: r.Digest, Blob: forged})
@@ -104,18 +100,16 @@ func TestAttackAnotherKeyThanThePatientSigned(t *testing.T) {
 // not here yet must not keep the real one out.
 func TestAttackAPeerLiesAboutAPatientsKeyFirst(t *testing.T) {
 	w := newWorld(t)
-	p := &person{key: newKey(), devKey: newKey()}
-	p.in = record.Inception{ConsentKeys: [][]byte{record.PublicKeyBytes(&p.key.PublicKey)}, RecoveryHash: record.RandomID(), Salt: record.RandomID()}
-	w.enrolPatient(p)
+	p := w.newPerson()
 	in, k := w.members[hospitalA].Institution, details.NewKey()
-	w.everywhere("the patient", func(in *Institution) bool { _, known := in.Index().Patient(p.id); return known })
+	w.everywhere("the patient", func(in *Institution) bool { _, known := in.Index().Patient(p.ID); return known })
 	want := must(in.DetailsKey(t.Context(), w.ref(p)))
-	if err := in.vault.Remove(store.DetailsKey(p.id)); err != nil {
+	if err := in.vault.Remove(store.DetailsKey(p.ID)); err != nil {
 		t.Fatal(err)
 	}
 	nobody := record.RandomID() // whose enrolment this member has not read
-	for _, id := range []record.ID{p.id, nobody} {
-		lie := details.Ref{Patient: id, Digest: k.Digest(networkName), Blob: w.blobs.put(must(details.SealBoxes(networkName, id, k, w.epoch.Members)))}
+	for _, id := range []record.ID{p.ID, nobody} {
+		lie := details.Ref{Patient: id, Digest: k.Digest(networkName), Blob: w.put(must(details.SealBoxes(networkName, id, k, w.Epoch.Members)))}
 		// The member may have fetched the patient's own key again meanwhile: then a lie
 		// about it is refused at once.
 		if _, err := in.DetailsKey(t.Context(), lie); err != nil && id == nobody {
@@ -133,11 +127,11 @@ func TestAttackAPeerLiesAboutAPatientsKeyFirst(t *testing.T) {
 func TestAttackDetailsKeyForAFormerMember(t *testing.T) {
 	w := settledWorld(t, 12)
 	in, p := w.members[hospitalA].Institution, w.patients[0]
-	if _, err := in.giveKey(t.Context(), msps[hospitalB], p.id.String()); err != nil {
+	if _, err := in.giveKey(t.Context(), msps[hospitalB], p.ID.String()); err != nil {
 		t.Errorf("a member is refused: %v", err)
 	}
 	for who, want := range map[string]string{"FormerHospital": "not a member", "": "not a member"} {
-		if _, err := in.giveKey(t.Context(), who, p.id.String()); fault.Of(err) != fault.Forbidden || !strings.Contains(err.Error(), want) {
+		if _, err := in.giveKey(t.Context(), who, p.ID.String()); fault.Of(err) != fault.Forbidden || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q gets a key: %v", who, err)
 		}
 	}
@@ -149,7 +143,7 @@ func TestAttackDetailsKeyForAFormerMember(t *testing.T) {
 	}
 	w.erase(p)
 	w.allReport(p)
-	if _, err := in.giveKey(context.Background(), msps[hospitalB], p.id.String()); fault.Of(err) != fault.Purged {
+	if _, err := in.giveKey(context.Background(), msps[hospitalB], p.ID.String()); fault.Of(err) != fault.Purged {
 		t.Errorf("after the erasure: %v", err)
 	}
 }

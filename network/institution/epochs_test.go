@@ -9,6 +9,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
@@ -18,7 +19,7 @@ import (
 func TestADeviceWithWrongSeedsIsComplainedAbout(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(2)
-	good := w.params
+	good := w.Params
 	for name, spoil := range map[string]func(d *record.Device, seeds []he.Seed, blob *[]byte){
 		"a wrong seed": func(_ *record.Device, seeds []he.Seed, _ *[]byte) { seeds[1] = he.NewSeed() },
 		"no blob of seeds": func(_ *record.Device, _ []he.Seed, blob *[]byte) {
@@ -28,7 +29,7 @@ func TestADeviceWithWrongSeedsIsComplainedAbout(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := &person{key: w.patients[0].key, id: w.patients[0].id, devKey: newKey()}
+			p := &person{Patient: w.patients[0].Patient}
 			id := w.enrolSpoiled(p, good, spoil)
 			w.everywhere(name+" quarantined", func(in *Institution) bool {
 				s, _, ready, ok := in.Index().Device(id)
@@ -43,32 +44,25 @@ func TestADeviceWithWrongSeedsIsComplainedAbout(t *testing.T) {
 
 // enrolSpoiled enrols a device that seals something else than it says.
 func (w *world) enrolSpoiled(p *person, params *he.Params, spoil func(*record.Device, []he.Seed, *[]byte)) record.ID {
-	w.t.Helper()
-	key := record.PublicKeyBytes(&p.devKey.PublicKey)
-	id := record.DeviceID(networkName, key)
-	d := record.Device{Key: key, Patient: p.id, FirstHour: firstHour, Profile: w.epoch.Profile, Metrics: w.metrics}
-	var seeds []he.Seed
-	for piece := range params.Sharing().Pieces() {
-		seeds = append(seeds, he.NewSeed())
-		d.SeedHashes = append(d.SeedHashes, params.SeedHash(p.context(), id, piece, seeds[piece]))
-	}
-	var blob []byte
-	spoil(&d, seeds, &blob)
-	blob = must(params.SealSeeds(p.context(), id, seeds, w.epoch.Members))
-	spoil(&d, seeds, &blob)
-	d.SeedBlob = w.blobs.put(blob)
-	digest := record.Digest(record.DomainDevice, networkName, d)
-	w.submit(hospitalA, contracts.RegistryEnrolDevice, record.EnrolDevice{
-		Device: d, DeviceSignature: must(record.Sign(p.devKey, digest)), PatientSignature: must(record.Sign(p.key, digest)),
+	w.Helper()
+	d := p.NewDevice(firstHour, w.metrics...)
+	d.Reseed(params, w.Epoch, func(seeds []he.Seed, blob *[]byte) {
+		if blob == nil {
+			blob = new([]byte)
+		}
+		spoil(&d.Enrolment.Device, seeds, blob)
 	})
-	return id
+	d.Sign()
+	w.put(d.Seeds)
+	w.submit(hospitalA, contracts.RegistryEnrolDevice, d.Enrolment)
+	return d.ID
 }
 
 func TestAComplaintIsNotMadeAboutSoundSeeds(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(1)
 	in := w.members[hospitalB].Institution
-	s, _, _, _ := in.Index().Device(w.patients[0].device)
+	s, _, _, _ := in.Index().Device(w.patients[0].device.ID)
 	err := in.complain(t.Context(), s)
 	if err == nil || worthRetry(err) {
 		t.Fatalf("complaint: %v", err)
@@ -81,25 +75,23 @@ func TestAComplaintIsNotMadeAboutSoundSeeds(t *testing.T) {
 // renew begins the next epoch: hospital B has new keys, and every member a second
 // process, which the devices that enrol from now on are for.
 func (w *world) renew() [3]*running {
-	w.t.Helper()
+	w.Helper()
 	var out [3]*running
 	for i, cfg := range w.nextEpoch() {
 		out[i] = w.run(cfg)
-		w.t.Cleanup(out[i].stop)
+		w.Cleanup(out[i].stop)
 	}
 	return out
 }
 
 // nextEpoch begins it and returns what the processes are made of.
 func (w *world) nextEpoch() []Config {
-	w.t.Helper()
-	next := record.Epoch{Number: w.epoch.Number + 1, Threshold: 2, Members: slices.Clone(w.epoch.Members), Profile: w.epoch.Profile}
-	boxes, signing := slices.Clone(w.boxes), slices.Clone(w.signing)
-	boxes[hospitalB], signing[hospitalB] = must(he.NewMemberKeys()), newKey()
-	next.Members[hospitalB] = boxes[hospitalB].Enter(next.Members[hospitalB])
-	next.Members[hospitalB].SignKey = record.PublicKeyBytes(&signing[hospitalB].PublicKey)
+	w.Helper()
+	next := record.Epoch{Number: w.Epoch.Number + 1, Threshold: 2, Members: slices.Clone(w.Epoch.Members), Profile: w.Epoch.Profile}
+	newer := consortium.New(w)
+	next.Members[hospitalB] = newer.Genesis.Members[hospitalB]
 	for _, i := range []int{hospitalA, association} {
-		w.submit(i, contracts.RegistryVoteEpoch, record.VoteEpoch{Epoch: next, Signature: must(record.Sign(w.signing[i], next.Digest(networkName)))})
+		w.submit(i, contracts.RegistryVoteEpoch, record.VoteEpoch{Epoch: next, Signature: consortium.Sign(w.Keys[msps[i]], next.Digest(networkName))})
 	}
 	peers := map[string]string{}
 	var cfgs []Config
@@ -108,18 +100,20 @@ func (w *world) nextEpoch() []Config {
 		cfg.Listen = w.listen("127.0.0.1:0")
 		peers[msp] = cfg.Listen.Addr().String()
 		cfg.Epoch, cfg.Peers, cfg.Dir = next, peers, filepath.Join(w.dir, "next", msp)
-		cfg.Keys, cfg.SignKey = boxes[i], signing[i]
+		if i == hospitalB {
+			cfg.Keys, cfg.SignKey = newer.Boxes[msp], newer.Keys[msp]
+		}
 		cfgs = append(cfgs, cfg)
 	}
-	w.epoch = next
+	w.Epoch = next
 	return cfgs
 }
 
 func (w *world) truthOf(epoch uint32) privacy.HourStats {
 	var sum privacy.HourStats
 	for _, p := range w.patients {
-		if p.epoch == epoch {
-			sum = add(sum, p.stats)
+		if p.device.Enrolment.Device.Epoch == epoch {
+			sum = consortium.Add(sum, p.device.Stats, 1)
 		}
 	}
 	return sum
@@ -159,9 +153,9 @@ func TestBothEpochsAnswerUntilTheOldOneIsRetired(t *testing.T) {
 		}
 	}
 	_, err = w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
-	wantFault(t, err, fault.Expired)
+	wantFault(t, fault.Expired, err)
 	_, err = w.members[hospitalB].answer(t.Context(), msps[hospitalA], old.QueryID, 0)
-	wantFault(t, err, fault.Expired)
+	wantFault(t, fault.Expired, err)
 	if _, err := next[hospitalA].Fetch(t.Context(), fresh.QueryID); err != nil {
 		t.Errorf("the new epoch's answer again: %v", err)
 	}
@@ -182,7 +176,7 @@ func TestAttackShareOfAnotherEpochsQuery(t *testing.T) {
 		return err == nil
 	})
 	_, err = w.members[hospitalB].answer(t.Context(), msps[hospitalA], a.QueryID, 0)
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 }
 
 func TestAProcessOfAnotherEpochThanTheLedgersDoesNothing(t *testing.T) {
@@ -195,8 +189,8 @@ func TestAProcessOfAnotherEpochThanTheLedgersDoesNothing(t *testing.T) {
 	cfg.Epoch, cfg.Dir, cfg.Listen = forged, filepath.Join(w.dir, "forged"), nil
 	r := w.run(cfg)
 	t.Cleanup(r.stop)
-	w.wait("it has read the ledger", func() bool { return r.Index().Height() == w.ledger.Height() })
-	wantFault(t, r.checkEpoch(), fault.Conflict)
+	w.wait("it has read the ledger", func() bool { return r.Index().Height() == w.Ledger.Height() })
+	wantFault(t, fault.Conflict, r.checkEpoch())
 	if _, err := r.Ask(t.Context(), ask("exact", 0)); err == nil {
 		t.Error("it asks")
 	}

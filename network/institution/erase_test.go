@@ -22,25 +22,22 @@ import (
 
 // erase submits a patient's erasure through a member.
 func (w *world) erase(p *person) {
-	w.t.Helper()
-	e := record.Erasure{Patient: p.id}
-	w.submit(hospitalB, contracts.RegistryErase, record.SignedErasure{
-		Erasure: e, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, e.Digest(networkName))),
-	})
+	w.Helper()
+	w.submit(hospitalB, contracts.RegistryErase, p.Erasure(p.Key))
 }
 
 func (w *world) receipt(p *person) record.ErasureReceipt {
-	w.t.Helper()
-	return must(contracts.RegistryGetErasure.Evaluate(w.t.Context(), w.ledger.Client(w.ids[hospitalB]), p.id))
+	w.Helper()
+	return must(contracts.RegistryGetErasure.Evaluate(w.Context(), w.Clients[msps[hospitalB]], p.ID))
 }
 
 // seedsOf counts the seeds that a member's vault has of a device.
 func (w *world) seedsOf(member int, device record.ID) int {
-	w.t.Helper()
+	w.Helper()
 	n := 0
 	for piece := range 3 {
 		if _, found, err := w.members[member].vault.Get(store.Seed(device, piece)); err != nil {
-			w.t.Fatal(err)
+			w.Fatal(err)
 		} else if found {
 			n++
 		}
@@ -49,14 +46,14 @@ func (w *world) seedsOf(member int, device record.ID) int {
 }
 
 func (w *world) allReport(p *person) record.ErasureReceipt {
-	w.t.Helper()
+	w.Helper()
 	var r record.ErasureReceipt
 	w.wait("every member reports the erasure", func() bool {
 		r = w.receipt(p)
 		return len(r.Reports) == len(msps)
 	})
-	if err := r.Verify(networkName, map[uint32]record.EpochState{0: {Epoch: w.genesis.FirstEpoch()}}); err != nil {
-		w.t.Errorf("the receipt does not verify: %v", err)
+	if err := r.Verify(networkName, map[uint32]record.EpochState{0: {Epoch: w.Genesis.FirstEpoch()}}); err != nil {
+		w.Errorf("the receipt does not verify: %v", err)
 	}
 	return r
 }
@@ -71,23 +68,23 @@ func TestAnErasureEndsWithEveryMembersReport(t *testing.T) {
 	w.erase(gone)
 	r := w.allReport(gone)
 	for i, s := range r.Reports {
-		if s.Report.Seeds != 2 || !slices.Equal(s.Report.Devices, []record.ID{gone.device}) {
+		if s.Report.Seeds != 2 || !slices.Equal(s.Report.Devices, []record.ID{gone.device.ID}) {
 			t.Errorf("%s reports %+v", s.Report.Member, s.Report)
 		}
-		if n := w.seedsOf(i, gone.device); n != 0 {
+		if n := w.seedsOf(i, gone.device.ID); n != 0 {
 			t.Errorf("%s has %d seeds left", msps[i], n)
 		}
-		if n := w.seedsOf(i, left.device); n != 2 {
+		if n := w.seedsOf(i, left.device.ID); n != 2 {
 			t.Errorf("%s has %d seeds of somebody else, want 2", msps[i], n)
 		}
-		if _, err := w.members[i].sums.Secret(gone.device, r.Reports[i].Report.Seeds-1); err == nil {
+		if _, err := w.members[i].sums.Secret(gone.device.ID, r.Reports[i].Report.Seeds-1); err == nil {
 			t.Errorf("%s still expands a piece", msps[i])
 		}
 	}
 	// The shares that left before are not given again: they would include the
 	// erased patient once more.
 	_, err = w.getShare(hospitalA, hospitalB, first.QueryID, 0)
-	wantFault(t, err, fault.Forbidden)
+	wantFault(t, fault.Forbidden, err)
 }
 
 // A member that dies between deleting and reporting reports, when it is back,
@@ -97,7 +94,7 @@ func TestAnErasureSurvivesACrashBetweenDeletionAndReport(t *testing.T) {
 	gone := w.patients[0]
 	w.down(association)
 	before := must(New(w.config(association)))
-	if n, err := before.deleteSeeds(t.Context(), gone.device); n != 2 || err != nil {
+	if n, err := before.deleteSeeds(t.Context(), gone.device.ID); n != 2 || err != nil {
 		t.Fatalf("%d seeds deleted: %v", n, err)
 	}
 	if err := before.Close(); err != nil {
@@ -135,14 +132,14 @@ func TestAttackSeedsStoredAfterTheErasure(t *testing.T) {
 	w.enrol(1)
 	p := w.patients[0]
 	in := w.members[hospitalA].Institution
-	state, _, _, _ := in.index.Device(p.device)
+	state, _, _, _ := in.index.Device(p.device.ID)
 	entries, err := in.openDevice(t.Context(), state)
 	if err != nil || len(entries) != 2 {
 		t.Fatalf("%d seeds: %v", len(entries), err)
 	}
 	w.erase(p)
 	w.allReport(p)
-	if err := in.storeSeeds([]record.DeviceState{state}, entries); err == nil || w.seedsOf(hospitalA, p.device) != 0 {
+	if err := in.storeSeeds([]record.DeviceState{state}, entries); err == nil || w.seedsOf(hospitalA, p.device.ID) != 0 {
 		t.Errorf("seeds of an erased device were stored: %v", err)
 	}
 }
@@ -187,10 +184,10 @@ func withoutDetails(b *network.Block) *network.Block {
 func TestAttackMissingDetailsGiveNoShare(t *testing.T) {
 	w := settledWorld(t, 12)
 	w.down(hospitalB)
-	client := &withholding{Client: w.ledger.Client(w.ids[hospitalB])}
+	client := &withholding{Client: w.Ledger.Client(w.ids[hospitalB])}
 	client.complete.Store(true)
 	b := w.up(hospitalB, func(c *Config) { c.Client, c.Patience = client, 500*time.Millisecond })
-	w.wait("hospital B reads the ledger", func() bool { return b.Index().Height() == w.ledger.Height() })
+	w.wait("hospital B reads the ledger", func() bool { return b.Index().Height() == w.Ledger.Height() })
 	client.complete.Store(false)
 
 	p := w.patients[2]
@@ -199,11 +196,11 @@ func TestAttackMissingDetailsGiveNoShare(t *testing.T) {
 	w.putConsent(p, narrower)
 	id := w.agreedQuery("exact") // the two others agree
 	_, err := w.getShare(hospitalA, hospitalB, id, 0)
-	wantFault(t, err, fault.Unavailable)
+	wantFault(t, fault.Unavailable, err)
 	if _, err := b.Index().Cohort(id, 0); fault.Of(err) != fault.Unavailable || b.Index().Posted(id, 0, msps[hospitalB]) {
 		t.Errorf("hospital B derived a cohort without the details: %v", err)
 	}
-	if gaps := b.Index().Missing(); len(gaps) != 1 || gaps[0].Patient != p.id {
+	if gaps := b.Index().Missing(); len(gaps) != 1 || gaps[0].Patient != p.ID {
 		t.Fatalf("missing: %+v", gaps)
 	}
 	client.complete.Store(true)
@@ -211,7 +208,7 @@ func TestAttackMissingDetailsGiveNoShare(t *testing.T) {
 	if _, err := w.getShare(hospitalA, hospitalB, id, 0); err != nil {
 		t.Errorf("with the details there is still no share: %v", err)
 	}
-	if docs, err := b.Index().Consents(p.id); err != nil || !slices.ContainsFunc(docs, func(s consent.Signed) bool { return s.Document.Version == 2 }) {
+	if docs, err := b.Index().Consents(p.ID); err != nil || !slices.ContainsFunc(docs, func(s consent.Signed) bool { return s.Document.Version == 2 }) {
 		t.Errorf("hospital B has %+v, %v", docs, err)
 	}
 }
@@ -222,10 +219,10 @@ func TestAttackMissingDetailsGiveNoShare(t *testing.T) {
 func TestAttackAConsentThatNobodyCanRead(t *testing.T) {
 	w := settledWorld(t, 12)
 	w.down(hospitalA)
-	client := &withholding{Client: w.ledger.Client(w.ids[hospitalA])}
+	client := &withholding{Client: w.Ledger.Client(w.ids[hospitalA])}
 	client.complete.Store(true)
 	a := w.up(hospitalA, func(c *Config) { c.Client, c.Patience = client, 500*time.Millisecond })
-	w.wait("hospital A reads the ledger", func() bool { return a.Index().Height() == w.ledger.Height() })
+	w.wait("hospital A reads the ledger", func() bool { return a.Index().Height() == w.Ledger.Height() })
 	client.complete.Store(false)
 	p := w.patients[2]
 	narrower := p.consent
@@ -234,8 +231,8 @@ func TestAttackAConsentThatNobodyCanRead(t *testing.T) {
 	w.wait("hospital A reads of the consent", func() bool { return len(a.Index().Missing()) == 1 })
 	gap := a.Index().Missing()[0]
 	_, err := a.Ask(t.Context(), ask("exact", 0))
-	wantFault(t, err, fault.Unavailable)
-	if want := fmt.Sprintf("version 2 of consent %s of patient %s, which block %d recorded", narrower.ID.Short(), p.id.Short(), gap.Block); err == nil || !strings.Contains(err.Error(), want) {
+	wantFault(t, fault.Unavailable, err)
+	if want := fmt.Sprintf("version 2 of consent %s of patient %s, which block %d recorded", narrower.ID.Short(), p.ID.Short(), gap.Block); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v does not name %s", err, want)
 	}
 	if asked := w.asked(); len(asked) > 0 {
@@ -255,12 +252,11 @@ func TestAttackErasureReportForAnotherProcess(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(1)
 	gone := w.patients[0]
-	old := gone.device
+	old := gone.device.ID
 	next := w.renew()
-	gone.devKey = newKey()
 	w.enrolDevice(gone)
 	w.wait("the seeds of the second device are stored", func() bool {
-		return next[hospitalB].Index().Acknowledged(gone.device, msps[hospitalB])
+		return next[hospitalB].Index().Acknowledged(gone.device.ID, msps[hospitalB])
 	})
 	w.down(hospitalB) // its process for epoch 0
 	w.erase(gone)
@@ -270,7 +266,7 @@ func TestAttackErasureReportForAnotherProcess(t *testing.T) {
 		})
 	}
 	w.wait("hospital B reports for epoch 1", func() bool { return byB(1) >= 0 })
-	if i := byB(1); !slices.Equal(w.receipt(gone).Reports[i].Report.Devices, []record.ID{gone.device}) {
+	if i := byB(1); !slices.Equal(w.receipt(gone).Reports[i].Report.Devices, []record.ID{gone.device.ID}) {
 		t.Errorf("the report of epoch 1 is %+v", w.receipt(gone).Reports[i].Report)
 	}
 	if byB(0) >= 0 {
@@ -282,7 +278,7 @@ func TestAttackErasureReportForAnotherProcess(t *testing.T) {
 		t.Errorf("hospital B has %d seeds of the first device left", n)
 	}
 	w.wait("everybody reports", func() bool { return len(w.receipt(gone).Reports) == 2*len(msps) })
-	epochs := map[uint32]record.EpochState{0: {Epoch: w.genesis.FirstEpoch()}, 1: {Epoch: w.epoch}}
+	epochs := map[uint32]record.EpochState{0: {Epoch: w.Genesis.FirstEpoch()}, 1: {Epoch: w.Epoch}}
 	if err := w.receipt(gone).Verify(networkName, epochs); err != nil {
 		t.Errorf("the receipt does not verify: %v", err)
 	}
@@ -302,7 +298,7 @@ func TestAttackSeedsBackAfterARestore(t *testing.T) {
 	w.erase(gone)
 	w.allReport(gone)
 	w.restore(hospitalB, backup)
-	w.wait("the seeds are deleted again", func() bool { return w.seedsOf(hospitalB, gone.device) == 0 })
+	w.wait("the seeds are deleted again", func() bool { return w.seedsOf(hospitalB, gone.device.ID) == 0 })
 }
 
 // TestAttackAnErasureHoldsUpOtherDevices: a member that looks at all devices again,

@@ -74,7 +74,7 @@ func TestNoShareIsCheckedAtOrAfterARevocation(t *testing.T) {
 			p := w.patients[12+i]
 			block := w.revoke(p).Block
 			mu.Lock()
-			revoked[p.device] = block
+			revoked[p.device.ID] = block
 			mu.Unlock()
 		}
 	})
@@ -131,10 +131,10 @@ func doctored(t *testing.T, shares []given, revoked map[record.ID]uint64) {
 // asked lists every query on the ledger, answered or not.
 func (w *world) asked() []string {
 	var ids []string
-	last := w.ledger.Height() - 1
-	for b, err := range w.ledger.Client(w.ids[hospitalB]).Blocks(w.t.Context(), 0) {
+	last := w.Ledger.Height() - 1
+	for b, err := range w.Ledger.Client(w.ids[hospitalB]).Blocks(w.Context(), 0) {
 		if err != nil {
-			w.t.Fatal(err)
+			w.Fatal(err)
 		}
 		for _, tx := range b.Txs {
 			if tx.Valid && tx.Function == contracts.QueryAsk.Name() {
@@ -150,14 +150,14 @@ func (w *world) asked() []string {
 
 // given reads, from every member's own store, what it gave for the queries.
 func (w *world) given(queries []string) []given {
-	w.t.Helper()
+	w.Helper()
 	var out []given
 	for i, in := range w.members {
 		for _, q := range queries {
 			for attempt := range index.MaxAttempts {
 				raw, found, err := in.vault.Get(store.Answer(q, attempt))
 				if err != nil {
-					w.t.Fatal(err)
+					w.Fatal(err)
 				}
 				if !found {
 					continue
@@ -165,7 +165,7 @@ func (w *world) given(queries []string) []given {
 				r := &share.GetShareResponse{}
 				c, cerr := in.index.Cohort(q, attempt)
 				if err := errors.Join(cerr, proto.Unmarshal(raw, r)); err != nil {
-					w.t.Fatal(err)
+					w.Fatal(err)
 				}
 				s := given{member: msps[i], query: q, attempt: attempt, checked: r.GetCheckedBlock()}
 				for _, m := range c.Members {

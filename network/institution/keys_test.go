@@ -3,7 +3,6 @@ package institution
 import (
 	"testing"
 
-	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
@@ -11,13 +10,9 @@ import (
 
 // revokeAll ends everything that a patient has permitted, without naming any of it.
 func (w *world) revokeAll(p *person) {
-	w.t.Helper()
-	c := record.PatientKeys{
-		Patient: p.id, Version: 1, ConsentKeys: p.in.ConsentKeys, RecoveryHash: p.in.RecoveryHash, RevokeAll: true,
-	}
-	w.submit(hospitalB, contracts.RegistryChangeKeys, consent.SignedKeys{
-		Change: c, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, c.Digest(networkName))),
-	})
+	w.Helper()
+	state := record.Patient{ID: p.ID, Inception: p.Enrolment.Inception}
+	w.submit(hospitalB, contracts.RegistryChangeKeys, w.SignKeys(p.KeysAfter(state, true, p.Key), p.Key))
 }
 
 func TestAttackEverythingRevokedBetweenQueryAndShare(t *testing.T) {
@@ -27,5 +22,5 @@ func TestAttackEverythingRevokedBetweenQueryAndShare(t *testing.T) {
 	w.revokeAll(gone)
 	w.fetchWithout(id, gone)
 	_, err := w.getShare(hospitalA, hospitalB, id, 0)
-	wantFault(t, err, fault.TooEarly)
+	wantFault(t, fault.TooEarly, err)
 }

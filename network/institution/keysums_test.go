@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/institution/column"
@@ -50,10 +51,10 @@ func keptSums(in *Institution, piece int) []map[int]bool {
 
 // forgetSeeds deletes the seeds that a member that is down has, but those of a patient.
 func (w *world) forgetSeeds(member int, but *person) {
-	w.t.Helper()
+	w.Helper()
 	s := must(store.Open(w.config(member).Dir, ""))
 	for _, name := range must(s.Names(store.Seeds)) {
-		if !strings.Contains(name, but.device.String()) {
+		if !strings.Contains(name, but.device.ID.String()) {
 			w.check(s.Remove(name))
 		}
 	}
@@ -78,7 +79,7 @@ func TestKeySumsFollowTheLedger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.want(a, sub(w.truth, w.patients[5].stats))
+	w.want(a, consortium.Add(w.truth, w.patients[5].device.Stats, -1))
 	if len(a.Missing) > 0 {
 		t.Errorf("%v gave no share although the sums are on disk", a.Missing)
 	}
@@ -91,11 +92,11 @@ func TestKeySumsFollowTheLedger(t *testing.T) {
 func TestAttackHoldersWhoseKeySumsDiffer(t *testing.T) {
 	w := settledWorld(t, 11)
 	w.study("noisy", false)
-	w.everywhere("nothing goes on", func(in *Institution) bool { return in.index.Height() == w.ledger.Height() })
+	w.everywhere("nothing goes on", func(in *Institution) bool { return in.index.Height() == w.Ledger.Height() })
 	w.down(hospitalB)
 	s := must(store.Open(w.config(hospitalB).Dir, ""))
 	other := he.NewSeed()
-	w.check(s.Put(store.Seed(w.patients[4].device, 0), other[:]))
+	w.check(s.Put(store.Seed(w.patients[4].device.ID, 0), other[:]))
 	w.check(s.Remove(must(s.Names(store.KeySums))...))
 	w.check(s.Close())
 	w.up(hospitalB)
@@ -106,7 +107,7 @@ func TestAttackHoldersWhoseKeySumsDiffer(t *testing.T) {
 			a.Rho = 500_000
 		}
 		_, err := w.members[hospitalA].Ask(t.Context(), a)
-		wantFault(t, err, fault.Conflict)
+		wantFault(t, fault.Conflict, err)
 		var d *Dispute
 		if !errors.As(err, &d) || d.Piece != 0 || len(d.Copies) != 2 {
 			t.Fatalf("got %v, want a dispute about piece 0", err)
@@ -123,7 +124,7 @@ func TestAttackHoldersWhoseKeySumsDiffer(t *testing.T) {
 
 // gap subtracts two shares, residue by residue.
 func (w *world) gap(a, b []byte) []uint64 {
-	p := w.params.Profile()
+	p := w.Params.Profile()
 	residue := func(share []byte, i int) uint64 {
 		var v uint64
 		for bit := range p.ResidueBits {
@@ -143,7 +144,7 @@ func (w *world) gap(a, b []byte) []uint64 {
 func TestErasedDeviceLeavesNothingBehind(t *testing.T) {
 	w := settledWorld(t, 11)
 	in := w.members[hospitalB].Institution
-	device := w.patients[3].device
+	device := w.patients[3].device.ID
 	n := must(in.numbers.Of(device))
 	holds := func() bool {
 		return slices.ContainsFunc(keptSums(in, 0), func(kept map[int]bool) bool { return kept[n] })

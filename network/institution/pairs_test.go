@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
@@ -24,7 +25,7 @@ func newPairWorld(t *testing.T, n int) *world {
 	w := newWorld(t, func(g *record.Genesis) { g.Schema = privacy.V2().Digest() })
 	w.metrics = []string{"heart_rate", "resp_rate"}
 	w.hour = func(i int, h int64) privacy.Hour {
-		out := heartRates(i, h)
+		out := consortium.HeartRates(i, h)
 		breaths := make([]uint16, 60)
 		for minute, heart := range out.Codes[0] {
 			if minute%3 != 1 {
@@ -40,7 +41,7 @@ func newPairWorld(t *testing.T, n int) *world {
 }
 
 func (w *world) pairStudy(id string, exact bool, keys ...string) {
-	w.t.Helper()
+	w.Helper()
 	s := record.Study{ID: id, Title: "Two at a time", Purpose: "HRESCH", Metrics: keys, From: firstHour, Until: firstHour + 1000, MinCohort: 11, Exact: exact}
 	if !exact {
 		s.Budget = 10_000_000
@@ -112,7 +113,7 @@ func TestExactPairGivesTheProductsOfTheReadings(t *testing.T) {
 	}
 	// What a pair has opened, a metric of it does not open again.
 	_, err = w.members[hospitalA].Ask(t.Context(), about("pairs", "heart_rate", 0))
-	wantFault(t, err, fault.TooFew)
+	wantFault(t, fault.TooFew, err)
 }
 
 // TestNoisyPairAndStrataAreWithinTheirIntervals: each opened figure is within six

@@ -105,12 +105,9 @@ func predicateWorld(t *testing.T) (*world, yesKeys) {
 	d.ID, d.Operations, d.Exact, d.BeyondShare = record.RandomID(), []string{consent.OpPredicate}, false, false
 	d.Predicates, d.Claims = []consent.Terms{{Metric: metricKey, Days: 1, Limits: consent.Readings(1, 200)}}, 5
 	w.putConsent(p, d)
-	w.tick((firstHour + 24) * 3600)
-	ptr := record.Pointer{Device: p.device, Kind: record.KindDay, Index: firstHour / 24, Commitment: record.ID{31: 1}}
-	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{{
-		Pointer:   ptr,
-		Signature: must(record.Sign(p.devKey, ptr.Digest(networkName))),
-	}}})
+	w.Tick((firstHour + 24) * 3600)
+	day := p.device.Pointer(record.Pointer{Device: p.device.ID, Kind: record.KindDay, Index: firstHour / 24, Commitment: record.ID{31: 1}})
+	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{day}})
 	w.everywhere("day root available", func(in *Institution) bool { return in.Index().Counts().Available == 1 })
 	return w, keys
 }
@@ -119,7 +116,7 @@ func claim(w *world) record.AskPredicate {
 	m, _ := wearable.ByKey(metricKey)
 	top := uint32(m.MaxCode())
 	return record.AskPredicate{
-		Patient: w.patients[0].id, Purpose: "HRESCH", Class: "day", Metric: metricKey,
+		Patient: w.patients[0].ID, Purpose: "HRESCH", Class: "day", Metric: metricKey,
 		FirstDay: firstHour / 24, Bounds: record.Bounds{
 			HourMask: 1<<24 - 1, Lo: 20, Hi: 120, K: 100, OutMax: 1440, MinCount: 100, DayK: 1,
 			MeanLo: 0, MeanHi: top, TrendLo: 0, TrendHi: 1<<18 - 1,
@@ -138,8 +135,8 @@ func TestPredicateThatIsAttested(t *testing.T) {
 	if err != nil || p.Ask.Nonce.IsZero() {
 		t.Errorf("the request is %+v (%v)", p, err)
 	}
-	w.tick(p.AnswerFrom)
-	w.call(hospitalB, must(contracts.PredicateClose.Call(contracts.Outcome{Request: id, Proof: keys.prove(t, p)})))
+	w.Tick(p.AnswerFrom)
+	w.submit(hospitalB, contracts.PredicateClose, record.Attest{Request: id, Proof: keys.prove(t, p)})
 	got, err := in.WaitPredicate(t.Context(), id)
 	if err != nil || got.Status != record.PredicateAttested {
 		t.Errorf("the request is %s (%v)", got.Status, err)
@@ -156,11 +153,11 @@ func TestPredicateThatNobodyProvesIsClosedWhenItExpires(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err = in.WaitPredicate(ctx, id)
-	wantFault(t, err, fault.Unavailable)
+	wantFault(t, fault.Unavailable, err)
 	if _, err := w.members[hospitalB].Predicate(t.Context(), id); fault.Of(err) != fault.Forbidden {
 		t.Errorf("another member sees the request: %v", err)
 	}
-	w.tick((firstHour+24)*3600 + w.genesis.PredicateLife)
+	w.Tick((firstHour+24)*3600 + w.Genesis.PredicateLife)
 	got, err := in.WaitPredicate(t.Context(), id)
 	if err != nil || got.Status != record.PredicateExpired {
 		t.Errorf("the request is %s (%v)", got.Status, err)

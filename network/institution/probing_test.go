@@ -20,8 +20,8 @@ import (
 // measureWithJunk is measure, but one patient's device sends random bytes in the form of
 // rows, and signs for them.
 func (w *world) measureWithJunk(broken *person) {
-	w.t.Helper()
-	w.tick((firstHour + dayHours) * 3600)
+	w.Helper()
+	w.Tick((firstHour + dayHours) * 3600)
 	var pointers []record.SignedPointer
 	for i, p := range w.patients {
 		if p != broken {
@@ -32,11 +32,7 @@ func (w *world) measureWithJunk(broken *person) {
 		for h := range w.hours {
 			rows = append(rows, record.BlobRow{Hour: firstHour + h, Row: w.junk(uint64(h))})
 		}
-		blob := w.blobs.put(must(record.EncodeRows(p.device, rows)))
-		for _, r := range rows {
-			ptr := record.Pointer{Device: p.device, Kind: record.KindRow, Index: r.Hour, Blob: blob, Commitment: record.SumID(r.Row)}
-			pointers = append(pointers, record.SignedPointer{Pointer: ptr, Signature: must(record.Sign(p.devKey, ptr.Digest(networkName)))})
-		}
+		pointers = append(pointers, p.device.Upload(rows...)...)
 	}
 	for part := range slices.Chunk(pointers, record.MaxBatch) {
 		w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: part})
@@ -47,15 +43,15 @@ func (w *world) measureWithJunk(broken *person) {
 // junk is a row that is canonical and nothing else: a row of its own in each residue.
 func (w *world) junk(seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 1))
-	p := w.params.Profile()
+	p := w.Params.Profile()
 	bits := new(big.Int)
-	for i := w.params.Schema().Coefficients()*len(p.Primes) - 1; i >= 0; i-- {
+	for i := w.Params.Schema().Coefficients()*len(p.Primes) - 1; i >= 0; i-- {
 		bits.Lsh(bits, uint(p.ResidueBits)).Or(bits, new(big.Int).SetUint64(r.Uint64N(p.Primes[i%len(p.Primes)])))
 	}
-	row := bits.FillBytes(make([]byte, w.params.RowBytes()))
+	row := bits.FillBytes(make([]byte, w.Params.RowBytes()))
 	slices.Reverse(row)
-	if err := w.params.CheckRow(row); err != nil {
-		w.t.Fatal(err)
+	if err := w.Params.CheckRow(row); err != nil {
+		w.Fatal(err)
 	}
 	return row
 }
@@ -82,11 +78,11 @@ func TestAttackOneDeviceStopsAllQueries(t *testing.T) {
 	w.study("noisy", false)
 	in := w.members[hospitalA]
 	_, err := in.Ask(t.Context(), ask("noisy", 900_000))
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 	if !strings.Contains(err.Error(), "a device has sealed what is no row") {
 		t.Errorf("the asker learns: %v", err)
 	}
-	w.everywhere("the broken device is out", func(in *Institution) bool { return slices.Contains(quarantined(in), broken.device) })
+	w.everywhere("the broken device is out", func(in *Institution) bool { return slices.Contains(quarantined(in), broken.device.ID) })
 	w.everywhere("all was looked at", func(in *Institution) bool {
 		for _, id := range in.Index().Failed(0) {
 			if _, found, err := in.vault.Get(store.Searched(id)); err != nil || !found {
@@ -96,7 +92,7 @@ func TestAttackOneDeviceStopsAllQueries(t *testing.T) {
 		return len(in.Index().Failed(0)) == 1
 	})
 	for _, m := range w.members {
-		if got := quarantined(m.Institution); !slices.Equal(got, []record.ID{broken.device}) {
+		if got := quarantined(m.Institution); !slices.Equal(got, []record.ID{broken.device.ID}) {
 			t.Errorf("%s sees %d devices in quarantine, want the broken one alone", m.MSP(), len(got))
 		}
 	}
@@ -106,10 +102,10 @@ func TestAttackOneDeviceStopsAllQueries(t *testing.T) {
 	}
 	failed := in.Index().Failed(0)[0]
 	_, err = in.Fetch(t.Context(), failed)
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 	for _, from := range []int{hospitalA, hospitalB, association} { // the asked coefficients never again
 		_, err := w.members[from].answer(t.Context(), msps[hospitalA], failed, 0)
-		wantFault(t, err, fault.Conflict)
+		wantFault(t, fault.Conflict, err)
 	}
 }
 
@@ -120,23 +116,23 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 	id := w.agreedQuery("exact")
 	in := w.members[hospitalB]
 	_, err := in.probe(t.Context(), msps[hospitalA], id, 0)
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 	_, err = w.members[hospitalA].peers.probe(t.Context(), msps[hospitalB], id, 0)
-	wantFault(t, err, fault.Conflict)
+	wantFault(t, fault.Conflict, err)
 
 	w.submit(hospitalA, contracts.QueryFail, record.FailQuery{Query: id}) // it would open: the asker lies
 	gone := w.patients[5]
 	w.revoke(gone)
 	_, err = in.probe(t.Context(), "Outsider", id, 0)
-	wantFault(t, err, fault.Forbidden)
+	wantFault(t, fault.Forbidden, err)
 	_, err = in.probe(t.Context(), msps[hospitalA], id, 1)
-	wantFault(t, err, fault.Invalid)
+	wantFault(t, fault.Invalid, err)
 	r, err := w.members[hospitalA].peers.probe(t.Context(), msps[hospitalB], id, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := must(in.Index().Cohort(id, 0))
-	if len(r.Devices) != 11 || slices.ContainsFunc(r.Devices, func(i uint32) bool { return c.Members[i].Device == gone.device }) {
+	if len(r.Devices) != 11 || slices.ContainsFunc(r.Devices, func(i uint32) bool { return c.Members[i].Device == gone.device.ID }) {
 		t.Errorf("devices %v were probed", r.Devices)
 	}
 	again := must(in.probe(t.Context(), msps[association], id, 0))
@@ -162,7 +158,7 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 	}
 	// What the probe opens to, for whoever adds everything up, is zero and no reading.
 	honest := w.patients[2]
-	place := slices.IndexFunc(c.Members, func(m record.CohortMember) bool { return m.Device == honest.device })
+	place := slices.IndexFunc(c.Members, func(m record.CohortMember) bool { return m.Device == honest.device.ID })
 	shares := map[int][]byte{}
 	for _, from := range []int{hospitalB, association, hospitalA} {
 		r := must(w.members[from].probe(t.Context(), msps[hospitalA], id, 0))
@@ -171,7 +167,7 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 		}
 	}
 	sum := must(in.probeSum(t.Context(), c.Members[place]))
-	opened := must(w.params.Open(sum, shares))
+	opened := must(w.Params.Open(sum, shares))
 	if len(opened) != 1 || opened[0].Sign() != 0 {
 		t.Errorf("the probe opens to %v", opened)
 	}
@@ -199,7 +195,7 @@ func TestAttackProbesWithoutEnd(t *testing.T) {
 	if err := in.vault.Put(store.Probes(msps[hospitalA]), []byte("33333330")); err != nil {
 		t.Fatal(err)
 	}
-	wantFault(t, in.logProbes(q, 1, []int{256, 257, 258, 259}), fault.Exhausted)
+	wantFault(t, fault.Exhausted, in.logProbes(q, 1, []int{256, 257, 258, 259}))
 	if _, err := in.probe(t.Context(), msps[hospitalA], id, 0); err != nil {
 		t.Errorf("a repeated probe: %v", err)
 	}
@@ -218,7 +214,7 @@ func (w *world) framing(member int) func(*share.GetProbeResponse) {
 				p.Shares[i+6] ^= 1
 			}
 		}
-		r.Signature = must(record.Sign(w.signing[member], probeDigest(networkName, r)))
+		r.Signature = must(record.Sign(w.Keys[msps[member]], probeDigest(networkName, r)))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -62,7 +63,7 @@ func TestCohortBelowTheMinimumIsRefused(t *testing.T) {
 	w.measure()
 	w.study("exact", true)
 	_, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
-	wantFault(t, err, fault.TooFew)
+	wantFault(t, fault.TooFew, err)
 	var refusal *Refusal
 	if !errors.As(err, &refusal) || refusal.Size != 10 || refusal.Minimum != 11 {
 		t.Errorf("refusal %+v", refusal)
@@ -86,7 +87,7 @@ func TestNoisyQueryIsNearTheReadingsAndCostsTheCap(t *testing.T) {
 	}
 	// Each patient has lost 2.7 of 3.
 	_, err := w.members[hospitalA].Ask(t.Context(), ask("noisy", 900_000))
-	wantFault(t, err, fault.TooFew)
+	wantFault(t, fault.TooFew, err)
 	a, err := w.members[hospitalA].Ask(t.Context(), ask("noisy", 300_000))
 	if err != nil || a.Cohort != 12 {
 		t.Errorf("what is left of the cap cannot be used: %v", err)
@@ -106,7 +107,7 @@ func TestRevokedPatientIsNotInTheNextQuery(t *testing.T) {
 	if a.Cohort != 11 || a.Attempt != 0 {
 		t.Errorf("cohort of %d at attempt %d", a.Cohort, a.Attempt)
 	}
-	w.want(a, sub(w.truth, w.patients[1].stats))
+	w.want(a, consortium.Add(w.truth, w.patients[1].device.Stats, -1))
 }
 
 func TestQueriesGoOnWithOneMemberDown(t *testing.T) {
@@ -124,7 +125,7 @@ func TestQueriesGoOnWithOneMemberDown(t *testing.T) {
 		t.Errorf("missing %v", a.Missing)
 	}
 	w.up(hospitalB) // catches up and does its duties
-	w.wait("cohort of hospital B", func() bool { return w.members[hospitalB].Index().Height() == w.ledger.Height() })
+	w.wait("cohort of hospital B", func() bool { return w.members[hospitalB].Index().Height() == w.Ledger.Height() })
 }
 
 func TestTwoMembersDownAreNamed(t *testing.T) {
@@ -136,13 +137,13 @@ func TestTwoMembersDownAreNamed(t *testing.T) {
 	w.down(hospitalB)
 	w.down(association)
 	_, err := w.members[hospitalA].Fetch(t.Context(), id)
-	wantFault(t, err, fault.Unavailable)
+	wantFault(t, fault.Unavailable, err)
 	if !strings.Contains(err.Error(), "piece 0, which HospitalB and PatientsAssociation hold") {
 		t.Errorf("the error does not say who is missing: %v", err)
 	}
 	w.members[hospitalA].cfg.Patience = 300 * time.Millisecond
 	_, err = w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
-	wantFault(t, err, fault.Unavailable)
+	wantFault(t, fault.Unavailable, err)
 	if !strings.Contains(err.Error(), "no post by HospitalB and PatientsAssociation") {
 		t.Errorf("the error does not say who is missing: %v", err)
 	}
@@ -154,13 +155,13 @@ func TestExpiredQueryGetsNoShare(t *testing.T) {
 	w.measure()
 	w.study("exact", true)
 	id := w.agreedQuery("exact")
-	w.tick((firstHour+dayHours)*3600 + 901)
+	w.Tick((firstHour+dayHours)*3600 + 901)
 	_, err := w.members[hospitalA].Fetch(t.Context(), id)
 	if err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("got %v, want an expiry", err)
 	}
 	_, err = w.getShare(hospitalA, hospitalB, id, 0)
-	wantFault(t, err, fault.Expired)
+	wantFault(t, fault.Expired, err)
 }
 
 func TestEveryBlobIsReadOnceByTheAskerAndNoneWithColumns(t *testing.T) {
@@ -183,16 +184,16 @@ func TestEveryBlobIsReadOnceByTheAskerAndNoneWithColumns(t *testing.T) {
 		{"with the columns that the last query left", func() {}, 0},
 	} {
 		c.first()
-		w.blobs.mu.Lock()
-		clear(w.blobs.reads)
-		w.blobs.mu.Unlock()
+		w.blobs.Mu.Lock()
+		clear(w.blobs.Reads)
+		w.blobs.Mu.Unlock()
 		if _, err := w.members[hospitalA].Ask(t.Context(), ask("noisy", 500_000)); err != nil {
 			t.Fatal(err)
 		}
-		if len(w.blobs.reads) != c.blobs {
-			t.Errorf("%s: %d blobs were read, want %d", c.what, len(w.blobs.reads), c.blobs)
+		if len(w.blobs.Reads) != c.blobs {
+			t.Errorf("%s: %d blobs were read, want %d", c.what, len(w.blobs.Reads), c.blobs)
 		}
-		for id, n := range w.blobs.reads {
+		for id, n := range w.blobs.Reads {
 			if n != 1 {
 				t.Errorf("%s: blob %s was read %d times", c.what, id.Short(), n)
 			}

@@ -34,7 +34,7 @@ func BenchmarkReadLedger(b *testing.B) {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	client, height := w.ledger.Client(w.ids[hospitalA]), w.ledger.Height()
+	client, height := w.Ledger.Client(w.ids[hospitalA]), w.Ledger.Height()
 	for b.Loop() {
 		ix := index.New()
 		ix.OpenWith(w.members[hospitalA])

@@ -142,7 +142,7 @@ func TestAttackAbandonAndAskAgain(t *testing.T) {
 		}
 	}
 	_, err := w.members[hospitalA].Ask(t.Context(), ask("noisy", 1_000_000))
-	wantFault(t, err, fault.TooFew)
+	wantFault(t, fault.TooFew, err)
 }
 
 // TestAttackDifferencingByOnePatient: two queries whose cohorts differ by one
@@ -169,8 +169,8 @@ func TestAttackDifferencingByOnePatient(t *testing.T) {
 	// One patient adds at most 60 readings an hour; the deviation of the difference
 	// is above that, so the target's sum cannot be told from nobody's.
 	if sd := math.Hypot(before.Release.NSD, after.Release.NSD); sd < 60*dayHours {
-		t.Errorf("the difference's count has a deviation of %.0f, a patient has %d readings", sd, target.stats.N)
+		t.Errorf("the difference's count has a deviation of %.0f, a patient has %d readings", sd, target.device.Stats.N)
 	}
 	_, err = w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
-	wantFault(t, err, fault.TooFew)
+	wantFault(t, fault.TooFew, err)
 }

@@ -58,8 +58,8 @@ func (e *elsewhere) Blocks(ctx context.Context, from uint64) iter.Seq2[*network.
 
 // upElsewhere starts a member with a ledger that the test can change.
 func (w *world) upElsewhere(member int, prepare func(*elsewhere)) (*Institution, *elsewhere) {
-	w.t.Helper()
-	e := &elsewhere{Client: w.ledger.Client(w.ids[member]), whole: w.config(member).Height}
+	w.Helper()
+	e := &elsewhere{Client: w.Ledger.Client(w.ids[member]), whole: w.config(member).Height}
 	prepare(e)
 	in := w.up(member, func(c *Config) { c.Client, c.Height = e, e.height })
 	return in, e
@@ -70,25 +70,25 @@ func (w *world) upElsewhere(member int, prepare func(*elsewhere)) (*Institution,
 func TestAttackRolledBackLedgerStopsAMember(t *testing.T) {
 	w := settledWorld(t, 12)
 	w.study("exact", true)
-	before := w.ledger.Height()
+	before := w.Ledger.Height()
 	w.revoke(w.patients[0])
-	w.everywhere("the revocation", func(in *Institution) bool { return in.Index().Height() == w.ledger.Height() })
+	w.everywhere("the revocation", func(in *Institution) bool { return in.Index().Height() == w.Ledger.Height() })
 	w.down(hospitalB)
 	in, e := w.upElsewhere(hospitalB, func(e *elsewhere) { e.blocks.Store(before) })
 	w.wait("it has stopped", func() bool { return in.Stopped() != nil })
-	recorded := w.ledger.Height()
-	wantFault(t, in.Tick(t.Context(), w.members[hospitalA].Index().Time()+60), fault.Conflict)
+	recorded := w.Ledger.Height()
+	wantFault(t, fault.Conflict, in.Tick(t.Context(), w.members[hospitalA].Index().Time()+60))
 	if _, err := in.Ask(t.Context(), ask("exact", 0)); !strings.Contains(err.Error(), "rolled back") {
 		t.Errorf("it asks: %v", err)
 	}
-	if w.ledger.Height() != recorded {
+	if w.Ledger.Height() != recorded {
 		t.Error("it has posted something")
 	}
 	if in.Index().Height() != 0 {
 		t.Error("it has read the ledger")
 	}
 	e.blocks.Store(0)
-	w.wait("it goes on", func() bool { return in.Stopped() == nil && in.Index().Height() == w.ledger.Height() })
+	w.wait("it goes on", func() bool { return in.Stopped() == nil && in.Index().Height() == w.Ledger.Height() })
 	a, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
 	if err != nil || a.Cohort != 11 || len(a.Missing) > 0 {
 		t.Errorf("then: %+v, %v", a, err)
@@ -102,8 +102,8 @@ func TestAttackLedgerRolledBackUnderAMember(t *testing.T) {
 	w.down(association)
 	in, e := w.upElsewhere(association, func(*elsewhere) {})
 	id := w.agreedQuery("exact")
-	w.wait("it has read the ledger", func() bool { return in.Index().Height() == w.ledger.Height() })
-	e.blocks.Store(w.ledger.Height() - 1)
+	w.wait("it has read the ledger", func() bool { return in.Index().Height() == w.Ledger.Height() })
+	e.blocks.Store(w.Ledger.Height() - 1)
 	if _, err := w.getShare(hospitalA, association, id, 0); err == nil || !strings.Contains(err.Error(), "rolled back") {
 		t.Errorf("a share by a ledger that is too short: %v", err)
 	}
@@ -117,20 +117,20 @@ func TestAttackLedgerRolledBackUnderAMember(t *testing.T) {
 // it; what it read before is forgotten.
 func TestAnotherLedgerIsAcceptedInSoManyWords(t *testing.T) {
 	w := settledWorld(t, 3)
-	wantFault(t, w.members[hospitalB].AcceptLedger(t.Context(), follow.Block{}), fault.Conflict)
+	wantFault(t, fault.Conflict, w.members[hospitalB].AcceptLedger(t.Context(), follow.Block{}))
 	w.down(hospitalB)
 	in, _ := w.upElsewhere(hospitalB, func(e *elsewhere) { e.another.Store(true) })
 	w.wait("it has stopped", func() bool { return in.Stopped() != nil })
 	newest := must(in.Newest(t.Context()))
-	wantFault(t, in.AcceptLedger(t.Context(), follow.Block{Number: newest.Number, Hash: record.RandomID()}), fault.Conflict)
+	wantFault(t, fault.Conflict, in.AcceptLedger(t.Context(), follow.Block{Number: newest.Number, Hash: record.RandomID()}))
 	if in.Stopped() == nil {
 		t.Fatal("a wrong hash was accepted")
 	}
 	w.check(in.AcceptLedger(t.Context(), newest))
-	w.wait("it has read that ledger", func() bool { return in.Stopped() == nil && in.Index().Height() == w.ledger.Height() })
+	w.wait("it has read that ledger", func() bool { return in.Stopped() == nil && in.Index().Height() == w.Ledger.Height() })
 	w.down(hospitalB)
 	in, _ = w.upElsewhere(hospitalB, func(e *elsewhere) { e.another.Store(true) })
-	w.wait("it goes on with it", func() bool { return in.Index().Height() == w.ledger.Height() })
+	w.wait("it goes on with it", func() bool { return in.Index().Height() == w.Ledger.Height() })
 	w.down(hospitalB)
 	in = w.up(hospitalB)
 	w.wait("it does not go back", func() bool { return in.Stopped() != nil })
@@ -163,7 +163,7 @@ func (c *twoFaced) Blocks(ctx context.Context, from uint64) iter.Seq2[*network.B
 // upTwoFaced starts the association without its checkpoint, on a ledger that shows it
 // the newest block that it knows.
 func (w *world) upTwoFaced(prepare func(*twoFaced)) (*Institution, follow.Block, func() error) {
-	w.t.Helper()
+	w.Helper()
 	w.down(association)
 	cfg := w.config(association)
 	for _, f := range must(filepath.Glob(filepath.Join(cfg.Dir, follow.CheckpointFolder, "*"))) {
@@ -174,7 +174,7 @@ func (w *world) upTwoFaced(prepare func(*twoFaced)) (*Institution, follow.Block,
 	prepare(c)
 	cfg.Client, cfg.Height = c, c.height
 	in := must(New(cfg))
-	ctx, cancel := context.WithCancel(w.t.Context())
+	ctx, cancel := context.WithCancel(w.Context())
 	done := make(chan error, 1)
 	go func() { done <- in.Run(ctx) }()
 	return in, *known, func() error {

@@ -30,7 +30,7 @@ func TestMemberOfAnotherNetworkStops(t *testing.T) {
 	defer in.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	wantFault(t, in.Run(ctx), fault.Conflict)
+	wantFault(t, fault.Conflict, in.Run(ctx))
 	if _, err := in.Ask(ctx, record.Ask{Study: "none"}); err == nil {
 		t.Error("it asks all the same")
 	}
@@ -41,9 +41,9 @@ func TestConfigIsCheckedAgainstTheGenesis(t *testing.T) {
 	wrong := map[string]func(*Config){
 		"member":     func(c *Config) { c.Member = 3 },
 		"identity":   func(c *Config) { c.Identity = w.ids[hospitalB] },
-		"keys":       func(c *Config) { c.Keys = w.boxes[hospitalB] },
+		"keys":       func(c *Config) { c.Keys = w.Boxes[msps[hospitalB]] },
 		"no keys":    func(c *Config) { c.Keys = nil },
-		"signing":    func(c *Config) { c.SignKey = w.signing[hospitalB] },
+		"signing":    func(c *Config) { c.SignKey = w.Keys[msps[hospitalB]] },
 		"height":     func(c *Config) { c.Height = nil },
 		"profile":    func(c *Config) { c.Genesis.Profile = "other" },
 		"schema":     func(c *Config) { c.Genesis.Schema = record.ID{} },
@@ -64,16 +64,16 @@ func TestConfigIsCheckedAgainstTheGenesis(t *testing.T) {
 func TestBlobsThatComeLateStillCount(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(2)
-	w.tick((firstHour + dayHours) * 3600)
+	w.Tick((firstHour + dayHours) * 3600)
 	early, late := w.upload(0, w.patients[0]), w.upload(2, w.patients[1])
 	held := late[0].Pointer.Blob
-	w.blobs.mu.Lock()
-	data := w.blobs.byID[held]
-	delete(w.blobs.byID, held)
-	w.blobs.mu.Unlock()
+	w.blobs.Mu.Lock()
+	data := w.blobs.Data[held]
+	delete(w.blobs.Data, held)
+	w.blobs.Mu.Unlock()
 	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: append(early, late...)})
 	w.everywhere("rows that are there", func(in *Institution) bool { return in.Index().Counts().Available == len(early) })
-	w.blobs.put(data)
+	w.put(data)
 	w.everywhere("all rows", func(in *Institution) bool { return in.Index().Counts().Available == len(early)+len(late) })
 }
 
@@ -107,7 +107,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	}
 	text := w.log.String()
 	in := w.members[hospitalA]
-	for _, name := range []string{store.Seed(w.patients[0].device, 1), store.Seed(w.patients[0].device, 2), store.PieceKey(1, 0), store.PieceKey(2, 0)} {
+	for _, name := range []string{store.Seed(w.patients[0].device.ID, 1), store.Seed(w.patients[0].device.ID, 2), store.PieceKey(1, 0), store.PieceKey(2, 0)} {
 		secret, found, err := in.vault.Get(name)
 		if err != nil || !found {
 			t.Fatalf("%s: %v", name, err)

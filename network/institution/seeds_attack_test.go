@@ -12,8 +12,10 @@ import (
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/opening"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
@@ -21,12 +23,12 @@ import (
 // published returns the complaints that are on the chain, also those that lost a
 // race: what a member has once sent is out.
 func (w *world) published() []record.Complain {
-	w.t.Helper()
+	w.Helper()
 	var out []record.Complain
 	read := uint64(0)
-	for b, err := range w.ledger.Client(w.ids[hospitalB]).Blocks(w.t.Context(), 0) {
+	for b, err := range w.Ledger.Client(w.ids[hospitalB]).Blocks(w.Context(), 0) {
 		if err != nil {
-			w.t.Fatal(err)
+			w.Fatal(err)
 		}
 		for _, tx := range b.Txs {
 			if tx.Function != contracts.RegistryComplain.Name() {
@@ -34,11 +36,11 @@ func (w *world) published() []record.Complain {
 			}
 			var c record.Complain
 			if err := json.Unmarshal([]byte(tx.Args[len(tx.Args)-1]), &c); err != nil {
-				w.t.Fatal(err)
+				w.Fatal(err)
 			}
 			out = append(out, c)
 		}
-		if read++; read == w.ledger.Height() {
+		if read++; read == w.Ledger.Height() {
 			break
 		}
 	}
@@ -62,7 +64,7 @@ func timesThree(u []byte) []byte {
 func TestAttackCopiedSeedBox(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(2)
-	s, _, _, _ := w.members[association].Index().Device(w.patients[0].device)
+	s, _, _, _ := w.members[association].Index().Device(w.patients[0].device.ID)
 	victim := must(opening.Boxes(must(w.blobs.Get(t.Context(), s.Device.SeedBlob)), s.ID, 6))
 	for name, copied := range map[string]func(mine, his []byte) []byte{
 		"his key":             func(mine, his []byte) []byte { return slices.Concat(his[:32], mine[32:]) },
@@ -71,8 +73,8 @@ func TestAttackCopiedSeedBox(t *testing.T) {
 		"his box":             func(_, his []byte) []byte { return his },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := &person{key: w.patients[1].key, id: w.patients[1].id, devKey: newKey()}
-			id := w.enrolSpoiled(p, w.params, func(d *record.Device, _ []he.Seed, blob *[]byte) {
+			p := &person{Patient: w.patients[1].Patient}
+			id := w.enrolSpoiled(p, w.Params, func(d *record.Device, _ []he.Seed, blob *[]byte) {
 				if *blob == nil {
 					return
 				}
@@ -95,14 +97,14 @@ func TestAttackCopiedSeedBox(t *testing.T) {
 
 // isPutOut waits until a device is in quarantine on evidence that opens nothing.
 func (w *world) isPutOut(id record.ID, want opening.Fault) {
-	w.t.Helper()
+	w.Helper()
 	w.everywhere("quarantined", func(in *Institution) bool {
 		s, _, ready, ok := in.Index().Device(id)
 		if !ok || s.Quarantined == nil {
 			return false
 		}
 		if q := s.Quarantined; ready || q.How != record.ByEvidence || q.Reason != string(want) || len(q.Proof) != 0 {
-			w.t.Fatalf("ready %v, %+v", ready, q)
+			w.Fatalf("ready %v, %+v", ready, q)
 		}
 		return true
 	})
@@ -114,27 +116,27 @@ func (w *world) isPutOut(id record.ID, want opening.Fault) {
 func TestAttackNamedSeedBlob(t *testing.T) {
 	w := newWorld(t)
 	w.enrol(2)
-	victim := &person{key: w.patients[0].key, id: w.patients[0].id, devKey: newKey()}
+	victim := &person{Patient: w.patients[0].Patient}
 	e := w.enrolment(victim)
 	names := func(d *record.Device, _ []he.Seed, blob *[]byte) {
 		if *blob != nil {
 			*blob = must(w.blobs.Get(t.Context(), e.Device.SeedBlob))
 		}
 	}
-	thief := &person{key: w.patients[1].key, id: w.patients[1].id, devKey: newKey()}
-	w.isPutOut(w.enrolSpoiled(thief, w.params, names), opening.ForeignBlob)
+	thief := &person{Patient: w.patients[1].Patient}
+	w.isPutOut(w.enrolSpoiled(thief, w.Params, names), opening.ForeignBlob)
 	w.submit(hospitalA, contracts.RegistryEnrolDevice, e)
 	w.everywhere("the owner's device is ready", func(in *Institution) bool {
-		_, _, ready, ok := in.Index().Device(victim.device)
+		_, _, ready, ok := in.Index().Device(victim.device.ID)
 		return ok && ready
 	})
-	late := &person{key: w.patients[1].key, id: w.patients[1].id, devKey: newKey()}
+	late := &person{Patient: w.patients[1].Patient}
 	again := w.enrolment(late)
 	again.Device.SeedBlob = e.Device.SeedBlob
 	digest := record.Digest(record.DomainDevice, networkName, again.Device)
-	again.DeviceSignature, again.PatientSignature = must(record.Sign(late.devKey, digest)), must(record.Sign(late.key, digest))
-	_, _, err := contracts.RegistryEnrolDevice.Submit(t.Context(), w.ledger.Client(w.ids[hospitalA]), again)
-	wantFault(t, err, fault.Conflict)
+	again.DeviceSignature, again.PatientSignature = consortium.Sign(late.device.Key, digest), consortium.Sign(late.Key, digest)
+	_, err := w.Ledger.Client(w.ids[hospitalA]).Submit(t.Context(), network.Call{Function: contracts.RegistryEnrolDevice.Name(), Args: []string{string(must(json.Marshal(again)))}})
+	wantFault(t, fault.Conflict, err)
 	for _, c := range w.published() {
 		if len(c.Proof) != 0 {
 			t.Errorf("a complaint about device %s opens a box of piece %d", c.Device.Short(), c.Piece)
@@ -145,12 +147,12 @@ func TestAttackNamedSeedBlob(t *testing.T) {
 // garbageKey posts for hospital B, in the epoch of these processes, a key of piece 0
 // that does not open to what it says.
 func (w *world) garbageKey(cfgs []Config) {
-	w.t.Helper()
-	c := he.Context{Network: networkName, Epoch: w.epoch.Number}
+	w.Helper()
+	c := he.Context{Network: networkName, Epoch: w.Epoch.Number}
 	p := record.PostedKey{By: msps[hospitalB]}
-	p.Key = must(he.SealPieceKey(c, 0, 0, he.NewPieceKey(), p.By, w.epoch.Members[association:]))
+	p.Key = must(he.SealPieceKey(c, 0, 0, he.NewPieceKey(), p.By, w.Epoch.Members[association:]))
 	p.Key.Check = record.RandomID()
-	p.Signature = must(record.Sign(cfgs[hospitalB].SignKey, p.Key.Digest(networkName)))
+	p.Signature = consortium.Sign(cfgs[hospitalB].SignKey, p.Key.Digest(networkName))
 	w.submit(hospitalB, contracts.RegistryPostPieceKey, p)
 }
 
@@ -211,18 +213,18 @@ func TestAttackPieceKeyOfTheLedger(t *testing.T) {
 	in := w.members[association].Institution
 	c := he.Context{Network: networkName}
 	forged := record.PostedKey{By: msps[hospitalB]}
-	forged.Key = must(he.SealPieceKey(c, 0, 0, he.NewPieceKey(), forged.By, w.epoch.Members[association:]))
+	forged.Key = must(he.SealPieceKey(c, 0, 0, he.NewPieceKey(), forged.By, w.Epoch.Members[association:]))
 	for name, sign := range map[string]func(){
 		"unsigned":          func() { forged.Signature = nil },
-		"of another member": func() { forged.Signature = must(record.Sign(w.signing[hospitalA], forged.Key.Digest(networkName))) },
+		"of another member": func() { forged.Signature = consortium.Sign(w.Keys[msps[hospitalA]], forged.Key.Digest(networkName)) },
 		"of another piece": func() {
 			forged.Key.Piece = 1
-			forged.Signature = must(record.Sign(w.signing[hospitalB], forged.Key.Digest(networkName)))
+			forged.Signature = consortium.Sign(w.Keys[msps[hospitalB]], forged.Key.Digest(networkName))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sign()
-			wantFault(t, in.takePieceKey(t.Context(), 0, forged), fault.BadSignature)
+			wantFault(t, fault.BadSignature, in.takePieceKey(t.Context(), 0, forged))
 		})
 	}
 }
