@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/big"
+	"strings"
 	"testing"
 
 	"github.com/consensys/gnark/constraint/solver"
@@ -28,35 +29,99 @@ func all(value int64) solver.Hint {
 	}
 }
 
-// A prover chooses its hints. Claiming that readings are in range which are not
-// must not be accepted, in whatever way the range check's own hint plays along.
-func TestAttackOverCount(t *testing.T) {
-	lies := map[string]solver.Option{
-		"every reading in range": override(inRangeHint, all(1)),
-		"one reading more": override(inRangeHint, func(f *big.Int, in, out []*big.Int) error {
-			err := inRangeHint(f, in, out)
-			out[6].SetInt64(1)
+// lie runs a hint and changes what it gives.
+func lie(hint solver.Hint, change func(in, out []*big.Int)) solver.Option {
+	return override(hint, func(field *big.Int, in, out []*big.Int) error {
+		if err := hint(field, in, out); err != nil {
 			return err
-		}),
-		"one reading counts twice": override(inRangeHint, func(f *big.Int, in, out []*big.Int) error {
-			err := inRangeHint(f, in, out)
-			out[0].SetInt64(2)
-			return err
-		}),
-	}
-	for where, beyond := range map[string]int{"above the range": 72, "below the range": 1, "missing": 0} {
-		s, openings := about(t, heartRate, bounds(func(b *record.Bounds) { b.Lo, b.K = 2, 7 }),
-			column([3]int{0, 6, 50}, [3]int{6, 20, beyond}))
-		if accepts(t, s, openings) {
-			t.Fatal("the honest prover proves what is false")
 		}
-		for name, lie := range lies {
+		change(in, out)
+		for _, o := range out {
+			o.Mod(o, field)
+		}
+		return nil
+	})
+}
+
+// up adds to what a hint gives.
+func up(o *big.Int, n int64) { o.Add(o, big.NewInt(n)) }
+
+// lies about counts, of a column with 6 readings in the range 31..71, code 50, and 14 of
+// code 90. In what edgesHint gives, 0 is the number of readings from Lo on, 1 that of
+// those above Hi, and 2+c says how often code c is one of the two.
+var lies = map[string][]solver.Option{
+	"one more in range":        {lie(edgesHint, func(_, out []*big.Int) { up(out[0], 1) })},
+	"one fewer above":          {lie(edgesHint, func(_, out []*big.Int) { up(out[1], -1) })},
+	"a count as part of a key": {lie(edgesHint, func(_, out []*big.Int) { up(out[0], 1<<keyShift) })},
+	"the key of no code":       {lie(edgesHint, func(in, out []*big.Int) { out[0].Set(in[2]); up(out[2], 1); up(out[2+31], -1) })},
+	"the key of a greater code": {lie(edgesHint, func(in, out []*big.Int) {
+		out[0].Add(in[2+32], big.NewInt(1<<keyShift))
+		up(out[2+32], 1)
+		up(out[2+31], -1)
+	})},
+	"the key of a lesser code": {lie(edgesHint, func(in, out []*big.Int) {
+		out[1].Sub(in[2+71], big.NewInt(1<<keyShift))
+		up(out[2+71], 1)
+		up(out[2+72], -1)
+	})},
+	"a key asked twice": {lie(edgesHint, func(_, out []*big.Int) { up(out[2+31], 1); up(out[0], 1) })},
+	"no key asked": {lie(edgesHint, func(_, out []*big.Int) {
+		for _, o := range out[2:] {
+			o.SetUint64(0)
+		}
+	})},
+	"a reading more": {lie(atLeastHint, func(_, out []*big.Int) {
+		for c := range 51 {
+			up(out[c], 1)
+		}
+	})},
+	"an outlier counted inside": {lie(atLeastHint, func(_, out []*big.Int) {
+		for c := 72; c <= 90; c++ {
+			up(out[c], -1)
+		}
+	})},
+	"negative counts": {lie(atLeastHint, func(_, out []*big.Int) {
+		for _, o := range out {
+			o.Neg(o)
+		}
+	})},
+	"a last count that is not zero": {lie(atLeastHint, func(_, out []*big.Int) {
+		for _, o := range out {
+			up(o, 1)
+		}
+	})},
+	"quotients of nothing": {lie(quotientsHint, func(_, out []*big.Int) {
+		for _, o := range out {
+			o.SetUint64(0)
+		}
+	})},
+	"a quotient of one more": {lie(quotientsHint, func(_, out []*big.Int) { up(out[0], 1) })},
+	"every day passes":       {override(dayPassesHint, all(1))},
+	"a day passes twice":     {override(dayPassesHint, all(2))},
+}
+
+// A prover chooses its hints. Whatever they are, what is false has no proof, in whatever
+// way the range check's own hint plays along.
+func TestAttackOverCount(t *testing.T) {
+	for what, b := range map[string]func(*record.Bounds){
+		"more in range":      func(b *record.Bounds) { b.K = 7 },
+		"fewer outside":      func(b *record.Bounds) { b.OutMax = 13 },
+		"more measured":      func(b *record.Bounds) { b.MinCount = 21 },
+		"a smaller mean":     func(b *record.Bounds) { b.MeanHi = 77 },
+		"a larger mean":      func(b *record.Bounds) { b.MeanLo = 79 },
+		"more in the second": func(b *record.Bounds) { b.MinHalf = 1 },
+	} {
+		s, openings := about(t, heartRate, bounds(b), column([3]int{0, 6, 50}, [3]int{6, 20, 90}))
+		if accepts(t, s, openings) {
+			t.Fatalf("%s: the honest prover proves what is false", what)
+		}
+		for name, hints := range lies {
 			for decomposition, limbs := range map[string]solver.Option{
 				"honest limbs":    override(rangecheck.DecomposeHint, rangecheck.DecomposeHint),
 				"oversized limbs": override(rangecheck.DecomposeHint, oversizedLimbs),
 			} {
-				if accepts(t, s, openings, lie, limbs) {
-					t.Errorf("%s, the others %s, %s: the circuit accepts the lie", name, where, decomposition)
+				if accepts(t, s, openings, append([]solver.Option{limbs}, hints...)...) {
+					t.Errorf("%s, %s, %s: the circuit accepts the lie", what, name, decomposition)
 				}
 			}
 		}
@@ -73,22 +138,20 @@ func oversizedLimbs(_ *big.Int, in, out []*big.Int) error {
 	return nil
 }
 
-// Counting too few is the prover's loss: it can make a true statement fail, and
-// what still holds is accepted.
-func TestUnderCountOnlyHurtsTheProver(t *testing.T) {
-	none := override(inRangeHint, all(0))
-	readings := column([3]int{0, 10, 50})
-	s, openings := about(t, heartRate, bounds(func(b *record.Bounds) { b.K = 10 }), readings)
-	if !accepts(t, s, openings) || accepts(t, s, openings, none) {
-		t.Error("K must hold with honest hints and fail with fewer")
+// Counts are exact: a prover cannot even count too few, and so neither hide a reading
+// outside nor make up for one.
+func TestAttackUnderCount(t *testing.T) {
+	s, openings := about(t, heartRate, bounds(func(b *record.Bounds) { b.K = 6 }), column([3]int{0, 6, 50}, [3]int{6, 20, 90}))
+	if !accepts(t, s, openings) {
+		t.Fatal("the honest prover cannot prove what is true")
 	}
-	s, openings = about(t, heartRate, bounds(func(b *record.Bounds) { b.OutMax = 9 }), readings)
-	if !accepts(t, s, openings) || accepts(t, s, openings, none) {
-		t.Error("a reading not counted in range counts outside")
-	}
-	s, openings = about(t, heartRate, bounds(func(b *record.Bounds) { b.MinCount = 10 }), readings)
-	if !accepts(t, s, openings, none) {
-		t.Error("what was measured does not depend on the hint")
+	for name, hints := range lies {
+		if strings.Contains(name, "passes") {
+			continue // which is true
+		}
+		if accepts(t, s, openings, hints...) {
+			t.Errorf("%s: accepted, though nothing false follows", name)
+		}
 	}
 }
 
@@ -128,54 +191,67 @@ func TestAttackWeekCountsADayTwice(t *testing.T) {
 // Presence must be exact: readings invented or hidden would move the mean and
 // the coverage.
 func TestAttackPresence(t *testing.T) {
-	s, openings := about(t, heartRate, bounds(func(b *record.Bounds) { b.MinCount = 2 }), column([3]int{0, 1, 50}))
-	for _, value := range []int64{0, 1, -1} {
-		if accepts(t, s, openings, override(solver.InvZeroHint, all(value))) {
-			t.Errorf("a missing reading is present with inverses of %d", value)
+	invented := lie(atLeastHint, func(_, out []*big.Int) { up(out[0], 1); up(out[1], 1) })
+	hidden := lie(atLeastHint, func(_, out []*big.Int) {
+		for c := 1; c <= 80; c++ {
+			up(out[c], -1)
 		}
+	})
+	s, openings := about(t, heartRate, bounds(func(b *record.Bounds) { b.MinCount = 2 }), column([3]int{0, 1, 50}))
+	if accepts(t, s, openings, invented) {
+		t.Error("a missing reading is present")
 	}
-	s, openings = about(t, heartRate, bounds(func(b *record.Bounds) { b.OutMax = 0 }), column([3]int{0, 1, 80}))
-	if accepts(t, s, openings, override(solver.InvZeroHint, all(0))) {
+	s, openings = about(t, heartRate, bounds(func(b *record.Bounds) { b.OutMax, b.MinCount = 0, 0 }), column([3]int{0, 1, 80}))
+	if accepts(t, s, openings, hidden) {
 		t.Error("a reading outside is hidden")
 	}
 }
 
-// Two rows of codes pack into the same element if a code may have 17 bits: the
-// prover could open a commitment to other readings.
-func TestAttackCodeBeyond16Bits(t *testing.T) {
-	s, openings := about(t, heartRate, bounds(func(b *record.Bounds) { b.K = 1 }), column([3]int{0, 1, 80}, [3]int{1, 2, 51}))
-	c, err := assign(s, openings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Days[0].Readings[0], c.Days[0].Readings[1] = 80+1<<16, 50 // 80 + 2^16*51 either way
-	if err := solve(t, c); err == nil {
-		t.Error("a code of 17 bits is accepted")
-	}
-	if err := solve(t, c, override(inRangeHint, all(0))); err == nil {
-		t.Error("a code of 17 bits that is not in range is accepted")
+// Digits of 12 bits pack into an element in one way only if they have 12 bits. In hours
+// that count, the histogram is what bounds them. In others another opening of the same
+// element says nothing of the hours that do.
+func TestAttackAnotherOpeningOfAnElement(t *testing.T) {
+	for mask, want := range map[uint32]bool{verifier.AllHours: false, verifier.AllHours - 1: true} {
+		s, openings := about(t, heartRate, bounds(func(b *record.Bounds) { b.HourMask, b.K = mask, 2 }), column([3]int{0, 1, 80}, [3]int{60, 62, 50}))
+		c, err := assign(s, openings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Days[0].Readings[0], c.Days[0].Readings[1] = 80+1<<verifier.CodeBits, -1
+		if got := solve(t, c) == nil; got != want {
+			t.Errorf("mask %x: accepted is %v", mask, got)
+		}
+		c.K = 3
+		if solve(t, c) == nil {
+			t.Errorf("mask %x: a reading of another opening counts", mask)
+		}
 	}
 }
 
-// Codes above the metric's table, which an honest device never commits, are in
-// no range that Check allows.
+// Codes that the table does not have, which an honest device never commits, are in no
+// range that Check allows, and commitments refuse them.
 func TestAttackCodeOutsideTheTable(t *testing.T) {
-	b := bounds(func(b *record.Bounds) { b.Lo, b.Hi, b.K = 1, 201, 1 })
-	s, _ := about(t, heartRate, b, column())
 	if _, _, err := Commit(newYear, map[int][]uint16{heartRate: column([3]int{0, 1, 202})}); err == nil {
 		t.Error("Commit takes a code that the metric does not have")
 	}
 	o := &Opening{day: wearable.Day{Number: newYear}}
-	o.day.Columns[heartRate] = &wearable.Column{65535}
-	root, err := o.Root()
+	o.day.Columns[heartRate] = &wearable.Column{verifier.Codes}
+	if _, err := o.Root(); err == nil {
+		t.Error("a code beyond the table is committed to")
+	}
+	s, openings := about(t, heartRate, bounds(func(b *record.Bounds) { b.Lo, b.Hi, b.K = 1, 201, 1 }), column([3]int{0, 1, 201}))
+	c, err := assign(s, openings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.DataDigest, err = verifier.DataDigest([]record.ID{root}); err != nil {
-		t.Fatal(err)
+	c.Days[0].Readings[0] = verifier.Codes
+	if solve(t, c) == nil {
+		t.Error("a code beyond the table is in range")
 	}
-	if accepts(t, s, []*Opening{o}) {
-		t.Error("a code above the largest is in range")
+	for _, m := range wearable.Metrics() {
+		if m.MaxCode() >= verifier.Codes {
+			t.Errorf("%s has codes up to %d, statements are about codes below %d", m.Key, m.MaxCode(), verifier.Codes)
+		}
 	}
 }
 
@@ -183,12 +259,13 @@ func TestAttackCodeOutsideTheTable(t *testing.T) {
 func TestAttackOtherData(t *testing.T) {
 	b := bounds(func(b *record.Bounds) { b.K = 6 })
 	s, openings := about(t, heartRate, b, column([3]int{0, 6, 50}))
-	lies := map[string]func(*circuit){
+	for name, lie := range map[string]func(*circuit){
 		"a reading":       func(c *circuit) { c.Days[0].Readings[7] = 50 },
 		"readings moved":  func(c *circuit) { c.Days[0].Readings[0], c.Days[0].Readings[1439] = 0, 50 },
 		"the column salt": func(c *circuit) { c.Days[0].ColumnSalt = 1 },
 		"the day salt":    func(c *circuit) { c.Days[0].DaySalt = 1 },
-		"a sibling":       func(c *circuit) { c.Days[0].Path[3] = 1 },
+		"a sibling":       func(c *circuit) { c.Days[0].Path[0][2] = 1 },
+		"a sibling above": func(c *circuit) { c.Days[0].Path[1][3] = 1 },
 		"the slot":        func(c *circuit) { c.Slot = 1 },
 		"the day":         func(c *circuit) { c.FirstDay = newYear + 1 + 1<<31 },
 		"the digest":      func(c *circuit) { c.DataDigest = 1 },
@@ -200,8 +277,7 @@ func TestAttackOtherData(t *testing.T) {
 			}
 			c.K = 0
 		},
-	}
-	for name, lie := range lies {
+	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := assign(s, openings)
 			if err != nil {
@@ -218,7 +294,7 @@ func TestAttackOtherData(t *testing.T) {
 // Bounds far outside their widths must not wrap around the field.
 func TestAttackBoundsThatWrap(t *testing.T) {
 	s, openings := about(t, heartRate, bounds(func(*record.Bounds) {}), column([3]int{0, 6, 80}))
-	lies := map[string]func(*circuit){
+	for name, lie := range map[string]func(*circuit){
 		"lo 0":               func(c *circuit) { c.Lo = 0 },
 		"negative k":         func(c *circuit) { c.K = -1 },
 		"negative min_count": func(c *circuit) { c.MinCount = -1 },
@@ -230,8 +306,7 @@ func TestAttackBoundsThatWrap(t *testing.T) {
 		"negative mean_lo":   func(c *circuit) { c.MeanLo = -1 },
 		"wide trend_hi":      func(c *circuit) { c.TrendHi = 1 << 18 },
 		"negative trend_lo":  func(c *circuit) { c.TrendLo = -1 },
-	}
-	for name, lie := range lies {
+	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := assign(s, openings)
 			if err != nil {

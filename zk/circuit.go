@@ -4,7 +4,6 @@ import (
 	"math/big"
 
 	"github.com/consensys/gnark/frontend"
-	"github.com/consensys/gnark/std/permutation/poseidon2"
 	"github.com/consensys/gnark/std/rangecheck"
 
 	"github.com/vitalveil/vitalveil/zk/verifier"
@@ -14,11 +13,11 @@ import (
 // negative. A negative one is a field element within 2^48 of the modulus, which
 // has 254 bits, and never fits; one that is not negative always fits, because
 //
-//	codes, bounds and counts     < 2^16
+//	bounds and counts            < 2^16
 //	sums of codes, bound * count < 7*1440*2^16 < 2^30
 //	trend products               < 5040^2 * 2^18 < 2^43
 const (
-	codeBits  = verifier.CodeBits
+	countBits = 16
 	trendBits = 18 // width of the biased trend bounds
 	sumBits   = 32
 	crossBits = 48
@@ -57,7 +56,7 @@ type dayInputs struct {
 	Readings   []frontend.Variable // codes, 0 = missing
 	ColumnSalt frontend.Variable
 	DaySalt    frontend.Variable
-	Path       []frontend.Variable // siblings of the column, lowest first
+	Path       [verifier.TreeDepth][verifier.Arity]frontend.Variable
 }
 
 // newCircuit returns the circuit for so many days, to compile or to fill in.
@@ -65,7 +64,6 @@ func newCircuit(days int) *circuit {
 	c := &circuit{Days: make([]dayInputs, days)}
 	for i := range c.Days {
 		c.Days[i].Readings = make([]frontend.Variable, verifier.ReadingsPerDay)
-		c.Days[i].Path = make([]frontend.Variable, verifier.TreeDepth)
 	}
 	return c
 }
@@ -74,13 +72,13 @@ func newCircuit(days int) *circuit {
 type maker struct {
 	*circuit
 	api      frontend.API
-	hasher   *poseidon2.Permutation
 	checker  frontend.Rangechecker
 	slotBits []frontend.Variable
 	hours    []frontend.Variable // the mask's bits
 }
 
-// counts are what a part of the readings adds up to, within the hour mask.
+// counts are what a part of the readings adds up to, within the hour mask. How many
+// are in range is known of whole days only.
 type counts struct {
 	inRange, present, sum frontend.Variable
 }
@@ -95,28 +93,21 @@ func (m *maker) add(a, b counts) counts {
 
 // Define implements frontend.Circuit.
 func (c *circuit) Define(api frontend.API) error {
-	hasher, err := poseidon2.NewPoseidon2(api)
-	if err != nil {
-		return err
-	}
-	m := &maker{circuit: c, api: api, hasher: hasher, checker: rangecheck.New(api)}
-	m.slotBits = api.ToBinary(c.Slot, verifier.TreeDepth)
+	m := &maker{circuit: c, api: api, checker: rangecheck.New(api)}
+	m.slotBits = api.ToBinary(c.Slot, 2*verifier.TreeDepth)
 	m.hours = api.ToBinary(c.HourMask, hoursPerDay)
 	m.checkInputs()
 
-	roots := []frontend.Variable{len(c.Days)}
+	var roots []frontend.Variable
 	halves := [2]counts{zeroCounts(), zeroCounts()}
 	var passed frontend.Variable = 0
 	for d := range c.Days {
-		hourly, err := m.countDay(c.Days[d].Readings)
+		day, of, err := m.countDay(d)
 		if err != nil {
 			return err
 		}
-		day := zeroCounts()
-		for h, n := range hourly {
-			day = m.add(day, n)
-			half := verifier.HalfOf(d*hoursPerDay+h, len(c.Days))
-			halves[half] = m.add(halves[half], n)
+		for half := range halves {
+			halves[half] = m.add(halves[half], of[half])
 		}
 		pass, err := m.dayPasses(day)
 		if err != nil {
@@ -125,10 +116,10 @@ func (c *circuit) Define(api frontend.API) error {
 		passed = api.Add(passed, pass)
 		roots = append(roots, m.dayRoot(d))
 	}
-	m.notLess(passed, c.DayK, codeBits)
+	m.notLess(passed, c.DayK, countBits)
 	m.checkMean(m.add(halves[0], halves[1]))
 	m.checkTrend(halves)
-	api.AssertIsEqual(m.hash(verifier.DomainData, roots...), c.DataDigest)
+	api.AssertIsEqual(m.dataDigest(roots), c.DataDigest)
 	return nil
 }
 
@@ -138,11 +129,11 @@ func (c *circuit) Define(api frontend.API) error {
 // Binding appears in no part of the claim. Its square puts it into a constraint:
 // a public input in none could be exchanged under a finished proof.
 func (m *maker) checkInputs() {
-	m.checker.Check(m.api.Sub(m.Lo, 1), codeBits)
+	m.checker.Check(m.api.Sub(m.Lo, 1), countBits)
 	for _, v := range []frontend.Variable{
 		m.Lo, m.Hi, m.K, m.OutMax, m.MinCount, m.DayK, m.MeanLo, m.MeanHi, m.MinHalf,
 	} {
-		m.checker.Check(v, codeBits)
+		m.checker.Check(v, countBits)
 	}
 	m.checker.Check(m.TrendLo, trendBits)
 	m.checker.Check(m.TrendHi, trendBits)
@@ -152,41 +143,6 @@ func (m *maker) checkInputs() {
 // notLess asserts a >= b for numbers whose difference fits the width.
 func (m *maker) notLess(a, b frontend.Variable, width int) {
 	m.checker.Check(m.api.Sub(a, b), width)
-}
-
-// countDay counts each hour of a day, zero for hours outside the mask.
-func (m *maker) countDay(readings []frontend.Variable) ([]counts, error) {
-	in := append([]frontend.Variable{m.Lo, m.Hi}, readings...)
-	bits, err := m.api.Compiler().NewHint(inRangeHint, len(readings), in...)
-	if err != nil {
-		return nil, err
-	}
-	hourly := make([]counts, hoursPerDay)
-	for h := range hourly {
-		n := zeroCounts()
-		for i := h * minutesPerHour; i < (h+1)*minutesPerHour; i++ {
-			n = m.add(n, m.countReading(readings[i], bits[i]))
-		}
-		hourly[h] = counts{
-			m.api.Mul(n.inRange, m.hours[h]), m.api.Mul(n.present, m.hours[h]), m.api.Mul(n.sum, m.hours[h]),
-		}
-	}
-	return hourly, nil
-}
-
-// countReading binds the hinted bit in one direction: where it is set the
-// reading v is in [Lo, Hi]; where it is not, nothing is said, so that a prover
-// can only count too few. Both range checks together also bound v itself:
-//
-//	bit set:     v-Lo and Hi-v have 16 bits, so Lo <= v <= Hi
-//	bit not set: v has 16 bits
-//
-// Present is exact: it is 0 if and only if v is.
-func (m *maker) countReading(v, bit frontend.Variable) counts {
-	m.api.AssertIsBoolean(bit)
-	m.checker.Check(m.api.Sub(v, m.api.Mul(bit, m.Lo)), codeBits)
-	m.checker.Check(m.api.Mul(bit, m.api.Sub(m.Hi, v)), codeBits)
-	return counts{inRange: bit, present: m.api.Sub(1, m.api.IsZero(v)), sum: v}
 }
 
 // dayPasses returns a bit that is set only if the day meets its bounds; whether
@@ -203,7 +159,7 @@ func (m *maker) dayPasses(day counts) (frontend.Variable, error) {
 	}
 	m.api.AssertIsBoolean(bit[0])
 	for _, s := range slack {
-		m.checker.Check(m.api.Mul(bit[0], s), codeBits)
+		m.checker.Check(m.api.Mul(bit[0], s), countBits)
 	}
 	return bit[0], nil
 }
@@ -222,8 +178,8 @@ func (m *maker) checkMean(all counts) {
 // the trend is bounded.
 func (m *maker) checkTrend(halves [2]counts) {
 	first, second := halves[0], halves[1]
-	m.notLess(first.present, m.MinHalf, codeBits)
-	m.notLess(second.present, m.MinHalf, codeBits)
+	m.notLess(first.present, m.MinHalf, countBits)
+	m.notLess(second.present, m.MinHalf, countBits)
 	both := m.api.Mul(first.present, second.present)
 	difference := m.api.Sub(m.api.Mul(second.sum, first.present), m.api.Mul(first.sum, second.present))
 	m.notLess(difference, m.api.Mul(m.api.Sub(m.TrendLo, verifier.TrendBias), both), crossBits)
@@ -235,44 +191,47 @@ func (m *maker) dayRoot(d int) frontend.Variable {
 	in := m.Days[d]
 	day := m.api.Add(m.FirstDay, d)
 	node := m.column(day, in)
-	for l, sibling := range in.Path {
-		left := m.api.Select(m.slotBits[l], sibling, node)
-		right := m.api.Select(m.slotBits[l], node, sibling)
-		node = m.hash(verifier.DomainNode, left, right)
+	for level, row := range in.Path {
+		children := make([]frontend.Variable, verifier.Arity)
+		for i, place := range m.places(level) {
+			children[i] = m.api.Select(place, node, row[i])
+		}
+		node = compress(m.api, children...)
 	}
-	return m.hash(verifier.DomainDay, day, in.DaySalt, node)
+	return compress(m.api, constant(verifier.DomainDay.Element()), day, in.DaySalt, node)
 }
 
-// column is the column's commitment, in the form for columns without readings
-// where every reading is zero.
+// places are four bits, of which the own place at a level of the tree is set.
+func (m *maker) places(level int) [verifier.Arity]frontend.Variable {
+	low, high := m.slotBits[2*level], m.slotBits[2*level+1]
+	three := m.api.Mul(low, high)
+	return [verifier.Arity]frontend.Variable{
+		m.api.Add(m.api.Sub(1, low, high), three), m.api.Sub(low, three), m.api.Sub(high, three), three,
+	}
+}
+
+// column is the column's commitment.
 func (m *maker) column(day frontend.Variable, in dayInputs) frontend.Variable {
-	full := []frontend.Variable{m.Slot, day, in.ColumnSalt}
-	var sum frontend.Variable = 0
+	xs := []frontend.Variable{m.Slot, day, in.ColumnSalt}
 	for i := 0; i < len(in.Readings); i += verifier.CodesPerElement {
-		full = append(full, m.pack(in.Readings[i:i+verifier.CodesPerElement]))
+		xs = append(xs, m.pack(in.Readings[i:i+verifier.CodesPerElement]))
 	}
-	for _, v := range in.Readings {
-		sum = m.api.Add(sum, v)
-	}
-	empty := m.hash(verifier.DomainEmpty, m.Slot, day, in.ColumnSalt)
-	// Readings have 16 bits, so their sum is zero if and only if all are.
-	return m.api.Select(m.api.IsZero(sum), empty, m.hash(verifier.DomainColumn, full...))
+	return sponge(m.api, verifier.DomainColumn, xs...)
 }
 
 func (m *maker) pack(codes []frontend.Variable) frontend.Variable {
 	var packed frontend.Variable = 0
 	for i, v := range codes {
-		packed = m.api.Add(packed, m.api.Mul(v, new(big.Int).Lsh(big.NewInt(1), uint(codeBits*i))))
+		packed = m.api.Add(packed, m.api.Mul(v, new(big.Int).Lsh(big.NewInt(1), uint(verifier.CodeBits*i))))
 	}
 	return packed
 }
 
-// hash is verifier.Hash.
-func (m *maker) hash(d verifier.Domain, xs ...frontend.Variable) frontend.Variable {
-	domain := d.Element()
-	state := m.hasher.Compress(0, domain.BigInt(new(big.Int)))
-	for _, x := range xs {
-		state = m.hasher.Compress(state, x)
+// dataDigest is verifier.DataDigest.
+func (m *maker) dataDigest(roots []frontend.Variable) frontend.Variable {
+	xs := append([]frontend.Variable{constant(verifier.DomainData(len(roots)).Element())}, roots...)
+	for len(roots) > 1 && len(xs) <= verifier.MaxDays {
+		xs = append(xs, 0)
 	}
-	return state
+	return compress(m.api, xs...)
 }

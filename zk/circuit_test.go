@@ -5,7 +5,12 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/consensys/gnark-crypto/ecc"
 	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
+	"github.com/consensys/gnark-crypto/ecc/bn254/fr/poseidon2"
+	"github.com/consensys/gnark/constraint"
+	"github.com/consensys/gnark/frontend"
+	"github.com/consensys/gnark/frontend/cs/r1cs"
 	"pgregory.net/rapid"
 
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -305,4 +310,46 @@ func TestCircuitSizesArePinned(t *testing.T) {
 
 func TestWeekConstraintsArePinned(t *testing.T) {
 	golden(t, "testdata/week.golden.txt", fmt.Appendf(nil, "%d constraints\n", system(t, 7).GetNbConstraints()))
+}
+
+// permutation compares the permutation in a circuit with package verifier's.
+type permutation struct{ In, Out []frontend.Variable }
+
+func (c *permutation) Define(api frontend.API) error {
+	state := append([]frontend.Variable(nil), c.In...)
+	permute(api, state)
+	for i := range state {
+		api.AssertIsEqual(state[i], c.Out[i])
+	}
+	return nil
+}
+
+func TestThePermutationIsThatOfCommitments(t *testing.T) {
+	for _, width := range []int{2, 4, 8, verifier.SpongeWidth} {
+		c := &permutation{make([]frontend.Variable, width), make([]frontend.Variable, width)}
+		w := &permutation{make([]frontend.Variable, width), make([]frontend.Variable, width)}
+		state := make([]fr.Element, width)
+		for i := range state {
+			state[i].SetUint64(uint64(i*i + 7))
+			w.In[i] = state[i]
+		}
+		full, partial := verifier.Rounds(width)
+		if err := poseidon2.NewPermutation(width, full, partial).Permutation(state); err != nil {
+			t.Fatal(err)
+		}
+		for i := range state {
+			w.Out[i] = state[i]
+		}
+		system, err := frontend.Compile(ecc.BN254.ScalarField(), r1cs.NewBuilder[constraint.U64], c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		witness, err := frontend.NewWitness(w, ecc.BN254.ScalarField())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := system.IsSolved(witness); err != nil {
+			t.Errorf("width %d: another permutation", width)
+		}
+	}
 }

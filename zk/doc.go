@@ -11,7 +11,9 @@
 // Public inputs are those of verifier.Statement, in its order. Private inputs
 // are, for each day, the asked metric's readings, the salts, and the Merkle path
 // of the column. The claim in one sentence: "I know readings that open the
-// committed days, and they meet the bounds". Not claimed: that the readings were
+// committed days, and they meet the bounds". How readings are counted, and why a prover
+// cannot miscount, stands in histogram.go; it is no reviewed library's argument, but its
+// own. Not claimed: that the readings were
 // measured on anybody, that other metrics exist, or who committed.
 //
 // # Trust

@@ -119,8 +119,10 @@ func (o *Opening) assign(slot int, in *dayInputs) error {
 	if err != nil {
 		return err
 	}
-	for l := range path {
-		in.Path[l] = path[l]
+	for l, row := range path {
+		for i := range row {
+			in.Path[l][i] = row[i]
+		}
 	}
 	for i, code := range o.day.Codes(slot) {
 		in.Readings[i] = code

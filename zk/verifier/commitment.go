@@ -11,14 +11,18 @@ import (
 const (
 	// ReadingsPerDay is the length of a column: one code a minute.
 	ReadingsPerDay = wearable.MinutesPerDay
+	// Codes is how many codes there are: a metric's largest is below it.
+	Codes = 640
 	// CodeBits is the width of a code in a commitment.
-	CodeBits = 16
+	CodeBits = 12
 	// CodesPerElement is how many codes one field element holds, the first in
-	// the lowest bits.
-	CodesPerElement = 15
-	// Slots is the number of metric slots of a day, TreeDepth its logarithm.
-	Slots     = 1 << TreeDepth
-	TreeDepth = 4
+	// the lowest bits. It divides an hour: no element holds readings of two.
+	CodesPerElement = 20
+	// Slots is the number of metric slots of a day, in a tree whose nodes have Arity
+	// children.
+	Slots     = Arity * Arity
+	Arity     = 4
+	TreeDepth = 2
 
 	// dayBias makes every day number a small non-negative field element.
 	dayBias = 1 << 31
@@ -36,11 +40,9 @@ func DayElement(day int64) (Element, error) {
 	return number(uint64(day + dayBias)), nil
 }
 
-// Column commits to one metric of one day: codes holds ReadingsPerDay grid
-// codes, 0 where a minute is missing. The chain is slot, day, salt and the
-// packed codes in DomainColumn; a column without any reading is slot, day and
-// salt in DomainEmpty, which costs little and, being salted, looks like any
-// other. Salts must be secret and uniform.
+// Column commits to one metric of one day: codes holds ReadingsPerDay grid codes, 0
+// where a minute is missing. It is the sponge in DomainColumn over slot, day, salt and
+// the packed codes, five permutations. Salts must be secret and uniform.
 func Column(slot int, day int64, salt Element, codes []uint16) (Element, error) {
 	if slot < 0 || slot >= Slots {
 		return Element{}, fmt.Errorf("metric slot %d is outside 0..%d", slot, Slots-1)
@@ -52,47 +54,36 @@ func Column(slot int, day int64, salt Element, codes []uint16) (Element, error) 
 	if err != nil {
 		return Element{}, err
 	}
-	if isEmpty(codes) {
-		return Hash(DomainEmpty, number(uint64(slot)), d, salt), nil
-	}
-	return columnOf(number(uint64(slot)), d, salt, codes), nil
-}
-
-func columnOf(slot, day, salt Element, codes []uint16) Element {
-	c := newChain(DomainColumn)
-	c.absorb(&slot)
-	c.absorb(&day)
-	c.absorb(&salt)
+	xs := []Element{number(uint64(slot)), d, salt}
 	for i := 0; i < len(codes); i += CodesPerElement {
-		packed := pack(codes[i : i+CodesPerElement])
-		c.absorb(&packed)
-	}
-	return c.state
-}
-
-func isEmpty(codes []uint16) bool {
-	for _, code := range codes {
-		if code != 0 {
-			return false
+		packed, err := pack(codes[i : i+CodesPerElement])
+		if err != nil {
+			return Element{}, fmt.Errorf("minutes from %d: %w", i, err)
 		}
+		xs = append(xs, packed)
 	}
-	return true
+	return Sponge(DomainColumn, xs...), nil
 }
 
-// pack puts CodesPerElement codes into one element, 240 bits.
-func pack(codes []uint16) Element {
+// pack puts CodesPerElement codes into one element, 240 bits. The error does not carry
+// the code.
+func pack(codes []uint16) (Element, error) {
 	var b [32]byte
-	for i, code := range codes {
-		at := len(b) - 2*(i+1)
-		b[at], b[at+1] = byte(code>>8), byte(code)
+	for i := 0; i < len(codes); i += 2 { // two codes are three bytes
+		if codes[i] >= Codes || codes[i+1] >= Codes {
+			return Element{}, fmt.Errorf("a code is not below %d", Codes)
+		}
+		pair := uint32(codes[i]) | uint32(codes[i+1])<<CodeBits
+		at := len(b) - 3*(i/2+1)
+		b[at], b[at+1], b[at+2] = byte(pair>>16), byte(pair>>8), byte(pair)
 	}
 	var e Element
 	e.SetBytes(b[:])
-	return e
+	return e, nil
 }
 
-// Tree is the Merkle tree over a day's columns, by slot. An inner node is its
-// two children in DomainNode.
+// Tree is the Merkle tree over a day's columns, by slot. An inner node compresses its
+// four children.
 type Tree struct {
 	levels [TreeDepth + 1][]Element // levels[0] are the leaves
 }
@@ -103,9 +94,8 @@ func NewTree(columns [Slots]Element) *Tree {
 	t.levels[0] = columns[:]
 	for l := range TreeDepth {
 		below := t.levels[l]
-		t.levels[l+1] = make([]Element, len(below)/2)
-		for i := range t.levels[l+1] {
-			t.levels[l+1][i] = Hash(DomainNode, below[2*i], below[2*i+1])
+		for i := 0; i < len(below); i += Arity {
+			t.levels[l+1] = append(t.levels[l+1], Compress(below[i:i+Arity]...))
 		}
 	}
 	return t
@@ -114,36 +104,42 @@ func NewTree(columns [Slots]Element) *Tree {
 // Root is the metrics root of the day.
 func (t *Tree) Root() Element { return t.levels[TreeDepth][0] }
 
-// Path returns the siblings of a slot's leaf, lowest first. The slot must be in
-// 0..Slots-1.
-func (t *Tree) Path(slot int) ([TreeDepth]Element, error) {
-	var path [TreeDepth]Element
+// Path is what a root is recomputed from: at each level, lowest first, the children
+// beside the own, whose place is zero.
+type Path [TreeDepth][Arity]Element
+
+// Path returns the path of a slot's leaf. The slot must be in 0..Slots-1.
+func (t *Tree) Path(slot int) (Path, error) {
+	var path Path
 	if slot < 0 || slot >= Slots {
 		return path, fmt.Errorf("metric slot %d is outside 0..%d", slot, Slots-1)
 	}
 	for l := range path {
-		path[l] = t.levels[l][(slot>>l)^1]
+		own := slot % Arity
+		copy(path[l][:], t.levels[l][slot-own:])
+		path[l][own] = Element{}
+		slot /= Arity
 	}
 	return path, nil
 }
 
-// DayRoot commits to a whole day: day, salt and metrics root in DomainDay.
+// DayRoot commits to a whole day: DomainDay, day, salt and metrics root, compressed.
 func DayRoot(day int64, salt, metricsRoot Element) (Element, error) {
 	d, err := DayElement(day)
 	if err != nil {
 		return Element{}, err
 	}
-	return Hash(DomainDay, d, salt, metricsRoot), nil
+	return Compress(DomainDay.Element(), d, salt, metricsRoot), nil
 }
 
 // DataDigest commits to the consecutive day roots that a statement is about,
-// the first day first: their number and the roots in DomainData. A root that is
-// not canonical is an error.
+// the first day first: DomainData and the roots, compressed; of several days, with zeros
+// up to MaxDays. A root that is not canonical is an error.
 func DataDigest(roots []record.ID) (record.ID, error) {
 	if len(roots) == 0 || len(roots) > MaxDays {
 		return record.ID{}, fmt.Errorf("a statement is about 1 to %d day roots, not %d", MaxDays, len(roots))
 	}
-	xs := []Element{number(uint64(len(roots)))}
+	xs := []Element{DomainData(len(roots)).Element()}
 	for i, id := range roots {
 		e, err := ToElement(id)
 		if err != nil {
@@ -151,7 +147,10 @@ func DataDigest(roots []record.ID) (record.ID, error) {
 		}
 		xs = append(xs, e)
 	}
-	return ToID(Hash(DomainData, xs...)), nil
+	if len(roots) > 1 {
+		xs = append(xs, make([]Element, MaxDays-len(roots))...)
+	}
+	return ToID(Compress(xs...)), nil
 }
 
 // CheckRoot tells whether a device may anchor this identifier as a day root: it

@@ -18,35 +18,49 @@ func drawElement(t *rapid.T, label string) Element {
 	return e
 }
 
-func TestHashIsTheLibrarysCompressionChained(t *testing.T) {
+// Of two elements, the compression is the library's own.
+func TestCompressionOfTwoIsTheLibrarys(t *testing.T) {
 	library := poseidon2.NewDefaultPermutation()
 	rapid.Check(t, func(rt *rapid.T) {
-		xs := []Element{drawElement(rt, "x"), drawElement(rt, "y")}
-		state := make([]byte, fr.Bytes)
-		for _, x := range append([]Element{DomainDay.Element()}, xs...) {
-			var err error
-			if state, err = library.Compress(state, x.Marshal()); err != nil {
-				rt.Fatal(err)
-			}
+		x, y := drawElement(rt, "x"), drawElement(rt, "y")
+		want, err := library.Compress(x.Marshal(), y.Marshal())
+		if err != nil {
+			rt.Fatal(err)
 		}
-		if got := ToID(Hash(DomainDay, xs...)); got != record.ID(state) {
-			rt.Fatalf("got %s, want %x", got, state)
+		if got := ToID(Compress(x, y)); got != record.ID(want) {
+			rt.Fatalf("got %s, want %x", got, want)
 		}
 	})
 }
 
-// Two uses of the hash must never share a chain.
+// Two uses of the hash must never be taken for each other.
 func TestDomainsAreSeparate(t *testing.T) {
 	seen := map[Element]Domain{}
-	for _, d := range []Domain{DomainColumn, DomainEmpty, DomainNode, DomainDay, DomainData} {
+	for _, d := range []Domain{DomainColumn, DomainDay, DomainData(1), DomainData(2), DomainData(MaxDays)} {
 		if len(d) >= fr.Bytes {
 			t.Errorf("domain %q does not fit an element", d)
 		}
-		h := Hash(d, number(1), number(2), number(3))
-		if other, taken := seen[h]; taken {
-			t.Errorf("%q hashes as %q", d, other)
+		for _, h := range []Element{Sponge(d, number(1), number(2)), Compress(d.Element(), number(1)), Compress(d.Element(), number(1), number(2), number(3))} {
+			if other, taken := seen[h]; taken {
+				t.Errorf("%q hashes as %q", d, other)
+			}
+			seen[h] = d
 		}
-		seen[h] = d
+	}
+}
+
+// TestSpongeTakesEveryElement, whatever block it is in.
+func TestSpongeTakesEveryElement(t *testing.T) {
+	xs := make([]Element, 75)
+	seen := map[Element]int{Sponge(DomainColumn, xs...): -1}
+	for i := range xs {
+		xs[i] = number(1)
+		h := Sponge(DomainColumn, xs...)
+		if other, taken := seen[h]; taken {
+			t.Errorf("element %d counts as little as %d", i, other)
+		}
+		seen[h] = i
+		xs[i] = Element{}
 	}
 }
 
@@ -94,6 +108,7 @@ func TestCommitmentsRefuse(t *testing.T) {
 		"a slot above":        second(Column(Slots, 0, Element{}, codes)),
 		"a short column":      second(Column(0, 0, Element{}, codes[1:])),
 		"no column":           second(Column(0, 0, Element{}, nil)),
+		"a code too large":    second(Column(0, 0, Element{}, append(codes[1:], Codes))),
 		"a day out of range":  second(Column(0, MaxDay+1, Element{}, codes)),
 		"a root's day":        second(DayRoot(MinDay-1, Element{}, Element{})),
 		"no roots":            second(DataDigest(nil)),
@@ -122,13 +137,13 @@ func TestTreePathsLeadToTheRoot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		node := columns[slot]
-		for l, sibling := range path {
-			if slot>>l&1 == 1 {
-				node = Hash(DomainNode, sibling, node)
-			} else {
-				node = Hash(DomainNode, node, sibling)
+		node, at := columns[slot], slot
+		for _, row := range path {
+			if !row[at%Arity].IsZero() {
+				t.Errorf("the path of slot %d holds the node itself", slot)
 			}
+			row[at%Arity] = node
+			node, at = Compress(row[:]...), at/Arity
 		}
 		if node != tree.Root() {
 			t.Errorf("the path of slot %d leads elsewhere", slot)

@@ -13,19 +13,21 @@ import (
 // circuits live.
 type Element = fr.Element
 
-// Domain separates the uses of the hash: it is the first element of every
-// chain. Each names one use for ever.
+// Domain separates the uses of the hash: it is the capacity of a sponge, or the first
+// element of a compression. Each names one use for ever.
 type Domain string
 
-// The domains. A chain of one of them has always the same length, DomainData
-// apart, which hashes its length next.
+// The domains. Inner nodes of a day's tree have none: their depth is fixed, and a first
+// child that is a domain would be a preimage of it.
 const (
-	DomainColumn Domain = "vitalveil zk column v1"
-	DomainEmpty  Domain = "vitalveil zk empty column v1"
-	DomainNode   Domain = "vitalveil zk metrics node v1"
-	DomainDay    Domain = "vitalveil zk day v1"
-	DomainData   Domain = "vitalveil zk data digest v1"
+	DomainColumn Domain = "vitalveil zk column v2"
+	DomainDay    Domain = "vitalveil zk day v2"
 )
+
+// DomainData is the domain of the digest of so many day roots.
+func DomainData(days int) Domain {
+	return Domain(fmt.Sprintf("vitalveil zk data digest v2 %d", days))
+}
 
 // Element is the domain's text, read as a big-endian number of at most 31 bytes.
 func (d Domain) Element() Element {
@@ -34,38 +36,65 @@ func (d Domain) Element() Element {
 	return e
 }
 
-var permutation = poseidon2.NewDefaultPermutation()
+// Widths of the permutations: of compressions, and of the sponge.
+const (
+	pairWidth   = 2
+	nodeWidth   = Arity
+	digestWidth = 1 + MaxDays
+	// SpongeWidth is that of a column's sponge: one element of capacity, the rest rate.
+	SpongeWidth = 16
+)
 
-// compress is the two-to-one function: the Poseidon2 permutation of width 2
-// (Grassi, Khovratovich, Schofnegger, ePrint 2023/323) with the right input fed
-// forward, as gnark's poseidon2.Compress computes it in a circuit.
-func compress(left, right *Element) Element {
-	state := [2]Element{*left, *right}
-	// The only error is a state that is not as wide as the permutation.
-	_ = permutation.Permutation(state[:])
-	state[1].Add(&state[1], right)
-	return state[1]
-}
-
-// chain is a hash in progress: s <- compress(s, x), from s = 0.
-type chain struct{ state Element }
-
-func newChain(d Domain) chain {
-	var c chain
-	first := d.Element()
-	c.absorb(&first)
-	return c
-}
-
-func (c *chain) absorb(x *Element) { c.state = compress(&c.state, x) }
-
-// Hash chains a domain and elements.
-func Hash(d Domain, xs ...Element) Element {
-	c := newChain(d)
-	for i := range xs {
-		c.absorb(&xs[i])
+// Rounds are the numbers of full and partial rounds of the Poseidon2 permutation
+// (Grassi, Khovratovich, Schofnegger, ePrint 2023/323) of a width, 2, 4, 8 or 16: those
+// of gnark-crypto, for width 2 its default, for the others what the authors' script
+// gives. Its constants are gnark-crypto's too.
+func Rounds(width int) (full, partial int) {
+	switch width {
+	case 2:
+		return 6, 50
+	case 4:
+		return 8, 56
+	default:
+		return 8, 57
 	}
-	return c.state
+}
+
+var permutations = func() map[int]*poseidon2.Permutation {
+	all := map[int]*poseidon2.Permutation{}
+	for _, width := range []int{pairWidth, nodeWidth, digestWidth, SpongeWidth} {
+		full, partial := Rounds(width)
+		all[width] = poseidon2.NewPermutation(width, full, partial)
+	}
+	return all
+}()
+
+// Compress hashes 2, 4 or 8 elements to one: the permutation of that width, of which
+// the last element is kept and the last input added to it.
+func Compress(xs ...Element) Element {
+	state := append([]Element(nil), xs...)
+	// The only error is a state that is not as wide as the permutation.
+	_ = permutations[len(xs)].Permutation(state)
+	last := len(xs) - 1
+	state[last].Add(&state[last], &xs[last])
+	return state[last]
+}
+
+// Sponge hashes a number of elements that is fixed for its domain. Element 0 is the
+// capacity and starts as the domain; the others take SpongeWidth-1 elements at a time.
+// One capacity element of 254 bits is 127 bits of security against collisions.
+func Sponge(d Domain, xs ...Element) Element {
+	var state [SpongeWidth]Element
+	state[0] = d.Element()
+	for len(xs) > 0 {
+		n := min(SpongeWidth-1, len(xs))
+		for i := range n {
+			state[1+i].Add(&state[1+i], &xs[i])
+		}
+		xs = xs[n:]
+		_ = permutations[SpongeWidth].Permutation(state[:])
+	}
+	return state[1]
 }
 
 func number(n uint64) Element {
