@@ -23,11 +23,14 @@ import (
 	"github.com/vitalveil/vitalveil/cmd/institution"
 	"github.com/vitalveil/vitalveil/cmd/ledger"
 	"github.com/vitalveil/vitalveil/cmd/patient"
+	"github.com/vitalveil/vitalveil/cmd/up"
 	"github.com/vitalveil/vitalveil/cmd/verify"
+	"github.com/vitalveil/vitalveil/network/site"
 )
 
 type commands struct {
 	Demo        demo.Command          `cmd:"" help:"Run the whole system in one process on loopback and show what each party saw."`
+	Up          up.Command            `cmd:"" help:"Run a durable network of one site, each role a process: for a pilot."`
 	Verify      verify.Command        `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
 	Institution institution.Command   `cmd:"" help:"An institution as a process of its own: make its keys, run it, ask."`
 	Bridge      bridge.Command        `cmd:"" help:"A hub at a patient's home or of a ward: takes readings, seals them, sends them, answers claims."`
@@ -64,7 +67,7 @@ func run(ctx context.Context, args []string) error {
 	var c commands
 	p, err := kong.New(&c, kong.Name("vitalveil"), kong.Description(description), kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.BindTo(ctx, (*context.Context)(nil)))
+		kong.BindTo(site.Supervised(ctx), (*context.Context)(nil)))
 	if err != nil {
 		return err
 	}
