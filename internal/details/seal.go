@@ -8,6 +8,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -44,74 +45,88 @@ var ErrSealed = errors.New("the sealed value does not open")
 
 // Seal seals a private value of a patient under the name that it is stored under.
 func (k Key) Seal(network string, patient record.ID, name string, value []byte) ([]byte, error) {
-	s, err := k.sealer(network, patient, name)
+	o, err := k.Opener()
 	if err != nil {
 		return nil, err
 	}
-	padded := pad(value)
+	padded, place := pad(value), placeOf(network, patient, name)
 	if len(padded) > maxSealed {
 		return nil, errors.New("the private value is too long to be sealed")
 	}
-	iv := s.iv(padded)
+	iv := o.iv(place, padded)
 	out := append([]byte(Magic), iv...)
-	return append(out, s.stream(iv, padded)...), nil
+	return append(out, o.stream(iv, padded)...), nil
 }
 
 // Open is the inverse of Seal. The error is ErrSealed.
 func (k Key) Open(network string, patient record.ID, name string, sealed []byte) ([]byte, error) {
+	o, err := k.Opener()
+	if err != nil {
+		return nil, err
+	}
+	return o.Open(network, patient, name, sealed)
+}
+
+// Open is Key.Open.
+func (o Opener) Open(network string, patient record.ID, name string, sealed []byte) ([]byte, error) {
 	body, ok := bytes.CutPrefix(sealed, []byte(Magic))
 	if !ok || len(body) < ivBytes+padBlock || len(body) > ivBytes+maxSealed || (len(body)-ivBytes)%padBlock != 0 {
 		return nil, ErrSealed
 	}
-	s, err := k.sealer(network, patient, name)
-	if err != nil {
-		return nil, err
-	}
 	iv := body[:ivBytes]
-	padded := s.stream(iv, body[ivBytes:])
-	if !hmac.Equal(iv, s.iv(padded)) {
+	padded := o.stream(iv, body[ivBytes:])
+	if !hmac.Equal(iv, o.iv(placeOf(network, patient, name), padded)) {
 		return nil, ErrSealed
 	}
 	return unpad(padded)
 }
 
-// sealer has what sealing in one place needs.
-type sealer struct {
+// Opener is a key that is ready to open many values: the two keys that are derived from
+// it. It is as secret.
+type Opener struct {
 	auth  []byte
 	block cipher.Block
-	place record.ID
 }
 
-func (k Key) sealer(network string, patient record.ID, name string) (*sealer, error) {
+// Format keeps what is derived out of logs, as Key does.
+func (Opener) Format(f fmt.State, _ rune) { fmt.Fprint(f, hidden) }
+
+// Opener derives what opens the key's values.
+func (k Key) Opener() (Opener, error) {
 	both, err := hkdf.Extract(sha256.New, k.secret[:], nil)
 	if err != nil {
-		return nil, err
+		return Opener{}, err
 	}
 	auth, err := hkdf.Expand(sha256.New, both, "vitalveil details authentication v1", 32)
 	if err != nil {
-		return nil, err
+		return Opener{}, err
 	}
 	enc, err := hkdf.Expand(sha256.New, both, "vitalveil details encryption v1", 32)
 	if err != nil {
-		return nil, err
+		return Opener{}, err
 	}
 	block, err := aes.NewCipher(enc)
 	if err != nil {
-		return nil, err
+		return Opener{}, err
 	}
-	return &sealer{auth: auth, block: block, place: record.Digest(domainValue, network, []any{patient, name})}, nil
+	return Opener{auth, block}, nil
 }
 
-func (s *sealer) iv(padded []byte) []byte {
-	mac := hmac.New(sha256.New, s.auth)
-	mac.Write(s.place[:])
+// placeOf is what a value is bound to.
+func placeOf(network string, patient record.ID, name string) record.ID {
+	return record.Digest(domainValue, network, []any{patient, name})
+}
+
+func (o Opener) iv(place record.ID, padded []byte) []byte {
+	mac := hmac.New(sha256.New, o.auth)
+	mac.Write(place[:])
 	mac.Write(padded)
 	return mac.Sum(nil)[:ivBytes]
 }
 
-func (s *sealer) stream(iv, in []byte) []byte {
+func (o Opener) stream(iv, in []byte) []byte {
 	out := make([]byte, len(in))
-	cipher.NewCTR(s.block, iv).XORKeyStream(out, in)
+	cipher.NewCTR(o.block, iv).XORKeyStream(out, in)
 	return out
 }
 

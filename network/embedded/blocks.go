@@ -244,9 +244,12 @@ func storedPrivate(r pebble.Reader, name string, w hashWrite, at version) (priva
 	if w.Purge {
 		return value, false, nil
 	}
-	found, err := decodeStored(r, valueKey(name, w.KeyHash, at), &value)
-	if err != nil || !found {
+	data, err := get(r, valueKey(name, w.KeyHash, at))
+	if err != nil || data == nil {
 		return privateValue{}, false, err
+	}
+	if err := decoding.Unmarshal(data, &value); err != nil { // its hashes say more than its form
+		return privateValue{}, false, fmt.Errorf("stored private value: %w", err)
 	}
 	return value, true, checkPrivate(w, value)
 }
