@@ -20,6 +20,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // inFlight is how many batches the gateway has under way at once.
@@ -39,7 +40,7 @@ func TestFigures(t *testing.T) {
 // took and left.
 func (w *world) growth() {
 	people := w.enrol(250)
-	w.tick((firstHour + 2000) * hour)
+	w.Tick((firstHour + 2000) * hour)
 	at := firstHour
 	var batches []record.Anchor
 	disk := w.disk()
@@ -66,7 +67,7 @@ func (w *world) anchorAll(batches []record.Anchor) []time.Duration {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(batches); i = int(next.Add(1)) - 1 {
 				begin := time.Now()
-				res, err := network.SubmitRetry(context.Background(), w.clients[hospitalA], w.call("Pointer:Anchor", batches[i]))
+				res, err := network.SubmitRetry(context.Background(), w.Clients[hospitalA], w.Call(contracts.PointerAnchor, batches[i]))
 				took[i] = time.Since(begin)
 				if err != nil {
 					w.Error(err)

@@ -45,7 +45,7 @@ func TestGatewayVictim(t *testing.T) {
 		return
 	}
 	data, err := os.ReadFile(path)
-	w := &world{TB: t}
+	w := newWorld(t, "")
 	w.ok(err)
 	var v victim
 	w.ok(json.Unmarshal(data, &v))
@@ -114,17 +114,11 @@ func (w *world) upload(url string, people []*person, from int64) []accepted {
 			row := record.RandomID()
 			rows = append(rows, record.BlobRow{Hour: h, Row: row[:]})
 		}
-		blob, err := record.EncodeRows(p.device, rows)
-		w.ok(err)
-		var pointers []record.SignedPointer
-		for _, r := range rows {
-			ptr := record.Pointer{Device: p.device, Kind: record.KindRow, Index: r.Hour, Blob: record.SumID(blob), Commitment: record.SumID(r.Row)}
-			pointers = append(pointers, record.SignedPointer{Pointer: ptr, Signature: w.sign(p.deviceKey, ptr.Digest(channel))})
-		}
+		blob, pointers := p.device.Rows(rows...)
 		wg.Go(func() {
-			c := api.NewClient(url, channel, &api.Signer{Party: api.DeviceParty(p.device), Key: p.deviceKey})
+			c := api.NewClient(url, channel, &api.Signer{Party: api.DeviceParty(p.device.ID), Key: p.device.Key})
 			defer c.Close()
-			op, err := c.Upload(context.Background(), p.device, [][]byte{blob}, pointers)
+			op, err := c.Upload(context.Background(), p.device.ID, [][]byte{blob}, pointers)
 			if err != nil {
 				return // not accepted: nothing was promised
 			}
@@ -143,10 +137,10 @@ func (w *world) upload(url string, people []*person, from int64) []accepted {
 func TestGatewayKilledMidBatchOnFabric(t *testing.T) {
 	w := onFabric(t, "raft1")
 	people := w.enrol(20)
-	w.tick((firstHour + 5000) * hour)
+	w.Tick((firstHour + 5000) * hour)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "victim.json")
-	data, err := json.Marshal(victim{Dir: dir, Network: w.dir, Genesis: w.genesis})
+	data, err := json.Marshal(victim{Dir: dir, Network: w.dir, Genesis: w.Genesis})
 	w.ok(err)
 	w.ok(state.WriteFile(file, data))
 
@@ -175,7 +169,7 @@ func (w *world) settled(url string, all []accepted) {
 	defer cancel()
 	repeats := 0
 	for _, a := range all {
-		c := api.NewClient(url, channel, &api.Signer{Party: api.DeviceParty(a.person.device), Key: a.person.deviceKey})
+		c := api.NewClient(url, channel, &api.Signer{Party: api.DeviceParty(a.person.device.ID), Key: a.person.device.Key})
 		op, err := c.Wait(ctx, a.op)
 		c.Close()
 		w.ok(err)
@@ -211,9 +205,9 @@ func (w *world) anchoredOnce(all []accepted) {
 	}
 	for _, a := range all {
 		for h := a.first; h < a.first+uploadHours; h++ {
-			key := ledgerstate.PointerKey(record.Pointer{Device: a.person.device, Kind: record.KindRow, Index: h})
+			key := ledgerstate.PointerKey(record.Pointer{Device: a.person.device.ID, Kind: record.KindRow, Index: h})
 			if writes[key] != 1 {
-				w.Errorf("hour %d of device %s was anchored %d times", h, a.person.device.Short(), writes[key])
+				w.Errorf("hour %d of device %s was anchored %d times", h, a.person.device.ID.Short(), writes[key])
 			}
 		}
 	}

@@ -16,9 +16,11 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // rivals are clients that use the same few registers at once.
@@ -38,11 +40,11 @@ type rivals struct {
 
 func newRivals(w *world, people, hours int, ordered bool) *rivals {
 	r := &rivals{world: w, h: newHistory(), people: w.enrol(people), hours: hours, patient: 20 * time.Second, ordered: ordered, docs: map[record.ID][]consent.Document{}}
-	w.tick((firstHour + 1000) * hour)
+	w.Tick((firstHour + 1000) * hour)
 	for _, p := range r.people {
 		d := w.consent(p, hospitalA)
 		d.DataUntil, d.Expires = firstHour+9000, (firstHour+9000)*hour
-		r.docs[p.id] = []consent.Document{d}
+		r.docs[p.ID] = []consent.Document{d}
 	}
 	return r
 }
@@ -51,7 +53,7 @@ func newRivals(w *world, people, hours int, ordered bool) *rivals {
 func (r *rivals) run(clients, n int) {
 	var wg sync.WaitGroup
 	for i := range clients {
-		c := r.clients[msps[i%len(msps)]]
+		c := r.Clients[consortium.MSPs[i%len(consortium.MSPs)]]
 		wg.Go(func() {
 			for range n {
 				p := r.people[rand.N(len(r.people))]
@@ -76,8 +78,8 @@ func (r *rivals) run(clients, n int) {
 func (r *rivals) changeConsent(client int, c network.Client, p *person) {
 	current := r.readConsent(client, c, p)
 	r.mu.Lock()
-	next, from := r.docs[p.id][0], ""
-	for _, d := range r.docs[p.id] {
+	next, from := r.docs[p.ID][0], ""
+	for _, d := range r.docs[p.ID] {
 		if name(d) != current {
 			continue
 		}
@@ -87,16 +89,16 @@ func (r *rivals) changeConsent(client int, c network.Client, p *person) {
 		if rand.N(8) == 0 {
 			next.CapMicro, next.Status = d.CapMicro, consent.StatusRevoked
 		}
-		r.docs[p.id] = append(r.docs[p.id], next)
+		r.docs[p.ID] = append(r.docs[p.ID], next)
 		break
 	}
 	r.mu.Unlock()
 	if strings.HasSuffix(from, consent.StatusRevoked) {
 		return // nothing follows a revocation
 	}
-	in := request{key: "consent/" + p.id.String(), from: from, to: name(next)}
-	signed, begin := r.signed(p, next), r.h.now()
-	_, err := r.try(c, "Consent:Put", signed)
+	in := request{key: "consent/" + p.ID.String(), from: from, to: name(next)}
+	signed, begin := p.Sign(next), r.h.now()
+	_, err := r.try(c, contracts.ConsentPut, signed)
 	r.h.add(client, in, begin, r.outcomeOf(err))
 }
 
@@ -119,20 +121,20 @@ func (r *rivals) outcomeOf(err error) reply {
 // readConsent reads a consent's newest version; empty where there is none.
 func (r *rivals) readConsent(client int, c network.Client, p *person) string {
 	var s state.ConsentState
-	return r.read(client, c, "consent/"+p.id.String(), "Consent:Get", r.consentOf(p), &s, func() string { return name(s.Signed.Document) })
+	return r.read(client, c, "consent/"+p.ID.String(), contracts.ConsentGet, r.consentOf(p), &s, func() string { return name(s.Signed.Document) })
 }
 
 // consentOf identifies a person's one consent.
 func (r *rivals) consentOf(p *person) record.ID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.docs[p.id][0].ID
+	return r.docs[p.ID][0].ID
 }
 
 // read asks for a register's value.
-func (r *rivals) read(client int, c network.Client, key, function string, arg, into any, value func() string) string {
+func (r *rivals) read(client int, c network.Client, key string, m contracts.Method, arg, into any, value func() string) string {
 	begin := r.h.now()
-	raw, err := r.ask(c, function, arg)
+	raw, err := r.ask(c, m, arg)
 	if err == nil {
 		err = json.Unmarshal(raw, into)
 	}
@@ -143,31 +145,31 @@ func (r *rivals) read(client int, c network.Client, key, function string, arg, i
 	case code == fault.NotFound && !r.ordered: // a refusal is not ordered, so it may be old
 		out = reply{outcome: answered}
 	case code != fault.NotFound && code != fault.Unavailable && code != fault.Contention:
-		r.Errorf("%s: %v", function, err)
+		r.Errorf("%s: %v", m.Name(), err)
 	}
 	r.h.add(client, request{key: key, read: true}, begin, out)
 	return out.value
 }
 
-func (r *rivals) ask(c network.Client, function string, arg any) ([]byte, error) {
+func (r *rivals) ask(c network.Client, m contracts.Method, arg any) ([]byte, error) {
 	if r.ordered {
-		res, err := r.try(c, function, arg)
+		res, err := r.try(c, m, arg)
 		return res.Payload, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.patient)
 	defer cancel()
-	return c.Evaluate(ctx, r.call(function, arg))
+	return c.Evaluate(ctx, r.Call(m, arg))
 }
 
-func (r *rivals) try(c network.Client, function string, doc any) (network.Result, error) {
+func (r *rivals) try(c network.Client, m contracts.Method, doc any) (network.Result, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.patient)
 	defer cancel()
-	return network.SubmitRetry(ctx, c, r.call(function, doc))
+	return network.SubmitRetry(ctx, c, r.Call(m, doc))
 }
 
 // window is one of a person's.
 func (r *rivals) window(p *person) record.Pointer {
-	return record.Pointer{Device: p.device, Kind: record.KindRow, Index: firstHour + rand.Int64N(int64(r.hours))}
+	return record.Pointer{Device: p.device.ID, Kind: record.KindRow, Index: firstHour + rand.Int64N(int64(r.hours))}
 }
 
 func windowKey(p record.Pointer) string { return fmt.Sprintf("window/%s/%d", p.Device, p.Index) }
@@ -175,7 +177,7 @@ func windowKey(p record.Pointer) string { return fmt.Sprintf("window/%s/%d", p.D
 func (r *rivals) readWindow(client int, c network.Client, p record.Pointer) {
 	var s record.Receipt
 	place := state.PointerRef{Device: p.Device, Kind: p.Kind, Index: p.Index}
-	r.read(client, c, windowKey(p), "Pointer:Get", place, &s, func() string { return s.Pointer.Pointer.Commitment.String() })
+	r.read(client, c, windowKey(p), contracts.PointerGet, place, &s, func() string { return s.Pointer.Pointer.Commitment.String() })
 }
 
 // anchorSome anchors a batch of pointers for windows that others want as well.
@@ -185,14 +187,14 @@ func (r *rivals) anchorSome(client int, c network.Client) {
 	taken := map[string]bool{}
 	for range 1 + rand.N(4) {
 		p := r.people[rand.N(len(r.people))]
-		s := r.row(p, r.window(p).Index)
+		s := p.device.Row(r.window(p).Index, 0)
 		if key := windowKey(s.Pointer); !taken[key] {
 			taken[key] = true
 			a.Pointers = append(a.Pointers, s)
 		}
 	}
 	begin := r.h.now()
-	res, err := r.try(c, "Pointer:Anchor", a)
+	res, err := r.try(c, contracts.PointerAnchor, a)
 	var result record.AnchorResult
 	if err == nil {
 		err = json.Unmarshal(res.Payload, &result)
