@@ -22,7 +22,7 @@ func (ix *Index) Apply(b *network.Block) error {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
 	if ix.broken {
-		return fault.New(fault.Internal, "block %d was applied in part: this index is of no use", ix.height)
+		return fault.New(fault.Internal, "block %d was applied in part: this index is unusable", ix.height)
 	}
 	if b.Number != ix.height {
 		return fault.New(fault.Conflict, "block %d comes next, not %d", ix.height, b.Number)
@@ -155,7 +155,7 @@ func (po *policy) putLayout(w write) error {
 	return nil
 }
 
-// noteTime keeps ledger time at the end of each block in which it changed.
+// note keeps ledger time at the end of each block in which it changed.
 func (cl *clock) note(block uint64) {
 	if n := len(cl.times); n == 0 && cl.now != 0 || n > 0 && cl.times[n-1].now != cl.now {
 		cl.times = append(cl.times, timeAt{block, cl.now})

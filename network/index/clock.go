@@ -95,7 +95,7 @@ func (ix *Index) ClockRound() uint32 {
 	return ix.clock.round
 }
 
-// tellTime makes ledger time anew: 0 while there is none.
+// tell makes ledger time anew: 0 while there is none.
 func (cl *clock) tell() {
 	now, known := cl.median()
 	if cl.now = 0; known {

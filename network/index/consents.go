@@ -191,7 +191,7 @@ func (cl *clock) reached(from uint64, t int64) (uint64, bool) {
 	return cl.times[i].block, true
 }
 
-// timeAt is ledger time at the end of block.
+// at is ledger time at the end of block.
 func (cl *clock) at(block uint64) int64 {
 	i := sort.Search(len(cl.times), func(i int) bool { return cl.times[i].block > block })
 	if i == 0 {

@@ -16,7 +16,7 @@ import (
 	"github.com/vitalveil/vitalveil/network"
 )
 
-// What a consent says comes beside the chain, and may come late. A version whose
+// What a consent says is off-chain, and may come late. A version whose
 // details are not there is a gap: until Supply fills it, or its patient is
 // erased, nobody can know whether the patient is in a cohort.
 
@@ -156,7 +156,7 @@ func (c *agreement) before(until Position) int {
 	return sort.Search(len(c.versions), func(i int) bool { return !before(c.versions[i].at, until) })
 }
 
-// openPrivate opens what a transaction wrote beside the chain about a patient; false
+// openPrivate opens what a transaction wrote off-chain about a patient; false
 // where it, or the patient's key, is not here.
 func (pe *people) openPrivate(p *patient, w network.PrivateWrite) ([]byte, bool, error) {
 	if !w.Available || pe.keys == nil {

@@ -139,7 +139,7 @@ func (fl *fleet) putDeviceVote(w write) error {
 	return nil
 }
 
-// votes makes sure that a transaction with a vote counts once: an operator could
+// countOnce makes sure that a transaction with a vote counts once: an operator could
 // record what a member has once signed again.
 func (po *policy) countOnce(w write) error {
 	if po.voted[w.tx.ID] {

@@ -19,7 +19,7 @@
 // counts for nothing (Refused). It decides alone about consents, caps and the once-only
 // rule; it never takes a cohort, a charge or a status of consent from another party.
 //
-// Consents come beside the chain. Details that have not arrived are gaps
+// Consents are off-chain. Details that have not arrived are gaps
 // (Missing); cohorts that they could change are fault.Unavailable until Supply or
 // Reconcile brings them, and are then what they would have been. Those of erased
 // patients never come: docs/life-of-an-erasure.md says what follows.

@@ -194,8 +194,8 @@ type Blob struct {
 }
 
 // Owned reports whether a stored blob is theirs, who may have named what is another's:
-// seeds, rows and boxes say whose they are. What is none of these is of no use to
-// anybody, and goes with whoever named it.
+// seeds, rows and boxes say whose they are. What is none of these nobody can
+// use, and it goes with whoever named it.
 func (b Blob) Owned(data []byte) bool {
 	if device, ok := opening.BlobDevice(data); ok {
 		return device == b.Device

@@ -76,7 +76,7 @@ func (an *anchors) putBatch(w write) error {
 	return nil
 }
 
-// putAvailable counts the rows that a member vouches for. A bit that was set
+// putAvailable counts the rows whose availability a member attests. A bit that was set
 // once stays set: cohorts may have been derived with it.
 func (an *anchors) putAvailable(w write) error {
 	s, err := decode[record.SignedAvailable](w)

@@ -782,7 +782,7 @@ func TestAttackAnAnswerKeptFromTheHistoryByTheNextCohort(t *testing.T) {
 	q := l.queries[len(l.queries)-1]
 	q.Status, q.Attempt, q.Root, q.Size = record.QueryAgreed, 1, c.Root, c.Size
 	post := record.PostCohort{Query: id, Attempt: 1, Root: c.Root, Size: c.Size}
-	vow := func(m string) network.Write {
+	promise := func(m string) network.Write {
 		return put(state.CohortKey(id, 1, m), record.CohortState{Post: post, Member: m})
 	}
 	included := func() bool {
@@ -799,13 +799,13 @@ func TestAttackAnAnswerKeptFromTheHistoryByTheNextCohort(t *testing.T) {
 		t.Fatal("the query is not in the history")
 		return false
 	}
-	l.call(members[0], contracts.QueryPostCohort, post, vow(members[0]))
-	l.call(members[1], contracts.QueryPostCohort, post, vow(members[1]), put(state.QueryKey(id), q))
+	l.call(members[0], contracts.QueryPostCohort, post, promise(members[0]))
+	l.call(members[1], contracts.QueryPostCohort, post, promise(members[1]), put(state.QueryKey(id), q))
 	if !included() {
 		t.Error("the third member may have given a share with the patient in it, and the history says that none was")
 	}
-	l.call(members[2], contracts.QueryPostCohort, post, vow(members[2]))
+	l.call(members[2], contracts.QueryPostCohort, post, promise(members[2]))
 	if included() {
-		t.Error("all others vow that no share has left, and the history says that the patient was included")
+		t.Error("all others promise that no share has left, and the history says that the patient was included")
 	}
 }

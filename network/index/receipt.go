@@ -26,14 +26,14 @@ func (an *anchors) rowOf(deviceID record.ID, w window) (Row, error) {
 		return Row{}, fault.New(fault.Internal, "device %s has no row for hour %d, correction %d", deviceID.Short(), w.hour, w.number)
 	}
 	if b := an.order[s.batch]; !an.rooted(b) {
-		return Row{}, fault.New(fault.Internal, "the pointers of batch %s are not those that members have vouched for", b.id.Short())
+		return Row{}, fault.New(fault.Internal, "the pointers of batch %s are not those whose availability members have attested", b.id.Short())
 	}
 	p := an.at(s)
 	return Row{p.blob, p.commitment}, nil
 }
 
 // rooted reports whether a batch has the pointers that its name is the Merkle root of,
-// which is what members sign when they vouch for rows. It is looked at when rows are
+// which is what members sign when they attest the availability of rows. It is looked at when rows are
 // used, once.
 func (an *anchors) rooted(b *batch) bool {
 	if b.rooted.Load() {

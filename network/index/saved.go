@@ -26,7 +26,7 @@ func (ix *Index) Save(w io.Writer) error {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	if ix.broken {
-		return fault.New(fault.Internal, "block %d was applied in part: this index is of no use", ix.height)
+		return fault.New(fault.Internal, "block %d was applied in part: this index is unusable", ix.height)
 	}
 	c := saving(w)
 	ix.code(c)

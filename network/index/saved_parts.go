@@ -42,7 +42,7 @@ func (pe *people) codePatient(c *codec, p *patient) {
 	}
 }
 
-// codeName codes a text of which one copy is enough.
+// code codes a text of which one copy is enough.
 func (na *names) code(c *codec, s *string) {
 	c.text(s)
 	if c.r != nil {

@@ -145,9 +145,9 @@ func (ix *Index) Batches(from int) []Batch {
 	return out
 }
 
-// Vouched returns the bitmap that a member has posted for a batch, nil if none,
+// Attested returns the bitmap that a member has posted for a batch, nil if none,
 // and whether every row is in it.
-func (ix *Index) Vouched(batchID record.ID, member string) ([]byte, bool) {
+func (ix *Index) Attested(batchID record.ID, member string) ([]byte, bool) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	b := ix.anchors.batches[batchID]

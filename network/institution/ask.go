@@ -18,6 +18,14 @@ import (
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
+// asker puts queries and opens their answers. What it releases is what the holders' shares
+// agree on, with a salt that is on disk before the release is posted.
+type asker struct {
+	*member
+	answerer *answerer
+	rows     *rows
+}
+
 // Answer is a query's release and what it took.
 type Answer struct {
 	QueryID string    `json:"query"`
@@ -127,15 +135,15 @@ func (r *Refusal) Error() string {
 // fault.TooFew, with a *Refusal as its cause; shares that differ are
 // fault.Conflict, with a *Dispute. After any error that names the query, Fetch
 // may be tried.
-func (in *Institution) Ask(ctx context.Context, ask record.Ask) (*Answer, error) {
+func (as *asker) Ask(ctx context.Context, ask record.Ask) (*Answer, error) {
 	start := time.Now()
-	ask.Epoch = in.context.Epoch
+	ask.Epoch = as.context.Epoch
 	var lacking error // made up or late, a consent that nobody can read must not cost the study
-	known := func() (bool, error) { lacking = in.index.Lacking(in.self.MSP, ask); return lacking == nil, nil }
-	if err := in.await(ctx, known, func() error { return lacking }); err != nil {
+	known := func() (bool, error) { lacking = as.index.Lacking(as.self.MSP, ask); return lacking == nil, nil }
+	if err := as.await(ctx, known, func() error { return lacking }); err != nil {
 		return nil, err
 	}
-	q, res, err := submit(ctx, in, contracts.QueryAsk, ask)
+	q, res, err := submit(ctx, as.member, contracts.QueryAsk, ask)
 	if err != nil {
 		if fault.Of(err) == fault.Unavailable && res.TxID != "" {
 			return nil, fault.New(fault.Unavailable, "whether query %s was made is not known: %w", res.TxID, err)
@@ -143,7 +151,7 @@ func (in *Institution) Ask(ctx context.Context, ask record.Ask) (*Answer, error)
 		return nil, err
 	}
 	submitted := time.Since(start)
-	a, err := in.Fetch(ctx, q.ID)
+	a, err := as.Fetch(ctx, q.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -153,15 +161,15 @@ func (in *Institution) Ask(ctx context.Context, ask record.Ask) (*Answer, error)
 
 // Fetch gets the answer to a query that this institution has made: it waits for
 // the members to agree on the cohort, or asks again for shares that have left.
-func (in *Institution) Fetch(ctx context.Context, id string) (*Answer, error) {
+func (as *asker) Fetch(ctx context.Context, id string) (*Answer, error) {
 	start := time.Now()
 	for least := 0; ; {
-		q, err := in.awaitCohort(ctx, id, least)
+		q, err := as.awaitCohort(ctx, id, least)
 		if err != nil {
 			return nil, err
 		}
 		agreed := time.Since(start)
-		a, err := in.collect(ctx, q)
+		a, err := as.collect(ctx, q)
 		if err == nil {
 			a.Timing.Agree, a.Timing.Total = agreed, time.Since(start)
 			return a, nil
@@ -190,47 +198,47 @@ func (p *plain) Unwrap() error { return p.f }
 
 // awaitCohort waits until the members have agreed on the cohort of an attempt
 // not below least.
-func (in *Institution) awaitCohort(ctx context.Context, id string, least int) (record.QueryState, error) {
+func (as *asker) awaitCohort(ctx context.Context, id string, least int) (record.QueryState, error) {
 	var q record.QueryState
 	done := func() (bool, error) {
 		var err error
-		if q, err = in.index.Query(id); err != nil {
+		if q, err = as.index.Query(id); err != nil {
 			return false, nil // perhaps in the next block
 		}
 		over := q.Status != record.QueryAsked && q.Status != record.QueryAgreed
 		return over || q.Status == record.QueryAgreed && q.Attempt >= least, nil
 	}
 	late := func() error {
-		missing := in.index.NotPosted(id, max(q.Attempt, least))
+		missing := as.index.NotPosted(id, max(q.Attempt, least))
 		return fault.New(fault.Unavailable, "the members have not agreed on the cohort of query %s: no post by %s", id, strings.Join(missing, " and "))
 	}
-	if err := in.await(ctx, done, late); err != nil {
+	if err := as.await(ctx, done, late); err != nil {
 		return q, err
 	}
 	switch q.Status {
 	case record.QueryRefused:
-		return q, fault.New(fault.TooFew, "%w", &Refusal{Query: q.ID, Metric: q.Ask.Metric, Size: q.Size, Minimum: in.minimum(q)})
+		return q, fault.New(fault.TooFew, "%w", &Refusal{Query: q.ID, Metric: q.Ask.Metric, Size: q.Size, Minimum: as.minimum(q)})
 	case record.QueryAbandoned:
 		return q, fault.New(fault.Conflict, "query %s was abandoned: %s", id, q.Reason)
 	case record.QueryFailed:
 		return q, failed(id)
 	}
-	if q.Asker != in.self.MSP {
+	if q.Asker != as.self.MSP {
 		return q, fault.New(fault.Forbidden, "query %s is %s's", id, q.Asker)
 	}
 	return q, nil
 }
 
 // collect sums the rows while the shares come in, opens and posts the release.
-func (in *Institution) collect(ctx context.Context, q record.QueryState) (*Answer, error) {
-	c, err := in.index.Cohort(q.ID, q.Attempt)
+func (as *asker) collect(ctx context.Context, q record.QueryState) (*Answer, error) {
+	c, err := as.index.Cohort(q.ID, q.Attempt)
 	if err != nil {
 		return nil, err
 	}
 	if c.Root != q.Root {
-		return nil, fault.New(fault.Conflict, "%s derived another cohort than the one agreed", in.self.MSP)
+		return nil, fault.New(fault.Conflict, "%s derived another cohort than the one agreed", as.self.MSP)
 	}
-	asked, err := in.question(q)
+	asked, err := as.answerer.question(q)
 	if err != nil {
 		return nil, err
 	}
@@ -241,13 +249,13 @@ func (in *Institution) collect(ctx context.Context, q record.QueryState) (*Answe
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		var err error
-		sum, a.Bytes.Rows, err = in.sumRows(gctx, c, asked.coeffs)
+		sum, a.Bytes.Rows, err = as.rows.sum(gctx, c, asked.coeffs)
 		a.Timing.Sum = time.Since(start)
 		return err
 	})
 	g.Go(func() error {
 		var err error
-		got, err = in.gather(gctx, q)
+		got, err = as.gather(gctx, q)
 		a.Timing.Shares = time.Since(start)
 		return err
 	})
@@ -256,76 +264,71 @@ func (in *Institution) collect(ctx context.Context, q record.QueryState) (*Answe
 	}
 	a.Bytes.Shares = got.bytes
 	for _, r := range got.failed {
-		in.log.Warn("a member gave no share", "of", in.cfg.Genesis.Members[r.member].MSP, "query", q.ID, "err", r.err)
-		a.Missing = append(a.Missing, in.cfg.Genesis.Members[r.member].MSP)
+		as.log.Warn("a member gave no share", "of", as.cfg.Genesis.Members[r.member].MSP, "query", q.ID, "err", r.err)
+		a.Missing = append(a.Missing, as.cfg.Genesis.Members[r.member].MSP)
 	}
 	start = time.Now()
 	defer func() { a.Timing.Open = time.Since(start) }()
-	if err := in.release(ctx, q, a, sum, got, asked); err != nil {
+	if err := as.release(ctx, q, a, sum, got, asked); err != nil {
 		return nil, err
 	}
-	return a, in.postRelease(ctx, q, a, got)
+	return a, as.postRelease(ctx, q, a, got)
 }
 
 // release opens the sum.
-func (in *Institution) release(ctx context.Context, q record.QueryState, a *Answer, sum *he.Sum, got *gathered, asked question) error {
-	opened, err := in.params.Open(sum, got.shares)
+func (as *asker) release(ctx context.Context, q record.QueryState, a *Answer, sum *he.Sum, got *gathered, asked question) error {
+	opened, err := as.params.Open(sum, got.shares)
 	if err != nil {
-		return in.unopened(ctx, q, got, err)
+		return as.unopened(ctx, q, got, err)
 	}
-	r, err := in.params.Schema().Result(asked.slot, opened, asked.plan, in.params.Sharing().Pieces())
+	r, err := as.params.Schema().Result(asked.slot, opened, asked.plan, as.params.Sharing().Pieces())
 	if err != nil {
-		return in.unopened(ctx, q, got, err)
+		return as.unopened(ctx, q, got, err)
 	}
 	if r.Metric != nil {
 		a.Release = *r.Metric
 	} else {
 		a.Pair, a.Strata, a.Values = r.Pair, r.Strata, r.Values
 	}
-	if err := in.manyEnough(ctx, q, a); err != nil {
+	if err := as.manyEnough(ctx, q, a); err != nil {
 		return err
 	}
-	if a.Salt, err = in.salt(q.ID); err != nil {
+	if a.Salt, err = as.salt(q.ID); err != nil {
 		return err
 	}
-	a.Hash = a.Document().Digest(in.cfg.Genesis.Network)
+	a.Hash = a.Document().Digest(as.cfg.Genesis.Network)
 	return nil
 }
 
 // manyEnough withholds an exact answer with fewer readings than the minimum cohort has
 // people: fewer people than that had one. How many had one cannot be known otherwise,
 // since rows do not tell whether they are empty.
-func (in *Institution) manyEnough(ctx context.Context, q record.QueryState, a *Answer) error {
+func (as *asker) manyEnough(ctx context.Context, q record.QueryState, a *Answer) error {
 	n := a.Release.N
 	if a.Pair != nil {
 		n = a.Pair.Sums.N
 	}
-	if !a.Exact || n >= int64(in.minimum(q)) {
+	if !a.Exact || n >= int64(as.minimum(q)) {
 		return nil
 	}
-	if err := in.stop(ctx, q, "fewer readings than the minimum cohort"); err != nil {
+	if err := as.answerer.stop(ctx, q, "fewer readings than the minimum cohort"); err != nil {
 		return err
 	}
-	return fault.New(fault.TooFew, "%w", &Refusal{Query: q.ID, Metric: q.Ask.Metric, Size: q.Size, Minimum: in.minimum(q), Readings: true})
-}
-
-// minimum is the smallest cohort that a query opens.
-func (in *Institution) minimum(q record.QueryState) int {
-	return max(q.MinCohort, in.cfg.Genesis.MinCohort)
+	return fault.New(fault.TooFew, "%w", &Refusal{Query: q.ID, Metric: q.Ask.Metric, Size: q.Size, Minimum: as.minimum(q), Readings: true})
 }
 
 // salt returns the salt of a query's release, made and stored before the release is
 // posted for the first time. Whoever lost it can open the answer again and not show
 // that it is the one posted.
-func (in *Institution) salt(query string) (record.ID, error) {
-	defer in.queries.lock(store.Salt(query))()
-	raw, found, err := in.vault.Get(store.Salt(query))
+func (as *asker) salt(query string) (record.ID, error) {
+	defer as.answerer.locks.lock(store.Salt(query))()
+	raw, found, err := as.vault.Get(store.Salt(query))
 	if err != nil {
 		return record.ID{}, err
 	}
 	if !found {
 		fresh := record.RandomID()
-		return fresh, in.vault.Put(store.Salt(query), fresh[:])
+		return fresh, as.vault.Put(store.Salt(query), fresh[:])
 	}
 	if len(raw) != len(record.ID{}) {
 		return record.ID{}, fault.New(fault.Internal, "the salt of query %s in the state has %d bytes", query, len(raw))
@@ -335,16 +338,16 @@ func (in *Institution) salt(query string) (record.ID, error) {
 
 // unopened says which shares nobody else has confirmed. Where there are none, a device
 // is to blame: the query has failed, and the members look for it.
-func (in *Institution) unopened(ctx context.Context, q record.QueryState, got *gathered, err error) error {
+func (as *asker) unopened(ctx context.Context, q record.QueryState, got *gathered, err error) error {
 	var alone []string
-	for _, u := range in.unconfirmed(got) {
+	for _, u := range as.unconfirmed(got) {
 		alone = append(alone, fmt.Sprintf("piece %d, of %s", u.Piece, strings.Join(u.From, " and ")))
 	}
 	if len(alone) > 0 {
 		return fault.New(fault.Conflict, "the release does not open; shares that nobody confirmed: %s: %w", strings.Join(alone, "; "), err)
 	}
 	if q.Status == record.QueryAgreed {
-		if err := perform(ctx, in, contracts.QueryFail, record.FailQuery{Query: q.ID}); err != nil {
+		if err := perform(ctx, as.member, contracts.QueryFail, record.FailQuery{Query: q.ID}); err != nil {
 			return err
 		}
 	}
@@ -358,12 +361,12 @@ func failed(id string) error {
 
 // postRelease posts what was opened, or holds it against what was posted before, and
 // takes from the ledger how the answer stands.
-func (in *Institution) postRelease(ctx context.Context, q record.QueryState, a *Answer, got *gathered) error {
+func (as *asker) postRelease(ctx context.Context, q record.QueryState, a *Answer, got *gathered) error {
 	if q.Status == record.QueryReleased {
 		if q.Release != a.Hash {
 			return fault.New(fault.Conflict, "the release is not the one posted: %s instead of %s", a.Hash.Short(), q.Release.Short())
 		}
-		return in.settle(a, q)
+		return as.settle(a, q)
 	}
 	post := record.PostRelease{Query: q.ID, Hash: a.Hash}
 	for _, r := range got.replies {
@@ -373,9 +376,9 @@ func (in *Institution) postRelease(ctx context.Context, q record.QueryState, a *
 		}
 		post.Shares = append(post.Shares, signed)
 	}
-	released, _, err := submit(ctx, in, contracts.QueryPostRelease, post)
+	released, _, err := submit(ctx, as.member, contracts.QueryPostRelease, post)
 	if err != nil {
 		return err
 	}
-	return in.settle(a, released)
+	return as.settle(a, released)
 }

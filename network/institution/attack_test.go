@@ -250,7 +250,7 @@ func (l liar) GetShare(ctx context.Context, req *share.GetShareRequest) (*share.
 	if err != nil {
 		return nil, err
 	}
-	r, err := l.in.answer(ctx, caller, req.GetQuery(), int(req.GetAttempt()))
+	r, err := l.in.answerer.answer(ctx, caller, req.GetQuery(), int(req.GetAttempt()))
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -445,7 +445,7 @@ func TestAttackRowThatMembersVouchedForWronglyIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	work := must(in.work(c, must(column.Want(c.Members, in.numbers))))
+	work := must(in.rows.work(c, must(column.Want(c.Members, in.numbers))))
 	changes := map[string]func(*piecework){
 		"other commitment": func(p *piecework) { p.rows[1].Commitment = record.RandomID() },
 		"missing hour":     func(p *piecework) { p.rows[1].Hour += 100 },
@@ -457,11 +457,11 @@ func TestAttackRowThatMembersVouchedForWronglyIsRefused(t *testing.T) {
 		p := work[0]
 		p.rows = append([]index.HourRow(nil), p.rows...)
 		change(&p)
-		if _, err := in.addBlob(t.Context(), must(w.Params.NewSum(coeffs)), p); err == nil {
+		if _, err := in.rows.addBlob(t.Context(), must(w.Params.NewSum(coeffs)), p); err == nil {
 			t.Errorf("%s: added", name)
 		}
 	}
-	if _, err := in.addBlob(t.Context(), must(w.Params.NewSum(coeffs)), work[0]); err != nil {
+	if _, err := in.rows.addBlob(t.Context(), must(w.Params.NewSum(coeffs)), work[0]); err != nil {
 		t.Errorf("the rows as they are: %v", err)
 	}
 }
@@ -511,20 +511,20 @@ func TestAttackPointersThatNoDeviceSigned(t *testing.T) {
 	in := w.members[hospitalB]
 	good := in.Index().Batches(0)[0]
 	all := bytes.Repeat([]byte{255}, 1)
-	bitmap, _ := in.inspect(t.Context(), good, nil)
+	bitmap, _ := in.attester.inspect(t.Context(), good, nil)
 	if bitmap[0]&1 == 0 {
 		t.Fatalf("an honest batch: %08b", bitmap)
 	}
 	unsigned := good
 	unsigned.Signatures = slices.Clone(good.Signatures)
 	unsigned.Signatures[0] = bytes.Repeat(all, 64)
-	if bitmap, _ := in.inspect(t.Context(), unsigned, nil); bitmap[0]&1 != 0 {
+	if bitmap, _ := in.attester.inspect(t.Context(), unsigned, nil); bitmap[0]&1 != 0 {
 		t.Error("it vouches for a row that no device has signed for")
 	}
 	other := good
 	other.Pointers = slices.Clone(good.Pointers)
 	other.Pointers[0].Index++
-	if bitmap, _ := in.inspect(t.Context(), other, nil); !isZero(bitmap) {
+	if bitmap, _ := in.attester.inspect(t.Context(), other, nil); !isZero(bitmap) {
 		t.Errorf("it vouches for another batch: %08b", bitmap)
 	}
 }

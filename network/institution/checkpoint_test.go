@@ -170,7 +170,7 @@ func TestAttackErasedPatientInACheckpoint(t *testing.T) {
 	w.erase(gone)
 	w.wait("the two others report", func() bool { return len(w.receipt(gone).Reports) == 2 })
 	w.wait("the duty fails", func() bool { return strings.Contains(w.log.String(), "duty=erasures") })
-	if in.reported(w.receipt(gone)) {
+	if in.eraser.reported(w.receipt(gone)) {
 		t.Fatal("it reports an erasure while the details are in its checkpoint")
 	}
 	w.check(os.Rename(folder+"-away", folder))

@@ -68,39 +68,28 @@ type Config struct {
 	Clock func() time.Time
 }
 
-// Institution is one member at work.
+// Institution is one member at work: parts that each keep a promise of their own, wired
+// here. What people ask of it is theirs to answer.
 type Institution struct {
-	*follow.Follower
-	cfg     Config // its Genesis has the members, threshold and profile of the epoch
-	genesis record.Genesis
-	self    record.Member
-	context he.Context
-	params  *he.Params
-	index   *index.Index
-	vault   *store.Store
-	numbers *keysum.Numbers
-	sums    *keysum.Sums
-	columns *column.Columns // nil for the registrar, which never asks
-	peers   *peers
-	server  *tls.Config
-	queries *locks
-	// standings are of the queries that are open.
-	standings *standings
-	log       *slog.Logger
-	checked   *verdicts
-	seeding   sync.Mutex         // while seeds and details keys are stored, or deleted for good
-	settled   map[record.ID]bool // erased patients of whom nothing is left to do
+	*member
+	*clock
+	*keyring
+	*answerer
+	*asker
+	*confirmer
+	*claims
+	seeds     *seedKeeper
+	pieceKeys *pieceKeys
+	rows      *rows
+	attester  *attester
+	prober    *prober
+	searcher  *searcher
+	eraser    *eraser
+	sumKeeper *sumKeeper
+	server    *tls.Config
 
 	mu     sync.Mutex
 	closed bool
-	// clockProblem is why no clock is posted; clockAccepted is the operator's word that
-	// it is right although ledger time is far behind.
-	clockProblem  error
-	clockAccepted bool
-	// inherited are the queries that were open when this process had read what was
-	// on the ledger at its start; nil before.
-	inherited map[string]bool
-	unsaid    map[string]bool // releases that this member cannot confirm
 }
 
 const defaultPatience = 30 * time.Second
@@ -126,13 +115,12 @@ func New(cfg Config) (*Institution, error) {
 	if err != nil {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
-	self := cfg.Genesis.Members[cfg.Member]
-	in := &Institution{
-		cfg: cfg, genesis: genesis, self: self, params: params,
-		context: he.Context{Network: genesis.Network, Epoch: cfg.Epoch.Number},
-		index:   index.New(), queries: newLocks(), standings: newStandings(), checked: newVerdicts(), unsaid: map[string]bool{}, settled: map[record.ID]bool{},
-		log: cfg.Log.With("member", self.MSP),
+	me := &member{
+		cfg: cfg, genesis: genesis, self: cfg.Genesis.Members[cfg.Member], params: params,
+		context: he.Context{Network: genesis.Network, Epoch: cfg.Epoch.Number}, index: index.New(),
 	}
+	me.log = cfg.Log.With("member", me.self.MSP)
+	in := wired(me)
 	if in.server, err = network.ServerTLS(cfg.Identity, cfg.Roots); err != nil {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
@@ -142,12 +130,29 @@ func New(cfg Config) (*Institution, error) {
 	if in.vault, err = store.Open(cfg.Dir, cfg.KeyFile); err != nil {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
-	in.index.OpenWith(in)
+	in.index.OpenWith(in.keyring)
 	in.numbers = keysum.NewNumbers(in.index.DeviceIDs)
 	if err := errors.Join(in.claimState(), in.openSums(), in.openColumns(), in.openFollower()); err != nil {
 		return nil, errors.Join(fmt.Errorf("institution: %w", err), in.vault.Close())
 	}
 	return in, nil
+}
+
+// wired makes an institution's parts and lets each know those that it asks.
+func wired(me *member) *Institution {
+	in := &Institution{
+		member: me, clock: &clock{member: me}, keyring: &keyring{member: me}, claims: &claims{me},
+		seeds: &seedKeeper{member: me}, pieceKeys: &pieceKeys{me, map[string]time.Time{}},
+		rows: &rows{me, newVerdicts()}, sumKeeper: &sumKeeper{me},
+	}
+	in.answerer = &answerer{member: me, pieceKeys: in.pieceKeys, locks: newLocks(), standings: newStandings()}
+	in.asker = &asker{me, in.answerer, in.rows}
+	in.confirmer = &confirmer{member: me, answerer: in.answerer, unsaid: map[string]bool{}}
+	in.attester = &attester{member: me, rows: in.rows}
+	in.prober = &prober{me, in.answerer, in.pieceKeys}
+	in.searcher = &searcher{member: me, prober: in.prober, rows: in.rows, done: map[string]map[record.ID]bool{}}
+	in.eraser = &eraser{me, in.seeds, in.keyring, map[record.ID]bool{}}
+	return in
 }
 
 func (c *Config) check() error {

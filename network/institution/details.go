@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,16 @@ import (
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
+// keyring has the details keys of patients: each is the one on the ledger, and none is
+// stored again once its patient is erased.
+type keyring struct {
+	*member
+	next    int // patients before this one were looked at
+	waiting backlog[details.Ref]
+
+	mu sync.Mutex // while a key is stored, or deleted for good
+}
+
 const (
 	// keyTime bounds how long one key is looked for.
 	keyTime = 5 * time.Second
@@ -24,65 +35,65 @@ const (
 
 // DetailsKey implements details.Source for the contracts that this member runs: from
 // the vault or, for the first time, from the boxes of the patient or another member.
-func (in *Institution) DetailsKey(ctx context.Context, r details.Ref) (details.Key, error) {
-	k, err := in.ownKey(ctx, r)
+func (kr *keyring) DetailsKey(ctx context.Context, r details.Ref) (details.Key, error) {
+	k, err := kr.ownKey(ctx, r)
 	if err == nil || fault.Of(err) == fault.Purged {
 		return k, err
 	}
-	k, err = in.askForKey(ctx, r)
+	k, err = kr.ask(ctx, r)
 	if err != nil {
 		return details.Key{}, err
 	}
-	return in.keepKey(r, k)
+	return kr.keep(r, k)
 }
 
 // Held implements index.Keys: what is in the vault now. It does not look at the index,
 // which is being written.
-func (in *Institution) Held(r details.Ref) (details.Key, bool) {
-	raw, found, err := in.vault.Get(store.DetailsKey(r.Patient))
+func (kr *keyring) Held(r details.Ref) (details.Key, bool) {
+	raw, found, err := kr.vault.Get(store.DetailsKey(r.Patient))
 	if err != nil || !found {
 		return details.Key{}, false
 	}
-	k, err := details.Check(in.genesis.Network, r, raw)
+	k, err := details.Check(kr.genesis.Network, r, raw)
 	return k, err == nil
 }
 
 // ownKey is DetailsKey without asking other members.
-func (in *Institution) ownKey(ctx context.Context, r details.Ref) (details.Key, error) {
-	k, err := in.heldKey(r)
+func (kr *keyring) ownKey(ctx context.Context, r details.Ref) (details.Key, error) {
+	k, err := kr.heldKey(r)
 	if fault.Of(err) != fault.Unavailable {
 		return k, err
 	}
-	blob, err := in.blob(ctx, r.Blob)
+	blob, err := kr.blob(ctx, r.Blob)
 	if err != nil {
-		in.log.Debug("the boxes of a patient's details key are not there", "patient", r.Patient.Short(), "err", err)
+		kr.log.Debug("the boxes of a patient's details key are not there", "patient", r.Patient.Short(), "err", err)
 		return details.Key{}, details.Later(r.Patient)
 	}
-	private, err := in.cfg.Keys.Detail.Bytes()
+	private, err := kr.cfg.Keys.Detail.Bytes()
 	if err != nil {
 		return details.Key{}, err
 	}
-	k, err = details.OpenBox(in.genesis.Network, r, in.self.MSP, private, blob)
+	k, err = details.OpenBox(kr.genesis.Network, r, kr.self.MSP, private, blob)
 	if err != nil {
-		in.log.Info("no box with a patient's details key opens here; other members are asked", "patient", r.Patient.Short(), "err", err)
+		kr.log.Info("no box with a patient's details key opens here; other members are asked", "patient", r.Patient.Short(), "err", err)
 		return details.Key{}, details.Later(r.Patient)
 	}
-	return in.keepKey(r, k)
+	return kr.keep(r, k)
 }
 
 // heldKey looks in the vault.
-func (in *Institution) heldKey(r details.Ref) (details.Key, error) {
-	if gone, err := in.isGone(r.Patient); gone || err != nil {
+func (kr *keyring) heldKey(r details.Ref) (details.Key, error) {
+	if gone, err := kr.isGone(r.Patient); gone || err != nil {
 		return details.Key{}, errors.Join(err, details.Purged(r.Patient))
 	}
-	raw, found, err := in.vault.Get(store.DetailsKey(r.Patient))
+	raw, found, err := kr.vault.Get(store.DetailsKey(r.Patient))
 	if err != nil {
 		return details.Key{}, err
 	}
 	if !found {
 		return details.Key{}, details.Later(r.Patient)
 	}
-	k, err := details.Check(in.genesis.Network, r, raw)
+	k, err := details.Check(kr.genesis.Network, r, raw)
 	if err != nil {
 		return k, fault.New(fault.Internal, "the stored details key of patient %s is not the one on the ledger", r.Patient.Short())
 	}
@@ -90,92 +101,83 @@ func (in *Institution) heldKey(r details.Ref) (details.Key, error) {
 }
 
 // isGone reports whether nothing of a patient may be kept here any more.
-func (in *Institution) isGone(patient record.ID) (bool, error) {
-	if in.index.Erased(patient) {
+func (kr *keyring) isGone(patient record.ID) (bool, error) {
+	if kr.index.Erased(patient) {
 		return true, nil
 	}
-	_, gone, err := in.vault.Get(store.Gone(patient))
+	_, gone, err := kr.vault.Get(store.Gone(patient))
 	return gone, err
 }
 
-// keepKey stores a key, unless its patient has been erased meanwhile. One that this member
+// keep stores a key, unless its patient has been erased meanwhile. One that this member
 // has not read of on the ledger, and knows from who asks alone, it does not store.
-func (in *Institution) keepKey(r details.Ref, k details.Key) (details.Key, error) {
-	in.seeding.Lock()
-	defer in.seeding.Unlock()
-	if gone, err := in.isGone(r.Patient); gone || err != nil {
+func (kr *keyring) keep(r details.Ref, k details.Key) (details.Key, error) {
+	kr.mu.Lock()
+	defer kr.mu.Unlock()
+	if gone, err := kr.isGone(r.Patient); gone || err != nil {
 		return details.Key{}, errors.Join(err, details.Purged(r.Patient))
 	}
-	if in.ended() {
+	if kr.ended() {
 		return details.Key{}, details.Later(r.Patient)
 	}
-	if p, known := in.index.Patient(r.Patient); !known || p.Inception.DetailsKey != r.Digest {
+	if p, known := kr.index.Patient(r.Patient); !known || p.Inception.DetailsKey != r.Digest {
 		return k, nil
 	}
-	return k, in.vault.Put(store.DetailsKey(r.Patient), k.Bytes())
+	return k, kr.vault.Put(store.DetailsKey(r.Patient), k.Bytes())
 }
 
-// askForKey asks the other members in turn for a key that this one has no box of.
-func (in *Institution) askForKey(ctx context.Context, r details.Ref) (details.Key, error) {
-	for i, m := range in.cfg.Genesis.Members {
-		if i == in.cfg.Member {
+// ask asks the other members in turn for a key that this one has no box of.
+func (kr *keyring) ask(ctx context.Context, r details.Ref) (details.Key, error) {
+	for i, m := range kr.cfg.Genesis.Members {
+		if i == kr.cfg.Member {
 			continue
 		}
-		secret, err := in.peers.detailsKey(ctx, m.MSP, r.Patient)
+		secret, err := kr.peers.detailsKey(ctx, m.MSP, r.Patient)
 		if err != nil {
-			in.log.Debug("a member did not give a details key", "member", m.MSP, "err", err)
+			kr.log.Debug("a member did not give a details key", "member", m.MSP, "err", err)
 			continue
 		}
-		k, err := details.Check(in.genesis.Network, r, secret)
+		k, err := details.Check(kr.genesis.Network, r, secret)
 		if err == nil {
 			return k, nil
 		}
-		in.log.Warn("a member gave another details key than the patient signed", "member", m.MSP, "patient", r.Patient.Short())
+		kr.log.Warn("a member gave another details key than the patient signed", "member", m.MSP, "patient", r.Patient.Short())
 	}
 	return details.Key{}, details.Later(r.Patient)
 }
 
-// giveKey answers another member, which may have joined after the patient enrolled.
-func (in *Institution) giveKey(ctx context.Context, caller, name string) (*share.GetDetailsKeyResponse, error) {
+// give answers another member, which may have joined after the patient enrolled.
+func (kr *keyring) give(ctx context.Context, caller, name string) (*share.GetDetailsKeyResponse, error) {
 	id, err := record.ParseID(name)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	if !in.index.Seated(caller) {
+	if !kr.index.Seated(caller) {
 		return nil, fault.New(fault.Forbidden, "%s is not a member of any epoch that lives", caller)
 	}
-	p, known := in.index.Patient(id)
+	p, known := kr.index.Patient(id)
 	if !known {
 		return nil, fault.New(fault.NotFound, "patient %s is not on the ledger", id.Short())
 	}
-	k, err := in.ownKey(ctx, details.RefOf(p))
+	k, err := kr.ownKey(ctx, details.RefOf(p))
 	if err != nil {
 		return nil, err
 	}
 	return &share.GetDetailsKeyResponse{Key: k.Bytes()}, nil
 }
 
-// keyDuty fetches the keys of new patients, so that the blobs are not needed later.
-type keyDuty struct {
-	next    int // patients before this one were looked at
-	waiting backlog[details.Ref]
-}
-
-func (d *keyDuty) bind(in *Institution) func(context.Context) error {
-	return func(ctx context.Context) error { return d.work(ctx, in) }
-}
-
-func (d *keyDuty) work(ctx context.Context, in *Institution) error {
-	if in.ended() {
+// fetch fetches the keys of new patients, so that the blobs are not needed later.
+func (kr *keyring) fetch(ctx context.Context) error {
+	if kr.ended() {
 		return nil
 	}
-	fresh := in.index.Patients(d.next)
-	d.next += len(fresh)
+	fresh := kr.index.Patients(kr.next)
+	kr.next += len(fresh)
 	var refs []details.Ref
 	for _, p := range fresh {
 		refs = append(refs, details.RefOf(p))
 	}
-	todo := d.waiting.take(refs)
+	todo := kr.waiting.take(refs)
 	missing := make([]bool, len(todo))
 	var g errgroup.Group
 	g.SetLimit(keyWorkers)
@@ -183,7 +185,7 @@ func (d *keyDuty) work(ctx context.Context, in *Institution) error {
 		g.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, keyTime)
 			defer cancel()
-			_, err := in.DetailsKey(ctx, r)
+			_, err := kr.DetailsKey(ctx, r)
 			missing[i] = err != nil && fault.Of(err) != fault.Purged
 			return nil
 		})
@@ -197,17 +199,17 @@ func (d *keyDuty) work(ctx context.Context, in *Institution) error {
 			later = append(later, r)
 		}
 	}
-	if len(later) < len(todo) && len(in.index.Missing()) > 0 {
-		in.Hurry() // details that came before their keys can be read now
+	if len(later) < len(todo) && len(kr.index.Missing()) > 0 {
+		kr.Hurry() // details that came before their keys can be read now
 	}
-	d.waiting.keep(later)
-	return d.waiting.err("details keys")
+	kr.waiting.keep(later)
+	return kr.waiting.err("details keys")
 }
 
-// serveKeys brings keys to the processes of this member that run its contracts,
+// serve brings keys to the processes of this member that run its contracts,
 // until ctx or the epoch ends: from then on another process of the member does it.
-func (in *Institution) serveKeys(ctx context.Context) error {
-	if in.cfg.KeySocket == "" {
+func (kr *keyring) serve(ctx context.Context) error {
+	if kr.cfg.KeySocket == "" {
 		return nil
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -215,11 +217,11 @@ func (in *Institution) serveKeys(ctx context.Context) error {
 	var g errgroup.Group
 	g.Go(func() error {
 		defer stop()
-		return details.Serve(ctx, in.cfg.KeySocket, in, in.log)
+		return details.Serve(ctx, kr.cfg.KeySocket, kr, kr.log)
 	})
 	for ctx.Err() == nil {
-		changed := in.Next()
-		if in.ended() {
+		changed := kr.Next()
+		if kr.ended() {
 			break
 		}
 		select {
@@ -253,4 +255,16 @@ func StoredKeys(dir, keyFile string) (map[record.ID]details.Key, error) {
 		}
 	}
 	return keys, s.Close()
+}
+
+// destroy deletes a patient's details key and, when it is in no file any more,
+// writes the note that it is gone. The index has read of the erasure, so it is not
+// stored again.
+func (kr *keyring) destroy(ctx context.Context, patient record.ID) error {
+	kr.mu.Lock()
+	defer kr.mu.Unlock()
+	if err := kr.vault.Replace(ctx, []string{store.DetailsKey(patient)}); err != nil {
+		return err
+	}
+	return kr.vault.Put(store.Gone(patient), []byte{})
 }

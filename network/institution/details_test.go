@@ -91,7 +91,7 @@ func TestAttackAnotherKeyThanThePatientSigned(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("with boxes of another key: %v", err)
 	}
-	if _, err := in.ownKey(t.Context(), details.Ref{Patient: r.Patient, Digest: record.RandomID(), Blob: r.Blob}); err == nil {
+	if _, err := in.keyring.ownKey(t.Context(), details.Ref{Patient: r.Patient, Digest: record.RandomID(), Blob: r.Blob}); err == nil {
 		t.Error("a key with another digest than the one asked for is taken")
 	}
 }
@@ -127,23 +127,23 @@ func TestAttackAPeerLiesAboutAPatientsKeyFirst(t *testing.T) {
 func TestAttackDetailsKeyForAFormerMember(t *testing.T) {
 	w := settledWorld(t, 12)
 	in, p := w.members[hospitalA].Institution, w.patients[0]
-	if _, err := in.giveKey(t.Context(), msps[hospitalB], p.ID.String()); err != nil {
+	if _, err := in.keyring.give(t.Context(), msps[hospitalB], p.ID.String()); err != nil {
 		t.Errorf("a member is refused: %v", err)
 	}
 	for who, want := range map[string]string{"FormerHospital": "not a member", "": "not a member"} {
-		if _, err := in.giveKey(t.Context(), who, p.ID.String()); fault.Of(err) != fault.Forbidden || !strings.Contains(err.Error(), want) {
+		if _, err := in.keyring.give(t.Context(), who, p.ID.String()); fault.Of(err) != fault.Forbidden || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q gets a key: %v", who, err)
 		}
 	}
-	if _, err := in.giveKey(t.Context(), msps[hospitalB], record.RandomID().String()); fault.Of(err) != fault.NotFound {
+	if _, err := in.keyring.give(t.Context(), msps[hospitalB], record.RandomID().String()); fault.Of(err) != fault.NotFound {
 		t.Errorf("of nobody: %v", err)
 	}
-	if _, err := in.giveKey(t.Context(), msps[hospitalB], "../seed"); fault.Of(err) != fault.Invalid {
+	if _, err := in.keyring.give(t.Context(), msps[hospitalB], "../seed"); fault.Of(err) != fault.Invalid {
 		t.Errorf("of no patient's name: %v", err)
 	}
 	w.erase(p)
 	w.allReport(p)
-	if _, err := in.giveKey(context.Background(), msps[hospitalB], p.ID.String()); fault.Of(err) != fault.Purged {
+	if _, err := in.keyring.give(context.Background(), msps[hospitalB], p.ID.String()); fault.Of(err) != fault.Purged {
 		t.Errorf("after the erasure: %v", err)
 	}
 }

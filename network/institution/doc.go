@@ -1,6 +1,6 @@
 // Package institution is what a member of a network runs: it follows the
-// ledger, keeps the seeds that devices have sealed to it, vouches for rows that
-// it has fetched and checked, derives cohorts, hands out its shares of agreed
+// ledger, keeps the seeds that devices have sealed to it, attests the availability of
+// rows that it has fetched and checked, derives cohorts, hands out its shares of agreed
 // queries, and asks queries of its own.
 //
 // Entry points: New opens an institution's state, Run does its duties until it

@@ -63,7 +63,7 @@ func TestAComplaintIsNotMadeAboutSoundSeeds(t *testing.T) {
 	w.enrol(1)
 	in := w.members[hospitalB].Institution
 	s, _, _, _ := in.Index().Device(w.patients[0].device.ID)
-	err := in.complain(t.Context(), s)
+	err := in.seeds.complain(t.Context(), s)
 	if err == nil || worthRetry(err) {
 		t.Fatalf("complaint: %v", err)
 	}

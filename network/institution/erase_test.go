@@ -94,7 +94,7 @@ func TestAnErasureSurvivesACrashBetweenDeletionAndReport(t *testing.T) {
 	gone := w.patients[0]
 	w.down(association)
 	before := must(New(w.config(association)))
-	if n, err := before.deleteSeeds(t.Context(), gone.device.ID); n != 2 || err != nil {
+	if n, err := before.seeds.deleteSeeds(t.Context(), gone.device.ID); n != 2 || err != nil {
 		t.Fatalf("%d seeds deleted: %v", n, err)
 	}
 	if err := before.Close(); err != nil {
@@ -133,13 +133,13 @@ func TestAttackSeedsStoredAfterTheErasure(t *testing.T) {
 	p := w.patients[0]
 	in := w.members[hospitalA].Institution
 	state, _, _, _ := in.index.Device(p.device.ID)
-	entries, err := in.openDevice(t.Context(), state)
+	entries, err := in.seeds.openDevice(t.Context(), state)
 	if err != nil || len(entries) != 2 {
 		t.Fatalf("%d seeds: %v", len(entries), err)
 	}
 	w.erase(p)
 	w.allReport(p)
-	if err := in.storeSeeds([]record.DeviceState{state}, entries); err == nil || w.seedsOf(hospitalA, p.device.ID) != 0 {
+	if err := in.seeds.store([]record.DeviceState{state}, entries); err == nil || w.seedsOf(hospitalA, p.device.ID) != 0 {
 		t.Errorf("seeds of an erased device were stored: %v", err)
 	}
 }
@@ -310,7 +310,7 @@ func TestAttackAnErasureHoldsUpOtherDevices(t *testing.T) {
 	w.erase(w.patients[0])
 	w.allReport(w.patients[0])
 	in := w.members[hospitalA].Institution
-	if _, later := in.openSeeds(t.Context(), in.index.Devices(0)); len(later) != 0 {
+	if _, later := in.seeds.openSeeds(t.Context(), in.index.Devices(0)); len(later) != 0 {
 		t.Errorf("%d devices are put off", len(later))
 	}
 }

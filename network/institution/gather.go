@@ -71,15 +71,15 @@ type gathered struct {
 // gather asks every member for its shares at once, this one too, and compares
 // what came. It needs every piece from somebody, and asks those that cannot be
 // reached again while a piece is missing.
-func (in *Institution) gather(ctx context.Context, q record.QueryState) (*gathered, error) {
-	ctx, cancel := context.WithTimeout(ctx, in.cfg.Patience)
+func (as *asker) gather(ctx context.Context, q record.QueryState) (*gathered, error) {
+	ctx, cancel := context.WithTimeout(ctx, as.cfg.Patience)
 	defer cancel()
-	members := in.cfg.Genesis.Members
+	members := as.cfg.Genesis.Members
 	replies := make(chan reply, len(members))
 	ask := func(m int, after time.Duration) {
 		go func() {
 			_ = network.Sleep(ctx, after)
-			replies <- in.fetch(ctx, q, m)
+			replies <- as.fetch(ctx, q, m)
 		}()
 	}
 	for m := range members {
@@ -88,7 +88,7 @@ func (in *Institution) gather(ctx context.Context, q record.QueryState) (*gather
 	got := &gathered{shares: map[int][]byte{}, from: map[int][]int{}, again: map[int]error{}}
 	var late <-chan time.Time
 	for open := len(members); open > 0; {
-		whole := len(got.shares) == in.params.Sharing().Pieces()
+		whole := len(got.shares) == as.params.Sharing().Pieces()
 		if whole && len(got.again) == open || ctx.Err() != nil {
 			cancel() // nobody is left that would answer at once
 		} else if whole && late == nil {
@@ -107,19 +107,19 @@ func (in *Institution) gather(ctx context.Context, q record.QueryState) (*gather
 			cancel() // the rest answer with an error at once
 		}
 	}
-	return got, in.judge(ctx, q, got)
+	return got, as.judge(ctx, q, got)
 }
 
 // fetch gets and checks one member's shares.
-func (in *Institution) fetch(ctx context.Context, q record.QueryState, member int) reply {
+func (as *asker) fetch(ctx context.Context, q record.QueryState, member int) reply {
 	r := reply{member: member}
-	if member == in.cfg.Member {
-		r.answer, r.err = in.answer(ctx, in.self.MSP, q.ID, q.Attempt)
+	if member == as.cfg.Member {
+		r.answer, r.err = as.answerer.answer(ctx, as.self.MSP, q.ID, q.Attempt)
 	} else {
-		r.answer, r.err = in.peers.share(ctx, in.cfg.Genesis.Members[member].MSP, q.ID, q.Attempt)
+		r.answer, r.err = as.peers.share(ctx, as.cfg.Genesis.Members[member].MSP, q.ID, q.Attempt)
 	}
 	if r.err == nil {
-		r.shares, r.err = in.open(q, member, r.answer)
+		r.shares, r.err = as.open(q, member, r.answer)
 	}
 	return r
 }
@@ -145,11 +145,11 @@ func (g *gathered) add(r reply) {
 }
 
 // judge decides whether what came is enough and consistent.
-func (in *Institution) judge(ctx context.Context, q record.QueryState, g *gathered) error {
+func (as *asker) judge(ctx context.Context, q record.QueryState, g *gathered) error {
 	slices.SortFunc(g.replies, func(a, b reply) int { return a.member - b.member })
 	slices.SortFunc(g.failed, func(a, b reply) int { return a.member - b.member })
-	for piece := range in.params.Sharing().Pieces() {
-		if err := in.compare(q, piece, g); err != nil {
+	for piece := range as.params.Sharing().Pieces() {
+		if err := as.compare(q, piece, g); err != nil {
 			return err
 		}
 	}
@@ -158,30 +158,22 @@ func (in *Institution) judge(ctx context.Context, q record.QueryState, g *gather
 		if fault.Of(r.err) == fault.TooEarly {
 			// A patient has withdrawn, then another attempt comes; but this
 			// member's own reading decides, or any other could stop every query.
-			if _, err := in.standing(ctx, q); err != nil {
+			if _, err := as.answerer.standing(ctx, q); err != nil {
 				return err
 			}
 		}
-		reasons = append(reasons, in.cfg.Genesis.Members[r.member].MSP+": "+clip(r.err.Error()))
+		reasons = append(reasons, as.cfg.Genesis.Members[r.member].MSP+": "+clip(r.err.Error()))
 	}
-	for piece := range in.params.Sharing().Pieces() {
+	for piece := range as.params.Sharing().Pieces() {
 		if g.shares[piece] == nil {
-			return fault.New(fault.Unavailable, "nobody gave a share of piece %d, which %s hold; %s", piece, in.holders(piece), strings.Join(reasons, "; "))
+			return fault.New(fault.Unavailable, "nobody gave a share of piece %d, which %s hold; %s", piece, as.holders(piece), strings.Join(reasons, "; "))
 		}
 	}
 	return nil
 }
 
-func (in *Institution) holders(piece int) string {
-	var names []string
-	for _, m := range in.params.Sharing().Holders(piece) {
-		names = append(names, in.cfg.Genesis.Members[m].MSP)
-	}
-	return strings.Join(names, " and ")
-}
-
 // compare checks that all copies of a piece's share are the same bytes.
-func (in *Institution) compare(q record.QueryState, piece int, g *gathered) error {
+func (as *asker) compare(q record.QueryState, piece int, g *gathered) error {
 	var copies []Evidence
 	differ := false
 	for _, r := range g.replies {
@@ -193,7 +185,7 @@ func (in *Institution) compare(q record.QueryState, piece int, g *gathered) erro
 		if err != nil {
 			return err
 		}
-		copies = append(copies, Evidence{in.cfg.Genesis.Members[r.member].MSP, share, raw})
+		copies = append(copies, Evidence{as.cfg.Genesis.Members[r.member].MSP, share, raw})
 		differ = differ || !bytes.Equal(share, copies[0].Share)
 	}
 	if !differ {

@@ -150,7 +150,7 @@ func TestErasedDeviceLeavesNothingBehind(t *testing.T) {
 		return slices.ContainsFunc(keptSums(in, 0), func(kept map[int]bool) bool { return kept[n] })
 	}
 	w.wait("sums with the device", holds)
-	if err := in.dropDevice(device); err != nil {
+	if err := in.seeds.drop(device); err != nil {
 		t.Fatal(err)
 	}
 	in.Fire() // as the block with the member's report does
@@ -163,9 +163,9 @@ func TestErasedDeviceLeavesNothingBehind(t *testing.T) {
 		t.Error("a later sum has the device")
 	}
 	for _, b := range in.index.Batches(0) { // what was on its way when the device went
-		in.inspect(t.Context(), b, nil)
+		in.attester.inspect(t.Context(), b, nil)
 	}
-	in.flushColumns()
+	in.rows.flush()
 	want := must(column.Want([]record.CohortMember{{Device: device, Ranges: [][2]int64{{firstHour, firstHour + rowHours}}}}, in.numbers))
 	sum := must(in.params.NewSum(in.params.Schema().MetricCoefficients(0)))
 	if _, err := in.columns.AddTo(t.Context(), sum, want); err != nil || sum.Rows() != 0 {

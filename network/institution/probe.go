@@ -15,37 +15,45 @@ import (
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
+// prober gives shares of the zero coefficients of devices in queries that failed, of no
+// more devices for one asker than the flood allows.
+type prober struct {
+	*member
+	answerer  *answerer
+	pieceKeys *pieceKeys
+}
+
 // probePart is how many devices of a cohort one answer is about.
 const probePart = 256
 
 // failedQuery returns a query that its asker has called failed, with its cohort. Before
 // the ledger says so nothing is probed.
-func (in *Institution) failedQuery(id string) (record.QueryState, index.Cohort, error) {
-	q, err := in.index.Query(id)
+func (me *member) failedQuery(id string) (record.QueryState, index.Cohort, error) {
+	q, err := me.index.Query(id)
 	if err != nil {
 		return q, index.Cohort{}, err
 	}
-	if err := in.mine(q); err != nil {
+	if err := me.mine(q); err != nil {
 		return q, index.Cohort{}, err
 	}
 	if q.Status != record.QueryFailed {
 		return q, index.Cohort{}, fault.New(fault.Conflict, "query %s is %s: devices are probed after a query has failed", id, q.Status)
 	}
-	c, err := in.index.Cohort(id, q.Attempt)
+	c, err := me.index.Cohort(id, q.Attempt)
 	if err == nil && c.Root != q.Root {
-		err = fault.New(fault.Conflict, "%s derived another cohort for query %s than the one agreed", in.self.MSP, id)
+		err = fault.New(fault.Conflict, "%s derived another cohort for query %s than the one agreed", me.self.MSP, id)
 	}
 	return q, c, err
 }
 
 // partOf returns the devices of a part of the cohort who have not withdrawn, by their
 // places in the cohort, ascending.
-func (in *Institution) partOf(q record.QueryState, c index.Cohort, part int) ([]int, error) {
+func (pr *prober) partOf(q record.QueryState, c index.Cohort, part int) ([]int, error) {
 	if part < 0 || part*probePart >= len(c.Members) {
 		return nil, fault.New(fault.Invalid, "the cohort of query %s has no part %d", q.ID, part)
 	}
 	from, until := part*probePart, min((part+1)*probePart, len(c.Members))
-	left, err := in.index.Left(q.ID, q.Attempt, from, until)
+	left, err := pr.index.Left(q.ID, q.Attempt, from, until)
 	if err != nil {
 		return nil, err
 	}
@@ -61,34 +69,34 @@ func (in *Institution) partOf(q record.QueryState, c index.Cohort, part int) ([]
 // probe gives this member's shares of the zero coefficients of a part of a failed
 // query's devices to another member. They are the same bytes whoever asks and however
 // often. Which devices they are about is on disk before they leave.
-func (in *Institution) probe(ctx context.Context, caller, id string, part int) (*share.GetProbeResponse, error) {
-	if !slices.ContainsFunc(in.cfg.Genesis.Members, func(m record.Member) bool { return m.MSP == caller }) {
-		return nil, fault.New(fault.Forbidden, "%s is not a member of epoch %d", caller, in.context.Epoch)
+func (pr *prober) probe(ctx context.Context, caller, id string, part int) (*share.GetProbeResponse, error) {
+	if !slices.ContainsFunc(pr.cfg.Genesis.Members, func(m record.Member) bool { return m.MSP == caller }) {
+		return nil, fault.New(fault.Forbidden, "%s is not a member of epoch %d", caller, pr.context.Epoch)
 	}
-	if err := in.readAll(ctx); err != nil {
+	if err := pr.readAll(ctx); err != nil {
 		return nil, err
 	}
-	defer in.queries.lock(id)()
-	q, c, err := in.failedQuery(id)
+	defer pr.answerer.locks.lock(id)()
+	q, c, err := pr.failedQuery(id)
 	if err != nil {
 		return nil, err
 	}
-	checked := in.index.Height() - 1
-	places, err := in.partOf(q, c, part)
+	checked := pr.index.Height() - 1
+	places, err := pr.partOf(q, c, part)
 	if err != nil {
 		return nil, err
 	}
-	if err := in.logProbes(q, part, places); err != nil {
+	if err := pr.logProbes(q, part, places); err != nil {
 		return nil, err
 	}
-	r := &share.GetProbeResponse{Member: in.self.MSP, Query: q.ID, Root: q.Root.String(), Part: uint32(part), CheckedBlock: checked}
+	r := &share.GetProbeResponse{Member: pr.self.MSP, Query: q.ID, Root: q.Root.String(), Part: uint32(part), CheckedBlock: checked}
 	for _, place := range places {
 		r.Devices = append(r.Devices, uint32(place))
 	}
-	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
+	for _, piece := range pr.params.Sharing().Held(pr.cfg.Member) {
 		p := &share.ProbedPiece{Piece: uint32(piece)}
 		for _, place := range places {
-			share, err := in.probeShare(ctx, q, c.Members[place], piece)
+			share, err := pr.probeShare(ctx, q, c.Members[place], piece)
 			if err != nil {
 				return nil, err
 			}
@@ -96,33 +104,33 @@ func (in *Institution) probe(ctx context.Context, caller, id string, part int) (
 		}
 		r.Pieces = append(r.Pieces, p)
 	}
-	r.Signature, err = record.Sign(in.cfg.SignKey, probeDigest(in.cfg.Genesis.Network, r))
+	r.Signature, err = record.Sign(pr.cfg.SignKey, probeDigest(pr.cfg.Genesis.Network, r))
 	return r, err
 }
 
-func (in *Institution) probeShare(ctx context.Context, q record.QueryState, m record.CohortMember, piece int) ([]byte, error) {
+func (pr *prober) probeShare(ctx context.Context, q record.QueryState, m record.CohortMember, piece int) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	key, err := in.pieceKey(piece)
+	key, err := pr.pieceKeys.get(piece)
 	if err != nil {
 		return nil, err
 	}
-	ternary, err := in.sums.Secret(m.Device, piece)
+	ternary, err := pr.sums.Secret(m.Device, piece)
 	if err != nil {
 		return nil, err
 	}
-	secret := in.params.NewKeySum()
+	secret := pr.params.NewKeySum()
 	defer clear(secret)
 	if err := secret.Add(ternary); err != nil {
 		return nil, err
 	}
-	v, err := in.params.ProbeProduct(in.context, slices.Collect(column.Windows(m)), secret)
+	v, err := pr.params.ProbeProduct(pr.context, slices.Collect(column.Windows(m)), secret)
 	if err != nil {
 		return nil, err
 	}
-	return in.params.ProbeShare(key, he.ProbeRequest{
-		Network: in.context.Network, Epoch: in.context.Epoch, Query: q.ID, Piece: piece, CohortRoot: q.Root, Device: m.Device,
+	return pr.params.ProbeShare(key, he.ProbeRequest{
+		Network: pr.context.Network, Epoch: pr.context.Epoch, Query: q.ID, Piece: piece, CohortRoot: q.Root, Device: m.Device,
 	}, v)
 }
 
@@ -130,10 +138,10 @@ func (in *Institution) probeShare(ctx context.Context, q record.QueryState, m re
 // asker's part of what the flood allows (he.ProbedCoefficients): a member whose queries
 // fail again and again uses up its own part and nobody else's. The caller holds the
 // query's lock.
-func (in *Institution) logProbes(q record.QueryState, part int, places []int) error {
-	defer in.queries.lock(store.Probes(q.Asker))()
+func (pr *prober) logProbes(q record.QueryState, part int, places []int) error {
+	defer pr.answerer.locks.lock(store.Probes(q.Asker))()
 	var before []int
-	if err := in.vault.GetJSON(store.Probed(q.ID, part), &before); err != nil {
+	if err := pr.vault.GetJSON(store.Probed(q.ID, part), &before); err != nil {
 		return err
 	}
 	all := slices.Concat(before, places)
@@ -143,11 +151,11 @@ func (in *Institution) logProbes(q record.QueryState, part int, places []int) er
 		return nil
 	}
 	var count int64
-	if err := in.vault.GetJSON(store.Probes(q.Asker), &count); err != nil {
+	if err := pr.vault.GetJSON(store.Probes(q.Asker), &count); err != nil {
 		return err
 	}
 	count += int64(len(all) - len(before))
-	if most := in.probesAllowed(); count > most {
+	if most := pr.probesAllowed(); count > most {
 		return fault.New(fault.Exhausted, "queries of %s have failed so often that %d devices were probed, its part in this epoch", q.Asker, most)
 	}
 	given, err := json.Marshal(all)
@@ -158,12 +166,12 @@ func (in *Institution) logProbes(q record.QueryState, part int, places []int) er
 	if err != nil {
 		return err
 	}
-	return in.vault.PutAll(append(in.Mark(), store.Entry{Name: store.Probed(q.ID, part), Value: given}, store.Entry{Name: store.Probes(q.Asker), Value: total})...)
+	return pr.vault.PutAll(append(pr.Mark(), store.Entry{Name: store.Probed(q.ID, part), Value: given}, store.Entry{Name: store.Probes(q.Asker), Value: total})...)
 }
 
 // probesAllowed is how many devices may be probed after queries of one asker.
-func (in *Institution) probesAllowed() int64 {
-	return he.ProbedCoefficients / int64(len(in.cfg.Genesis.Members))
+func (pr *prober) probesAllowed() int64 {
+	return he.ProbedCoefficients / int64(len(pr.cfg.Genesis.Members))
 }
 
 // probeDigest is what a member signs about an answer to a probe.
@@ -186,16 +194,16 @@ type probed map[int]map[int][]byte
 
 // openProbe checks a member's answer to a probe: it is about this part of this cohort,
 // has shares of exactly its pieces, and it signed them.
-func (in *Institution) openProbe(q record.QueryState, part, member int, r *share.GetProbeResponse) (probed, error) {
-	m := in.cfg.Genesis.Members[member]
-	held := in.params.Sharing().Held(member)
+func (sr *searcher) openProbe(q record.QueryState, part, member int, r *share.GetProbeResponse) (probed, error) {
+	m := sr.cfg.Genesis.Members[member]
+	held := sr.params.Sharing().Held(member)
 	if r.GetMember() != m.MSP || r.GetQuery() != q.ID || r.GetRoot() != q.Root.String() || int64(r.GetPart()) != int64(part) || len(r.GetPieces()) != len(held) {
 		return nil, fault.New(fault.Invalid, "the probe is about another query, cohort or part, or has other pieces than %s holds", m.MSP)
 	}
-	if err := record.Verify(m.SignKey, probeDigest(in.cfg.Genesis.Network, r), r.GetSignature()); err != nil {
+	if err := record.Verify(m.SignKey, probeDigest(sr.cfg.Genesis.Network, r), r.GetSignature()); err != nil {
 		return nil, fault.New(fault.BadSignature, "%w", err)
 	}
-	size := in.params.ShareBytes(1)
+	size := sr.params.ShareBytes(1)
 	out := probed{}
 	for i, p := range r.GetPieces() {
 		if int64(p.GetPiece()) != int64(held[i]) || len(p.GetShares()) != size*len(r.GetDevices()) {

@@ -17,67 +17,67 @@ import (
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
-// searchTime is how long after a failed query, in seconds of ledger time, members look
-// for the device: who was away so long finds out in the next query.
-const searchTime = 24 * 60 * 60
-
-// searchDuty looks, after a query has failed, for the devices whose rows are none. Every
-// member does so for itself: it asks the others for the pieces that it lacks, opens each
-// device's zero coefficient, and votes against those where it is not zero.
-type searchDuty struct {
-	pause time.Duration
-	next  time.Time
+// searcher looks for the devices that made queries fail. It believes of another member
+// only what enough holders agree on.
+type searcher struct {
+	*member
+	prober *prober
+	rows   *rows
+	pause  time.Duration
+	next   time.Time
 	// done are the devices of unfinished searches that were looked at, by query.
 	done map[string]map[record.ID]bool
 }
 
-func (d *searchDuty) bind(in *Institution) func(context.Context) error {
-	d.done = map[string]map[record.ID]bool{}
-	return func(ctx context.Context) error { return d.work(ctx, in) }
-}
+// searchTime is how long after a failed query, in seconds of ledger time, members look
+// for the device: who was away so long finds out in the next query.
+const searchTime = 24 * 60 * 60
 
-func (d *searchDuty) work(ctx context.Context, in *Institution) error {
-	if time.Now().Before(d.next) {
+// work looks, after a query has failed, for the devices whose rows are none. Every
+// member does so for itself: it asks the others for the pieces that it lacks, opens each
+// device's zero coefficient, and votes against those where it is not zero.
+func (sr *searcher) work(ctx context.Context) error {
+	if time.Now().Before(sr.next) {
 		return fault.New(fault.Unavailable, "not all devices of a failed query were looked at")
 	}
 	waiting := false
-	for _, id := range in.index.Failed(in.context.Epoch) {
-		over, err := d.search(ctx, in, id)
+	for _, id := range sr.index.Failed(sr.context.Epoch) {
+		over, err := sr.search(ctx, id)
 		if err != nil {
-			in.log.Warn("looking for the device that made a query fail", "query", id, "err", err)
+			sr.log.Warn("looking for the device that made a query fail", "query", id, "err", err)
 		}
 		waiting = waiting || !over
 	}
 	if !waiting {
-		d.pause, d.next = firstPause, time.Time{}
+		sr.pause, sr.next = firstPause, time.Time{}
 		return nil
 	}
-	d.pause = min(max(firstPause, 2*d.pause), mostPause)
-	d.next = time.Now().Add(d.pause)
+	sr.pause = min(max(firstPause, 2*sr.pause), mostPause)
+	sr.next = time.Now().Add(sr.pause)
 	return fault.New(fault.Unavailable, "other members' shares are needed to look at the devices of a failed query")
 }
 
 // search looks at what is left to be looked at of one query, and reports whether there
 // is nothing more to do about it.
-func (d *searchDuty) search(ctx context.Context, in *Institution, id string) (bool, error) {
-	if _, found, err := in.vault.Get(store.Searched(id)); err != nil || found {
+func (sr *searcher) search(ctx context.Context, id string) (bool, error) {
+	if _, found, err := sr.vault.Get(store.Searched(id)); err != nil || found {
 		return found, err
 	}
-	q, c, err := in.failedQuery(id)
+	q, c, err := sr.failedQuery(id)
 	switch {
 	case fault.Of(err) == fault.Unavailable:
 		return false, nil
 	case err != nil: // another cohort, say: not this member's to look at
-		return true, errors.Join(err, in.vault.Put(store.Searched(id), []byte{}))
-	case in.index.Time() > q.Expires+searchTime:
+		return true, errors.Join(err, sr.vault.Put(store.Searched(id), []byte{}))
+	case sr.index.Time() > q.Expires+searchTime:
 		return true, nil
 	}
-	if d.done[id] == nil {
-		d.done[id] = map[record.ID]bool{}
+	if sr.done[id] == nil {
+		sr.done[id] = map[record.ID]bool{}
 	}
 	whole := true
 	for part := 0; part*probePart < len(c.Members); part++ {
-		all, err := in.searchPart(ctx, q, c, part, d.done[id])
+		all, err := sr.searchPart(ctx, q, c, part, sr.done[id])
 		if err != nil {
 			return false, err
 		}
@@ -86,15 +86,15 @@ func (d *searchDuty) search(ctx context.Context, in *Institution, id string) (bo
 	if !whole {
 		return false, nil
 	}
-	in.log.Info("looked at every device of a failed query", "query", id, "devices", len(d.done[id]))
-	delete(d.done, id)
-	return true, in.vault.Put(store.Searched(id), []byte{})
+	sr.log.Info("looked at every device of a failed query", "query", id, "devices", len(sr.done[id]))
+	delete(sr.done, id)
+	return true, sr.vault.Put(store.Searched(id), []byte{})
 }
 
 // searchPart looks at the devices of a part that are not done, and reports whether all
 // are.
-func (in *Institution) searchPart(ctx context.Context, q record.QueryState, c index.Cohort, part int, done map[record.ID]bool) (bool, error) {
-	places, err := in.partOf(q, c, part)
+func (sr *searcher) searchPart(ctx context.Context, q record.QueryState, c index.Cohort, part int, done map[record.ID]bool) (bool, error) {
+	places, err := sr.prober.partOf(q, c, part)
 	if err != nil {
 		return false, err
 	}
@@ -107,19 +107,19 @@ func (in *Institution) searchPart(ctx context.Context, q record.QueryState, c in
 	if len(open) == 0 {
 		return true, nil
 	}
-	answers, err := in.gatherProbes(ctx, q, part)
+	answers, err := sr.gatherProbes(ctx, q, part)
 	if err != nil {
 		return false, err
 	}
 	whole := true
 	for _, place := range open {
 		m := c.Members[place]
-		shares, reliable, ok := in.agreeing(q, m, place, answers)
+		shares, reliable, ok := sr.agreeing(q, m, place, answers)
 		if !ok {
 			whole = false
 			continue
 		}
-		if err := in.lookAt(ctx, q, m, shares, reliable); err != nil {
+		if err := sr.lookAt(ctx, q, m, shares, reliable); err != nil {
 			return false, err
 		}
 		done[m.Device] = true
@@ -128,29 +128,29 @@ func (in *Institution) searchPart(ctx context.Context, q record.QueryState, c in
 }
 
 // gatherProbes gets every member's answer about a part; who cannot be reached has none.
-func (in *Institution) gatherProbes(ctx context.Context, q record.QueryState, part int) ([]probed, error) {
-	ctx, cancel := context.WithTimeout(ctx, in.cfg.Patience)
+func (sr *searcher) gatherProbes(ctx context.Context, q record.QueryState, part int) ([]probed, error) {
+	ctx, cancel := context.WithTimeout(ctx, sr.cfg.Patience)
 	defer cancel()
-	answers := make([]probed, len(in.cfg.Genesis.Members))
-	own, err := in.probe(ctx, in.self.MSP, q.ID, part)
+	answers := make([]probed, len(sr.cfg.Genesis.Members))
+	own, err := sr.prober.probe(ctx, sr.self.MSP, q.ID, part)
 	if err != nil {
 		return nil, err
 	}
-	if answers[in.cfg.Member], err = in.openProbe(q, part, in.cfg.Member, own); err != nil {
+	if answers[sr.cfg.Member], err = sr.openProbe(q, part, sr.cfg.Member, own); err != nil {
 		return nil, err
 	}
 	var all sync.WaitGroup
-	for i, m := range in.cfg.Genesis.Members {
-		if i == in.cfg.Member {
+	for i, m := range sr.cfg.Genesis.Members {
+		if i == sr.cfg.Member {
 			continue
 		}
 		all.Go(func() {
-			r, err := in.peers.probe(ctx, m.MSP, q.ID, part)
+			r, err := sr.peers.probe(ctx, m.MSP, q.ID, part)
 			if err == nil {
-				answers[i], err = in.openProbe(q, part, i, r)
+				answers[i], err = sr.openProbe(q, part, i, r)
 			}
 			if err != nil {
-				in.log.Info("a member gave no shares of a probe", "of", m.MSP, "query", q.ID, "err", err)
+				sr.log.Info("a member gave no shares of a probe", "of", m.MSP, "query", q.ID, "err", err)
 			}
 		})
 	}
@@ -162,15 +162,15 @@ func (in *Institution) gatherProbes(ctx context.Context, q record.QueryState, pa
 // which enough of its holders agree. It is reliable if that were as many as the
 // threshold, so that one of them is honest: otherwise those who collude could have an
 // honest device put out.
-func (in *Institution) agreeing(q record.QueryState, m record.CohortMember, place int, answers []probed) (map[int][]byte, bool, bool) {
-	sharing, reliable := in.params.Sharing(), true
+func (sr *searcher) agreeing(q record.QueryState, m record.CohortMember, place int, answers []probed) (map[int][]byte, bool, bool) {
+	sharing, reliable := sr.params.Sharing(), true
 	shares := map[int][]byte{}
 	for piece := range sharing.Pieces() {
 		var share []byte
 		var from, other []string
-		for _, holder := range in.holdersOwnFirst(piece) {
+		for _, holder := range sr.holdersOwnFirst(piece) {
 			got := answers[holder][place][piece]
-			switch msp := in.cfg.Genesis.Members[holder].MSP; {
+			switch msp := sr.cfg.Genesis.Members[holder].MSP; {
 			case got == nil:
 			case share == nil || bytes.Equal(share, got):
 				share, from = got, append(from, msp)
@@ -179,10 +179,10 @@ func (in *Institution) agreeing(q record.QueryState, m record.CohortMember, plac
 			}
 		}
 		if len(other) > 0 {
-			in.log.Error("holders of a piece sent different shares of a probe: at least one of them is faulty", "query", q.ID, "device", m.Device.Short(), "piece", piece, "of", strings.Join(from, " and "), "other", strings.Join(other, " and "))
+			sr.log.Error("holders of a piece sent different shares of a probe: at least one of them is faulty", "query", q.ID, "device", m.Device.Short(), "piece", piece, "of", strings.Join(from, " and "), "other", strings.Join(other, " and "))
 		}
-		own := sharing.Holds(in.cfg.Member, piece)
-		if share == nil || !own && (len(other) > 0 || len(from) < in.enough(piece)) {
+		own := sharing.Holds(sr.cfg.Member, piece)
+		if share == nil || !own && (len(other) > 0 || len(from) < sr.enough(piece)) {
 			return nil, false, false
 		}
 		reliable = reliable && (own || len(from) >= sharing.Threshold)
@@ -191,56 +191,42 @@ func (in *Institution) agreeing(q record.QueryState, m record.CohortMember, plac
 	return shares, reliable, true
 }
 
-// holdersOwnFirst lists a piece's holders, this member first if it is one.
-func (in *Institution) holdersOwnFirst(piece int) []int {
-	var out []int
-	if in.params.Sharing().Holds(in.cfg.Member, piece) {
-		out = append(out, in.cfg.Member)
-	}
-	for _, m := range in.params.Sharing().Holders(piece) {
-		if m != in.cfg.Member {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
 // lookAt opens a device's zero coefficient over its rows of the query. If it is not zero
 // this member votes against the device, or, where the shares are not reliable, tells its
 // operator.
-func (in *Institution) lookAt(ctx context.Context, q record.QueryState, m record.CohortMember, shares map[int][]byte, reliable bool) error {
-	sum, err := in.probeSum(ctx, m)
+func (sr *searcher) lookAt(ctx context.Context, q record.QueryState, m record.CohortMember, shares map[int][]byte, reliable bool) error {
+	sum, err := sr.probeSum(ctx, m)
 	if err != nil {
 		return err
 	}
-	zero, err := in.params.Probe(sum, shares)
+	zero, err := sr.params.Probe(sum, shares)
 	if err != nil || zero {
 		return err
 	}
 	if !reliable {
-		in.log.Error("a device seems to have sealed what is no row, by the word of members that could all collude: decide whether to vote for its quarantine", "device", m.Device, "query", q.ID)
+		sr.log.Error("a device seems to have sealed what is no row, by the word of members that could all collude: decide whether to vote for its quarantine", "device", m.Device, "query", q.ID)
 		return nil
 	}
-	in.log.Warn("a device has sealed what is no row; voting for its quarantine", "device", m.Device.Short(), "query", q.ID)
-	return settled(in.VoteQuarantine(ctx, record.VoteQuarantine{
+	sr.log.Warn("a device has sealed what is no row; voting for its quarantine", "device", m.Device.Short(), "query", q.ID)
+	return settled(sr.VoteQuarantine(ctx, record.VoteQuarantine{
 		Device: m.Device, Reason: fmt.Sprintf("its rows in query %.8s do not hold zero where every row does", q.ID),
 	}))
 }
 
 // probeSum adds up a device's rows of a query on the zero coefficient.
-func (in *Institution) probeSum(ctx context.Context, m record.CohortMember) (*he.Sum, error) {
+func (sr *searcher) probeSum(ctx context.Context, m record.CohortMember) (*he.Sum, error) {
 	one := index.Cohort{Members: []record.CohortMember{m}}
-	want, err := column.Want(one.Members, in.numbers)
+	want, err := column.Want(one.Members, sr.numbers)
 	if err != nil {
 		return nil, err
 	}
-	work, err := in.work(one, want)
+	work, err := sr.rows.work(one, want)
 	if err != nil {
 		return nil, err
 	}
-	sum := in.params.NewProbe()
+	sum := sr.params.NewProbe()
 	for _, p := range work {
-		if _, err := in.addBlob(ctx, sum, p); err != nil {
+		if _, err := sr.rows.addBlob(ctx, sum, p); err != nil {
 			return nil, err
 		}
 	}

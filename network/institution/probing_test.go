@@ -115,7 +115,7 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 	w := settledWorld(t, 12)
 	id := w.agreedQuery("exact")
 	in := w.members[hospitalB]
-	_, err := in.probe(t.Context(), msps[hospitalA], id, 0)
+	_, err := in.prober.probe(t.Context(), msps[hospitalA], id, 0)
 	wantFault(t, fault.Conflict, err)
 	_, err = w.members[hospitalA].peers.probe(t.Context(), msps[hospitalB], id, 0)
 	wantFault(t, fault.Conflict, err)
@@ -123,9 +123,9 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 	w.submit(hospitalA, contracts.QueryFail, record.FailQuery{Query: id}) // it would open: the asker lies
 	gone := w.patients[5]
 	w.revoke(gone)
-	_, err = in.probe(t.Context(), "Outsider", id, 0)
+	_, err = in.prober.probe(t.Context(), "Outsider", id, 0)
 	wantFault(t, fault.Forbidden, err)
-	_, err = in.probe(t.Context(), msps[hospitalA], id, 1)
+	_, err = in.prober.probe(t.Context(), msps[hospitalA], id, 1)
 	wantFault(t, fault.Invalid, err)
 	r, err := w.members[hospitalA].peers.probe(t.Context(), msps[hospitalB], id, 0)
 	if err != nil {
@@ -135,12 +135,12 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 	if len(r.Devices) != 11 || slices.ContainsFunc(r.Devices, func(i uint32) bool { return c.Members[i].Device == gone.device.ID }) {
 		t.Errorf("devices %v were probed", r.Devices)
 	}
-	again := must(in.probe(t.Context(), msps[association], id, 0))
+	again := must(in.prober.probe(t.Context(), msps[association], id, 0))
 	for i, p := range r.Pieces { // the same bytes for all who ask, and from every holder
 		if !bytes.Equal(p.Shares, again.Pieces[i].Shares) {
 			t.Errorf("piece %d: a repeated probe has other bytes", p.Piece)
 		}
-		other := must(w.members[association].probe(t.Context(), msps[hospitalA], id, 0))
+		other := must(w.members[association].prober.probe(t.Context(), msps[hospitalA], id, 0))
 		for _, o := range other.Pieces {
 			if o.Piece == p.Piece && !bytes.Equal(o.Shares, p.Shares) {
 				t.Errorf("holders of piece %d send different bytes", p.Piece)
@@ -161,12 +161,12 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 	place := slices.IndexFunc(c.Members, func(m record.CohortMember) bool { return m.Device == honest.device.ID })
 	shares := map[int][]byte{}
 	for _, from := range []int{hospitalB, association, hospitalA} {
-		r := must(w.members[from].probe(t.Context(), msps[hospitalA], id, 0))
-		for piece, share := range must(in.openProbe(must(in.Index().Query(id)), 0, from, r))[place] {
+		r := must(w.members[from].prober.probe(t.Context(), msps[hospitalA], id, 0))
+		for piece, share := range must(in.searcher.openProbe(must(in.Index().Query(id)), 0, from, r))[place] {
 			shares[piece] = share
 		}
 	}
-	sum := must(in.probeSum(t.Context(), c.Members[place]))
+	sum := must(in.searcher.probeSum(t.Context(), c.Members[place]))
 	opened := must(w.Params.Open(sum, shares))
 	if len(opened) != 1 || opened[0].Sign() != 0 {
 		t.Errorf("the probe opens to %v", opened)
@@ -188,19 +188,19 @@ func TestAttackProbesWithoutEnd(t *testing.T) {
 	if err := in.vault.GetJSON(store.Probes(msps[hospitalA]), &count); err != nil || count != 11 {
 		t.Fatalf("%d devices are counted (%v)", count, err)
 	}
-	if most := in.probesAllowed(); most*3 > he.ProbedCoefficients || most < 11 {
+	if most := in.prober.probesAllowed(); most*3 > he.ProbedCoefficients || most < 11 {
 		t.Fatalf("%d are allowed", most)
 	}
 	q := must(in.Index().Query(id))
 	if err := in.vault.Put(store.Probes(msps[hospitalA]), []byte("33333330")); err != nil {
 		t.Fatal(err)
 	}
-	wantFault(t, fault.Exhausted, in.logProbes(q, 1, []int{256, 257, 258, 259}))
-	if _, err := in.probe(t.Context(), msps[hospitalA], id, 0); err != nil {
+	wantFault(t, fault.Exhausted, in.prober.logProbes(q, 1, []int{256, 257, 258, 259}))
+	if _, err := in.prober.probe(t.Context(), msps[hospitalA], id, 0); err != nil {
 		t.Errorf("a repeated probe: %v", err)
 	}
 	q.Asker = msps[hospitalB]
-	if err := in.logProbes(q, 1, []int{256}); err != nil {
+	if err := in.prober.logProbes(q, 1, []int{256}); err != nil {
 		t.Errorf("another asker's part: %v", err)
 	}
 }

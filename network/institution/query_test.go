@@ -170,7 +170,7 @@ func TestEveryBlobIsReadOnceByTheAskerAndNoneWithColumns(t *testing.T) {
 	w.measure()
 	w.study("exact", true)
 	w.everywhere("all have vouched", func(in *Institution) bool {
-		_, all := in.Index().Vouched(in.Index().Batches(0)[0].ID, in.MSP())
+		_, all := in.Index().Attested(in.Index().Batches(0)[0].ID, in.MSP())
 		return all
 	})
 	w.study("noisy", false)

@@ -45,7 +45,7 @@ func TestAttackAnswerLogRolledBack(t *testing.T) {
 		w.up(hospitalB)
 		first := must(w.getShare(hospitalA, hospitalB, q.TxID, 0))
 		in := w.restore(hospitalB, backup)
-		if found, err := in.answered(q.TxID); found || err != nil {
+		if found, err := in.answerer.answered(q.TxID); found || err != nil {
 			t.Fatalf("the copy knows of the answer (%v)", err)
 		}
 		again := must(w.getShare(hospitalA, hospitalB, q.TxID, 0))
@@ -76,7 +76,7 @@ func TestAttackOtherCohortAfterARollBack(t *testing.T) {
 	w.everywhere("caught up", func(in *Institution) bool {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		return in.inherited != nil
+		return in.answerer.inherited != nil
 	})
 	w.revoke(w.patients[4])
 	w.everywhere("query abandoned", func(in *Institution) bool {

@@ -1,207 +1,194 @@
 package institution
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/institution/column"
 )
 
-const (
-	// readers is how many blobs are fetched and checked at once, or as many as there
-	// are cores.
-	readers = 2
-	// batchesAtOnce bounds the batches of one Available post.
-	batchesAtOnce = 200
-)
-
-// rowDuty vouches for the rows of new batches that this member has fetched and
-// found well formed. Rows whose blob is not there yet are posted later: bits of
-// a batch may be added.
-type rowDuty struct {
-	next    int // batches before this one were looked at
-	waiting backlog[index.Batch]
+// rows fetches sealed rows and adds them up. A row counts only as the one that its
+// device has signed on the ledger.
+type rows struct {
+	*member
+	checked *verdicts
 }
 
-func (d *rowDuty) bind(in *Institution) func(context.Context) error {
-	return func(ctx context.Context) error { return d.work(ctx, in) }
+// piecework is one blob with the rows of the cohort that it carries.
+type piecework struct {
+	device record.ID
+	blob   record.ID
+	rows   []index.HourRow
 }
 
-func (d *rowDuty) work(ctx context.Context, in *Institution) error {
-	fresh := in.index.Batches(d.next)
-	d.next += len(fresh)
-	for part := range slices.Chunk(d.waiting.take(fresh), batchesAtOnce) {
-		later, err := in.vouch(ctx, part)
-		if err != nil {
-			in.log.Warn("rows could not be vouched for; trying again", "err", err)
-			later = part
-		}
-		d.waiting.keep(later)
+// work lists the blobs with wanted rows of a cohort, each once, in a fixed order.
+func (ro *rows) work(c index.Cohort, want column.Wanted) ([]piecework, error) {
+	var out []piecework
+	if want.Size() == 0 {
+		return nil, nil
 	}
-	return d.waiting.err("rows")
+	for _, m := range c.Members {
+		n, err := ro.numbers.Of(m.Device)
+		if err != nil {
+			return nil, err
+		}
+		if !want.HasAny(n, m) {
+			continue
+		}
+		rows, err := ro.index.Rows(m)
+		if err != nil {
+			return nil, err
+		}
+		rows = slices.DeleteFunc(rows, func(r index.HourRow) bool { return !want.Has(n, windowOfRow(r)) })
+		slices.SortStableFunc(rows, func(a, b index.HourRow) int { return a.Blob.Compare(b.Blob) })
+		for i, r := range rows {
+			if i == 0 || rows[i-1].Blob != r.Blob {
+				out = append(out, piecework{device: m.Device, blob: r.Blob})
+			}
+			last := &out[len(out)-1]
+			last.rows = append(last.rows, r)
+		}
+	}
+	return out, nil
 }
 
-// vouch checks batches and posts what it found in one transaction. It returns
-// the batches with rows to look for again.
-func (in *Institution) vouch(ctx context.Context, batches []index.Batch) ([]index.Batch, error) {
-	var mu sync.Mutex
-	var posts []record.SignedAvailable
-	var later []index.Batch
-	g, gctx := errgroup.WithContext(ctx) // ends with Wait; the post below does not
-	g.SetLimit(max(readers, runtime.GOMAXPROCS(0)))
-	for _, b := range batches {
+// sum adds every row of the cohort exactly once, on the asked coefficients:
+// from columns what is there, and the rest from blobs. Each is the one that its
+// device has signed on the ledger; one that is missing or different ends the sum
+// with an error that names it. It also returns how many bytes were read.
+func (ro *rows) sum(ctx context.Context, c index.Cohort, coeffs []int) (*he.Sum, int64, error) {
+	want, err := column.Want(c.Members, ro.numbers)
+	if err != nil {
+		return nil, 0, err
+	}
+	sum, err := ro.params.NewSum(coeffs)
+	if err != nil {
+		return nil, 0, err
+	}
+	read, err := ro.columns.AddTo(ctx, sum, want)
+	if err != nil {
+		return nil, 0, err
+	}
+	work, err := ro.work(c, want)
+	if err != nil {
+		return nil, 0, err
+	}
+	n, err := ro.sumBlobs(ctx, sum, work)
+	if err != nil {
+		return nil, 0, err
+	}
+	if sum.Rows() != c.Rows {
+		return nil, 0, fault.New(fault.Internal, "%d rows were added, the cohort has %d", sum.Rows(), c.Rows)
+	}
+	return sum, read + n, nil
+}
+
+// sumBlobs adds rows from their blobs, and puts them into columns for the next time.
+func (ro *rows) sumBlobs(ctx context.Context, sum *he.Sum, work []piecework) (int64, error) {
+	if len(work) == 0 {
+		return 0, nil
+	}
+	sums := make([]*he.Sum, max(readers, runtime.GOMAXPROCS(0)))
+	var read atomic.Int64
+	var err error
+	g, ctx := errgroup.WithContext(ctx)
+	for w := range sums {
+		if sums[w], err = ro.params.NewSum(sum.Coefficients()); err != nil {
+			return 0, err
+		}
 		g.Go(func() error {
-			before, done := in.index.Vouched(b.ID, in.self.MSP)
-			if done {
-				return nil
+			for i := w; i < len(work) && ctx.Err() == nil; i += len(sums) {
+				n, err := ro.addBlob(ctx, sums[w], work[i])
+				if err != nil {
+					return err
+				}
+				read.Add(int64(n))
 			}
-			bitmap, missing := in.inspect(gctx, b, before)
-			mu.Lock()
-			defer mu.Unlock()
-			if missing {
-				later = append(later, b)
-			}
-			if string(bitmap) == string(before) || missing && isZero(bitmap) {
-				return nil
-			}
-			post, err := in.signAvailable(b, bitmap)
-			posts = append(posts, post)
-			return err
+			return ctx.Err()
 		})
 	}
-	err := g.Wait()
-	in.flushColumns()
-	if err != nil || len(posts) == 0 {
-		return later, err
+	if err := g.Wait(); err != nil {
+		return 0, err
 	}
-	return later, perform(ctx, in, contracts.PointerAvailable, record.Available{Posts: posts})
+	ro.flush()
+	for _, s := range sums {
+		if err := sum.Merge(s); err != nil {
+			return 0, err
+		}
+	}
+	return read.Load(), nil
 }
 
-func isZero(b []byte) bool {
-	for _, x := range b {
-		if x != 0 {
-			return false
-		}
+// addBlob adds the rows of one blob and returns its size.
+func (ro *rows) addBlob(ctx context.Context, sum *he.Sum, p piecework) (int, error) {
+	blob, err := ro.blob(ctx, p.blob)
+	if err != nil {
+		return 0, fault.New(fault.Unavailable, "rows of device %s: %w", p.device.Short(), err)
 	}
-	return true
+	device, rows, err := record.DecodeRows(blob)
+	if err != nil {
+		return 0, fault.New(fault.Invalid, "rows of device %s: %w", p.device.Short(), err)
+	}
+	if device != p.device {
+		return 0, fault.New(fault.Invalid, "blob %s carries rows of device %s, not %s", p.blob.Short(), device.Short(), p.device.Short())
+	}
+	checked := make([]column.Row, 0, len(p.rows))
+	for _, want := range p.rows {
+		i, found := slices.BinarySearchFunc(rows, want, compareRow)
+		if !found || record.SumID(rows[i].Row) != want.Commitment {
+			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d, correction %d, is not the one that it has signed", p.device.Short(), want.Hour, want.Correction)
+		}
+		if err := sum.Add(rows[i].Row); err != nil {
+			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d, correction %d: %w", p.device.Short(), want.Hour, want.Correction, err)
+		}
+		checked = append(checked, column.Row{Window: windowOfRow(want), Sealed: rows[i].Row})
+	}
+	ro.takeIn(p.device, checked...)
+	return len(blob), nil
 }
 
-func (in *Institution) signAvailable(b index.Batch, bitmap []byte) (record.SignedAvailable, error) {
-	post := record.AvailablePost{Batch: b.ID, Count: len(b.Pointers), Bitmap: bitmap}
-	sig, err := record.Sign(in.cfg.SignKey, post.Digest(in.cfg.Genesis.Network))
-	return record.SignedAvailable{Post: post, Member: in.self.MSP, Signature: sig}, err
-}
+func windowOfRow(r index.HourRow) he.Window { return he.Window{Hour: r.Hour, Correction: r.Correction} }
 
-// inspect returns a batch's bitmap, with the bits of this member's earlier post,
-// and whether a blob could not be fetched. Day roots carry no blob; the device has
-// signed them and that is all. Rows of another epoch's devices are left to the
-// process that serves it.
-func (in *Institution) inspect(ctx context.Context, b index.Batch, before []byte) ([]byte, bool) {
-	missing := false
-	bitmap := make([]byte, (len(b.Pointers)+7)/8)
-	copy(bitmap, before)
-	if !in.isRoot(b) {
-		return bitmap, false
-	}
-	var device record.ID
-	var checked []column.Row // of the device: a batch mostly has its hours in a row
-	for i, p := range b.Pointers {
-		if p.Device != device {
-			in.takeIn(device, checked...)
-			device, checked = p.Device, checked[:0]
-		}
-		found := true
-		if p.Kind == record.KindRow && !in.serves(p.Device) {
-			continue
-		}
-		if !in.signedPointer(p, b.Signatures[i]) {
-			continue
-		}
-		if p.Kind == record.KindRow {
-			rows, err := in.rowsOf(ctx, p)
-			if err != nil && in.index.ErasedDevice(p.Device) {
-				found = false // and will not come
-			} else if err != nil {
-				in.log.Debug("blob is not there yet", "blob", p.Blob.Short(), "err", err)
-				missing, found = true, false
-			} else if found = rows[windowOf(p)].hash == p.Commitment; !found {
-				in.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "hour", p.Index, "correction", p.Correction)
-			} else {
-				checked = append(checked, column.Row{Window: windowOf(p), Sealed: rows[windowOf(p)].row})
-			}
-		}
-		if found {
-			bitmap[i/8] |= 1 << (i % 8)
-		}
-	}
-	in.takeIn(device, checked...)
-	return bitmap, missing
-}
-
-// isRoot reports whether a batch is named by the Merkle root of its pointers, as the
-// contracts name it. What this member signs about a batch says nothing else.
-func (in *Institution) isRoot(b index.Batch) bool {
-	leaves := make([]record.ID, len(b.Pointers))
-	for i, p := range b.Pointers {
-		leaves[i] = p.Digest(in.cfg.Genesis.Network)
-	}
-	ok := record.Root(leaves) == b.ID
-	if !ok {
-		in.log.Error("a batch of the ledger has other pointers than its name is the root of", "batch", b.ID)
-	}
-	return ok
-}
-
-// signedPointer reports whether a pointer's device has signed it. Whoever relies on the
-// word of enough members need not look again.
-func (in *Institution) signedPointer(p record.Pointer, sig []byte) bool {
-	d, _, _, _ := in.index.Device(p.Device)
-	if err := record.Verify(d.Device.Key, p.Digest(in.cfg.Genesis.Network), sig); err != nil {
-		in.log.Error("the ledger has a pointer that its device has not signed", "device", p.Device, "kind", p.Kind, "index", p.Index, "err", err)
-		return false
-	}
-	return true
+// compareRow is the order of rows in a blob.
+func compareRow(r record.BlobRow, want index.HourRow) int {
+	return cmp.Or(cmp.Compare(r.Hour, want.Hour), cmp.Compare(r.Correction, want.Correction))
 }
 
 // takeIn puts rows that are known to be the ledger's into columns. A failure costs
 // time later: they are read from their blob.
-func (in *Institution) takeIn(device record.ID, rows ...column.Row) {
-	if len(rows) == 0 || in.index.ErasedDevice(device) {
+func (ro *rows) takeIn(device record.ID, rows ...column.Row) {
+	if len(rows) == 0 || ro.index.ErasedDevice(device) {
 		return
 	}
-	if err := in.columns.Add(device, rows...); err != nil {
-		in.log.Warn("rows are not in columns", "device", device.Short(), "rows", len(rows), "err", err)
+	if err := ro.columns.Add(device, rows...); err != nil {
+		ro.log.Warn("rows are not in columns", "device", device.Short(), "rows", len(rows), "err", err)
 	}
 }
 
-func (in *Institution) flushColumns() {
-	if err := in.columns.Flush(); err != nil {
-		in.log.Warn("columns could not be written", "err", err)
+func (ro *rows) flush() {
+	if err := ro.columns.Flush(); err != nil {
+		ro.log.Warn("columns could not be written", "err", err)
 	}
 }
 
-// checkedRow is a well-formed row and its SHA-256.
-type checkedRow struct {
-	hash record.ID
-	row  []byte
-}
-
-// rowsOf returns the well-formed rows in a pointer's blob by window:
+// of returns the well-formed rows in a pointer's blob by window:
 // none if the blob is not one of the pointer's device. An error means that the
 // blob could not be fetched.
-func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[he.Window]checkedRow, error) {
-	if rows, ok := in.checked.get(p); ok {
+func (ro *rows) of(ctx context.Context, p record.Pointer) (map[he.Window]checkedRow, error) {
+	if rows, ok := ro.checked.get(p); ok {
 		return rows, nil
 	}
-	blob, err := in.blob(ctx, p.Blob)
+	blob, err := ro.blob(ctx, p.Blob)
 	if err != nil {
 		return nil, err
 	}
@@ -209,13 +196,21 @@ func (in *Institution) rowsOf(ctx context.Context, p record.Pointer) (map[he.Win
 	device, list, err := record.DecodeRows(blob)
 	if err == nil && device == p.Device {
 		for _, r := range list {
-			if r.Correction <= record.MaxCorrection && in.params.CheckRow(r.Row) == nil {
+			if r.Correction <= record.MaxCorrection && ro.params.CheckRow(r.Row) == nil {
 				rows[he.Window{Hour: r.Hour, Correction: r.Correction}] = checkedRow{record.SumID(r.Row), r.Row}
 			}
 		}
 	}
-	in.checked.put(p, rows)
+	ro.checked.put(p, rows)
 	return rows, nil
+}
+
+func windowOf(p record.Pointer) he.Window { return he.Window{Hour: p.Index, Correction: p.Correction} }
+
+// checkedRow is a well-formed row and its SHA-256.
+type checkedRow struct {
+	hash record.ID
+	row  []byte
 }
 
 // verdicts remembers what was in the blobs looked at last, since a blob's rows
@@ -248,5 +243,3 @@ func (v *verdicts) put(p record.Pointer, rows map[he.Window]checkedRow) {
 	}
 	v.rows[verdictKey{p.Blob, p.Device}] = rows
 }
-
-func windowOf(p record.Pointer) he.Window { return he.Window{Hour: p.Index, Correction: p.Correction} }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
@@ -28,28 +27,28 @@ func (in *Institution) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.Follower.Run(ctx) })
 	g.Go(func() error { return in.serve(ctx) })
-	g.Go(func() error { return in.serveKeys(ctx) })
+	g.Go(func() error { return in.keyring.serve(ctx) })
 	duties := []struct {
 		name string
 		work func(context.Context) error
 	}{
-		{"seeds", new(seedDuty).bind(in)},
-		{"piece keys", new(pieceKeyDuty).bind(in)},
-		{"rows", new(rowDuty).bind(in)},
-		{"details keys", new(keyDuty).bind(in)},
-		{"erasures", in.keepErasures},
-		{"cohorts", in.keepCohorts},
-		{"confirmations", in.keepConfirmed},
-		{"broken devices", new(searchDuty).bind(in)},
-		{"predicates", in.expirePredicates},
-		{"key sums", in.keepKeySums},
+		{"seeds", in.seeds.work},
+		{"piece keys", in.pieceKeys.work},
+		{"rows", in.attester.work},
+		{"details keys", in.keyring.fetch},
+		{"erasures", in.eraser.work},
+		{"cohorts", in.answerer.keepCohorts},
+		{"confirmations", in.confirmer.work},
+		{"broken devices", in.searcher.work},
+		{"predicates", in.claims.expirePredicates},
+		{"key sums", in.sumKeeper.work},
 		{"epoch", in.keepEpoch},
 	}
 	for _, d := range duties {
 		g.Go(func() error { return in.onChange(ctx, d.name, d.work) })
 	}
 	if in.cfg.Genesis.Clock == record.ClockWall {
-		g.Go(func() error { return in.tickAlong(ctx) })
+		g.Go(func() error { return in.clock.tickAlong(ctx) })
 	}
 	err := g.Wait()
 	if cerr := in.peers.close(); cerr != nil {
@@ -96,24 +95,9 @@ func (in *Institution) onChange(ctx context.Context, name string, work func(cont
 func (in *Institution) caughtUp(ctx context.Context) (bool, error) {
 	ready, err := in.CaughtUp(ctx)
 	if ready {
-		in.inherit()
+		in.answerer.inherit()
 	}
 	return ready, err
-}
-
-// inherit notes, once, the queries that are older than this process. Whether a
-// share of one of them has left is in the state; but the state may be a copy that
-// was restored, and then it does not know (tooLate).
-func (in *Institution) inherit() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.inherited != nil {
-		return
-	}
-	in.inherited = map[string]bool{}
-	for _, id := range in.index.Open() {
-		in.inherited[id] = true
-	}
 }
 
 // severity: what is merely not there yet is no reason to wake anybody.
@@ -124,36 +108,9 @@ func severity(err error) slog.Level {
 	return slog.LevelWarn
 }
 
-// perform is submit for duties: it returns when this member has read what it
-// wrote, so that a duty never does the same again because it looked too early.
-func perform[A, R any](ctx context.Context, in *Institution, m contracts.Write[A, R], doc A) error {
-	_, res, err := submit(ctx, in, m, doc)
-	if err != nil {
-		return err
-	}
-	return in.reads(ctx, res.Block)
-}
-
-// reads waits until this member has read a block.
-func (in *Institution) reads(ctx context.Context, block uint64) error {
-	read := func() (bool, error) { return in.index.Height() > block, nil }
-	return in.await(ctx, read, func() error {
-		return fault.New(fault.Unavailable, "block %d does not arrive", block)
-	})
-}
-
-// submit calls a contract as this member, unless it has stopped.
-func submit[A, R any](ctx context.Context, in *Institution, m contracts.Write[A, R], doc A) (R, network.Result, error) {
-	if err := in.Stopped(); err != nil {
-		var none R
-		return none, network.Result{}, err
-	}
-	return m.Submit(ctx, in.cfg.Client, doc)
-}
-
 // Submit calls the method with this name as this member, with one JSON document, and
 // returns what it answers.
 func (in *Institution) Submit(ctx context.Context, function string, doc json.RawMessage) (json.RawMessage, error) {
-	out, _, err := submit(ctx, in, contracts.Write[json.RawMessage, json.RawMessage](function), doc)
+	out, _, err := submit(ctx, in.member, contracts.Write[json.RawMessage, json.RawMessage](function), doc)
 	return out, err
 }

@@ -138,7 +138,7 @@ func FuzzOpen(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	want := must(in.open(q, hospitalB, honest))
+	want := must(in.asker.open(q, hospitalB, honest))
 	f.Add(must(proto.Marshal(honest)))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -146,7 +146,7 @@ func FuzzOpen(f *testing.F) {
 		if proto.Unmarshal(data, r) != nil {
 			return
 		}
-		got, err := in.open(q, hospitalB, r)
+		got, err := in.asker.open(q, hospitalB, r)
 		if err != nil {
 			return
 		}

@@ -224,7 +224,7 @@ func TestAttackPieceKeyOfTheLedger(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sign()
-			wantFault(t, fault.BadSignature, in.takePieceKey(t.Context(), 0, forged))
+			wantFault(t, fault.BadSignature, in.pieceKeys.take(t.Context(), 0, forged))
 		})
 	}
 }

@@ -46,7 +46,7 @@ func (s shareServer) GetShare(ctx context.Context, req *share.GetShareRequest) (
 	if !queryPattern.MatchString(req.GetQuery()) || req.GetAttempt() >= index.MaxAttempts {
 		return nil, toStatus(fault.New(fault.Invalid, "query and attempt do not name a cohort"))
 	}
-	r, err := s.in.answer(ctx, caller, req.GetQuery(), int(req.GetAttempt()))
+	r, err := s.in.answerer.answer(ctx, caller, req.GetQuery(), int(req.GetAttempt()))
 	if err != nil {
 		s.in.log.Info("no share", "to", caller, "query", req.GetQuery(), "err", err)
 		return nil, toStatus(err)
@@ -60,7 +60,7 @@ func (s shareServer) GetDetailsKey(ctx context.Context, req *share.GetDetailsKey
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	r, err := s.in.giveKey(ctx, caller, req.GetPatient())
+	r, err := s.in.keyring.give(ctx, caller, req.GetPatient())
 	if err != nil {
 		return nil, toStatus(err)
 	}
@@ -76,7 +76,7 @@ func (s shareServer) GetProbe(ctx context.Context, req *share.GetProbeRequest) (
 	if !queryPattern.MatchString(req.GetQuery()) || req.GetPart() > maxParts {
 		return nil, toStatus(fault.New(fault.Invalid, "query and part do not name devices of a cohort"))
 	}
-	r, err := s.in.probe(ctx, caller, req.GetQuery(), int(req.GetPart()))
+	r, err := s.in.prober.probe(ctx, caller, req.GetQuery(), int(req.GetPart()))
 	if err != nil {
 		s.in.log.Info("no shares of a probe", "to", caller, "query", req.GetQuery(), "err", err)
 		return nil, toStatus(err)

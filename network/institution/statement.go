@@ -19,17 +19,17 @@ func boxBinding(network string, q record.QueryState, member string, piece int) r
 }
 
 // sign seals shares to the asker and signs what they are.
-func (in *Institution) sign(q record.QueryState, block uint64, shares map[int][]byte) (*share.GetShareResponse, error) {
-	asker := slices.IndexFunc(in.cfg.Genesis.Members, func(m record.Member) bool { return m.MSP == q.Asker })
+func (an *answerer) sign(q record.QueryState, block uint64, shares map[int][]byte) (*share.GetShareResponse, error) {
+	asker := slices.IndexFunc(an.cfg.Genesis.Members, func(m record.Member) bool { return m.MSP == q.Asker })
 	if asker < 0 {
 		return nil, fault.New(fault.Forbidden, "%s is not a member", q.Asker)
 	}
-	network := in.cfg.Genesis.Network
+	network := an.cfg.Genesis.Network
 	r := &share.GetShareResponse{
-		Member: in.self.MSP, Query: q.ID, Attempt: uint32(q.Attempt), Root: q.Root.String(), CheckedBlock: block,
+		Member: an.self.MSP, Query: q.ID, Attempt: uint32(q.Attempt), Root: q.Root.String(), CheckedBlock: block,
 	}
-	for _, piece := range in.params.Sharing().Held(in.cfg.Member) {
-		box, err := he.SealBox(in.cfg.Genesis.Members[asker].ShareKey, purposeShare, boxBinding(network, q, in.self.MSP, piece), shares[piece])
+	for _, piece := range an.params.Sharing().Held(an.cfg.Member) {
+		box, err := he.SealBox(an.cfg.Genesis.Members[asker].ShareKey, purposeShare, boxBinding(network, q, an.self.MSP, piece), shares[piece])
 		if err != nil {
 			return nil, err
 		}
@@ -39,7 +39,7 @@ func (in *Institution) sign(q record.QueryState, block uint64, shares map[int][]
 	if err != nil {
 		return nil, err
 	}
-	r.Signature, err = record.Sign(in.cfg.SignKey, signed.Statement.Digest(network))
+	r.Signature, err = record.Sign(an.cfg.SignKey, signed.Statement.Digest(network))
 	return r, err
 }
 
@@ -68,9 +68,9 @@ const maxBox = 64 << 10
 
 // open checks a member's answer and opens its shares: it is about this query and
 // cohort, has exactly the member's pieces, each as signed.
-func (in *Institution) open(q record.QueryState, member int, r *share.GetShareResponse) (map[int][]byte, error) {
-	m := in.cfg.Genesis.Members[member]
-	held := in.params.Sharing().Held(member)
+func (as *asker) open(q record.QueryState, member int, r *share.GetShareResponse) (map[int][]byte, error) {
+	m := as.cfg.Genesis.Members[member]
+	held := as.params.Sharing().Held(member)
 	if len(r.GetShares()) != len(held) {
 		return nil, fault.New(fault.Invalid, "%d shares, %s holds %d pieces", len(r.GetShares()), m.MSP, len(held))
 	}
@@ -83,21 +83,21 @@ func (in *Institution) open(q record.QueryState, member int, r *share.GetShareRe
 	}
 	shares := map[int][]byte{}
 	for i, s := range r.GetShares() {
-		if shares[held[i]], err = in.openShare(q, m.MSP, held[i], s, signed.Statement.Pieces[i].Hash); err != nil {
+		if shares[held[i]], err = as.openShare(q, m.MSP, held[i], s, signed.Statement.Pieces[i].Hash); err != nil {
 			return nil, fault.New(fault.Invalid, "piece %d: %w", held[i], err)
 		}
 	}
-	if err := record.Verify(m.SignKey, signed.Statement.Digest(in.cfg.Genesis.Network), signed.Signature); err != nil {
+	if err := record.Verify(m.SignKey, signed.Statement.Digest(as.cfg.Genesis.Network), signed.Signature); err != nil {
 		return nil, fault.New(fault.BadSignature, "%w", err)
 	}
 	return shares, nil
 }
 
-func (in *Institution) openShare(q record.QueryState, member string, piece int, s *share.PieceShare, hash record.ID) ([]byte, error) {
+func (as *asker) openShare(q record.QueryState, member string, piece int, s *share.PieceShare, hash record.ID) ([]byte, error) {
 	if int64(s.GetPiece()) != int64(piece) || len(s.GetSealed()) > maxBox {
 		return nil, fmt.Errorf("it is said to be piece %d with %d bytes", s.GetPiece(), len(s.GetSealed()))
 	}
-	clear, err := he.OpenBox(in.cfg.Keys.Share, purposeShare, boxBinding(in.cfg.Genesis.Network, q, member, piece), s.GetSealed())
+	clear, err := he.OpenBox(as.cfg.Keys.Share, purposeShare, boxBinding(as.cfg.Genesis.Network, q, member, piece), s.GetSealed())
 	if err != nil {
 		return nil, err
 	}

@@ -28,16 +28,16 @@ const maxStandings = 64
 
 // gone returns the devices of an attempt whose patients have withdrawn
 // (index.Stale), read at the newest block or a later one.
-func (in *Institution) gone(query string, attempt int) ([]record.ID, error) {
+func (an *answerer) gone(query string, attempt int) ([]record.ID, error) {
 	of := standingOf{query, attempt}
-	defer in.standings.locks.lock(query)()
-	height := in.index.Height()
-	if known, ok := in.standings.at(of); ok && known == height {
+	defer an.standings.locks.lock(query)()
+	height := an.index.Height()
+	if known, ok := an.standings.at(of); ok && known == height {
 		return nil, nil
 	}
-	_, gone, err := in.index.Stale(query, attempt)
+	_, gone, err := an.index.Stale(query, attempt)
 	if err == nil && len(gone) == 0 {
-		in.standings.note(of, height)
+		an.standings.note(of, height)
 	}
 	return gone, err
 }

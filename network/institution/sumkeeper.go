@@ -2,13 +2,15 @@ package institution
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
 )
+
+// sumKeeper keeps sums of device secrets up to what queries are likely to cover.
+type sumKeeper struct{ *member }
 
 const (
 	// keptStudies bounds the studies whose cohorts' sums are kept up to date.
@@ -22,15 +24,15 @@ const (
 	sumPatience = 10 * time.Second
 )
 
-// keepKeySums brings the kept sums up to what the ledger says now: over all
+// work brings the kept sums up to what the ledger says now: over all
 // devices that are ready, and over those that a query of each study and metric
 // would cover if it were made now. What changed since the last round is added and
 // taken off.
-func (in *Institution) keepKeySums(ctx context.Context) error {
-	if in.ended() {
+func (sk *sumKeeper) work(ctx context.Context) error {
+	if sk.ended() {
 		return nil
 	}
-	in.quiet(ctx)
+	sk.quiet(ctx)
 	start := time.Now()
 	scopes := map[record.ID]bool{}
 	keep := func(scope string, devices []record.ID) error {
@@ -39,14 +41,14 @@ func (in *Institution) keepKeySums(ctx context.Context) error {
 		}
 		id := record.SumID([]byte(scope))
 		scopes[id] = true
-		return in.sums.Keep(id, devices)
+		return sk.sums.Keep(id, devices)
 	}
-	if err := keep("ready", in.index.Ready(in.context.Epoch)); err != nil {
+	if err := keep("ready", sk.index.Ready(sk.context.Epoch)); err != nil {
 		return err
 	}
-	for _, s := range in.index.Studies(keptStudies) {
+	for _, s := range sk.index.Studies(keptStudies) {
 		for _, metric := range s.Study.Metrics {
-			c, err := in.index.Eligible(in.context.Epoch, s.Owner, s.Study.Purpose, metric, s.Study.From, s.Study.Until, 0, false)
+			c, err := sk.index.Eligible(sk.context.Epoch, s.Owner, s.Study.Purpose, metric, s.Study.From, s.Study.Until, 0, false)
 			if err != nil {
 				return err
 			}
@@ -58,19 +60,19 @@ func (in *Institution) keepKeySums(ctx context.Context) error {
 			}
 		}
 	}
-	err := in.sums.Retain(scopes)
+	err := sk.sums.Retain(scopes)
 	_ = network.Sleep(ctx, max(sumPause, sumShare*time.Since(start)))
 	return err
 }
 
 // quiet waits until no query is open, but not for long: one may stay open until it
 // expires.
-func (in *Institution) quiet(ctx context.Context) {
+func (sk *sumKeeper) quiet(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, sumPatience)
 	defer cancel()
 	for ctx.Err() == nil {
-		changed := in.Next()
-		if len(in.index.Open()) == 0 {
+		changed := sk.Next()
+		if len(sk.index.Open()) == 0 {
 			return
 		}
 		select {
@@ -86,10 +88,4 @@ func devicesOf(c index.Cohort) []record.ID {
 		out[i] = m.Device
 	}
 	return out
-}
-
-// dropDevice forgets what is computed from a device's seeds and what is kept of
-// its rows. Erasure calls it once the seeds themselves are gone.
-func (in *Institution) dropDevice(device record.ID) error {
-	return errors.Join(in.sums.Drop(device), in.columns.Drop(device))
 }
