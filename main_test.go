@@ -2,11 +2,17 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -235,4 +241,65 @@ func TestDirectRequirementsHaveReasons(t *testing.T) {
 			t.Errorf("no reason stands beside %s", strings.TrimSpace(line))
 		}
 	}
+}
+
+// crowded are the types that still have more methods than one idea needs. A type that
+// has fewer by now must not be here.
+var crowded = []string{"chaincode.call", "network/fabric/launch.Network"}
+
+// TestNoTypeIsACrowd: of a hundred methods on one type, each can reach every field, and
+// none keeps a promise. What a type embeds is not counted; generated code is not ours.
+func TestNoTypeIsACrowd(t *testing.T) {
+	const most = 70
+	methods := map[string]int{}
+	files, err := exec.Command("git", "ls-files", "*.go").Output()
+	if err != nil {
+		t.Skipf("git: %v", err)
+	}
+	for name := range strings.Lines(string(files)) {
+		name = strings.TrimSpace(name)
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed, and not committed yet
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ast.IsGenerated(f) {
+			continue
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil {
+				methods[path.Dir(name)+"."+receiver(fn.Recv.List[0].Type)]++
+			}
+		}
+	}
+	for name, n := range methods {
+		if n > most && !slices.Contains(crowded, name) {
+			t.Errorf("%s has %d methods, at most %d are allowed: find the parts in it", name, n, most)
+		}
+	}
+	for _, name := range crowded {
+		if methods[name] <= most {
+			t.Errorf("%s has %d methods: take it off the list", name, methods[name])
+		}
+	}
+}
+
+// receiver is the name of a method's type.
+func receiver(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.IndexListExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return "?"
 }
