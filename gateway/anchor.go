@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -25,18 +24,14 @@ const (
 
 // batcher gathers pointers into transactions.
 type batcher struct {
-	client  network.Client
+	*ledger
 	ops     *operations
-	log     *slog.Logger
-	quit    <-chan struct{}
 	uploads chan entry
 	slots   chan struct{}
 	sending sync.WaitGroup
 	// discard deletes blobs of a device that the ledger has refused up to a block. It
 	// reports false when the gateway ends before.
 	discard func(ctx context.Context, device record.ID, refused []record.ID, block uint64) bool
-	// recorded is what the ledger has in a pointer's place; nil if it cannot be asked.
-	recorded func(context.Context, record.Pointer) *apiv1.SignedPointer
 }
 
 // anchoring is one upload under way.
@@ -55,9 +50,9 @@ type waiting struct {
 	signed record.SignedPointer
 }
 
-func newBatcher(c network.Client, ops *operations, log *slog.Logger, quit <-chan struct{}) *batcher {
+func newBatcher(l *ledger, ops *operations, discard func(ctx context.Context, device record.ID, refused []record.ID, block uint64) bool) *batcher {
 	return &batcher{
-		client: c, ops: ops, log: log, quit: quit,
+		ledger: l, ops: ops, discard: discard,
 		uploads: make(chan entry, maxPending), slots: make(chan struct{}, inFlight),
 	}
 }

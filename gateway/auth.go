@@ -28,21 +28,21 @@ func unsigned(err error) error {
 
 // identify finds who calls, by the header alone. On a route where anybody may call
 // and some are told more, a request without a signature is anybody's.
-func (g *Gateway) identify(r *http.Request, c route) (caller, error) {
+func (d *door) identify(r *http.Request, c route) (caller, error) {
 	key, err := idempotencyKey(r)
 	who := caller{address: addressOf(r.RemoteAddr), key: key, accepts: c.method == http.MethodPost}
 	signed := r.Header[api.HeaderInput] != nil || r.Header[api.HeaderSignature] != nil
 	if err != nil || len(c.parties) == 0 || c.open && !signed {
 		return who, err
 	}
-	s, err := api.ReadSignature(r, g.genesis.Network)
+	s, err := api.ReadSignature(r, d.genesis.Network)
 	if err != nil {
 		return who, unsigned(err)
 	}
 	if !slices.Contains(c.parties, s.Party.Kind) {
 		return who, fault.New(fault.Forbidden, "a %s may not ask this", s.Party.Kind)
 	}
-	known, err := g.verify(r.Context(), s, who.address)
+	known, err := d.verify(r.Context(), s, who.address)
 	if err != nil {
 		return who, unsigned(err)
 	}
@@ -52,12 +52,12 @@ func (g *Gateway) identify(r *http.Request, c route) (caller, error) {
 
 // verify checks a request's signature under the keys that the ledger has for its party,
 // and returns what it knows of the party.
-func (g *Gateway) verify(ctx context.Context, s api.RequestSignature, address string) (signer, error) {
-	skew := g.now().Sub(s.Created)
+func (d *door) verify(ctx context.Context, s api.RequestSignature, address string) (signer, error) {
+	skew := d.now().Sub(s.Created)
 	if skew > maxSkew || skew < -maxSkew {
 		return signer{}, fault.New(fault.BadSignature, "the request was signed at another time: set the clock, it may be at most %s off", maxSkew)
 	}
-	known, err := g.known(ctx, s.Party, address)
+	known, err := d.known(ctx, s.Party, address)
 	if err != nil && fault.Of(err) == fault.NotFound {
 		return signer{}, fault.New(fault.BadSignature, "the ledger knows no %s %s", s.Party.Kind, s.Party.Name)
 	}
@@ -69,20 +69,20 @@ func (g *Gateway) verify(ctx context.Context, s api.RequestSignature, address st
 			return known, nil
 		}
 	}
-	return signer{}, fault.New(fault.BadSignature, "the signature is not %s's over this request on network %s", s.Party, g.genesis.Network)
+	return signer{}, fault.New(fault.BadSignature, "the signature is not %s's over this request on network %s", s.Party, d.genesis.Network)
 }
 
 // known is g.keys.of at the pace of the address that asks: what is not remembered
 // costs a query of the ledger.
-func (g *Gateway) known(ctx context.Context, p api.Party, address string) (signer, error) {
-	if _, known := g.keys.remembered(p.String()); !known && p.Kind != api.PartyMember {
+func (d *door) known(ctx context.Context, p api.Party, address string) (signer, error) {
+	if _, known := d.keys.remembered(p.String()); !known && p.Kind != api.PartyMember {
 		wait, cancel := context.WithTimeout(ctx, maxWaitTurn)
 		defer cancel()
-		if err := g.bounds.asks.of(address).Wait(wait); err != nil {
+		if err := d.bounds.asks.of(address).Wait(wait); err != nil {
 			return signer{}, crowded("too many parties in a short time that this gateway has to look up")
 		}
 	}
-	return g.keys.of(ctx, p)
+	return d.keys.of(ctx, p)
 }
 
 // Keys are remembered for a while, so that an upload costs no ledger query. A
@@ -96,8 +96,8 @@ const (
 
 // memberKeys returns the keys that living epochs have for a member, none for others.
 // Before the index has the genesis, the configured one stands for it.
-func (g *Gateway) memberKeys(msp string) [][]byte {
-	roster := g.roster()
+func (l *ledger) memberKeys(msp string) [][]byte {
+	roster := l.roster()
 	var keys [][]byte
 	for _, e := range roster.Epochs {
 		if m := e.Member(msp); m != nil {
@@ -107,11 +107,11 @@ func (g *Gateway) memberKeys(msp string) [][]byte {
 	return keys
 }
 
-func (g *Gateway) roster() record.Roster {
-	if r := g.index.Roster(); len(r.Epochs) > 0 {
+func (l *ledger) roster() record.Roster {
+	if r := l.index.Roster(); len(r.Epochs) > 0 {
 		return r
 	}
-	return g.genesis.FirstRoster()
+	return l.genesis.FirstRoster()
 }
 
 // keyCache looks up parties' keys on the ledger.

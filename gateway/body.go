@@ -67,16 +67,20 @@ func tooLarge(c route) error {
 // readBody reads a body of at most the route's length, at its least rate, and
 // insists on the digest that the header states. The function that it returns gives the
 // memory back.
-func (b *bounds) readBody(w http.ResponseWriter, r *http.Request, c route) ([]byte, func(), error) {
+func (b *bounds) readBody(w http.ResponseWriter, r *http.Request, c route, who string) ([]byte, func(), error) {
 	want, stated, err := api.ContentDigest(r.Header)
 	if err != nil {
 		return nil, nil, err
 	}
-	in := &incoming{budget: b.forBody(r.ContentLength).reading, most: c.maxBody + 1, slowest: slowest{http.NewResponseController(w), time.Now().Add(b.grace)}}
+	in := &incoming{most: c.maxBody + 1, slowest: slowest{http.NewResponseController(w), time.Now().Add(b.grace)}}
+	in.memory = b.forBody(r.ContentLength).reading.claim(who, in.stopReading)
 	if r.ContentLength >= 0 {
 		in.most = r.ContentLength + 1 // one more, to see the end
 	}
 	err = in.readAll(r.Context(), http.MaxBytesReader(w, r.Body, c.maxBody))
+	if cut := in.memory.came(); cut != nil {
+		err = cut
+	}
 	if err == nil && stated && sha256.Sum256(in.body) != want {
 		err = unsigned(fault.New(fault.BadSignature, "the body is not the one whose SHA-256 is in %s", api.HeaderDigest))
 	}
@@ -94,19 +98,18 @@ func (b *bounds) readBody(w http.ResponseWriter, r *http.Request, c route) ([]by
 		err = fault.New(fault.Invalid, "the body could not be read to its end")
 	}
 	if err != nil {
-		in.release()
+		in.memory.release()
 		return nil, nil, err
 	}
-	return in.body, in.release, nil
+	return in.body, in.memory.release, nil
 }
 
-// incoming is a body that grows with what came of it, and takes from the budget as
-// it does.
+// incoming is a body that grows with what came of it, and takes memory as it
+// does.
 type incoming struct {
 	slowest
-	budget *semaphore.Weighted
+	memory *claim
 	most   int64 // bytes that may come
-	held   int64 // bytes taken from the budget
 	body   []byte
 }
 
@@ -120,6 +123,9 @@ func (in *incoming) readAll(ctx context.Context, from io.Reader) error {
 		if err := in.until(len(in.body)); err != nil {
 			return err
 		}
+		if in.memory.cut.Load() { // looked at behind the deadline, which is moved when it is cut
+			return errCut
+		}
 		n, err := from.Read(in.body[len(in.body):cap(in.body)])
 		in.body = in.body[:len(in.body)+n]
 		if err == io.EOF {
@@ -132,23 +138,20 @@ func (in *incoming) readAll(ctx context.Context, from io.Reader) error {
 }
 
 func (in *incoming) grow(ctx context.Context) error {
-	next := min(max(firstRead, 2*in.held), in.most)
-	if next <= in.held {
-		next = in.held + 1 // the reader ends it
+	next := min(max(firstRead, 2*in.memory.bytes), in.most)
+	if next <= in.memory.bytes {
+		next = in.memory.bytes + 1 // the reader ends it
 	}
 	asked := time.Now()
-	if err := acquire(ctx, in.budget, next-in.held); err != nil {
+	if err := in.memory.grow(ctx, next-in.memory.bytes); err != nil {
 		return err
 	}
 	in.grace = in.grace.Add(time.Since(asked)) // the wait was not the sender's
-	in.held = next
 	bigger := make([]byte, len(in.body), next)
 	copy(bigger, in.body)
 	in.body = bigger
 	return nil
 }
-
-func (in *incoming) release() { in.budget.Release(in.held) }
 
 // acquire takes from what all share, and waits a little for it.
 func acquire(ctx context.Context, from *semaphore.Weighted, n int64) error {

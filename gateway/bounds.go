@@ -47,10 +47,13 @@ const (
 )
 
 // budgets are what the bodies of one size take from.
-type budgets struct{ reading, working *semaphore.Weighted }
+type budgets struct {
+	reading *pool
+	working *semaphore.Weighted
+}
 
 func newBudgets(reading, working int64) budgets {
-	return budgets{semaphore.NewWeighted(reading), semaphore.NewWeighted(working)}
+	return budgets{newPool(reading), semaphore.NewWeighted(working)}
 }
 
 // forBody are the budgets of a body of that length, or of unknown length if it is

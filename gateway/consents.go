@@ -35,7 +35,7 @@ func (s consentsService) Put(ctx context.Context, r *apiv1.PutConsentRequest) (*
 	if err := c.CheckSignature(network, parties); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the consent: %w", err)
 	}
-	return s.g.begin(ctx, kindConsent, c.Document.ID.String(),
+	return s.g.runner.begin(ctx, kindConsent, c.Document.ID.String(),
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Consent{Consent: r.Consent}},
 		s.g.signedBy(c.Document.Patient, func(p record.Patient) error { return c.Verify(network, parties, p) }))
 }
@@ -50,8 +50,8 @@ func (s consentsService) Get(ctx context.Context, r *apiv1.GetConsentRequest) (*
 }
 
 // consentFor returns the newest version of a consent to those who may see it.
-func (g *Gateway) consentFor(ctx context.Context, who caller, id string) (state.ConsentState, error) {
-	latest, err := evaluateNamed(ctx, g, contracts.ConsentGet, id)
+func (l *ledger) consentFor(ctx context.Context, who caller, id string) (state.ConsentState, error) {
+	latest, err := evaluateNamed(ctx, l, contracts.ConsentGet, id)
 	if who.party.Kind != api.PartyMember {
 		// A stranger does not learn whether the consent exists.
 		if err != nil && fault.Of(err) == fault.NotFound {
@@ -65,8 +65,8 @@ func (g *Gateway) consentFor(ctx context.Context, who caller, id string) (state.
 }
 
 // consentsOf returns the newest version of each of a patient's consents.
-func (g *Gateway) consentsOf(ctx context.Context, patient string) ([]consent.Signed, error) {
-	states, err := evaluateNamed(ctx, g, contracts.ConsentOfPatient, patient)
+func (l *ledger) consentsOf(ctx context.Context, patient string) ([]consent.Signed, error) {
+	states, err := evaluateNamed(ctx, l, contracts.ConsentOfPatient, patient)
 	if err != nil {
 		return nil, err
 	}

@@ -31,10 +31,10 @@ var (
 // shareWithPages lets the pages of the network read an answer (the Fetch standard's
 // CORS protocol). No answer is for all origins, and none allows credentials: the
 // gateway knows no cookies, requests are signed.
-func (g *Gateway) shareWithPages(h http.Header, r *http.Request) {
+func (d *door) shareWithPages(h http.Header, r *http.Request) {
 	h.Add("Vary", "Origin")
 	origins := r.Header.Values("Origin")
-	if len(origins) == 1 && g.origins[origins[0]] {
+	if len(origins) == 1 && d.origins[origins[0]] {
 		h.Set("Access-Control-Allow-Origin", origins[0])
 		h.Set("Access-Control-Expose-Headers", answerFields)
 	}
@@ -42,7 +42,7 @@ func (g *Gateway) shareWithPages(h http.Header, r *http.Request) {
 
 // options answers which methods a path has, to pages of the network also as the
 // preflight of a request.
-func (g *Gateway) options(w http.ResponseWriter, r *http.Request, methods []string) {
+func (d *door) options(w http.ResponseWriter, r *http.Request, methods []string) {
 	h := w.Header()
 	h.Set("Allow", strings.Join(methods, ", "))
 	h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")

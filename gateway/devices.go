@@ -39,21 +39,21 @@ func (s devicesService) Enrol(ctx context.Context, r *apiv1.EnrolDeviceRequest) 
 		return nil, err
 	}
 	defer release()
-	if err := s.g.storeFor(ctx, e.Device.Patient, e.Device.SeedBlob, r.Enrolment.SeedBlob); err != nil {
+	if err := s.g.store.putFor(ctx, e.Device.Patient, e.Device.SeedBlob, r.Enrolment.SeedBlob); err != nil {
 		return nil, err
 	}
 	id := record.DeviceID(s.g.genesis.Network, e.Device.Key)
-	return s.g.begin(ctx, kindDevice, id.String(),
+	return s.g.runner.begin(ctx, kindDevice, id.String(),
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Device{Device: r.Enrolment.Document}},
 		proven(api.PatientParty(e.Device.Patient)))
 }
 
-func (g *Gateway) verifyEnrolment(ctx context.Context, e record.EnrolDevice) error {
-	digest := record.Digest(record.DomainDevice, g.genesis.Network, e.Device)
+func (l *ledger) verifyEnrolment(ctx context.Context, e record.EnrolDevice) error {
+	digest := record.Digest(record.DomainDevice, l.genesis.Network, e.Device)
 	if err := record.Verify(e.Device.Key, digest, e.DeviceSignature); err != nil {
 		return fault.New(fault.BadSignature, "the device's signature of the enrolment: %w", err)
 	}
-	p, err := g.patient(ctx, e.Device.Patient)
+	p, err := l.patient(ctx, e.Device.Patient)
 	if err != nil {
 		return err
 	}
@@ -68,21 +68,21 @@ func (g *Gateway) verifyEnrolment(ctx context.Context, e record.EnrolDevice) err
 
 // checkSeedBlob refuses seeds whose fault everybody sees. Their holders would put the
 // device out.
-func (g *Gateway) checkSeedBlob(d record.Device, blob []byte) error {
-	roster := g.roster()
+func (l *ledger) checkSeedBlob(d record.Device, blob []byte) error {
+	roster := l.roster()
 	epoch := roster.Epoch(d.Epoch)
 	if epoch == nil {
 		return fault.New(fault.Invalid, "epoch %d is none that devices enrol in", d.Epoch)
 	}
-	if err := state.CheckSeedBlob(g.genesis.Network, epoch, d, blob); err != nil {
+	if err := state.CheckSeedBlob(l.genesis.Network, epoch, d, blob); err != nil {
 		return fault.New(fault.Invalid, "seed_blob: %w", err)
 	}
 	return nil
 }
 
-// storeFault is what a device hears when the blob store fails.
-func (g *Gateway) storeFault(err error) error {
-	g.log.Error("the blob store failed", "error", err)
+// fault is what a device hears when the blob store fails.
+func (st *store) fault(err error) error {
+	st.log.Error("the blob store failed", "error", err)
 	return fault.New(fault.Unavailable, "the blob could not be stored; try again")
 }
 
@@ -161,7 +161,7 @@ func (s devicesService) Retire(ctx context.Context, r *apiv1.RetireRequest) (*ap
 			return nil, fault.New(fault.BadSignature, "the signature of the retirement: %w", err)
 		}
 	}
-	return s.g.begin(ctx, kindRetire, r.Device,
+	return s.g.runner.begin(ctx, kindRetire, r.Device,
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Retirement{Retirement: r.Retirement}},
 		proven(by))
 }
@@ -202,7 +202,7 @@ func (s devicesService) ListRequests(ctx context.Context, r *apiv1.ListRequestsR
 	if err := requireParty(callerOf(ctx), api.PartyDevice, r.Device); err != nil {
 		return nil, err
 	}
-	open, err := evaluateNamed(ctx, s.g, contracts.PredicatePending, r.Device)
+	open, err := evaluateNamed(ctx, s.g.ledger, contracts.PredicatePending, r.Device)
 	if err != nil {
 		return nil, err
 	}
@@ -218,13 +218,13 @@ func (s devicesService) Prove(ctx context.Context, r *apiv1.ProveRequest) (*apiv
 	if r.Attest.Request != r.Request {
 		return nil, fault.New(fault.Invalid, "the document answers request %s, the path names %s", r.Attest.Request, r.Request)
 	}
-	asked, err := evaluate(ctx, s.g, contracts.PredicateGet, r.Request)
+	asked, err := evaluate(ctx, s.g.ledger, contracts.PredicateGet, r.Request)
 	if err != nil {
 		return nil, err
 	}
 	if err := requireParty(callerOf(ctx), api.PartyDevice, asked.Device.String()); err != nil {
 		return nil, err
 	}
-	return s.g.begin(ctx, kindProve, r.Request,
+	return s.g.runner.begin(ctx, kindProve, r.Request,
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Attest{Attest: r.Attest}}, proven(api.PatientParty(asked.Ask.Patient)))
 }

@@ -43,7 +43,7 @@ func (s erasuresService) Erase(ctx context.Context, r *apiv1.EraseRequest) (*api
 	if err := consent.CheckErasure(network, parties, e); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the erasure: %w", err)
 	}
-	return s.g.begin(ctx, kindErase, e.Erasure.Patient.String(),
+	return s.g.runner.begin(ctx, kindErase, e.Erasure.Patient.String(),
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Erasure{Erasure: r.Erasure}},
 		s.g.signedBy(e.Erasure.Patient, func(p record.Patient) error { return consent.VerifyErasure(network, parties, e, p) }))
 }
@@ -57,7 +57,7 @@ func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureRece
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	receipt, err := evaluate(ctx, s.g, contracts.RegistryGetErasure, id)
+	receipt, err := evaluate(ctx, s.g.ledger, contracts.RegistryGetErasure, id)
 	if err != nil {
 		return nil, err
 	}
@@ -71,16 +71,16 @@ func (s erasuresService) GetReceipt(ctx context.Context, r *apiv1.GetErasureRece
 		out.Members = append(out.Members, duty)
 		out.Done = out.Done && duty.Done
 	}
-	left, err := s.g.blobsLeft(ctx, id)
-	out.BlobsLeft, out.Done = int64(len(left)), out.Done && len(left) == 0 && s.g.clean.has(id)
+	left, err := s.g.store.blobsLeft(ctx, id)
+	out.BlobsLeft, out.Done = int64(len(left)), out.Done && len(left) == 0 && s.g.store.clean.has(id)
 	return out, err
 }
 
 // duties lists who has to destroy the details key, and to delete seeds, of a patient
 // who was erased while these epochs lived: their members, unless the epoch has ended.
-func (g *Gateway) duties(epochs []uint32) []*apiv1.ErasureDuty {
+func (l *ledger) duties(epochs []uint32) []*apiv1.ErasureDuty {
 	var out []*apiv1.ErasureDuty
-	for _, e := range g.roster().Epochs {
+	for _, e := range l.roster().Epochs {
 		if !slices.Contains(epochs, e.Number) {
 			continue
 		}
@@ -103,14 +103,14 @@ func fulfil(duty *apiv1.ErasureDuty, reports []record.SignedErasureReport) {
 }
 
 // blobsLeft returns the patient's blobs that are stored here.
-func (g *Gateway) blobsLeft(ctx context.Context, patient record.ID) ([]index.Blob, error) {
+func (st *store) blobsLeft(ctx context.Context, patient record.ID) ([]index.Blob, error) {
 	var left []index.Blob
-	for _, b := range g.index.BlobsOf(patient) {
-		stored, err := g.blobs.Has(ctx, b.ID)
+	for _, b := range st.index.BlobsOf(patient) {
+		stored, err := st.blobs.Has(ctx, b.ID)
 		if err != nil {
-			return nil, g.storeFault(err)
+			return nil, st.fault(err)
 		}
-		if stored && g.owns(ctx, b) {
+		if stored && st.owns(ctx, b) {
 			left = append(left, b)
 		}
 	}
@@ -118,8 +118,8 @@ func (g *Gateway) blobsLeft(ctx context.Context, patient record.ID) ([]index.Blo
 }
 
 // owns reports whether a stored blob is its patient's.
-func (g *Gateway) owns(ctx context.Context, b index.Blob) bool {
-	data, err := g.blobs.Get(ctx, b.ID)
+func (st *store) owns(ctx context.Context, b index.Blob) bool {
+	data, err := st.blobs.Get(ctx, b.ID)
 	if err != nil && !errors.Is(err, blob.ErrCorrupt) {
 		return false
 	}
@@ -152,23 +152,23 @@ const lookEvery = 500 * time.Millisecond
 
 // eraser deletes what is stored of erased patients. It begins anew with every
 // start, since deleting twice is harmless and half a deletion is not.
-func (g *Gateway) eraser(ctx context.Context) {
+func (st *store) eraser(ctx context.Context) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	next := 0
 	var open []record.ID
 	for {
-		fresh := g.index.Erasures(next)
+		fresh := st.index.Erasures(next)
 		next += len(fresh)
 		for _, e := range fresh {
 			open = append(open, e.State.Signed.Erasure.Patient)
 		}
 		if len(open) > 0 {
-			open = g.eraseAll(ctx, open)
+			open = st.eraseAll(ctx, open)
 		}
 		select {
 		case <-look.C:
-		case <-g.quit:
+		case <-st.quit:
 			return
 		}
 	}
@@ -176,14 +176,14 @@ func (g *Gateway) eraser(ctx context.Context) {
 
 // eraseAll returns the patients for whom it has to be tried again. The journal is
 // cleaned once for all of them, when none of their consents and proofs waits to be refused.
-func (g *Gateway) eraseAll(ctx context.Context, patients []record.ID) []record.ID {
+func (st *store) eraseAll(ctx context.Context, patients []record.ID) []record.ID {
 	var again, gone []record.ID
 	for _, id := range patients {
-		err := g.eraseBlobs(ctx, id)
+		err := st.erase(ctx, id)
 		if err != nil {
-			g.log.Error("a patient's erasure is not done; trying again", "patient", id.Short(), "error", err)
+			st.log.Error("a patient's erasure is not done; trying again", "patient", id.Short(), "error", err)
 		}
-		if err != nil || g.ops.waits(id) {
+		if err != nil || st.ops.waits(id) {
 			again = append(again, id)
 			continue
 		}
@@ -192,21 +192,21 @@ func (g *Gateway) eraseAll(ctx context.Context, patients []record.ID) []record.I
 	if len(gone) == 0 {
 		return again
 	}
-	if err := g.ops.journal.forgetPatients(ctx, gone); err != nil {
-		g.log.Error("the journal still has requests of erased patients; trying again", "error", err)
+	if err := st.ops.journal.forgetPatients(ctx, gone); err != nil {
+		st.log.Error("the journal still has requests of erased patients; trying again", "error", err)
 		return patients
 	}
-	g.clean.add(gone)
+	st.clean.add(gone)
 	return again
 }
 
-func (g *Gateway) eraseBlobs(ctx context.Context, patient record.ID) error {
-	left, err := g.blobsLeft(ctx, patient)
+func (st *store) erase(ctx context.Context, patient record.ID) error {
+	left, err := st.blobsLeft(ctx, patient)
 	if err != nil {
 		return err
 	}
 	for _, b := range left {
-		if err := g.blobs.Delete(ctx, b.ID); err != nil {
+		if err := st.blobs.Delete(ctx, b.ID); err != nil {
 			return err
 		}
 	}

@@ -182,7 +182,7 @@ func TestPendingOperationsAreBounded(t *testing.T) {
 		Pointers: []*apiv1.SignedPointer{apiv1.SignedPointerOf(pointers[0])},
 	}}}
 	_ = data
-	_, err := w.gw.begin(context.Background(), kindUpload, d.ID.String(), m, proven(api.DeviceParty(d.ID)))
+	_, err := w.gw.runner.begin(context.Background(), kindUpload, d.ID.String(), m, proven(api.DeviceParty(d.ID)))
 	wantFault(t, fault.Unavailable, err)
 }
 

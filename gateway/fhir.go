@@ -37,7 +37,7 @@ func isFHIR(path string) bool { return path == "/fhir" || strings.HasPrefix(path
 // serveFHIR answers a request that the front let through.
 func (g *Gateway) serveFHIR(w http.ResponseWriter, r *http.Request) {
 	var resource []byte
-	err := g.guard("fhir", func() error {
+	err := g.door.guard("fhir", func() error {
 		var err error
 		resource, err = g.fhirResource(r)
 		return err

@@ -352,7 +352,7 @@ func (w *world) begin(s *api.Signer, d *device, bytes int) net.Conn {
 // request holds its connection for long.
 func TestAttackABodyThatDoesNotCome(t *testing.T) {
 	w := newWorld(t)
-	w.gw.bounds.grace = 200 * time.Millisecond
+	w.gw.door.bounds.grace = 200 * time.Millisecond
 	d := w.device()
 	target := "/v1/devices/" + d.ID.String() + "/uploads"
 	for what, c := range map[string]struct {

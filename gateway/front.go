@@ -34,11 +34,26 @@ func (c caller) name() string {
 
 type callerKey struct{}
 
+// door lets requests in: it finds out who calls, and bounds what they have done for them.
+// Nothing is built of a body before its sender is known, as far as a route has one, and
+// no call runs once the door is closed.
+type door struct {
+	*ledger
+	ops     *operations
+	keys    *keyCache
+	now     func() time.Time
+	bounds  *bounds
+	origins map[string]bool // of pages that may call the gateway from a browser
+	calls   gate
+	drain   <-chan struct{} // closed: streams end
+	life    context.Context // of all work
+}
+
 // front stands before the handler of a table of routes. It does what costs least
 // first: route, declared length and form, signature of the header, a place for the
 // caller, then the body at its least rate, its digest, the number of its items. Only
 // then is anything built. What it passes on has none of the caller's headers.
-func (g *Gateway) front(table []route, next http.Handler) http.Handler {
+func (d *door) front(table []route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, methods := findRoute(table, r)
 		switch {
@@ -46,23 +61,23 @@ func (g *Gateway) front(table []route, next http.Handler) http.Handler {
 			refuse(w, r, fault.New(fault.NotFound, "there is nothing at this path; the interface is described at /docs"))
 			return
 		case r.Method == http.MethodOptions:
-			g.options(w, r, methods)
+			d.options(w, r, methods)
 			return
 		case c == nil:
 			refuseMethod(w, r, methods)
 			return
 		}
 		start := time.Now()
-		err := g.serve(w, r, *c, next)
+		err := d.serve(w, r, *c, next)
 		if err != nil {
-			g.answerRefusal(w, r, err)
+			d.answerRefusal(w, r, err)
 		}
-		g.log.Debug("request", "method", r.Method, "route", c.name, "refused", err != nil, "took", time.Since(start))
+		d.log.Debug("request", "method", r.Method, "route", c.name, "refused", err != nil, "took", time.Since(start))
 	})
 }
 
 // serve checks a request and has it answered, or returns why not.
-func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, c route, next http.Handler) error {
+func (d *door) serve(w http.ResponseWriter, r *http.Request, c route, next http.Handler) error {
 	if err := c.checkQuery(r.URL.RawQuery); err != nil {
 		return err
 	}
@@ -74,25 +89,25 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, c route, next ht
 	if err := checkDeclared(r, c); err != nil {
 		return err
 	}
-	who, err := g.identify(r, c)
+	who, err := d.identify(r, c)
 	if err != nil {
 		return err
 	}
-	leave, err := g.bounds.enter(r.Context(), c, who.name())
+	leave, err := d.bounds.enter(r.Context(), c, who.name())
 	if err != nil {
 		return err
 	}
 	defer leave()
 	if c.maxBody > 0 {
-		return g.serveBody(w, r, c, who, next)
+		return d.serveBody(w, r, c, who, next)
 	}
-	_, release, err := g.bounds.readBody(w, r, c) // none may come
+	_, release, err := d.bounds.readBody(w, r, c, who.name()) // none may come
 	if err != nil {
 		return err
 	}
 	defer release()
 	if c.stream {
-		return g.watch(w, r)
+		return d.watch(w, r)
 	}
 	next.ServeHTTP(w, clean(whole(r), r, c, who, nil))
 	return nil
@@ -100,22 +115,22 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, c route, next ht
 
 // serveBody is for requests with a body. What its length takes of the bounds is given
 // back before the answer is written, which its reader may take slowly.
-func (g *Gateway) serveBody(w http.ResponseWriter, r *http.Request, c route, who caller, next http.Handler) error {
+func (d *door) serveBody(w http.ResponseWriter, r *http.Request, c route, who caller, next http.Handler) error {
 	answer := &heldAnswer{header: w.Header(), status: http.StatusOK}
-	if err := g.workOn(answer, w, r, c, who, next); err != nil {
+	if err := d.workOn(answer, w, r, c, who, next); err != nil {
 		return err
 	}
 	w.WriteHeader(answer.status)
 	_, err := w.Write(answer.body.Bytes())
 	if err != nil {
-		g.log.Debug("an answer was not taken", "route", c.name, "error", err)
+		d.log.Debug("an answer was not taken", "route", c.name, "error", err)
 	}
 	return nil
 }
 
 // workOn reads a body and has it worked on.
-func (g *Gateway) workOn(answer *heldAnswer, w http.ResponseWriter, r *http.Request, c route, who caller, next http.Handler) error {
-	body, release, err := g.bounds.readBody(w, r, c)
+func (d *door) workOn(answer *heldAnswer, w http.ResponseWriter, r *http.Request, c route, who caller, next http.Handler) error {
+	body, release, err := d.bounds.readBody(w, r, c, who.name())
 	if err != nil {
 		return err
 	}
@@ -128,7 +143,7 @@ func (g *Gateway) workOn(answer *heldAnswer, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return err
 	}
-	rest, err := g.bounds.work(r.Context(), len(body))
+	rest, err := d.bounds.work(r.Context(), len(body))
 	if err != nil {
 		return err
 	}
@@ -179,12 +194,12 @@ func streamID(r *http.Request) record.ID {
 
 // answerRefusal answers a request whose body was perhaps not read, and does not wait
 // for it.
-func (g *Gateway) answerRefusal(w http.ResponseWriter, r *http.Request, err error) {
+func (d *door) answerRefusal(w http.ResponseWriter, r *http.Request, err error) {
 	p := newProblem(asFault(err))
 	p.Status = statusOf(err, p.Status)
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Signature")
-		w.Header().Set("Accept-Signature", api.AcceptSignature(r, g.genesis.Network))
+		w.Header().Set("Accept-Signature", api.AcceptSignature(r, d.genesis.Network))
 	}
 	if r.ContentLength != 0 {
 		in := slowest{http.NewResponseController(w), time.Now()}

@@ -271,7 +271,7 @@ func TestAttackAnotherKeyOnASignedRequest(t *testing.T) {
 func TestAttackStreamsOfOneAddress(t *testing.T) {
 	needsLinux(t)
 	w := newWorld(t)
-	w.gw.bounds.streams.each = 3
+	w.gw.door.bounds.streams.each = 3
 	hold := make(chan struct{})
 	w.client.hold(hold)
 	defer close(hold)
@@ -305,9 +305,9 @@ func TestAttackStreamsOfOneAddress(t *testing.T) {
 func TestAttackConnectionsOfOneAddress(t *testing.T) {
 	needsLinux(t)
 	w := newWorld(t)
-	w.gw.bounds.conns.mu.Lock()
-	w.gw.bounds.conns.each, w.gw.bounds.conns.all = 4, 6
-	w.gw.bounds.conns.mu.Unlock()
+	w.gw.door.bounds.conns.mu.Lock()
+	w.gw.door.bounds.conns.each, w.gw.door.bounds.conns.all = 4, 6
+	w.gw.door.bounds.conns.mu.Unlock()
 	ask := func(address, request string) net.Conn {
 		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}).Dial("tcp", strings.TrimPrefix(w.url, "http://"))
 		w.ok(err)
@@ -325,8 +325,8 @@ func TestAttackConnectionsOfOneAddress(t *testing.T) {
 		ask("127.0.0.3", begun)
 	}
 	time.Sleep(100 * time.Millisecond)
-	if !served(ask("127.0.0.3", whole)) || w.gw.bounds.conns.counted()["127.0.0.3"] != 4 { // in the place of one that waits
-		t.Errorf("connections: %v", w.gw.bounds.conns.counted())
+	if !served(ask("127.0.0.3", whole)) || w.gw.door.bounds.conns.counted()["127.0.0.3"] != 4 { // in the place of one that waits
+		t.Errorf("connections: %v", w.gw.door.bounds.conns.counted())
 	}
 	for range 2 {
 		if !served(ask("127.0.0.4", whole)) {
@@ -341,7 +341,7 @@ func TestAttackConnectionsOfOneAddress(t *testing.T) {
 	if !served(ask("127.0.0.5", whole)) { // in the place of one of its own
 		t.Error("an address has no connection beside what it has kept open")
 	}
-	if of := w.gw.bounds.conns.counted(); of["127.0.0.3"] != 2 || of["127.0.0.4"] != 2 || of["127.0.0.5"] != 2 {
+	if of := w.gw.door.bounds.conns.counted(); of["127.0.0.3"] != 2 || of["127.0.0.4"] != 2 || of["127.0.0.5"] != 2 {
 		t.Errorf("connections: %v", of)
 	}
 }
@@ -520,7 +520,7 @@ func TestAttackPartiesThatNobodyKnows(t *testing.T) {
 		return w.raw(w.signed(&api.Signer{Party: api.DeviceParty(id), Key: key}, "GET", target, nil, time.Now()))
 	}
 	ask(d.ID, d.Key)
-	w.gw.bounds.asks = newLimiters(rate.Every(time.Hour), 2)
+	w.gw.door.bounds.asks = newLimiters(rate.Every(time.Hour), 2)
 	for range 2 {
 		resp, body := ask(record.RandomID(), consortium.NewKey())
 		problem(t, resp, body, http.StatusUnauthorized, fault.BadSignature)
@@ -545,7 +545,7 @@ func TestAttackOneCallerAsksWithoutEnd(t *testing.T) {
 		w.done(w.as("", nil).EnrolDevice(context.Background(), d.Enrolment, d.Seeds))
 	}
 	other := w.device()
-	w.gw.bounds.pace = newLimiters(rate.Every(time.Hour), 2)
+	w.gw.door.bounds.pace = newLimiters(rate.Every(time.Hour), 2)
 	ask := func(d *device) int {
 		s := &api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}
 		resp, _ := w.raw(w.signed(s, "GET", "/v1/devices/"+d.ID.String()+"/requests", nil, time.Now()))

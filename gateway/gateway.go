@@ -62,26 +62,18 @@ type Progress interface {
 	Roster() record.Roster
 }
 
-// Gateway serves one network. Its methods are safe for concurrent use.
+// Gateway serves one network. Its methods are safe for concurrent use. It is made of
+// parts, each of which holds to something by itself (see their types): door lets requests
+// in, ledger answers questions, store keeps blobs, operations and their journal what was
+// accepted, and runner brings that onto the ledger.
 type Gateway struct {
-	genesis record.Genesis
-	client  network.Client
-	blobs   *blob.Store
-	index   Index
-	log     *slog.Logger
-	now     func() time.Time
-
-	keys     *keyCache
-	ops      *operations
-	clean    *cleaned
-	anchors  *batcher
-	patience patience
-	quota    quota // of blobs
-	calls    gate
-	handler  http.Handler
-	bounds   *bounds
-	ready    *readyCache
-	origins  map[string]bool // of pages that may call the gateway from a browser
+	*ledger
+	door    *door
+	store   *store
+	ops     *operations
+	runner  *runner
+	ready   *readyCache
+	handler http.Handler
 
 	drain     chan struct{} // closed: streams end
 	drainOnce sync.Once
@@ -109,16 +101,22 @@ func newGateway(cfg Config, now func() time.Time) (*Gateway, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	drain, quit := make(chan struct{}), make(chan struct{})
+	l := &ledger{genesis: cfg.Genesis, client: cfg.Client, index: cfg.Index, log: cfg.Log, quit: quit}
+	keys, ops := newKeyCache(l.memberKeys, now, l.partyKeys), newOperations(j, now, cfg.Log)
+	st := &store{
+		ledger: l, ops: ops, now: now, blobs: cfg.Blobs,
+		clean: &cleaned{patients: map[record.ID]bool{}}, quota: quota{most: maxStoredDaily, what: "blobs"},
+	}
 	g := &Gateway{
-		quota:   quota{most: maxStoredDaily, what: "blobs"},
-		genesis: cfg.Genesis, client: cfg.Client, blobs: cfg.Blobs, index: cfg.Index, log: cfg.Log, now: now,
-		clean: &cleaned{patients: map[record.ID]bool{}}, bounds: newBounds(), origins: pagesOf(cfg.Genesis), drain: make(chan struct{}), quit: make(chan struct{}), life: ctx, cancel: cancel,
+		ledger: l, store: st, ops: ops, drain: drain, quit: quit, life: ctx, cancel: cancel,
+		door: &door{ledger: l, ops: ops, keys: keys, now: now, bounds: newBounds(), origins: pagesOf(cfg.Genesis), drain: drain, life: ctx},
+		runner: &runner{
+			ledger: l, ops: ops, keys: keys, store: st, now: now,
+			anchors: newBatcher(l, ops, st.discardRows), patience: cmp.Or(cfg.patience, defaultPatience),
+		},
 	}
 	g.ready = &readyCache{ask: g.readyNow}
-	g.keys = newKeyCache(g.memberKeys, now, g.partyKeys)
-	g.ops, g.patience = newOperations(j, now, cfg.Log), cmp.Or(cfg.patience, defaultPatience)
-	g.anchors = newBatcher(cfg.Client, g.ops, cfg.Log, g.quit)
-	g.anchors.discard, g.anchors.recorded = g.discardRows, g.recorded
 	rest, err := newMux(g)
 	if err != nil {
 		cancel()
@@ -138,14 +136,14 @@ func (g *Gateway) start() error {
 		return err
 	}
 	for range workers {
-		g.work.Go(func() { g.worker(g.life, g.ops.urgent) })
-		g.work.Go(func() { g.worker(g.life, g.ops.queue) })
+		g.work.Go(func() { g.runner.worker(g.life, g.ops.urgent) })
+		g.work.Go(func() { g.runner.worker(g.life, g.ops.queue) })
 	}
-	g.work.Go(func() { g.anchors.run(g.life) })
-	g.work.Go(g.janitor)
-	g.work.Go(func() { g.eraser(g.life) })
+	g.work.Go(func() { g.runner.anchors.run(g.life) })
+	g.work.Go(g.runner.janitor)
+	g.work.Go(func() { g.store.eraser(g.life) })
 	for _, e := range pending {
-		g.dispatch(e)
+		g.runner.dispatch(e)
 	}
 	if len(pending) > 0 {
 		g.log.Info("operations taken up again", "count", len(pending))
@@ -157,16 +155,16 @@ func (g *Gateway) start() error {
 const keepDone = 24 * time.Hour
 
 // janitor prunes the journal every hour.
-func (g *Gateway) janitor() {
+func (rn *runner) janitor() {
 	hourly := time.NewTicker(time.Hour)
 	defer hourly.Stop()
 	for {
-		if err := g.ops.journal.prune(g.now().Add(-keepDone)); err != nil {
-			g.log.Error("the journal could not be pruned", "error", err)
+		if err := rn.ops.journal.prune(rn.now().Add(-keepDone)); err != nil {
+			rn.log.Error("the journal could not be pruned", "error", err)
 		}
 		select {
 		case <-hourly.C:
-		case <-g.quit:
+		case <-rn.quit:
 			return
 		}
 	}
@@ -186,13 +184,13 @@ func (g *Gateway) routesOf(mux, page http.Handler) http.Handler {
 	if page == nil {
 		page = g.plainPage()
 	}
-	rest := g.front(routes, mux)
-	fhir := g.front(fhirRoutes, http.HandlerFunc(g.serveFHIR))
+	rest := g.door.front(routes, mux)
+	fhir := g.door.front(fhirRoutes, http.HandlerFunc(g.serveFHIR))
 	pages := g.pages(page)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		web.SetHeaders(w.Header())
 		w.Header().Set("Cache-Control", "no-store")
-		g.shareWithPages(w.Header(), r)
+		g.door.shareWithPages(w.Header(), r)
 		if isAPI(r.URL.Path) {
 			rest.ServeHTTP(w, r)
 			return
@@ -222,7 +220,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 		Handler: g.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:  slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-		ConnState: g.bounds.conns.state,
+		ConnState: g.door.bounds.conns.state,
 	}
 	srv.RegisterOnShutdown(func() { g.drainOnce.Do(func() { close(g.drain) }) })
 	done := make(chan error, 1)
@@ -254,7 +252,7 @@ func (g *Gateway) Close() error {
 		g.ops.urgent.close()
 		g.ops.queue.close()
 		grace := time.AfterFunc(graceTimeout, g.cancel)
-		g.calls.close()
+		g.door.calls.close()
 		g.work.Wait()
 		grace.Stop()
 		g.cancel()

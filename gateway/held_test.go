@@ -163,12 +163,10 @@ func TestAttackLargeBodiesThatStop(t *testing.T) {
 	given := p.consent()
 	w.done(w.as("", nil).PutConsent(context.Background(), given))
 	left := func(bytes int64) bool {
-		memory := w.gw.bounds.large.reading
-		if !memory.TryAcquire(bytes) {
-			return false
-		}
-		memory.Release(bytes)
-		return true
+		memory := w.gw.door.bounds.large.reading
+		memory.mu.Lock()
+		defer memory.mu.Unlock()
+		return memory.free >= bytes
 	}
 	half := bytes.Repeat([]byte(" "), api.MaxUpload/2+1)
 	var d *device
@@ -181,11 +179,46 @@ func TestAttackLargeBodiesThatStop(t *testing.T) {
 		w.ok(err) // there was memory for it
 		w.eventually("an upload takes its memory", func() bool { return !left(int64(largeReading - (i+1)*api.MaxUpload + 1)) })
 	}
-	// One more may be refused while it is being sent, which its sender sees as an error.
-	go w.begin(&api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}, d, api.MaxUpload-1).Write(half)
 	w.done(w.as("", nil).PutConsent(context.Background(), p.revocation(given)))
 	if left(1) {
 		t.Error("the uploads had ended before the revocation went through")
+	}
+}
+
+// TestAttackLargeBodiesOfAFewKeepNobodyOut: all the memory for large bodies is taken by
+// three who mean ill. Whoever holds less gets what it needs from the one who holds most,
+// who is told so; those who hold as much as each other keep what they have.
+func TestAttackLargeBodiesOfAFewKeepNobodyOut(t *testing.T) {
+	w := newWorld(t)
+	other := w.device()
+	w.gw.door.bounds.large.reading = newPool(6 << 20)
+	w.gw.door.bounds.grace = time.Minute // they are as slow as they may be
+	for range 3 {
+		d := w.device()
+		for range uploadsEach {
+			c := w.begin(&api.Signer{Party: api.DeviceParty(d.ID), Key: d.Key}, d, api.MaxUpload-1)
+			_, err := c.Write(bytes.Repeat([]byte(" "), 1<<20-1))
+			w.ok(err)
+		}
+	}
+	w.eventually("they take all of it", func() bool {
+		p := w.gw.door.bounds.large.reading
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.free == 0
+	})
+	w.advance(30 * 3600)
+	began := time.Now()
+	for i := range 3 {
+		var rows []record.BlobRow
+		for h := range int64(6) {
+			rows = append(rows, record.BlobRow{Hour: startHour + 6*int64(i) + h, Row: random(record.MaxRowBytes)})
+		}
+		data, pointers := other.Rows(rows...)
+		w.done(other.client().Upload(context.Background(), other.ID, [][]byte{data}, pointers))
+	}
+	if took := time.Since(began); took > maxWaitTurn {
+		t.Errorf("three uploads took %s", took)
 	}
 }
 

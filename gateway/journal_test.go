@@ -56,7 +56,7 @@ func TestARepeatedDocumentWaitsNoLongerThanItsCaller(t *testing.T) {
 	defer func() { w.gw.ops.drop(op) }()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := w.gw.begin(ctx, kindConsent, record.ID{}.String(), r, proven("nobody")); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := w.gw.runner.begin(ctx, kindConsent, record.ID{}.String(), r, proven("nobody")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("it ended with %v", err)
 	}
 	if _, _, err := w.gw.ops.accept(ctx, e); !errors.Is(err, context.DeadlineExceeded) {

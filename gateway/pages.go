@@ -38,7 +38,7 @@ func (g *Gateway) pages(page http.Handler) http.Handler {
 		case r.URL.EscapedPath() != path.Clean(r.URL.Path) || !strings.HasPrefix(r.URL.Path, "/"):
 			refuse(w, r, fault.New(fault.NotFound, "there is nothing at this path; the interface is described at /docs"))
 		case r.Method == http.MethodOptions:
-			g.options(w, r, methods)
+			g.door.options(w, r, methods)
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			refuseMethod(w, r, methods)
 		case r.URL.Path == "/healthz":
@@ -46,14 +46,14 @@ func (g *Gateway) pages(page http.Handler) http.Handler {
 		case r.URL.Path == "/readyz":
 			g.readiness(w, r)
 		default:
-			g.atPace(w, r, shown)
+			g.door.atPace(w, r, shown)
 		}
 	})
 }
 
 // atPace serves a page at the pace of its caller.
-func (g *Gateway) atPace(w http.ResponseWriter, r *http.Request, page http.Handler) {
-	leave, err := g.bounds.enter(r.Context(), route{}, addressOf(r.RemoteAddr))
+func (d *door) atPace(w http.ResponseWriter, r *http.Request, page http.Handler) {
+	leave, err := d.bounds.enter(r.Context(), route{}, addressOf(r.RemoteAddr))
 	if err != nil {
 		refuse(w, r, err)
 		return
@@ -108,7 +108,7 @@ func (c *readyCache) get(ctx context.Context) (int64, error) {
 
 // readyNow is ledger time if the gateway can take writes, or why it cannot.
 func (g *Gateway) readyNow(ctx context.Context) (int64, error) {
-	now, err := evaluate(ctx, g, contracts.ClockNow, struct{}{})
+	now, err := evaluate(ctx, g.ledger, contracts.ClockNow, struct{}{})
 	if err != nil {
 		return 0, fault.New(fault.Unavailable, "the ledger does not answer: %s", asFault(err).Code)
 	}

@@ -25,11 +25,11 @@ const askTime = 3 * time.Second
 // signedBy is for documents that anyone may bring and a patient has signed: check
 // holds the signature against the patient that the ledger knows. While the ledger
 // cannot be asked, they are their sender's.
-func (g *Gateway) signedBy(patient record.ID, check func(record.Patient) error) prover {
+func (l *ledger) signedBy(patient record.ID, check func(record.Patient) error) prover {
 	return func(ctx context.Context) (string, error) {
 		ask, cancel := context.WithTimeout(ctx, askTime)
 		defer cancel()
-		p, err := g.patient(ask, patient)
+		p, err := l.patient(ask, patient)
 		switch {
 		case err != nil && passing(err):
 			return "address:" + callerOf(ctx).address, ctx.Err()

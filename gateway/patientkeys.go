@@ -2,14 +2,12 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/network/index"
 )
 
 // Get implements apiv1.PatientsServer.
@@ -44,21 +42,7 @@ func (s patientsService) ChangeKeys(ctx context.Context, r *apiv1.ChangeKeysRequ
 	if err := k.CheckSignature(network, parties); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the keys: %w", err)
 	}
-	return s.g.begin(ctx, kindKeys, r.Patient,
+	return s.g.runner.begin(ctx, kindKeys, r.Patient,
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Keys{Keys: r.Keys}},
 		s.g.signedBy(k.Change.Patient, func(p record.Patient) error { return k.Verify(network, parties, p) }))
-}
-
-func keysEntry(m *apiv1.HistoryEntry, e *index.KeysEntry) {
-	c := e.Signed.Change
-	m.Subject, m.Status = c.Patient.String(), "changed"
-	by := "one of your keys"
-	if e.Recovered {
-		by = "your recovery code, which is used up and replaced"
-	}
-	m.Text = fmt.Sprintf("Your keys were changed (change %d, now %d) with %s", c.Version, len(c.ConsentKeys), by)
-	if c.RevokeAll {
-		m.Status = "revoked"
-		m.Text += "; everything that you had permitted was revoked"
-	}
 }

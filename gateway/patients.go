@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 
-	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/details"
@@ -48,16 +46,16 @@ func (s patientsService) Enrol(ctx context.Context, r *apiv1.EnrolPatientRequest
 		return nil, err
 	}
 	defer release()
-	if err := s.g.storeBoxes(ctx, id, e, r.Enrolment.DetailsBoxes); err != nil {
+	if err := s.g.store.putBoxes(ctx, id, e, r.Enrolment.DetailsBoxes); err != nil {
 		return nil, err
 	}
-	return s.g.begin(ctx, kindPatient, id.String(),
+	return s.g.runner.begin(ctx, kindPatient, id.String(),
 		&apiv1.StoredRequest{Document: &apiv1.StoredRequest_Patient{Patient: r.Enrolment.Document}}, proven(api.PatientParty(id)))
 }
 
-// storeBoxes stores the blob with the sealed details key of a patient for whom it was
+// putBoxes stores the blob with the sealed details key of a patient for whom it was
 // vouched, unless it is another's.
-func (g *Gateway) storeBoxes(ctx context.Context, patient record.ID, e record.EnrolPatient, boxes []byte) error {
+func (st *store) putBoxes(ctx context.Context, patient record.ID, e record.EnrolPatient, boxes []byte) error {
 	if got := record.SumID(boxes); got != e.DetailsBlob {
 		return fault.New(fault.Invalid, "details_boxes has SHA-256 %s, the document names %s", got, e.DetailsBlob)
 	}
@@ -68,7 +66,7 @@ func (g *Gateway) storeBoxes(ctx context.Context, patient record.ID, e record.En
 	if of != patient {
 		return fault.New(fault.Invalid, "details_boxes has the key of another patient")
 	}
-	return g.storeFor(ctx, patient, e.DetailsBlob, boxes)
+	return st.putFor(ctx, patient, e.DetailsBlob, boxes)
 }
 
 // ListConsents implements apiv1.PatientsServer.
@@ -120,105 +118,27 @@ func (s patientsService) GetHistory(ctx context.Context, r *apiv1.GetHistoryRequ
 }
 
 // askedAbout returns the requests about a patient: none of one who is erased.
-func (g *Gateway) askedAbout(ctx context.Context, patient string) ([]record.PredicateState, error) {
-	asked, err := evaluateNamed(ctx, g, contracts.PredicateOfPatient, patient)
+func (l *ledger) askedAbout(ctx context.Context, patient string) ([]record.PredicateState, error) {
+	asked, err := evaluateNamed(ctx, l, contracts.PredicateOfPatient, patient)
 	if fault.Of(err) == fault.Purged {
 		return nil, nil
 	}
 	return asked, err
 }
 
-// historyEntry puts an event of the index into the form that patients read.
-func historyEntry(e index.Entry) *apiv1.HistoryEntry {
-	m := &apiv1.HistoryEntry{Kind: e.Kind, Id: e.Tx, Time: e.Time}
-	switch {
-	case e.Consent != nil:
-		consentEntry(m, e.Consent)
-	case e.Keys != nil:
-		keysEntry(m, e.Keys)
-	case e.Erasure != nil:
-		m.Subject, m.Text = e.Erasure.Signed.Erasure.Patient.String(), "You demanded to be erased"
-	case e.Query != nil:
-		queryEntry(m, e.Query)
-	}
-	return m
-}
-
-func predicateEntry(p record.PredicateState) *apiv1.HistoryEntry {
-	m := &apiv1.HistoryEntry{
-		Kind: "predicate", Id: p.ID, Time: p.Asked, Institution: p.Asker, Purpose: p.Ask.Purpose, Metrics: []string{p.Ask.Metric},
-		Status: p.Status, Included: p.Status == record.PredicateAttested,
-		From: p.Ask.FirstDay * 24, Until: (p.Ask.FirstDay + int64(len(p.Roots))) * 24,
-		Text: fmt.Sprintf("%s asked for a proof: %s (%s)", p.Asker, p.Text, p.Status),
-	}
-	for _, s := range p.Shared {
-		m.Text += ", passed on to " + s.To
-	}
-	return m
-}
-
-func consentEntry(m *apiv1.HistoryEntry, c *index.ConsentVersion) {
-	m.Subject, m.Status = c.Entry.ID.String(), c.State
-	if c.Signed == nil {
-		m.Text = fmt.Sprintf("You signed version %d of a consent whose details are not here", c.Entry.Version)
-		return
-	}
-	d := c.Signed.Document
-	m.Institution, m.Purpose, m.Metrics, m.From, m.Until = d.Grantee, d.Purpose, d.Metrics, d.DataFrom, d.DataUntil
-	verb := "You consented"
-	switch {
-	case d.Status == consent.StatusRevoked:
-		verb = "You revoked the consent given"
-	case d.Status == consent.StatusInError:
-		verb = "You withdrew as entered in error what was consented"
-	case d.Effect == consent.EffectDeny:
-		verb = "You denied access"
-	}
-	m.Text = fmt.Sprintf("%s to %s (version %d)", verb, d.Grantee, d.Version)
-	if d.Status != consent.StatusActive {
-		return
-	}
-	if d.Exact {
-		m.Text += ", statistics without privacy noise too, which protect nothing"
-	}
-	m.Claims = d.Texts()
-}
-
-func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {
-	s := q.State
-	m.Institution, m.Purpose, m.Subject, m.Status = s.Asker, s.Purpose, s.Ask.Study, s.Status
-	m.Metrics, m.From, m.Until, m.RhoMicro = q.Metrics, s.Ask.From, s.Ask.Until, s.Ask.Rho
-	m.Cohort, m.Hours, m.Included, m.Unprotected = uint32(max(s.Size, 0)), q.Hours, q.Included, q.Unprotected
-	if !s.Release.IsZero() {
-		m.Release = s.Release.String()
-	}
-	share := "without your data"
-	if q.Included {
-		share = fmt.Sprintf("with %d hours of your data among %d patients", q.Hours, s.Size)
-	}
-	status := s.Status
-	if s.Standing != "" && s.Standing != record.StandingFinal {
-		status += ", " + s.Standing
-	}
-	m.Text = fmt.Sprintf("%s asked for statistics of %s in study %s, %s (%s)", s.Asker, q.About, s.Ask.Study, share, status)
-	if q.Unprotected {
-		m.Text += ", unprotected: without privacy noise"
-	}
-}
-
 // discardBoxes deletes the blob of an enrolment that was refused for good, or whose
 // patient was erased long ago.
-func (g *Gateway) discardBoxes(ctx context.Context, m *apiv1.EnrolPatient) {
+func (st *store) discardBoxes(ctx context.Context, m *apiv1.EnrolPatient) {
 	e, err := m.Record()
 	if m == nil || err != nil {
 		return
 	}
-	id := e.Inception.PatientID(g.genesis.Network)
-	p, err := g.patient(ctx, id)
+	id := e.Inception.PatientID(st.genesis.Network)
+	p, err := st.patient(ctx, id)
 	if err == nil && p.DetailsBlob == e.DetailsBlob && !p.Erased || err != nil && fault.Of(err) != fault.NotFound {
 		return
 	}
-	g.discard(ctx, index.Blob{ID: e.DetailsBlob, Patient: id})
+	st.discard(ctx, index.Blob{ID: e.DetailsBlob, Patient: id})
 }
 
 // erasedBefore reports whether what the ledger answered to an enrolment is the record

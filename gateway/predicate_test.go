@@ -129,7 +129,7 @@ func TestAttackAProofIsFoundInTheJournalAfterTheErasure(t *testing.T) {
 	if !w.inJournal(late.Proof) || done() {
 		t.Error("the erasure is done while a proof waits for the ledger")
 	}
-	w.gw.dispatch(waiting)
+	w.gw.runner.dispatch(waiting)
 	w.eventually("the receipt says that everything is done", done)
 	for _, a := range []record.Attest{refused, late} {
 		if w.inJournal(a.Proof) {

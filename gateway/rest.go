@@ -43,13 +43,13 @@ func newMux(g *Gateway) (http.Handler, error) {
 	)
 	ctx := context.Background()
 	return mux, errors.Join(
-		apiv1.RegisterNetworkHandlerServer(ctx, mux, apiv1.NetworkAround(networkService{g: g}, g.around)),
-		apiv1.RegisterPatientsHandlerServer(ctx, mux, apiv1.PatientsAround(patientsService{g: g}, g.around)),
-		apiv1.RegisterConsentsHandlerServer(ctx, mux, apiv1.ConsentsAround(consentsService{g: g}, g.around)),
-		apiv1.RegisterErasuresHandlerServer(ctx, mux, apiv1.ErasuresAround(erasuresService{g: g}, g.around)),
-		apiv1.RegisterDevicesHandlerServer(ctx, mux, apiv1.DevicesAround(devicesService{g: g}, g.around)),
-		apiv1.RegisterBlobsHandlerServer(ctx, mux, apiv1.BlobsAround(blobsService{g: g}, g.around)),
-		apiv1.RegisterOperationsHandlerServer(ctx, mux, apiv1.OperationsAround(operationsService{g: g}, g.around)))
+		apiv1.RegisterNetworkHandlerServer(ctx, mux, apiv1.NetworkAround(networkService{g: g}, g.door.around)),
+		apiv1.RegisterPatientsHandlerServer(ctx, mux, apiv1.PatientsAround(patientsService{g: g}, g.door.around)),
+		apiv1.RegisterConsentsHandlerServer(ctx, mux, apiv1.ConsentsAround(consentsService{g: g}, g.door.around)),
+		apiv1.RegisterErasuresHandlerServer(ctx, mux, apiv1.ErasuresAround(erasuresService{g: g}, g.door.around)),
+		apiv1.RegisterDevicesHandlerServer(ctx, mux, apiv1.DevicesAround(devicesService{g: g}, g.door.around)),
+		apiv1.RegisterBlobsHandlerServer(ctx, mux, apiv1.BlobsAround(blobsService{g: g}, g.door.around)),
+		apiv1.RegisterOperationsHandlerServer(ctx, mux, apiv1.OperationsAround(operationsService{g: g}, g.door.around)))
 }
 
 // callerOf is what the front found out about a request.
@@ -73,45 +73,45 @@ func accepted(ctx context.Context, w http.ResponseWriter, m proto.Message) error
 
 // around runs a method of a service: it validates the request, bounds the time and
 // codes the error.
-func (g *Gateway) around(ctx context.Context, method string, request proto.Message, next func(context.Context) error) error {
+func (d *door) around(ctx context.Context, method string, request proto.Message, next func(context.Context) error) error {
 	if err := protovalidate.Validate(request, protovalidate.WithFailFast()); err != nil {
 		var broken *protovalidate.ValidationError
 		if errors.As(err, &broken) {
 			return broken
 		}
-		return g.coded(method, err)
+		return d.coded(method, err)
 	}
-	leave, err := g.calls.enter()
+	leave, err := d.calls.enter()
 	if err != nil {
 		return err
 	}
 	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	defer context.AfterFunc(g.life, cancel)()
-	if err := g.guard(method, func() error { return next(ctx) }); err != nil {
-		return g.coded(method, err)
+	defer context.AfterFunc(d.life, cancel)()
+	if err := d.guard(method, func() error { return next(ctx) }); err != nil {
+		return d.coded(method, err)
 	}
 	return nil
 }
 
-func (g *Gateway) coded(method string, err error) error {
+func (d *door) coded(method string, err error) error {
 	f := asFault(err)
 	if f.Code == fault.Internal {
-		g.log.Error("request failed", "method", method, "error", err)
+		d.log.Error("request failed", "method", method, "error", err)
 	}
 	return f
 }
 
 // guard turns a panic, which is a mistake in the program, into an error of the
 // one request that met it.
-func (g *Gateway) guard(method string, f func() error) error {
+func (d *door) guard(method string, f func() error) error {
 	var err error
 	returned := false
 	func() {
 		defer func() {
 			if p := recover(); p != nil {
-				g.log.Error("request panicked", "method", method, "stack", string(debug.Stack()))
+				d.log.Error("request panicked", "method", method, "stack", string(debug.Stack()))
 			}
 		}()
 		err = f()
@@ -152,14 +152,14 @@ const streamLife = 45 * time.Second
 // watch writes an operation now and at every change until it is done: as server-sent
 // events, or one JSON object with a result a line. Once it has begun, an error can only
 // end it.
-func (g *Gateway) watch(w http.ResponseWriter, r *http.Request) error {
-	leave, err := g.calls.enter()
+func (d *door) watch(w http.ResponseWriter, r *http.Request) error {
+	leave, err := d.calls.enter()
 	if err != nil {
 		return err
 	}
 	defer leave()
 	id := streamID(r)
-	state, changed, err := g.ops.get(id)
+	state, changed, err := d.ops.get(id)
 	if err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (g *Gateway) watch(w http.ResponseWriter, r *http.Request) error {
 	for {
 		b, err := plainJSON.Marshal(state)
 		if err != nil {
-			return g.coded("watch", err)
+			return d.coded("watch", err)
 		}
 		if _, err := w.Write(append(append([]byte(before), b...), after...)); err != nil || state.Done {
 			return nil
@@ -188,13 +188,13 @@ func (g *Gateway) watch(w http.ResponseWriter, r *http.Request) error {
 		case <-changed:
 		case <-life.C:
 			return nil
-		case <-g.drain:
+		case <-d.drain:
 			return nil
 		case <-r.Context().Done():
 			return nil
 		}
-		if state, changed, err = g.ops.get(id); err != nil {
-			g.log.Error("a stream ended early", "error", err)
+		if state, changed, err = d.ops.get(id); err != nil {
+			d.log.Error("a stream ended early", "error", err)
 			return nil
 		}
 	}

@@ -27,27 +27,27 @@ const (
 )
 
 // begin journals a write and starts it. Whose it is, is asked only of what is new.
-func (g *Gateway) begin(ctx context.Context, kind, subject string, r *apiv1.StoredRequest, whose prover) (*apiv1.Operation, error) {
+func (rn *runner) begin(ctx context.Context, kind, subject string, r *apiv1.StoredRequest, whose prover) (*apiv1.Operation, error) {
 	digest, err := requestDigest(r)
 	if err != nil {
 		return nil, err
 	}
-	id := operationID(g.genesis.Network, kind, callerOf(ctx), digest, g.ops.journal.secret)
+	id := operationID(rn.genesis.Network, kind, callerOf(ctx), digest, rn.ops.journal.secret)
 	e := entry{id: id, request: r, state: &apiv1.Operation{
 		Id: id.String(), Kind: kind, Subject: subject, Request: digest.String(),
 	}}
-	if known, err := g.ops.find(ctx, e); err != nil || known != nil {
+	if known, err := rn.ops.find(ctx, e); err != nil || known != nil {
 		return known, err
 	}
 	if r.Party, err = whose(ctx); err != nil {
 		return nil, err
 	}
-	state, fresh, err := g.ops.accept(ctx, e)
+	state, fresh, err := rn.ops.accept(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	if fresh {
-		g.dispatch(e)
+		rn.dispatch(e)
 	}
 	return state, nil
 }
@@ -59,7 +59,7 @@ type networkService struct {
 
 // GetNetwork implements apiv1.NetworkServer.
 func (s networkService) GetNetwork(ctx context.Context, _ *apiv1.GetNetworkRequest) (*apiv1.GetNetworkResponse, error) {
-	now, err := evaluate(ctx, s.g, contracts.ClockNow, struct{}{})
+	now, err := evaluate(ctx, s.g.ledger, contracts.ClockNow, struct{}{})
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (s blobsService) Get(ctx context.Context, r *apiv1.GetBlobRequest) (*httpbo
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	data, err := s.g.blobs.Get(ctx, id)
+	data, err := s.g.store.blobs.Get(ctx, id)
 	switch {
 	case errors.Is(err, blob.ErrNotFound):
 		return nil, fault.New(fault.NotFound, "blob %s is not stored here", id)

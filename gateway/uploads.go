@@ -13,6 +13,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
+	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
@@ -39,24 +40,24 @@ func (s devicesService) Upload(ctx context.Context, r *apiv1.UploadRequest) (*ap
 		return nil, err
 	}
 	defer release()
-	if err := s.g.store(ctx, up); err != nil {
+	if err := s.g.store.put(ctx, up); err != nil {
 		return nil, err
 	}
-	return s.g.begin(ctx, kindUpload, r.Device, &apiv1.StoredRequest{Document: &apiv1.StoredRequest_Anchor{
+	return s.g.runner.begin(ctx, kindUpload, r.Device, &apiv1.StoredRequest{Document: &apiv1.StoredRequest_Anchor{
 		Anchor: &apiv1.AnchorRequest{Pointers: r.Upload.Pointers},
 	}}, proven(api.PatientParty(device.Device.Patient)))
 }
 
 // uploader returns the device that uploads, if anything of it may be taken. The index
 // may be a block behind: then the contract refuses.
-func (g *Gateway) uploader(ctx context.Context, device string) (record.DeviceState, error) {
+func (l *ledger) uploader(ctx context.Context, device string) (record.DeviceState, error) {
 	id, err := record.ParseID(device)
 	if err != nil {
 		return record.DeviceState{}, fault.New(fault.Invalid, "%w", err)
 	}
-	d, _, _, known := g.index.Device(id)
+	d, _, _, known := l.index.Device(id)
 	if !known {
-		if d, err = g.device(ctx, id); err != nil {
+		if d, err = l.device(ctx, id); err != nil {
 			return d, err
 		}
 	}
@@ -154,44 +155,55 @@ func (u *uploaded) checkRows(id record.ID, data []byte) error {
 	return nil
 }
 
-// store makes every blob that the upload names durable.
-func (g *Gateway) store(ctx context.Context, u *uploaded) error {
-	size, err := g.checkStored(ctx, u)
+// store keeps blobs. What it has stored is deleted when it was refused for good or its
+// patient is erased, and then only if it is theirs and no operation names it.
+type store struct {
+	*ledger
+	ops   *operations
+	now   func() time.Time
+	blobs *blob.Store
+	quota quota // of blobs
+	clean *cleaned
+}
+
+// put makes every blob that the upload names durable.
+func (st *store) put(ctx context.Context, u *uploaded) error {
+	size, err := st.checkStored(ctx, u)
 	if err != nil {
 		return err
 	}
-	if err := g.quota.take(api.PatientParty(u.device.Device.Patient), size, g.now()); err != nil {
+	if err := st.quota.take(api.PatientParty(u.device.Device.Patient), size, st.now()); err != nil {
 		return err
 	}
 	eg, ctx := errgroup.WithContext(ctx)
 	eg.SetLimit(4)
 	for id, data := range u.sent {
-		eg.Go(func() error { return g.blobs.PutNamed(ctx, id, data) })
+		eg.Go(func() error { return st.blobs.PutNamed(ctx, id, data) })
 	}
 	if err := eg.Wait(); err != nil {
-		return g.storeFault(err)
+		return st.fault(err)
 	}
 	return nil
 }
 
 // checkStored insists that what was named and not sent is stored, and holds it
 // against the pointers too. It returns how many bytes were sent that are not stored.
-func (g *Gateway) checkStored(ctx context.Context, u *uploaded) (int, error) {
+func (st *store) checkStored(ctx context.Context, u *uploaded) (int, error) {
 	fresh := 0
 	var missing []string
 	for id, i := range u.named {
-		stored, err := g.blobs.Has(ctx, id)
+		stored, err := st.blobs.Has(ctx, id)
 		switch {
 		case err != nil:
-			return 0, g.storeFault(err)
+			return 0, st.fault(err)
 		case !stored && u.sent[id] == nil:
 			missing = append(missing, fmt.Sprintf("blob %s of pointer %d", id, i))
 		case !stored:
 			fresh += len(u.sent[id])
 		case u.sent[id] == nil:
-			data, err := g.blobs.Get(ctx, id)
+			data, err := st.blobs.Get(ctx, id)
 			if err != nil {
-				return 0, g.storeFault(err)
+				return 0, st.fault(err)
 			}
 			if err := u.checkRows(id, data); err != nil {
 				return 0, err
@@ -232,19 +244,19 @@ func (q *quota) take(party string, size int, now time.Time) error {
 	return nil
 }
 
-// storeFor stores a blob of a patient's, within what the patient may store on a day.
-func (g *Gateway) storeFor(ctx context.Context, patient, id record.ID, data []byte) error {
-	stored, err := g.blobs.Has(ctx, id)
+// putFor stores a blob of a patient's, within what the patient may store on a day.
+func (st *store) putFor(ctx context.Context, patient, id record.ID, data []byte) error {
+	stored, err := st.blobs.Has(ctx, id)
 	if err != nil {
-		return g.storeFault(err)
+		return st.fault(err)
 	}
 	if !stored {
-		if err := g.quota.take(api.PatientParty(patient), len(data), g.now()); err != nil {
+		if err := st.quota.take(api.PatientParty(patient), len(data), st.now()); err != nil {
 			return err
 		}
 	}
-	if err := g.blobs.PutNamed(ctx, id, data); err != nil {
-		return g.storeFault(err)
+	if err := st.blobs.PutNamed(ctx, id, data); err != nil {
+		return st.fault(err)
 	}
 	return nil
 }
@@ -291,18 +303,18 @@ const indexTime = 10 * time.Second
 // is given or before it. Those that an anchored pointer names stay, and those that
 // another operation names: it may still be anchored. It reports false when the gateway
 // ends before.
-func (g *Gateway) discardRows(ctx context.Context, device record.ID, refused []record.ID, block uint64) bool {
-	anchored, err := g.anchored(ctx, device, block)
+func (st *store) discardRows(ctx context.Context, device record.ID, refused []record.ID, block uint64) bool {
+	anchored, err := st.anchored(ctx, device, block)
 	if err != nil {
-		g.log.Error("it is not known whether refused blobs have to go", "device", device.Short(), "error", err)
+		st.log.Error("it is not known whether refused blobs have to go", "device", device.Short(), "error", err)
 	}
 	for _, id := range refused {
 		if err == nil && !anchored[id] {
-			g.discard(ctx, index.Blob{ID: id, Device: device})
+			st.discard(ctx, index.Blob{ID: id, Device: device})
 		}
 	}
 	select {
-	case <-g.quit:
+	case <-st.quit:
 		return err == nil
 	default:
 		return true
@@ -311,37 +323,37 @@ func (g *Gateway) discardRows(ctx context.Context, device record.ID, refused []r
 
 // anchored are the blobs that pointers named, up to a block, of the patient whose
 // device it is; none once the patient is erased, whose blobs all go.
-func (g *Gateway) anchored(ctx context.Context, device record.ID, block uint64) (map[record.ID]bool, error) {
-	d, err := g.device(ctx, device)
+func (st *store) anchored(ctx context.Context, device record.ID, block uint64) (map[record.ID]bool, error) {
+	d, err := st.device(ctx, device)
 	if err != nil {
 		return nil, err
 	}
-	p, err := g.patient(ctx, d.Device.Patient)
+	p, err := st.patient(ctx, d.Device.Patient)
 	if err != nil || p.Erased {
 		return nil, err
 	}
-	if err := g.indexed(ctx, block); err != nil {
+	if err := st.indexed(ctx, block); err != nil {
 		return nil, err
 	}
 	named := map[record.ID]bool{}
-	for _, b := range g.index.BlobsOf(p.ID) {
+	for _, b := range st.index.BlobsOf(p.ID) {
 		named[b.ID] = true
 	}
 	return named, nil
 }
 
 // indexed waits until the index has read a block.
-func (g *Gateway) indexed(ctx context.Context, block uint64) error {
+func (l *ledger) indexed(ctx context.Context, block uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, indexTime)
 	defer cancel()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
-	for g.index.Height() <= block {
+	for l.index.Height() <= block {
 		select {
 		case <-look.C:
 		case <-ctx.Done():
 			return fmt.Errorf("the index has not read block %d: %w", block, ctx.Err())
-		case <-g.quit:
+		case <-l.quit:
 			return fmt.Errorf("the index has not read block %d and the gateway ends", block)
 		}
 	}
@@ -350,59 +362,59 @@ func (g *Gateway) indexed(ctx context.Context, block uint64) error {
 
 // discardSeeds deletes the sealed seeds of a device that was refused, unless the ledger
 // has it with the same.
-func (g *Gateway) discardSeeds(ctx context.Context, d *apiv1.EnrolDevice) {
+func (st *store) discardSeeds(ctx context.Context, d *apiv1.EnrolDevice) {
 	e, err := d.Record()
 	if d == nil || err != nil {
 		return
 	}
-	id, blob := record.DeviceID(g.genesis.Network, e.Device.Key), e.Device.SeedBlob
-	kept, err := g.keepsSeeds(ctx, id, e.Device)
+	id, blob := record.DeviceID(st.genesis.Network, e.Device.Key), e.Device.SeedBlob
+	kept, err := st.keepsSeeds(ctx, id, e.Device)
 	if err != nil {
-		g.log.Error("it is not known whether refused seeds have to go", "blob", blob.Short(), "error", err)
+		st.log.Error("it is not known whether refused seeds have to go", "blob", blob.Short(), "error", err)
 		return
 	}
 	if !kept {
-		g.discard(ctx, index.Blob{ID: blob, Device: id})
+		st.discard(ctx, index.Blob{ID: blob, Device: id})
 	}
 }
 
 // keepsSeeds reports whether a device is on the ledger with these seeds, and its patient
 // not erased.
-func (g *Gateway) keepsSeeds(ctx context.Context, id record.ID, d record.Device) (bool, error) {
-	recorded, err := g.device(ctx, id)
+func (st *store) keepsSeeds(ctx context.Context, id record.ID, d record.Device) (bool, error) {
+	recorded, err := st.device(ctx, id)
 	if err != nil && fault.Of(err) == fault.NotFound {
 		return false, nil
 	}
 	if err != nil || recorded.Device.SeedBlob != d.SeedBlob {
 		return false, err
 	}
-	p, err := g.patient(ctx, d.Patient)
+	p, err := st.patient(ctx, d.Patient)
 	return !p.Erased, err
 }
 
 // discard deletes a refused blob, unless it is another device's or another operation
 // names it.
-func (g *Gateway) discard(ctx context.Context, b index.Blob) {
-	done, free := g.ops.remove(b.ID)
+func (st *store) discard(ctx context.Context, b index.Blob) {
+	done, free := st.ops.remove(b.ID)
 	if !free {
 		return
 	}
 	defer done()
-	if !g.owns(ctx, b) {
+	if !st.owns(ctx, b) {
 		return
 	}
-	if err := g.blobs.Delete(ctx, b.ID); err != nil {
-		g.log.Error("a refused blob could not be deleted", "blob", b.ID.Short(), "error", err)
+	if err := st.blobs.Delete(ctx, b.ID); err != nil {
+		st.log.Error("a refused blob could not be deleted", "blob", b.ID.Short(), "error", err)
 	}
 }
 
 // recorded is what the ledger has in a pointer's place, as it was signed; nil if the
 // ledger cannot be asked.
-func (g *Gateway) recorded(ctx context.Context, p record.Pointer) *apiv1.SignedPointer {
+func (l *ledger) recorded(ctx context.Context, p record.Pointer) *apiv1.SignedPointer {
 	ref := state.PointerRef{Device: p.Device, Kind: p.Kind, Index: p.Index, Correction: p.Correction}
-	r, err := evaluate(ctx, g, contracts.PointerGet, ref)
+	r, err := evaluate(ctx, l, contracts.PointerGet, ref)
 	if err != nil {
-		g.log.Warn("a device was not shown what the ledger has in a pointer's place", "device", p.Device.Short(), "error", err)
+		l.log.Warn("a device was not shown what the ledger has in a pointer's place", "device", p.Device.Short(), "error", err)
 		return nil
 	}
 	return apiv1.SignedPointerOf(r.Pointer)

@@ -155,7 +155,7 @@ func TestAPatientsDevicesStoreSoMuchADay(t *testing.T) {
 	bridge := w.device()
 	w.advance(10 * 3600)
 	owner := api.PatientParty(bridge.Enrolment.Device.Patient)
-	w.ok(w.gw.quota.take(owner, maxStoredDaily-10-w.gw.quota.used[owner], time.Now()))
+	w.ok(w.gw.store.quota.take(owner, maxStoredDaily-10-w.gw.store.quota.used[owner], time.Now()))
 	data, pointers := bridge.rows(startHour, startHour+1)
 	_, err = bridge.client().Upload(context.Background(), bridge.ID, [][]byte{data}, pointers)
 	wantFault(t, fault.Unavailable, err)

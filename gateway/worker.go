@@ -51,31 +51,43 @@ func urgent(r *apiv1.StoredRequest) bool {
 	return false
 }
 
-// dispatch hands an accepted operation to whoever runs it. The batcher's channel has
-// room for all that may be pending, so it does not block.
-func (g *Gateway) dispatch(e entry) {
-	if e.request.GetAnchor() != nil {
-		g.anchors.uploads <- e
-		return
-	}
-	g.queue(e).put(e)
+// runner brings accepted operations onto the ledger. Each ends with an outcome in the
+// journal, or stays there as the gateway ends, whatever becomes of the ledger meanwhile.
+type runner struct {
+	*ledger
+	ops      *operations
+	keys     *keyCache
+	store    *store
+	now      func() time.Time
+	anchors  *batcher
+	patience patience
 }
 
-func (g *Gateway) queue(e entry) *lanes {
-	if urgent(e.request) {
-		return g.ops.urgent
+// dispatch hands an accepted operation to whoever runs it. The batcher's channel has
+// room for all that may be pending, so it does not block.
+func (rn *runner) dispatch(e entry) {
+	if e.request.GetAnchor() != nil {
+		rn.anchors.uploads <- e
+		return
 	}
-	return g.ops.queue
+	rn.queue(e).put(e)
+}
+
+func (rn *runner) queue(e entry) *lanes {
+	if urgent(e.request) {
+		return rn.ops.urgent
+	}
+	return rn.ops.queue
 }
 
 // worker runs operations of a queue until that is closed.
-func (g *Gateway) worker(ctx context.Context, q *lanes) {
+func (rn *runner) worker(ctx context.Context, q *lanes) {
 	for {
 		e, ok := q.next()
 		if !ok {
 			return
 		}
-		g.run(ctx, e)
+		rn.run(ctx, e)
 		q.leave(e)
 	}
 }
@@ -83,49 +95,49 @@ func (g *Gateway) worker(ctx context.Context, q *lanes) {
 // run tries an operation once. It is done then, or waits for its next turn in no
 // worker's way, or stays in the journal as the gateway ends. Submitting an identical
 // document twice is harmless, chaincode answers with what is recorded.
-func (g *Gateway) run(ctx context.Context, e entry) {
-	call, err := callOf(g.genesis, e.request)
+func (rn *runner) run(ctx context.Context, e entry) {
+	call, err := callOf(rn.genesis, e.request)
 	if err != nil {
-		g.ops.finish(e.id, failed(e.state, err))
+		rn.ops.finish(e.id, failed(e.state, err))
 		return
 	}
-	res, err := g.submit(ctx, call)
+	res, err := rn.submit(ctx, call)
 	if err == nil {
 		if m := e.request.GetPatient(); m != nil && erasedBefore(res.Payload) {
-			g.ops.letGo(e.id)
-			g.discardBoxes(ctx, m)
+			rn.ops.letGo(e.id)
+			rn.store.discardBoxes(ctx, m)
 		}
 		if keys := e.request.GetKeys(); keys != nil {
-			g.keys.forget(api.PartyPatient + ":" + keys.Change.Patient)
+			rn.keys.forget(api.PartyPatient + ":" + keys.Change.Patient)
 		}
 		out := proto.CloneOf(e.state)
 		out.TxId, out.Block = res.TxID, res.Block
-		g.ops.finish(e.id, out)
+		rn.ops.finish(e.id, out)
 		return
 	}
 	if passing(err) {
-		if pause, more := g.patience.after(&e.tried, g.index.Height()); more {
-			g.log.Warn("the ledger did not take a transaction; trying again", "function", call.Function, "code", string(fault.Of(err)), "counted", e.counted)
-			q := g.queue(e)
+		if pause, more := rn.patience.after(&e.tried, rn.index.Height()); more {
+			rn.log.Warn("the ledger did not take a transaction; trying again", "function", call.Function, "code", string(fault.Of(err)), "counted", e.counted)
+			q := rn.queue(e)
 			time.AfterFunc(pause/2+rand.N(pause), func() { q.put(e) })
 			return
 		}
-		g.ops.finish(e.id, failed(e.state, e.givenUp(err)))
+		rn.ops.finish(e.id, failed(e.state, e.givenUp(err)))
 		return
 	}
-	g.discardRefused(ctx, e, err) // before the journal forgets the request
-	g.ops.finish(e.id, failed(e.state, err))
+	rn.discardRefused(ctx, e, err) // before the journal forgets the request
+	rn.ops.finish(e.id, failed(e.state, err))
 }
 
 // discardRefused deletes what was stored for an operation that was refused for good.
 // Seeds that another device has named stay: when it is gone, the one they belong to
 // enrols.
-func (g *Gateway) discardRefused(ctx context.Context, e entry, why error) {
-	g.ops.letGo(e.id)
+func (rn *runner) discardRefused(ctx context.Context, e entry, why error) {
+	rn.ops.letGo(e.id)
 	if fault.Of(why) != fault.Conflict {
-		g.discardSeeds(ctx, e.request.GetDevice())
+		rn.store.discardSeeds(ctx, e.request.GetDevice())
 	}
-	g.discardBoxes(ctx, e.request.GetPatient())
+	rn.store.discardBoxes(ctx, e.request.GetPatient())
 }
 
 // tried is what is known of an operation's tries that failed.
@@ -155,10 +167,10 @@ func (t tried) givenUp(err error) error {
 	return fault.New(f.Code, "given up after %d tries while the ledger took other transactions; post it again to have it tried anew: %s", t.counted, f.Detail)
 }
 
-func (g *Gateway) submit(ctx context.Context, call network.Call) (network.Result, error) {
+func (rn *runner) submit(ctx context.Context, call network.Call) (network.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, submitTimeout)
 	defer cancel()
-	return g.client.Submit(ctx, call)
+	return rn.client.Submit(ctx, call)
 }
 
 // pause waits about d; it reports false when the gateway is closed meanwhile.
