@@ -50,7 +50,7 @@ type deviceState struct {
 	NextUpload uint64
 	FinishAt   int64 // no hour from here on is ever sealed; if Finished
 	Finished   bool
-	Marked     bool   // the mark file has this device
+	Marked     bool   // the rollback guard has this device
 	Retired    string // why, or empty
 	// ReceiptsFrom is, per pointer kind, the index below which no receipt is
 	// awaited any more; for lateKind, the sequence number of a correction.
@@ -167,9 +167,9 @@ func (h *Hub) loadDevice(id record.ID) (*Device, error) {
 	switch {
 	case d.state.Retired != "":
 	case marked && (d.state.SealedUntil < mark.Hour || d.state.Corrected < mark.Corrected):
-		err = d.retire("the store is older than the mark file: it was restored from a copy")
+		err = d.retire("the store is older than the rollback guard: it was restored from a copy")
 	case d.state.Marked && !marked:
-		err = d.retire("the mark file was lost, so the store may be an old copy")
+		err = d.retire("the rollback guard was lost, so the store may be an old copy")
 	}
 	return d, err
 }

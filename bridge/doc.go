@@ -51,7 +51,7 @@
 //
 // Two rows sealed under one window open their difference to everyone. So the
 // store must never be rolled back: keep the directory, its key file and its
-// mark file out of backups. The mark file lies outside the directory and holds,
+// rollback guard out of backups. The rollback guard lies outside the directory and holds,
 // per device, the hour up to which rows may have left, and how many corrections
 // may have. A device whose store is behind its mark, or behind the ledger, is
 // retired for good (ErrRetired) and its patient enrols a new one with new seeds.

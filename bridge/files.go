@@ -23,19 +23,19 @@ var ErrNewer = state.ErrNewer
 // Unix hours before Hour, and the first Corrected corrections that it sealed.
 type mark struct{ Hour, Corrected int64 }
 
-// marks is the content of the mark file.
+// marks is the content of the rollback guard.
 type marks struct {
 	Version   int              `json:"version"`
 	Sealed    map[string]int64 `json:"sealed"`
 	Corrected map[string]int64 `json:"corrected,omitempty"`
 }
 
-const maxMarkFile = 16 << 20
+const maxGuard = 16 << 20
 
-// loadMarks reads the mark file; a missing one has no marks.
+// loadMarks reads the rollback guard; a missing one has no marks.
 func loadMarks(path string) (map[record.ID]mark, error) {
 	sealed := map[record.ID]mark{}
-	data, err := state.ReadFile(path, maxMarkFile)
+	data, err := state.ReadFile(path, maxGuard)
 	if errors.Is(err, fs.ErrNotExist) {
 		return sealed, nil
 	}
@@ -43,23 +43,23 @@ func loadMarks(path string) (map[record.ID]mark, error) {
 		return nil, err
 	}
 	var m marks
-	if err := record.DecodeJSON(data, maxMarkFile, &m); err != nil {
-		return nil, fmt.Errorf("%w: mark file %s: %v", ErrDamaged, path, err)
+	if err := record.DecodeJSON(data, maxGuard, &m); err != nil {
+		return nil, fmt.Errorf("%w: rollback guard %s: %v", ErrDamaged, path, err)
 	}
 	if m.Version > storeVersion {
-		return nil, fmt.Errorf("%w: mark file %s has version %d", ErrNewer, path, m.Version)
+		return nil, fmt.Errorf("%w: rollback guard %s has version %d", ErrNewer, path, m.Version)
 	}
 	for text, hour := range m.Sealed {
 		id, err := record.ParseID(text)
 		if err != nil {
-			return nil, fmt.Errorf("%w: mark file %s: %v", ErrDamaged, path, err)
+			return nil, fmt.Errorf("%w: rollback guard %s: %v", ErrDamaged, path, err)
 		}
 		sealed[id] = mark{hour, m.Corrected[text]}
 	}
 	return sealed, nil
 }
 
-// saveMarks replaces the mark file; it is durable on return.
+// saveMarks replaces the rollback guard; it is durable on return.
 func saveMarks(path string, sealed map[record.ID]mark) error {
 	m := marks{Version: storeVersion, Sealed: make(map[string]int64, len(sealed)), Corrected: map[string]int64{}}
 	for id, k := range sealed {

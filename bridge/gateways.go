@@ -79,7 +79,7 @@ func retried[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	pause := 50 * time.Millisecond
 	for try := 1; ; try++ {
 		v, err := f()
-		if err == nil || try == most || ctx.Err() != nil || !passing(err) {
+		if err == nil || try == most || ctx.Err() != nil || !transient(err) {
 			return v, err
 		}
 		select {
@@ -91,8 +91,8 @@ func retried[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 }
 
-// passing tells whether a failure may pass by itself soon.
-func passing(err error) bool {
+// transient tells whether a failure may pass by itself soon.
+func transient(err error) bool {
 	code := fault.Of(err)
 	return code == fault.Unavailable || code == fault.Contention
 }

@@ -37,9 +37,9 @@ type Config struct {
 	// KeyFile holds the key that encrypts the store; empty means Dir + ".key".
 	// It is created with mode 0600 for a new store.
 	KeyFile string
-	// MarkFile holds the marks that reveal a rolled back store; empty means
+	// GuardFile holds the marks that reveal a rolled back store; empty means
 	// Dir + ".mark". Keep it outside of whatever could restore Dir.
-	MarkFile string
+	GuardFile string
 	// Genesis is the network's policy, received out of band and never from the
 	// gateway.
 	Genesis record.Genesis
@@ -154,8 +154,8 @@ func (c *Config) complete() error {
 	if c.KeyFile == "" {
 		c.KeyFile = dir + ".key"
 	}
-	if c.MarkFile == "" {
-		c.MarkFile = dir + ".mark"
+	if c.GuardFile == "" {
+		c.GuardFile = dir + ".mark"
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
@@ -169,13 +169,13 @@ func (h *Hub) openFiles() error {
 		return err
 	}
 	var err error
-	if h.marks, err = loadMarks(h.cfg.MarkFile); err != nil {
+	if h.marks, err = loadMarks(h.cfg.GuardFile); err != nil {
 		return err
 	}
 	if h.store, err = vault.Open(filepath.Join(h.cfg.Dir, "store"), h.cfg.KeyFile); err != nil {
 		return fmt.Errorf("bridge: %w", err)
 	}
-	// A store of an older version is taken up; from here on it is of this one, and
+	// A store of an older version is resumed; from here on it is of this one, and
 	// an older program refuses it.
 	err = state.WriteFile(filepath.Join(h.cfg.Dir, state.VersionFile), []byte(strconv.Itoa(storeVersion)+"\n"))
 	if err != nil {
@@ -364,8 +364,8 @@ func (h *Hub) raiseMarks(sealed map[record.ID]mark) error {
 	if !changed {
 		return nil
 	}
-	if err := saveMarks(h.cfg.MarkFile, next); err != nil {
-		return fmt.Errorf("write the mark file, without which nothing may be uploaded: %w", err)
+	if err := saveMarks(h.cfg.GuardFile, next); err != nil {
+		return fmt.Errorf("write the rollback guard, without which nothing may be uploaded: %w", err)
 	}
 	h.marks = next
 	return nil

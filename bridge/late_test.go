@@ -279,7 +279,7 @@ func TestAttackSealACorrectionTwice(t *testing.T) {
 // number of corrections tells, as no hour was sealed since.
 func TestAttackRollBackACorrection(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, dir, old string){
-		"mark file kept": func(t *testing.T, dir, old string) {
+		"rollback guard kept": func(t *testing.T, dir, old string) {
 			data, err := os.ReadFile(dir + ".mark")
 			if err != nil {
 				t.Fatal(err)
@@ -311,7 +311,7 @@ func TestAttackRollBackACorrection(t *testing.T) {
 			again := w.hub(old)
 			d2, _ := again.Device(d.ID())
 			uploaded := len(w.blobs)
-			if marked := name == "mark file kept"; marked != (d2.Retired() != "") {
+			if marked := name == "rollback guard kept"; marked != (d2.Retired() != "") {
 				t.Fatalf("retired when opened: %q", d2.Retired())
 			}
 			if d2.Retired() == "" {

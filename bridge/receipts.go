@@ -104,7 +104,7 @@ func (c *receiptChecker) checkSignature(m record.Member, s record.SignedAvailabl
 // compare looks, once after the hub was opened and before anything is sent,
 // whether the ledger is ahead of the store: receipts of rows, or of corrections,
 // that this store has never sent. Such a store was rolled back, together with its
-// mark file, and may never seal again.
+// rollback guard, and may never seal again.
 func (d *Device) compare(ctx context.Context) error {
 	d.mu.Lock()
 	checked, packed := d.checked, d.state.PackedRows

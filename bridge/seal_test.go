@@ -223,10 +223,10 @@ func retired(t *testing.T, w *world, h *Hub, d *Device) {
 	}
 }
 
-// An older copy of the store is put back, with and without its mark file, or the
-// mark file alone gets lost: the device never seals again.
+// An older copy of the store is put back, with and without its rollback guard, or the
+// rollback guard alone gets lost: the device never seals again.
 func TestAttackRollBack(t *testing.T) {
-	t.Run("store restored, mark file not", func(t *testing.T) {
+	t.Run("store restored, rollback guard not", func(t *testing.T) {
 		w, h, d := restored(t, func(dir, old string) {
 			data, err := os.ReadFile(dir + ".mark")
 			if err != nil {
@@ -238,7 +238,7 @@ func TestAttackRollBack(t *testing.T) {
 		})
 		retired(t, w, h, d)
 	})
-	t.Run("mark file lost", func(t *testing.T) {
+	t.Run("rollback guard lost", func(t *testing.T) {
 		w, h, d := restored(t, func(_, old string) {
 			if err := os.Remove(old + ".mark"); err != nil {
 				t.Fatal(err)

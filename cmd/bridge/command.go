@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	role "github.com/vitalveil/vitalveil/bridge"
@@ -44,24 +45,31 @@ type dirFlag struct {
 func (f dirFlag) control() site.Control { return site.Control{Role: "bridge", Dir: f.Dir} }
 
 // ask has the hub that runs in the directory do something, or, where none runs, opens the
-// hub for that.
+// hub for that. One that is just starting has the store and does not answer yet.
 func ask[Req, Resp any](ctx context.Context, f dirFlag, what string, request *Req, do func(*hub, context.Context, *Req) (Resp, error)) (Resp, error) {
 	var resp Resp
-	if f.control().Running() {
-		err := f.control().Call(ctx, what, request, &resp)
-		return resp, err
-	}
 	cfg, err := load(f.Dir)
 	if err != nil {
 		return resp, err
 	}
-	h, err := openHub(cfg)
-	if err != nil {
-		return resp, err
+	for deadline := time.Now().Add(startTime); ; time.Sleep(roundPause) {
+		if f.control().Running() {
+			err := f.control().Call(ctx, what, request, &resp)
+			return resp, err
+		}
+		h, err := openHub(cfg)
+		if err == nil {
+			resp, err = do(h, ctx, request)
+			return resp, errors.Join(err, h.close())
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) || !errors.Is(err, syscall.EAGAIN) {
+			return resp, err
+		}
 	}
-	resp, err = do(h, ctx, request)
-	return resp, errors.Join(err, h.close())
 }
+
+// startTime is how long a hub may take from opening its store to answering.
+const startTime = 5 * time.Second
 
 type initCommand struct {
 	dirFlag

@@ -28,9 +28,9 @@ type Config struct {
 	State site.Path `json:"state,omitempty"`
 	// VaultKey seals the store; empty stands for "vault.key", which is made.
 	VaultKey site.Secret `json:"vault_key,omitempty"`
-	// Mark is the file that shows that the store was rolled back; empty stands for
-	// "mark.json". Keep it, the key and the store out of backups.
-	Mark site.Path `json:"mark,omitempty"`
+	// Guard is the rollback guard: a file that shows that the store was restored; empty stands for
+	// "guard.json". Keep it, the key and the store out of backups.
+	Guard site.Path `json:"guard,omitempty"`
 	// CircuitKeys is the directory with the network's proving keys; empty: claims that
 	// hold stay unanswered.
 	CircuitKeys site.Path `json:"circuit_keys,omitempty"`
@@ -69,7 +69,7 @@ func load(dir string) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	for p, name := range map[*site.Path]string{&c.State: "state", &c.Mark: "mark.json"} {
+	for p, name := range map[*site.Path]string{&c.State: "state", &c.Guard: "guard.json"} {
 		if *p == "" {
 			*p = site.Path(filepath.Join(dir, name))
 		}
@@ -94,7 +94,7 @@ func (c Config) hub() (role.Config, error) {
 		return role.Config{}, err
 	}
 	h := role.Config{
-		Dir: string(c.State), KeyFile: key, MarkFile: string(c.Mark), Genesis: d.Genesis,
+		Dir: string(c.State), KeyFile: key, GuardFile: string(c.Guard), Genesis: d.Genesis,
 		GatewayURL: c.Gateway, OtherGateways: c.OtherGateways,
 	}
 	for _, path := range c.Epochs {
