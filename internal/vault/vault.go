@@ -82,7 +82,7 @@ func OpenReadOnly(dir, keyFile string) (*Vault, error) {
 func open(dir string, key []byte, readOnly bool) (*Vault, error) {
 	db, err := pebble.Open(dir, &pebble.Options{
 		Logger: state.Quiet{}, EventListener: state.Quiet{}.Listener(), Cleaner: state.Remover{},
-		MemTableSize: 16 << 20, FormatMajorVersion: pebble.FormatNewest, ReadOnly: readOnly,
+		MemTableSize: 16 << 20, CacheSize: 32 << 20, FormatMajorVersion: pebble.FormatNewest, ReadOnly: readOnly,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open %s (is another process using it?): %w", dir, err)
