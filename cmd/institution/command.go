@@ -30,6 +30,11 @@ type Command struct {
 	Abandon abandonCommand     `cmd:"" help:"End a query of this institution's, or vote that another's be ended."`
 	Confirm confirmCommand     `cmd:"" help:"Confirm or dispute a released answer by this institution's own shares."`
 	Vote    quarantineCommand  `cmd:"" name:"quarantine" help:"Vote that a device be put into quarantine, or come out of it."`
+	Flag    flagCommand        `cmd:"" help:"Say on the ledger what this institution has seen of a device."`
+	Enrol   enrolCommand       `cmd:"" help:"Vouch for a person who wants to be a patient, and enrol the patient."`
+	Claim   claimCommand       `cmd:"" help:"Ask for a proof of a claim about one patient."`
+	Claimed claimedCommand     `cmd:"" help:"Show what became of a claim that was asked."`
+	Epoch   epochCommand       `cmd:"" help:"Vote about which members share secrets from now on."`
 	Call    callCommand        `cmd:"" help:"Submit a document to a contract as this institution."`
 	Status  statusCommand      `cmd:"" help:"Show how far the running institution is."`
 	Cert    certificateCommand `cmd:"" name:"certificate" help:"Renew the certificates of the institution, and of a ledger that its organisation runs, without a stop."`
@@ -98,7 +103,7 @@ func (c initCommand) Run() error {
 	if _, err := site.MakeKeys(c.Dir, ca, c.MSP, c.Name); err != nil {
 		return err
 	}
-	if err := site.Save(filepath.Join(c.Dir, configFile), cfg); err != nil {
+	if err := errors.Join(makePersonKey(c.Dir), site.Save(filepath.Join(c.Dir, configFile), cfg)); err != nil {
 		return err
 	}
 	_, err := fmt.Printf("keys and %s are in %s; give %s to the other members\nthe organisation's authority is in %s: move it to where no server runs, it is needed to renew certificates only\n",
@@ -116,7 +121,8 @@ const gcPercent = 50
 
 type runCommand struct {
 	dirFlag
-	Verbose bool `help:"Log more."`
+	CheckConfig bool `help:"Read and check the configuration, say what would run, and end."`
+	Verbose     bool `help:"Log more."`
 }
 
 // Run runs the institution until it is interrupted.
@@ -126,11 +132,32 @@ func (c runCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.CheckConfig {
+		return explain(c.Dir, cfg)
+	}
 	p, err := Open(c.Dir, cfg, cfg.Logger(c.Verbose))
 	if err != nil {
 		return err
 	}
 	return errors.Join(p.Run(ctx), p.Close())
+}
+
+// explain says what a configuration means, and opens nothing.
+func explain(dir string, cfg Config) error {
+	d, err := site.Descriptor(string(cfg.Network))
+	if err != nil {
+		return err
+	}
+	k, err := site.LoadKeys(dir)
+	if err != nil {
+		return err
+	}
+	if _, err := site.MemberOf(d, k.Identity.MSP); err != nil {
+		return err
+	}
+	_, err = fmt.Printf("%s in network %q, for other members on %s; blobs in %s%s, state in %s\n",
+		k.Identity.MSP, d.Genesis.Network, cfg.Listen, cfg.Blobs.Directory, cfg.Blobs.Gateway, filepath.Join(dir, stateDir))
+	return err
 }
 
 type studyCommand struct {

@@ -37,6 +37,9 @@ type Config struct {
 	// vault.key beside this file. A service manager's credential, or another disk, keeps
 	// it away from copies of the state.
 	VaultKey site.Secret `json:"vault_key,omitempty"`
+	// PersonKey is the file with the key of persons' pseudonyms, of whoever vouches for
+	// patients; empty stands for persons.key beside this file.
+	PersonKey site.Secret `json:"person_key,omitempty"`
 }
 
 // BlobsConfig names one of two sources of sealed rows and seeds. Neither is trusted.
@@ -50,6 +53,9 @@ func Load(dir string) (Config, error) {
 	c := Config{}
 	if err := site.Load(filepath.Join(dir, configFile), &c); err != nil {
 		return c, fmt.Errorf("%w (\"vitalveil institution init\" makes one)", err)
+	}
+	if c.PersonKey == "" {
+		c.PersonKey = site.Secret(filepath.Join(dir, personKey))
 	}
 	if c.VaultKey == "" {
 		c.VaultKey = site.Secret(filepath.Join(dir, vaultKey))

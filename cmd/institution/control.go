@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/index/follow"
 	role "github.com/vitalveil/vitalveil/network/institution"
@@ -60,6 +61,22 @@ func (p *Process) commands() site.Commands {
 		}),
 		"call": site.Handle(func(ctx context.Context, c *callRequest) (json.RawMessage, error) {
 			return p.Submit(ctx, c.Function, c.Document)
+		}),
+		"flag": site.Handle(func(ctx context.Context, f *record.FlagDevice) (record.DeviceFlag, error) {
+			return submit(ctx, p, contracts.RegistryFlagDevice, *f)
+		}),
+		"enrol":   site.Handle(p.enrol),
+		"claimed": site.Handle(p.claimed),
+		"claim":   site.Handle(func(ctx context.Context, a *record.AskPredicate) (string, error) { return p.AskPredicate(ctx, *a) }),
+		"epoch-vote": site.Handle(func(ctx context.Context, e *record.Epoch) (record.EpochState, error) {
+			sig, err := record.Sign(p.sign, e.Digest(p.genesis.Network))
+			if err != nil {
+				return record.EpochState{}, err
+			}
+			return submit(ctx, p, contracts.RegistryVoteEpoch, record.VoteEpoch{Epoch: *e, Signature: sig})
+		}),
+		"epoch-retire": site.Handle(func(ctx context.Context, r *record.RetireEpoch) (record.EpochState, error) {
+			return submit(ctx, p, contracts.RegistryRetireEpoch, *r)
 		}),
 		"study": site.Handle(func(ctx context.Context, s *record.Study) (struct{}, error) {
 			return struct{}{}, p.CreateStudy(ctx, *s)

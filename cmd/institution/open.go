@@ -2,6 +2,7 @@ package institution
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,13 +25,16 @@ import (
 // Process is an institution with what it is connected to.
 type Process struct {
 	*role.Institution
-	dir     string
-	service site.Service
-	genesis record.Genesis
-	ledger  site.Ledger
-	blobs   *blob.Store // nil where blobs come through a gateway
-	log     *slog.Logger
-	ids     site.Identities
+	dir       string
+	service   site.Service
+	genesis   record.Genesis
+	ledger    site.Ledger
+	blobs     *blob.Store // nil where blobs come through a gateway
+	gateway   *api.Client // nil where blobs do not
+	sign      *ecdsa.PrivateKey
+	personKey site.Secret
+	log       *slog.Logger
+	ids       site.Identities
 }
 
 // Open opens the institution in dir, which has this configuration, and connects it, without talking to anybody
@@ -52,7 +56,7 @@ func Open(dir string, cfg Config, log *slog.Logger) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{dir: dir, service: cfg.Service, genesis: d.Genesis, log: log, ids: site.Identities{filepath.Join(dir, site.IdentityDir): k.Identity}}
+	p := &Process{sign: k.Sign, personKey: cfg.PersonKey, dir: dir, service: cfg.Service, genesis: d.Genesis, log: log, ids: site.Identities{filepath.Join(dir, site.IdentityDir): k.Identity}}
 	var ids site.Identities
 	if p.ledger, ids, err = cfg.Ledger.Open(d, k.Identity, log); err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
@@ -78,7 +82,8 @@ func Open(dir string, cfg Config, log *slog.Logger) (*Process, error) {
 
 func (p *Process) openBlobs(cfg Config, k site.Keys) (role.Blobs, error) {
 	if cfg.Blobs.Directory == "" {
-		return gatewayBlobs{api.NewClient(cfg.Blobs.Gateway, p.genesis.Network, &api.Signer{Party: api.MemberParty(k.Identity.MSP), Key: k.Sign})}, nil
+		p.gateway = api.NewClient(cfg.Blobs.Gateway, p.genesis.Network, &api.Signer{Party: api.MemberParty(k.Identity.MSP), Key: k.Sign})
+		return gatewayBlobs{p.gateway}, nil
 	}
 	var err error
 	if p.blobs, err = blob.Open(string(cfg.Blobs.Directory)); err != nil {

@@ -86,6 +86,18 @@ func (c quarantineCommand) Run(ctx context.Context) error {
 	return c.call(ctx, "quarantine", record.VoteQuarantine{Device: c.Device, Lift: c.Lift, Reason: c.Reason}, nil)
 }
 
+type flagCommand struct {
+	dirFlag
+	Device record.ID `arg:"" help:"The device's identifier."`
+	Kind   string    `help:"outlier: what it contributes is implausible; proof: its proofs do not verify; pointer: what it sent was refused." enum:"outlier,proof,pointer" required:""`
+	Note   string    `help:"For people; never about anybody's health." required:""`
+}
+
+// Run flags the device.
+func (c flagCommand) Run(ctx context.Context) error {
+	return c.call(ctx, "flag", record.FlagDevice{Device: c.Device, Kind: c.Kind, Note: c.Note}, nil)
+}
+
 type callCommand struct {
 	dirFlag
 	Function string `arg:"" help:"Contract and method, such as Registry:VoteEpoch."`
@@ -95,7 +107,7 @@ type callCommand struct {
 // Help says what it can do.
 func (callCommand) Help() string {
 	return `Submits a document to a contract as this institution, and prints what it answers. It is
-for what has no command of its own: votes about epochs, claims about a patient, flags.
+for what has no command of its own.
 The contracts refuse what an institution may not do. What institutions post by themselves
 (cohorts, availability, releases) is not to be posted by hand.`
 }

@@ -42,6 +42,7 @@ const configFile = "up.json"
 // layout is DIR/up.json.
 type layout struct {
 	Network string   `json:"network"`
+	Clock   string   `json:"clock"`   // as in the network's document
 	Ledger  string   `json:"ledger"`  // host:port
 	Gateway string   `json:"gateway"` // host:port
 	Members []member `json:"members"` // the last one runs ledger and gateway, and vouches for patients
@@ -143,7 +144,7 @@ func (c Command) load(ctx context.Context) (*layout, error) {
 
 // plan chooses addresses.
 func (c Command) plan() (*layout, error) {
-	l := &layout{Network: c.Name, Members: []member{
+	l := &layout{Network: c.Name, Clock: c.Clock, Members: []member{
 		{Dir: "hospital-a", MSP: "HospitalA", Name: "Hospital A"},
 		{Dir: "hospital-b", MSP: "HospitalB", Name: "Hospital B"},
 		{Dir: "association", MSP: "Patients", Name: "Patients' Association"},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
+	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/site"
 )
 
@@ -101,6 +102,10 @@ func (s *supervisor) role(role, name string) *child {
 			Problem string `json:"problem"`
 		}
 		err := site.Control{Role: role, Dir: dir}.Call(ctx, "status", struct{}{}, &status)
+		// Without anybody who posts a time, a gateway takes no writes: it is up all the same.
+		if s.layout.Clock == record.ClockSimulated && status.Read >= status.Height {
+			return err
+		}
 		if err == nil && !status.Ready {
 			err = fault.New(fault.Unavailable, "%d of %d blocks read %s", status.Read, status.Height, status.Problem)
 		}
