@@ -89,7 +89,8 @@ func TestAttackAbortedUploads(t *testing.T) {
 	w := newWorld(t)
 	d := w.device()
 	slow := &stalled{Index: w.gw.index, answer: make(chan struct{})}
-	w.gw.index = slow
+	w.answers = slow
+	w.restart()
 	defer close(slow.answer)
 	for i := range 3 * uploadsEach {
 		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)

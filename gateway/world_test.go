@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -40,6 +41,7 @@ type world struct {
 	*consortium.Consortium
 	dir      string
 	index    *index.Index
+	answers  Index // of the next gateway to start; nil: index
 	blobs    *blob.Store
 	client   *faulty
 	logged   *consortium.Log
@@ -99,7 +101,7 @@ func (w *world) startGateway() {
 	w.blobs, err = blob.Open(filepath.Join(w.dir, "blobs"))
 	w.ok(err)
 	w.gw, err = newGateway(Config{
-		Genesis: w.Genesis, Client: w.client, Blobs: w.blobs, Dir: w.dir, Index: w.index, patience: w.patience, Log: w.logged.Logger(),
+		Genesis: w.Genesis, Client: w.client, Blobs: w.blobs, Dir: w.dir, Index: cmp.Or[Index](w.answers, w.index), patience: w.patience, Log: w.logged.Logger(),
 	}, func() time.Time { return time.Now().Add(time.Duration(w.clock.Load()) * time.Second) })
 	w.ok(err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
