@@ -1,9 +1,6 @@
 package institution
 
 import (
-	"math/big"
-	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -12,19 +9,6 @@ import (
 	"github.com/vitalveil/vitalveil/network/contracts"
 	role "github.com/vitalveil/vitalveil/network/institution"
 )
-
-// junk is bytes in the form of a row that no key opens.
-func (w *world) junk(seed uint64) []byte {
-	r := rand.New(rand.NewPCG(seed, 2))
-	p := w.params.Profile()
-	bits := new(big.Int)
-	for i := w.params.Schema().Coefficients()*len(p.Primes) - 1; i >= 0; i-- {
-		bits.Lsh(bits, uint(p.ResidueBits)).Or(bits, new(big.Int).SetUint64(r.Uint64N(p.Primes[i%len(p.Primes)])))
-	}
-	row := bits.FillBytes(make([]byte, w.params.RowBytes()))
-	slices.Reverse(row)
-	return row
-}
 
 // A junk row ends one query and none after it: the institutions' processes find the
 // device and put it out, one of them only after it was killed in the middle of that. The

@@ -27,6 +27,7 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -456,7 +457,7 @@ func (w *world) upload(i int, p *person) ([]record.SignedPointer, error) {
 			return nil, err
 		}
 		if p.broken {
-			row = w.junk(uint64(h))
+			row = consortium.Junk(w.params, uint64(h))
 		}
 		rows = append(rows, record.BlobRow{Hour: firstHour + h, Row: row})
 	}

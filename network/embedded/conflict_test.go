@@ -86,7 +86,6 @@ func TestConflictRules(t *testing.T) {
 }
 
 func conflictRule(t *testing.T, read, write func(shim.ChaincodeStubInterface) error, want code) {
-	h := &harness{consortium: newConsortium(t)}
 	reading, goOn := make(chan bool), make(chan bool)
 	cc := script{
 		"setup": func(s shim.ChaincodeStubInterface) error {
@@ -108,20 +107,9 @@ func conflictRule(t *testing.T, read, write func(shim.ChaincodeStubInterface) er
 			return s.PutState("result", []byte("1"))
 		},
 	}
-	h.cfg = Config{Dir: t.TempDir(), Channel: "test", Roots: h.roots, Chaincode: cc}
-	h.open(t)
+	h := scripted(t, cc)
 	defer h.close(t)
-	c := h.Client(t, conformance.OrgA)
-	mustSubmit(t, c, network.Call{Function: "setup"})
-	result := make(chan error)
-	go func() {
-		_, err := c.Submit(context.Background(), network.Call{Function: "read"})
-		result <- err
-	}()
-	<-reading
-	mustSubmit(t, c, network.Call{Function: "write"})
-	goOn <- true
-	err := <-result
+	err := h.overtaken(t, "read", "write", reading, goOn)
 	switch {
 	case want == codeValid && err != nil:
 		t.Fatalf("got %v, want it to be valid", err)
@@ -129,6 +117,31 @@ func conflictRule(t *testing.T, read, write func(shim.ChaincodeStubInterface) er
 		t.Fatalf("got %v, want %s", err, want)
 	}
 	verifies(t, h.ledger)
+}
+
+// scripted opens a ledger with these functions as its chaincode.
+func scripted(t *testing.T, cc script) *harness {
+	h := &harness{consortium: newConsortium(t)}
+	h.cfg = Config{Dir: t.TempDir(), Channel: "test", Roots: h.roots, Chaincode: cc}
+	h.open(t)
+	return h
+}
+
+// overtaken submits slow, which tells by reached that it has read, and quick before it
+// goes on. It returns what becomes of slow.
+func (h *harness) overtaken(t *testing.T, slow, quick string, reached, goOn chan bool) error {
+	t.Helper()
+	c := h.Client(t, conformance.OrgA)
+	mustSubmit(t, c, network.Call{Function: "setup"})
+	result := make(chan error)
+	go func() {
+		_, err := c.Submit(context.Background(), network.Call{Function: slow})
+		result <- err
+	}()
+	<-reached
+	mustSubmit(t, c, network.Call{Function: quick})
+	goOn <- true
+	return <-result
 }
 
 func mustSubmit(t testing.TB, c network.Client, call network.Call) network.Result {
@@ -200,7 +213,6 @@ func TestViewIsTheStateSoFar(t *testing.T) {
 
 // TestBadChaincode: whatever chaincode does, the ledger answers and goes on.
 func TestBadChaincode(t *testing.T) {
-	h := &harness{consortium: newConsortium(t)}
 	var kept shim.ChaincodeStubInterface
 	var keptIterator shim.StateQueryIteratorInterface
 	cc := script{
@@ -232,8 +244,7 @@ func TestBadChaincode(t *testing.T) {
 		"split": func(s shim.ChaincodeStubInterface) error { _, _, err := s.SplitCompositeKey(""); return err },
 		"fine":  putting("k", "v"),
 	}
-	h.cfg = Config{Dir: t.TempDir(), Channel: "test", Roots: h.roots, Chaincode: cc}
-	h.open(t)
+	h := scripted(t, cc)
 	defer h.close(t)
 	c := h.Client(t, conformance.OrgA)
 	for name, want := range map[string]fault.Code{
@@ -259,12 +270,10 @@ func TestBadChaincode(t *testing.T) {
 }
 
 func TestCancelledSubmitNamesItsTransaction(t *testing.T) {
-	h := &harness{consortium: newConsortium(t)}
 	entered, goOn := make(chan bool), make(chan bool)
-	h.cfg = Config{Dir: t.TempDir(), Channel: "test", Roots: h.roots, Chaincode: script{
+	h := scripted(t, script{
 		"wait": func(shim.ChaincodeStubInterface) error { entered <- true; <-goOn; return nil },
-	}}
-	h.open(t)
+	})
 	defer h.close(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error)

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"bytes"
-	"context"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -33,7 +32,6 @@ func (l *Ledger) keeps(t *testing.T, what string) bool {
 // purge of what was recorded does not reach them. What is private has to be sealed
 // under a key that can be destroyed.
 func TestPrivateValuesOfALostRaceStayAndAnswerNobody(t *testing.T) {
-	h := &harness{consortium: newConsortium(t)}
 	putting, goOn := make(chan bool), make(chan bool)
 	const late, early = "written too late", "written in time"
 	cc := script{
@@ -56,20 +54,10 @@ func TestPrivateValuesOfALostRaceStayAndAnswerNobody(t *testing.T) {
 		},
 		"purge": func(s shim.ChaincodeStubInterface) error { return s.PurgePrivateData(conformance.Collection, "k2") },
 	}
-	h.cfg = Config{Dir: t.TempDir(), Channel: "test", Roots: h.roots, Chaincode: cc}
-	h.open(t)
+	h := scripted(t, cc)
 	defer h.close(t)
 	c := h.Client(t, conformance.OrgA)
-	mustSubmit(t, c, network.Call{Function: "setup"})
-	result := make(chan error)
-	go func() {
-		_, err := c.Submit(context.Background(), network.Call{Function: "put"})
-		result <- err
-	}()
-	<-putting
-	mustSubmit(t, c, network.Call{Function: "erase"})
-	goOn <- true
-	if err := <-result; fault.Of(err) != fault.Contention {
+	if err := h.overtaken(t, "put", "erase", putting, goOn); fault.Of(err) != fault.Contention {
 		t.Fatalf("the race was not lost: %v", err)
 	}
 	if h.ledger.keeps(t, early) {

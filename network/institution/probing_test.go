@@ -2,14 +2,13 @@ package institution
 
 import (
 	"bytes"
-	"math/big"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
@@ -30,7 +29,7 @@ func (w *world) measureWithJunk(broken *person) {
 		}
 		var rows []record.BlobRow
 		for h := range w.hours {
-			rows = append(rows, record.BlobRow{Hour: firstHour + h, Row: w.junk(uint64(h))})
+			rows = append(rows, record.BlobRow{Hour: firstHour + h, Row: consortium.Junk(w.Params, uint64(h))})
 		}
 		pointers = append(pointers, p.device.Upload(rows...)...)
 	}
@@ -38,22 +37,6 @@ func (w *world) measureWithJunk(broken *person) {
 		w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: part})
 	}
 	w.everywhere("rows available", func(in *Institution) bool { return in.Index().Counts().Available == len(pointers) })
-}
-
-// junk is a row that is canonical and nothing else: a row of its own in each residue.
-func (w *world) junk(seed uint64) []byte {
-	r := rand.New(rand.NewPCG(seed, 1))
-	p := w.Params.Profile()
-	bits := new(big.Int)
-	for i := w.Params.Schema().Coefficients()*len(p.Primes) - 1; i >= 0; i-- {
-		bits.Lsh(bits, uint(p.ResidueBits)).Or(bits, new(big.Int).SetUint64(r.Uint64N(p.Primes[i%len(p.Primes)])))
-	}
-	row := bits.FillBytes(make([]byte, w.Params.RowBytes()))
-	slices.Reverse(row)
-	if err := w.Params.CheckRow(row); err != nil {
-		w.Fatal(err)
-	}
-	return row
 }
 
 // quarantined returns the devices that an institution sees in quarantine.
