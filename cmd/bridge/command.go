@@ -28,6 +28,7 @@ type Command struct {
 	Status  statusCommand  `cmd:"" help:"Show the devices, how far they are, and what is wrong."`
 	Answer  answerCommand  `cmd:"" help:"Show what the patients' devices are asked to prove, and answer what consents allow."`
 	Consent consentCommand `cmd:"" help:"Leave a signed consent with the devices of its patient: claims are answered within it."`
+	Receipt receiptCommand `cmd:"" help:"Write the receipt of a sealed hour or of a committed day: enough members signed that they hold it."`
 }
 
 // Help explains the order of things.
@@ -264,11 +265,17 @@ func (s hubStatus) print() error {
 		state = "is running"
 	}
 	fmt.Printf("a hub in network %s %s; gateway %s, last contact %s\n", s.Network, state, s.Gateway, contact(s.Contact))
+	if s.Ahead != 0 {
+		fmt.Printf("the clock is %d seconds ahead of the network's: hours stay open until that has come\n", s.Ahead)
+	}
 	if s.Problem != "" {
 		fmt.Printf("problem: %s\n", s.Problem)
 	}
 	for _, d := range s.Devices {
 		fmt.Printf("device %s of patient %s for %s\n", d.ID, d.Patient, strings.Join(d.Metrics, ", "))
+		if d.Enrolled && s.Contact != 0 && !d.Ready {
+			fmt.Println("  not ready: a member has not acknowledged its seeds, so it counts nowhere yet")
+		}
 		if !d.Enrolled {
 			fmt.Println("  not enrolled: its patient has to sign its request (\"enrol --device\" writes it again)")
 		}
@@ -338,5 +345,31 @@ func (c consentCommand) Run(ctx context.Context) error {
 		return err
 	}
 	_, err = fmt.Printf("left with %d devices of patient %s\n", n, s.Document.Patient.Short())
+	return err
+}
+
+type receiptCommand struct {
+	dirFlag
+	Index      int64  `arg:"" help:"The Unix hour, or with --day the Unix day."`
+	Day        bool   `help:"Of a committed day."`
+	Correction uint8  `help:"Of a correction of the hour, by its number."`
+	Device     string `help:"The device, by the beginning of its identifier; needed where the hub has more than one."`
+	Out        string `help:"Where to write the receipt." type:"path" default:"receipt.json"`
+}
+
+// Run writes a receipt.
+func (c receiptCommand) Run(ctx context.Context) error {
+	request := receiptRequest{Device: c.Device, Kind: record.KindRow, Index: c.Index, Correction: c.Correction}
+	if c.Day {
+		request.Kind = record.KindDay
+	}
+	r, err := ask(ctx, c.dirFlag, "receipt", &request, (*hub).receipt)
+	if err != nil {
+		return err
+	}
+	if err := site.Save(c.Out, r); err != nil {
+		return err
+	}
+	_, err = fmt.Printf("%s: %d members hold it\n", c.Out, len(r.Posts))
 	return err
 }

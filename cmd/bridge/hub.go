@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ type lastRound struct {
 	problem error
 	rounds  int
 	failed  int
+	ready   map[record.ID]bool // devices whose seeds all holders have
 }
 
 func openHub(cfg Config) (*hub, error) {
@@ -274,7 +276,7 @@ func (h *hub) commands() site.Commands {
 	for what, f := range (site.Commands{
 		"enrol": site.Handle(h.enrol), "send": site.Handle(h.send), "consent": site.Handle(h.permit),
 		"claims": site.Handle(h.claims), "answer": site.Handle(h.answers),
-		"status": site.Handle(h.status), "sync": site.Handle(h.sync),
+		"status": site.Handle(h.status), "receipt": site.Handle(h.receipt), "sync": site.Handle(h.sync),
 	}) {
 		all[what] = f
 	}
@@ -287,6 +289,8 @@ type deviceStatus struct {
 	Patient     string      `json:"patient"`
 	Metrics     []string    `json:"metrics"`
 	Enrolled    bool        `json:"enrolled"`
+	Ready       bool        `json:"ready"` // every holder has acknowledged its seeds, as a gateway said
+	Stratum     string      `json:"stratum"`
 	SealedUntil int64       `json:"sealed_until"` // Unix seconds
 	Waiting     int         `json:"waiting"`      // rows and days that are not on the ledger
 	Refused     []string    `json:"refused,omitempty"`
@@ -301,6 +305,7 @@ type hubStatus struct {
 	Contact int64          `json:"contact"` // Unix seconds of the last round that reached it; 0: none
 	Running bool           `json:"running"`
 	Devices []deviceStatus `json:"devices"`
+	Ahead   int64          `json:"ahead,omitempty"` // seconds by which the hub's clock is ahead of ledger time
 	Problem string         `json:"problem,omitempty"`
 }
 
@@ -308,7 +313,7 @@ func (h *hub) status(context.Context, *none) (hubStatus, error) {
 	h.mu.Lock()
 	last := h.last
 	h.mu.Unlock()
-	s := hubStatus{Network: h.genesis.Network, Gateway: h.cfg.Gateway, Devices: []deviceStatus{}}
+	s := hubStatus{Network: h.genesis.Network, Gateway: h.cfg.Gateway, Devices: []deviceStatus{}, Ahead: int64(h.ClockAhead().Seconds())}
 	if !last.contact.IsZero() {
 		s.Contact = last.contact.Unix()
 	}
@@ -320,6 +325,7 @@ func (h *hub) status(context.Context, *none) (hubStatus, error) {
 		if err != nil {
 			return s, err
 		}
+		one.Ready = last.ready[d.ID()]
 		s.Devices = append(s.Devices, one)
 	}
 	return s, nil
@@ -327,9 +333,9 @@ func (h *hub) status(context.Context, *none) (hubStatus, error) {
 
 func deviceStatusOf(d *role.Device) (deviceStatus, error) {
 	sealed, _ := d.Progress()
-	request, enrolled := d.Request()
+	_, enrolled := d.Request()
 	s := deviceStatus{
-		ID: d.ID().String(), Patient: d.Patient().String(), Metrics: slices.Clone(request.Enrolment.Device.Metrics),
+		ID: d.ID().String(), Patient: d.Patient().String(), Metrics: slices.Clone(d.Document().Metrics), Stratum: d.Stratum(),
 		Enrolled: enrolled, SealedUntil: sealed * 3600, Retired: d.Retired(), Counts: d.Counts(),
 	}
 	refused, err := d.Refused()
@@ -365,10 +371,11 @@ func (h *hub) sync(ctx context.Context, _ *none) (synced, error) {
 	r, serr := h.Sync(ctx)
 	_, aerr := h.answers(ctx, nil) // which claims hold is for the patient alone
 	err = errors.Join(err, serr, aerr)
+	ready := h.readyDevices(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.last.rounds++
-	h.last.problem = err
+	h.last.problem, h.last.ready = err, ready
 	if err != nil {
 		h.last.failed++
 	}
@@ -376,4 +383,50 @@ func (h *hub) sync(ctx context.Context, _ *none) (synced, error) {
 		h.last.contact = time.Now()
 	}
 	return synced{r.Anchored, r.Receipts, r.Awaited, r.Waiting, len(r.Refused), len(r.Retired)}, err
+}
+
+// readyDevices asks which devices count: only then are their rows in statistics.
+func (h *hub) readyDevices(ctx context.Context) map[record.ID]bool {
+	h.mu.Lock()
+	ready := maps.Clone(h.last.ready)
+	h.mu.Unlock()
+	if ready == nil {
+		ready = map[record.ID]bool{}
+	}
+	for _, d := range h.Devices() {
+		if _, enrolled := d.Request(); !enrolled || ready[d.ID()] {
+			continue
+		}
+		is, err := d.Ready(ctx)
+		if err != nil {
+			return ready // the next round asks again
+		}
+		ready[d.ID()] = is
+	}
+	return ready
+}
+
+// receiptRequest names a row, or a day.
+type receiptRequest struct {
+	Device     string `json:"device,omitempty"`
+	Kind       string `json:"kind"`
+	Index      int64  `json:"index"`
+	Correction uint8  `json:"correction,omitempty"`
+}
+
+// receipt returns a stored receipt, which was verified before it was stored.
+func (h *hub) receipt(_ context.Context, r *receiptRequest) (record.Receipt, error) {
+	d, err := h.device(r.Device)
+	if err != nil {
+		return record.Receipt{}, err
+	}
+	get := func() (record.Receipt, bool, error) { return d.Receipt(r.Kind, r.Index) }
+	if r.Correction > 0 {
+		get = func() (record.Receipt, bool, error) { return d.CorrectionReceipt(r.Index, r.Correction) }
+	}
+	found, ok, err := get()
+	if err == nil && !ok {
+		err = fault.New(fault.NotFound, "there is no receipt for %s %d yet", r.Kind, r.Index)
+	}
+	return found, err
 }
