@@ -767,7 +767,7 @@ func TestAttackGenesisReplaced(t *testing.T) {
 func TestAttackWeakGenesis(t *testing.T) {
 	w := emptyWorld(t)
 	w.Refuses(fault.Forbidden, "not a member", outsider, contracts.RegistryInit, w.Genesis)
-	w.Refuses(fault.NotFound, "Registry:Init", hospitalA, contracts.ClockTick, record.Tick{Time: start})
+	w.Refuses(fault.NotFound, contracts.RegistryInit.Name(), hospitalA, contracts.ClockTick, record.Tick{Time: start})
 	for name, weaken := range map[string]func(*record.Genesis){
 		"another channel's name":  func(g *record.Genesis) { g.Network = "elsewhere" },
 		"a cohort of ten":         func(g *record.Genesis) { g.MinCohort = 10 },
@@ -831,7 +831,7 @@ func TestAttackHostileArguments(t *testing.T) {
 		"a bad transaction": {contracts.QueryGet, "\x00query\x00", fault.Invalid},
 		"a foreign key":     {contracts.PointerGet, quoted(state.GenesisKey()), fault.Invalid},
 		"a bad pointer":     {contracts.PointerGet, `{"kind":"x"}`, fault.Invalid},
-		"no such method":    {contracts.Write[any, any]("Clock:Tock"), `{}`, fault.Invalid},
+		"no such method":    {contracts.ClockTick + "Tock", `{}`, fault.Invalid},
 		"an empty batch":    {contracts.PointerAnchor, `{"pointers":[]}`, fault.TooLarge},
 	} {
 		before := w.Ledger.Height()

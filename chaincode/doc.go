@@ -3,7 +3,7 @@
 // what of that was allowed.
 //
 // Entry point: New makes the chaincode, which both ledgers run unmodified. It
-// has seven contracts, called as "Contract:Method" with one argument of JSON
+// has seven contracts, called as Contract:Method with one argument of JSON
 // and answering with JSON:
 //
 //	Registry   Init GetGenesis GetLayout Upgrade EnrolPatient GetPatient ChangeKeys EnrolDevice GetDevice

@@ -1,8 +1,6 @@
 package state
 
 import (
-	"encoding/json"
-
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -40,17 +38,6 @@ type ConsentHead struct {
 // CoolingOff is how many seconds after a revocation the same institution may
 // be permitted more again, and a denial be lifted.
 const CoolingOff = 24 * Hour
-
-// PutArguments returns what Consent:Put takes for a version of a consent: its
-// argument, which goes on the chain, and its transient data, which do not.
-func PutArguments(network string, d consent.Details) (string, map[string][]byte, error) {
-	arg, err := json.Marshal(d.Entry(network))
-	if err != nil {
-		return "", nil, err
-	}
-	details, err := json.Marshal(d)
-	return string(arg), map[string][]byte{TransientDetails: details}, err
-}
 
 // KeysState is the ledger's record of one change of a patient's keys.
 type KeysState struct {

@@ -1,8 +1,6 @@
 package state
 
 import (
-	"encoding/json"
-
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk/verifier"
@@ -19,17 +17,6 @@ const (
 	// TransientTo is the one in which Predicate:Share gets the MSP ID of an institution.
 	TransientTo = "to"
 )
-
-// RequestArguments returns what Predicate:Request takes for a question: its
-// argument, which goes on the chain, and its transient data, which do not.
-func RequestArguments(network string, q record.Question) (string, map[string][]byte, error) {
-	arg, err := json.Marshal(record.RequestPredicate{Hash: q.Hash(network)})
-	if err != nil {
-		return "", nil, err
-	}
-	question, err := json.Marshal(q)
-	return string(arg), map[string][]byte{TransientQuestion: question}, err
-}
 
 // Statement is what a proof must prove to answer a request about this metric.
 func Statement(p *record.PredicateState, m wearable.Metric) verifier.Statement {

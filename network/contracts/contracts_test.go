@@ -1,12 +1,17 @@
 package contracts_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"iter"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,5 +177,36 @@ func TestWhatIsPrivateInAnArgumentIsNotOnTheChain(t *testing.T) {
 	}
 	if call, err := contracts.PredicateClose.Call(contracts.Outcome{Request: "r"}); err != nil || len(call.Transient) != 0 {
 		t.Errorf("closed without a proof: %v, %v", call.Transient, err)
+	}
+}
+
+// A method that is called by its name alone is called with whatever document. The names
+// are here; where the types here do not allow a call, Name does.
+func TestNoOtherPackageWritesTheNameOfAMethod(t *testing.T) {
+	name := regexp.MustCompile(`"[A-Z][a-z]+:[A-Z]`)
+	root := filepath.Join("..", "..")
+	files := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
+			return filepath.SkipDir
+		case d.IsDir() || filepath.Ext(path) != ".go" || filepath.Dir(path) == filepath.Join(root, "network", "contracts"):
+			return nil
+		}
+		files++
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, found := range name.FindAllIndex(source, -1) {
+			line := 1 + bytes.Count(source[:found[0]], []byte("\n"))
+			t.Errorf("%s:%d names a method: use its constant", path, line)
+		}
+		return nil
+	})
+	if err != nil || files < 500 {
+		t.Errorf("%d files were read: %v", files, err)
 	}
 }

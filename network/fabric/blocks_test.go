@@ -18,6 +18,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 const (
@@ -87,7 +88,7 @@ type draft struct {
 func (w *wire) draft() draft {
 	return draft{
 		signer: w.member, channel: testChannel, nonce: "a nonce", chaincode: testChaincode,
-		args: []string{"Clock:Tick", "one"}, at: time.Now(),
+		args: []string{contracts.ClockTick.Name(), "one"}, at: time.Now(),
 	}
 }
 
@@ -195,7 +196,7 @@ func TestABlockIsReadAsItWasSigned(t *testing.T) {
 		t.Errorf("the configuration shows as %+v", c)
 	}
 	tx := b.Txs[1]
-	if tx.Index != 1 || !tx.Valid || tx.Code != "VALID" || tx.Time != d.at.Unix() || tx.Function != "Clock:Tick" ||
+	if tx.Index != 1 || !tx.Valid || tx.Code != "VALID" || tx.Time != d.at.Unix() || tx.Function != contracts.ClockTick.Name() ||
 		!slices.Equal(tx.Args, []string{"one"}) || tx.Creator.MSP != "HospitalA" || !bytes.Equal(tx.Creator.Certificate, w.member.Certificate) {
 		t.Errorf("got %+v", tx)
 	}
@@ -231,7 +232,7 @@ func TestAnInvalidTransactionChangesNothing(t *testing.T) {
 	d.sets = []*rwset.NsReadWriteSet{w.public(testChaincode, &kvrwset.KVWrite{Key: "a", Value: []byte("1")})}
 	d.event = &peer.ChaincodeEvent{ChaincodeId: testChaincode, EventName: "alarm"}
 	tx := w.read(w.block(peer.TxValidationCode_MVCC_READ_CONFLICT, w.tx(d))).Txs[0]
-	if tx.Valid || tx.Code != "MVCC_READ_CONFLICT" || tx.ID == "" || tx.Function != "Clock:Tick" || len(tx.Writes) != 0 || tx.Event.Name != "" {
+	if tx.Valid || tx.Code != "MVCC_READ_CONFLICT" || tx.ID == "" || tx.Function != contracts.ClockTick.Name() || len(tx.Writes) != 0 || tx.Event.Name != "" {
 		t.Errorf("got %+v", tx)
 	}
 }
@@ -261,7 +262,7 @@ func TestAttackForgedValidTransactions(t *testing.T) {
 		{"the creator's certificate is from another root", "creator", func(w *wire, d *draft) { d.signer = w.foe }},
 		{"something was changed after it was signed", "signature", func(_ *wire, d *draft) { d.spoil = true }},
 		{"the id is another transaction's", "id", func(_ *wire, d *draft) { d.id = strings.Repeat("ab", 32) }},
-		{"other arguments were endorsed", "endorsed", func(_ *wire, d *draft) { d.endorsed = []string{"Clock:Tick", "two"} }},
+		{"other arguments were endorsed", "endorsed", func(_ *wire, d *draft) { d.endorsed = []string{contracts.ClockTick.Name(), "two"} }},
 		{"it is another channel's", "channel", func(_ *wire, d *draft) { d.channel = "elsewhere" }},
 		{"the certificate was not valid then", "creator", func(_ *wire, d *draft) { d.at = time.Now().Add(-48 * time.Hour) }},
 	} {

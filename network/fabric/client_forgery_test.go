@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance/forgery"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/fabric"
 	"github.com/vitalveil/vitalveil/network/fabric/launch"
 	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
@@ -91,7 +92,7 @@ func TestAttackForgeries(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := forgeries{h, p}
-	_, err = f.Foreign(t).Evaluate(t.Context(), network.Call{Function: "Registry:GetGenesis", Args: []string{"{}"}})
+	_, err = contracts.RegistryGetGenesis.Evaluate(t.Context(), f.Foreign(t), struct{}{})
 	if fault.Of(err) != fault.Forbidden {
 		t.Errorf("a stranger reads: %v", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -17,6 +16,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/fabric"
 	"github.com/vitalveil/vitalveil/network/fabric/launch"
 	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
@@ -80,13 +80,13 @@ func (l *life) sign(k *ecdsa.PrivateKey, digest record.ID) []byte {
 	return sig
 }
 
-func (l *life) submit(msp, function string, document any) error {
+func (l *life) submit(msp string, m contracts.Method, document any) error {
 	l.Helper()
 	arg, err := json.Marshal(document)
 	if err != nil {
 		l.Fatal(err)
 	}
-	return l.call(msp, network.Call{Function: function, Args: []string{string(arg)}})
+	return l.call(msp, network.Call{Function: m.Name(), Args: []string{string(arg)}})
 }
 
 func (l *life) call(msp string, call network.Call) error {
@@ -98,10 +98,10 @@ func (l *life) call(msp string, call network.Call) error {
 	return err
 }
 
-func (l *life) must(msp, function string, document any) {
+func (l *life) must(msp string, m contracts.Method, document any) {
 	l.Helper()
-	if err := l.submit(msp, function, document); err != nil {
-		l.Fatalf("%s calls %s: %v", msp, function, err)
+	if err := l.submit(msp, m, document); err != nil {
+		l.Fatalf("%s calls %s: %v", msp, m, err)
 	}
 }
 
@@ -122,7 +122,7 @@ func (l *life) patient() (record.ID, *ecdsa.PrivateKey) {
 	e.Vouchers = []record.VoucherSignature{{
 		By: association, Signature: l.sign(l.keys[association], record.Digest(record.DomainVoucher, l.genesis.Network, e.Voucher)),
 	}}
-	l.must(otherOrg, "Registry:EnrolPatient", e)
+	l.must(otherOrg, contracts.RegistryEnrolPatient, e)
 	return id, key
 }
 
@@ -132,9 +132,9 @@ func (l *life) patient() (record.ID, *ecdsa.PrivateKey) {
 func TestAShortLifeOnFabric(t *testing.T) {
 	l := newLife(t)
 	now := int64(20089) * 86400
-	l.must(ownOrg, "Registry:Init", l.genesis)
+	l.must(ownOrg, contracts.RegistryInit, l.genesis)
 	for _, m := range l.genesis.Members {
-		l.must(m.MSP, "Clock:Tick", record.Tick{Time: now})
+		l.must(m.MSP, contracts.ClockTick, record.Tick{Time: now})
 	}
 	patient, key := l.patient()
 	d := consent.Document{
@@ -157,21 +157,15 @@ func TestAShortLifeOnFabric(t *testing.T) {
 	l.erases(patient, key, d.ID)
 }
 
-// privately puts a consent beside the chain.
+// privately puts what a consent says off-chain.
 func (l *life) privately(s consent.Signed) network.Call {
 	l.Helper()
 	d := consent.Details{Signed: s, Salt: record.RandomID()}
-	entry, err := json.Marshal(d.Entry(l.genesis.Network))
+	call, err := contracts.ConsentPut.Call(contracts.Consent{Network: l.genesis.Network, Details: d})
 	if err != nil {
 		l.Fatal(err)
 	}
-	details, err := json.Marshal(d)
-	if err != nil {
-		l.Fatal(err)
-	}
-	return network.Call{
-		Function: "Consent:Put", Args: []string{string(entry)}, Transient: map[string][]byte{state.TransientDetails: details},
-	}
+	return call
 }
 
 // erases has the patient erased: no peer gives the details any more, and nobody
@@ -179,7 +173,7 @@ func (l *life) privately(s consent.Signed) network.Call {
 func (l *life) erases(patient record.ID, key *ecdsa.PrivateKey, id record.ID) {
 	l.Helper()
 	e := record.Erasure{Patient: patient}
-	l.must(otherOrg, "Registry:Erase", record.SignedErasure{
+	l.must(otherOrg, contracts.RegistryErase, record.SignedErasure{
 		Erasure: e, Key: record.PublicKeyBytes(&key.PublicKey), Signature: l.sign(key, e.Digest(l.genesis.Network)),
 	})
 	for msp, c := range l.clients {
@@ -188,7 +182,7 @@ func (l *life) erases(patient record.ID, key *ecdsa.PrivateKey, id record.ID) {
 		if available != 0 || !ix.Erased(patient) || len(ix.Missing()) != 0 {
 			l.Errorf("%s has %d details after the erasure, and %v missing", msp, available, ix.Missing())
 		}
-		_, err := c.Evaluate(l.Context(), network.Call{Function: "Consent:Get", Args: []string{id.String()}})
+		_, err := contracts.ConsentGet.Evaluate(l.Context(), c, id)
 		if fault.Of(err) != fault.NotFound {
 			l.Errorf("%s reads the erased consent: %v", msp, err)
 		}
@@ -206,13 +200,9 @@ func (l *life) sees(msp string, c *fabric.Client, patient, id record.ID) {
 	if err != nil || len(got) != 1 || got[0].Document.ID != id {
 		l.Errorf("%s's index has %v, %v", msp, got, err)
 	}
-	raw, err := c.Evaluate(l.Context(), network.Call{Function: "Consent:Get", Args: []string{id.String()}})
-	if err != nil {
-		l.Fatalf("%s reads: %v", msp, err)
-	}
-	var state state.ConsentState
-	if err := json.Unmarshal(raw, &state); err != nil || state.Signed.Document.ID != id {
-		l.Errorf("%s reads %s (%v)", msp, raw, err)
+	state, err := contracts.ConsentGet.Evaluate(l.Context(), c, id)
+	if err != nil || state.Signed.Document.ID != id {
+		l.Errorf("%s reads %+v (%v)", msp, state, err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // nowhere is the profile of a network whose peers are down, and a member.
@@ -159,7 +160,7 @@ func TestAttackAPeerHasAnotherTransactionSigned(t *testing.T) {
 	c := connect(t, p, id, quiet)
 	w := newWire(t)
 	proposal := func(args ...string) []byte {
-		pr, err := c.peers[0].contract.NewProposal("Consent:Put", proposalOptions(network.Call{Args: args})...)
+		pr, err := c.peers[0].contract.NewProposal(contracts.ConsentPut.Name(), proposalOptions(network.Call{Args: args})...)
 		w.ok(err)
 		b, err := pr.Bytes()
 		w.ok(err)

@@ -30,6 +30,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/fabric"
 	"github.com/vitalveil/vitalveil/network/fabric/launch"
 	"github.com/vitalveil/vitalveil/network/fabric/launch/launchtest"
@@ -205,7 +206,7 @@ func (c *site) start(least uint64) {
 	}
 	if least == 0 {
 		for i := range c.members {
-			c.submit(i, "Clock:Tick", record.Tick{Time: c.now})
+			c.submit(i, contracts.ClockTick, record.Tick{Time: c.now})
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -252,13 +253,13 @@ func (c *site) start(least uint64) {
 	}
 }
 
-func (c *site) submit(member int, function string, doc any) {
+func (c *site) submit(member int, m contracts.Method, doc any) {
 	c.Helper()
 	ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
 	defer cancel()
-	_, err := network.SubmitRetry(ctx, c.members[member].client, network.Call{Function: function, Args: []string{string(must(json.Marshal(doc)))}})
+	_, err := network.SubmitRetry(ctx, c.members[member].client, network.Call{Function: m.Name(), Args: []string{string(must(json.Marshal(doc)))}})
 	if err != nil {
-		c.Fatalf("%s: %v", function, err)
+		c.Fatalf("%s: %v", m, err)
 	}
 }
 
@@ -352,11 +353,10 @@ func (c *site) race(p *subject) (lose func()) {
 	c.Helper()
 	client := c.members[1].client
 	s := c.sign(p, ownOrg)
-	arg, transient, err := state.PutArguments(channel, consent.Details{Salt: record.RandomID(), Signed: s})
+	permit := must(contracts.ConsentPut.Call(contracts.Consent{Network: channel, Details: consent.Details{Salt: record.RandomID(), Signed: s}}))
+	put, err := client.Endorse(c.Context(), permit, nil)
 	c.ok(err)
-	put, err := client.Endorse(c.Context(), network.Call{Function: "Consent:Put", Args: []string{arg}, Transient: transient}, nil)
-	c.ok(err)
-	erase, err := client.Endorse(c.Context(), network.Call{Function: "Registry:Erase", Args: []string{string(must(json.Marshal(c.erasure(p))))}}, nil)
+	erase, err := client.Endorse(c.Context(), must(contracts.RegistryErase.Call(c.erasure(p))), nil)
 	c.ok(err)
 	return func() {
 		ctx, cancel := context.WithTimeout(c.Context(), time.Minute)

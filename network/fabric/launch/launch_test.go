@@ -12,6 +12,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/fabric"
 )
 
@@ -185,7 +186,7 @@ func TestContractsOnFabric(t *testing.T) {
 	}
 	n := launchNetwork(t, Options{Attached: true, Chaincode: []string{self, serveContracts}})
 	c := connectAs(t, n, "HospitalA")
-	_, err = c.Evaluate(context.Background(), network.Call{Function: "Registry:GetGenesis", Args: []string{"{}"}})
+	_, err = contracts.RegistryGetGenesis.Evaluate(context.Background(), c, struct{}{})
 	if fault.Of(err) != fault.NotFound {
 		t.Fatalf("genesis of a new network: %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
+	"github.com/vitalveil/vitalveil/network/contracts"
 )
 
 // The contracts come as the next sequence upon state that another chaincode left:
@@ -30,13 +31,13 @@ func TestUpgradeToContractsAsksForTheLayout(t *testing.T) {
 	}
 	put(t, c, state.GenesisKey(), text(t, g))
 	serve(serveContracts)
-	for _, function := range []string{"Registry:GetGenesis", "Registry:GetLayout", "Registry:Upgrade", "Clock:Now"} {
-		_, err := c.Evaluate(t.Context(), network.Call{Function: function, Args: []string{"{}"}})
+	for _, m := range []contracts.Method{contracts.RegistryGetGenesis, contracts.RegistryGetLayout, contracts.RegistryUpgrade, contracts.ClockNow} {
+		_, err := c.Evaluate(t.Context(), network.Call{Function: m.Name(), Args: []string{"{}"}})
 		if fault.Of(err) != fault.Internal || !strings.Contains(err.Error(), "no layout number") {
-			t.Errorf("%s on state without a layout: %v", function, err)
+			t.Errorf("%s on state without a layout: %v", m, err)
 		}
 	}
-	_, err := c.Submit(t.Context(), network.Call{Function: "Clock:Tick", Args: []string{`{"time":1}`}})
+	_, _, err := contracts.ClockTick.Submit(t.Context(), c, record.Tick{Time: 1})
 	if fault.Of(err) != fault.Internal {
 		t.Errorf("a transaction on state without a layout: %v", err)
 	}
@@ -45,12 +46,11 @@ func TestUpgradeToContractsAsksForTheLayout(t *testing.T) {
 	serve(serveConformance)
 	put(t, c, state.LayoutKey(), text(t, want))
 	serve(serveContracts)
-	res, err := network.SubmitRetry(t.Context(), c, network.Call{Function: "Registry:Upgrade", Args: []string{"{}"}})
-	var got state.Layout
-	if err != nil || json.Unmarshal(res.Payload, &got) != nil || got != want {
-		t.Errorf("upgrade of state in the layout already: %s, %v", res.Payload, err)
+	got, _, err := contracts.RegistryUpgrade.Submit(t.Context(), c, struct{}{})
+	if err != nil || got != want {
+		t.Errorf("upgrade of state in the layout already: %+v, %v", got, err)
 	}
-	if _, err := c.Evaluate(t.Context(), network.Call{Function: "Registry:GetGenesis", Args: []string{"{}"}}); err != nil {
+	if _, err := contracts.RegistryGetGenesis.Evaluate(t.Context(), c, struct{}{}); err != nil {
 		t.Errorf("the genesis after the upgrade: %v", err)
 	}
 }
