@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -208,5 +209,83 @@ func TestNoOtherPackageWritesTheNameOfAMethod(t *testing.T) {
 	})
 	if err != nil || files < 500 {
 		t.Errorf("%d files were read: %v", files, err)
+	}
+}
+
+// uncalled are the methods that no program calls, each with why it is there all the same.
+// Reads are public: a program of somebody else's, or an auditor with an identity of the
+// channel, asks one peer where ours read the blocks and need not believe it.
+var uncalled = map[string]string{
+	"RegistryGetGenesis":  "what network a channel is, to those who have no document of it; ours come with one",
+	"RegistryGetRoster":   "which epochs live; ours know from the index",
+	"RegistryGetEpoch":    "who shared secrets in an epoch; ours know from the index",
+	"RegistryGetPieceKey": "whether a piece of the current epoch has its key; members open boxes by the index",
+	"PointerGetBatch":     "which pointers were anchored together, for a receipt's path; ours know from the index",
+	"StudyGet":            "what is left of a study's budget; ours know from the index",
+	"QueryGet":            "how a query stands; ours know from the index",
+	// Writes that an operator makes by hand, with `vitalveil institution call`.
+	"RegistryFlagDevice":  "what a member has seen of a device",
+	"RegistryVoteEpoch":   "a new epoch is decided by people",
+	"RegistryRetireEpoch": "an epoch's end is decided by people",
+	"PredicateShare":      "an institution that asked passes a request on to another",
+}
+
+// callers reads which constants a program's source uses: not their names alone, and not
+// the index, which reads what others have called.
+func callers(t *testing.T) map[string]bool {
+	t.Helper()
+	used := map[string]bool{}
+	use := func(n ast.Node) bool {
+		s, is := n.(*ast.SelectorExpr)
+		if !is {
+			return true
+		}
+		if x, is := s.X.(*ast.Ident); is && x.Name == "contracts" {
+			used[s.Sel.Name] = true
+		}
+		return s.Sel.Name != "Name"
+	}
+	root := filepath.Join("..", "..")
+	for _, part := range []string{"cmd", "gateway", "bridge", "network"} {
+		err := filepath.WalkDir(filepath.Join(root, part), func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir() && (path == filepath.Join(root, "network", "index") || path == filepath.Join(root, "network", "conformance")):
+				return filepath.SkipDir
+			case d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go"):
+				return nil
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+			if err == nil {
+				ast.Inspect(file, use)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return used
+}
+
+func TestEveryMethodHasACallerOrAReason(t *testing.T) {
+	names, reads := listed(t)
+	called := callers(t)
+	for method, name := range names {
+		reason := uncalled[name]
+		switch {
+		case !called[name] && reason == "":
+			t.Errorf("no program calls %s: give it a command, take it out of the contracts, or say in this test why it is there", method)
+		case called[name] && reason != "" && reads[method]:
+			t.Errorf("%s has a caller now: take it off the list", method)
+		case called[name] && reason != "":
+			t.Logf("%s has a command now: take it off the list", method)
+		}
+	}
+	for name := range uncalled {
+		if !slices.Contains(slices.Collect(maps.Values(names)), name) {
+			t.Errorf("%s is on the list and no method", name)
+		}
 	}
 }
