@@ -3,6 +3,7 @@ package fabric_test
 import (
 	"context"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -44,7 +45,15 @@ func (h *harness) Client(t *testing.T, msp string) network.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := fabric.ConnectFor(h.t, p, member(t, p, msp))
+	ca, err := network.LoadCA(filepath.Join(h.options.Dir, "authorities", msp, "ca"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := ca.Issue("client", "client") // the name that the suite looks for
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := fabric.ConnectFor(h.t, p, id)
 	h.clients[msp] = c
 	return caughtUp{c, h}
 }
