@@ -29,22 +29,22 @@ import (
 )
 
 type commands struct {
-	Demo        demo.Command          `cmd:"" help:"Run the whole system in one process on loopback and show what each party saw."`
-	Up          up.Command            `cmd:"" help:"Run a durable network of one site, each role a process: for a pilot."`
-	Verify      verify.Command        `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
-	Institution institution.Command   `cmd:"" help:"An institution as a process of its own: make its keys, run it, ask."`
-	Bridge      bridge.Command        `cmd:"" help:"A hub at a patient's home or of a ward: takes readings, seals them, sends them, answers claims."`
-	Patient     patient.Command       `cmd:"" help:"A patient's own tool: keys, consents, history, erasure."`
-	Gateway     gateway.Command       `cmd:"" help:"A gateway as a process of its own: what patients, hubs and institutions send reaches the ledger through it."`
-	Ledger      ledger.Command        `cmd:"" help:"Serve the embedded ledger to the institutions of one site."`
-	Network     fabric.Command        `cmd:"" help:"Run a Hyperledger Fabric network of native processes on this machine."`
-	Chaincode   fabric.ServiceCommand `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`
-	Metrics     inspect.Metrics       `cmd:"" help:"List the metrics: units, ranges, what makes a person's day, codes."`
-	Circuits    inspect.Circuits      `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
-	Profiles    inspect.Profiles      `cmd:"" help:"Show the sealing profiles with their computed safety: margins, security level, sizes."`
-	Wearable    inspect.Wearable      `cmd:"" help:"Look into what wearables send."`
-	Consent     inspect.Consent       `cmd:"" help:"Look into consent documents, and turn them to FHIR and back."`
-	Version     inspect.Version       `cmd:"" help:"Print the version."`
+	Demo        demo.Command        `cmd:"" help:"Run the whole system in one process on loopback and show what each party saw."`
+	Up          up.Command          `cmd:"" help:"Run a durable network of one site, each role a process: for a pilot."`
+	Verify      verify.Command      `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
+	Institution institution.Command `cmd:"" help:"An institution as a process of its own: make its keys, run it, ask."`
+	Bridge      bridge.Command      `cmd:"" help:"A hub at a patient's home or of a ward: takes readings, seals them, sends them, answers claims."`
+	Patient     patient.Command     `cmd:"" help:"A patient's own tool: keys, consents, history, erasure."`
+	Gateway     gateway.Command     `cmd:"" help:"A gateway as a process of its own: what patients, hubs and institutions send reaches the ledger through it."`
+	Ledger      ledger.Command      `cmd:"" help:"Serve the embedded ledger to the institutions of one site."`
+	Network     fabric.Network      `cmd:"" help:"Run a Hyperledger Fabric network of native processes on this machine."`
+	Chaincode   fabric.Chaincode    `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`
+	Metrics     inspect.Metrics     `cmd:"" help:"List the metrics: units, ranges, what makes a person's day, codes."`
+	Circuits    inspect.Circuits    `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
+	Profiles    inspect.Profiles    `cmd:"" help:"Show the sealing profiles with their computed safety: margins, security level, sizes."`
+	Wearable    inspect.Wearable    `cmd:"" help:"Look into what wearables send."`
+	Consent     inspect.Consent     `cmd:"" help:"Look into consent documents, and turn them to FHIR and back."`
+	Version     inspect.Version     `cmd:"" help:"Print the version."`
 }
 
 const description = `Statistics and proofs over patients' vitals, without anyone holding the readings.

@@ -13,12 +13,15 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/fabric"
+	"github.com/vitalveil/vitalveil/network/fabric/service"
+	"github.com/vitalveil/vitalveil/network/site"
 )
 
 // definition is one sequence of the chaincode: the package that all
@@ -202,10 +205,15 @@ func (n *Network) serve(ctx context.Context, d definition) error {
 	for _, o := range n.topology.Orgs {
 		id := n.material.node(o.MSP, "chaincode")
 		port := o.service(d.sequence)
-		args := append(append([]string(nil), n.chaincode...),
-			"--address", address(port), "--id", d.id,
-			"--tls-cert", filepath.Join(id, certFile), "--tls-key", filepath.Join(id, keyFile),
-			"--client-ca", n.material.tlsRoot(o.MSP), "--keys", fabric.KeySocket(n.dir, o.MSP))
+		config := service.Config{
+			Listen: address(port), ID: d.id, Certificate: site.Path(filepath.Join(id, certFile)), Key: site.Secret(filepath.Join(id, keyFile)),
+			ClientCA: site.Path(n.material.tlsRoot(o.MSP)), Details: site.Path(fabric.KeySocket(n.dir, o.MSP)),
+		}
+		file := filepath.Join(n.dir, "config", chaincodeProcess(o, d.sequence)+".json")
+		if err := site.Save(file, config); err != nil {
+			return err
+		}
+		args := append(slices.Clone(n.chaincode), "--config", file)
 		if err := n.startOn(command{chaincodeProcess(o, d.sequence), args, nil, chaincodeMemory}, port); err != nil {
 			return err
 		}

@@ -101,8 +101,8 @@ type Options struct {
 	// that has been started before keeps its ports.
 	BasePort int
 	// Chaincode is the command that serves the chaincode; it is run for each
-	// organisation with the flags --address, --id, --tls-cert, --tls-key and
-	// --client-ca. Default: this program with the argument "chaincode".
+	// organisation with the flag --config and a file that service.Load reads. Default:
+	// this program with the argument "chaincode".
 	Chaincode []string
 	// Admin is the program of network/admin. If it is set, channel joins and
 	// the chaincode's life cycle go through it instead of the peer command.

@@ -15,16 +15,17 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/alecthomas/kong"
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 	"go.uber.org/goleak"
 
-	service "github.com/vitalveil/vitalveil/cmd/fabric"
+	"github.com/vitalveil/vitalveil/chaincode"
 	"github.com/vitalveil/vitalveil/internal/consortium"
+	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance"
 	"github.com/vitalveil/vitalveil/network/fabric"
 	"github.com/vitalveil/vitalveil/network/fabric/launch"
+	"github.com/vitalveil/vitalveil/network/fabric/service"
 )
 
 // The words by which a test program serves chaincode instead of running tests:
@@ -56,21 +57,20 @@ func Exit(err error) {
 func serve(which string, args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var command service.ServiceCommand
-	parser, err := kong.New(&command)
-	if err != nil {
-		return err
+	if len(args) != 2 || args[0] != "--config" {
+		return fmt.Errorf("served with %q, want --config and a file", args)
 	}
-	if _, err := parser.Parse(args); err != nil {
+	config, err := service.Load(args[1])
+	if err != nil {
 		return err
 	}
 	var cc shim.Chaincode = conformance.Chaincode{}
 	if which == Contracts {
-		if cc, err = command.Contracts(); err != nil {
+		if cc, err = chaincode.New(details.NewClient(string(config.Details))); err != nil {
 			return err
 		}
 	}
-	return command.Serve(ctx, cc)
+	return config.Serve(ctx, cc)
 }
 
 // Serves is the command by which this test program serves a chaincode.

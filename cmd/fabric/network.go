@@ -13,18 +13,35 @@ import (
 	"github.com/vitalveil/vitalveil/network/fabric/launch"
 )
 
-// Command is "vitalveil network".
-type Command struct {
+// Network is "vitalveil network".
+type Network struct {
 	Up      upCommand      `cmd:"" help:"Build Fabric if needed and start a network of native processes on loopback, or resume one."`
 	Status  statusCommand  `cmd:"" help:"Show the network's processes, heights and memory."`
-	Keep    keepCommand    `cmd:"" hidden:"" help:"Start again what dies of a network, until ended."`
+	Keep    keepCommand    `cmd:"" help:"Start again what dies of a network and renew its certificates, until ended. \"up\" leaves one running."`
 	Upgrade upgradeCommand `cmd:"" help:"Put this program's chaincode into service as the next sequence."`
 	Down    downCommand    `cmd:"" help:"End the network's processes; its data stay."`
+}
+
+// Help says what there is.
+func (Network) Help() string {
+	return `A network of several organisations on one machine, for demonstrations, tests and one
+site. Whoever owns its directory is all of them. Clients need that directory as well:
+"vitalveil institution init --fabric DIR". Where "up" is not run by hand, let the service
+manager run "keep", which does what "up" does for a network that "up" made once.`
 }
 
 // dirFlag names a network's directory.
 type dirFlag struct {
 	Dir string `help:"The network's directory. Default: network in the user's configuration directory for vitalveil." type:"path" placeholder:"DIR"`
+}
+
+// open finds the network that is there.
+func (f dirFlag) open() (*launch.Network, error) {
+	dir, err := f.path()
+	if err != nil {
+		return nil, err
+	}
+	return launch.Open(dir)
 }
 
 func (f dirFlag) path() (string, error) {
@@ -82,11 +99,7 @@ type statusCommand struct {
 
 // Run runs the command.
 func (c statusCommand) Run(ctx context.Context) error {
-	dir, err := c.path()
-	if err != nil {
-		return err
-	}
-	n, err := launch.Open(dir)
+	n, err := c.open()
 	if err != nil {
 		return err
 	}
@@ -155,14 +168,11 @@ type upgradeCommand struct{ dirFlag }
 
 // Run runs the command.
 func (c upgradeCommand) Run(ctx context.Context) error {
-	dir, err := c.path()
+	n, err := c.open()
 	if err != nil {
 		return err
 	}
-	if _, err := launch.Open(dir); err != nil {
-		return err
-	}
-	n, err := launch.Up(ctx, launch.Options{Dir: dir, Log: os.Stderr})
+	n, err = launch.Up(ctx, launch.Options{Dir: n.Dir(), Log: os.Stderr})
 	if err != nil {
 		return err
 	}
@@ -176,17 +186,13 @@ type downCommand struct{ dirFlag }
 
 // Run runs the command.
 func (c downCommand) Run(ctx context.Context) error {
-	dir, err := c.path()
-	if err != nil {
-		return err
-	}
-	n, err := launch.Open(dir)
+	n, err := c.open()
 	if err != nil {
 		return err
 	}
 	if err := n.Down(ctx); err != nil {
 		return err
 	}
-	_, err = fmt.Printf("the network in %s is down; its data stay\n", dir)
+	_, err = fmt.Printf("the network in %s is down; its data stay\n", n.Dir())
 	return err
 }

@@ -1,4 +1,4 @@
-package fabric
+package service
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -18,18 +19,35 @@ import (
 
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/conformance"
+	"github.com/vitalveil/vitalveil/network/site"
 )
 
 func TestTheServiceRefusesToStartUnprotected(t *testing.T) {
-	for why, c := range map[string]ServiceCommand{
-		"are required":        {Address: "127.0.0.1:0", ID: "id"},
-		"--tls-key":           {Address: "127.0.0.1:0", ID: "id", TLSCert: "cert.pem"},
-		"loopback address":    {Address: "0.0.0.0:0", ID: "id", Insecure: true},
-		"not \"example.org\"": {Address: "example.org:1", ID: "id", Insecure: true},
-		"exclude each other":  {Address: "127.0.0.1:0", ID: "id", Insecure: true, TLSKey: "key.pem"},
-		"package id":          {Address: "127.0.0.1:0", Insecure: true},
+	whole := startService(t)
+	defer whole.end()
+	open := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(open, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for why, change := range map[string]func(*Config){
+		"are needed":     func(c *Config) { c.ClientCA = "" },
+		"id,":            func(c *Config) { c.ID = "" },
+		"listen":         func(c *Config) { c.Listen = "7052" },
+		"loopback":       func(c *Config) { c.Metrics = "0.0.0.0:9100" },
+		"other users":    func(c *Config) { c.Key = site.Secret(open) },
+		"no certificate": func(c *Config) { c.ClientCA = site.Path(open) },
 	} {
-		err := c.Run(t.Context())
+		c := whole.config
+		c.Listen = "127.0.0.1:0"
+		change(&c)
+		file := filepath.Join(t.TempDir(), "chaincode.json")
+		if err := site.Save(file, c); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Load(file)
+		if err == nil {
+			err = c.Serve(t.Context(), conformance.Chaincode{})
+		}
 		if err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%+v: got %v, want a refusal with %q", c, err, why)
 		}
@@ -38,9 +56,9 @@ func TestTheServiceRefusesToStartUnprotected(t *testing.T) {
 
 // service is a running chaincode service and the authority of those it talks to.
 type service struct {
-	ca      *network.CA
-	address string
-	end     func() error
+	ca     *network.CA
+	config Config
+	end    func() error
 }
 
 func startService(t *testing.T) service {
@@ -61,16 +79,15 @@ func startService(t *testing.T) service {
 	if err := os.WriteFile(root, ca.RootPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	config := Config{
+		Listen: freeAddress(t), ID: "label:hash", ClientCA: site.Path(root),
+		Certificate: site.Path(filepath.Join(dir, "cert.pem")), Key: site.Secret(filepath.Join(dir, "key.pem")),
+	}
+	config.Metrics = freeAddress(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() {
-		done <- ServiceCommand{
-			Address: address, ID: "label:hash", TLSCert: filepath.Join(dir, "cert.pem"),
-			TLSKey: filepath.Join(dir, "key.pem"), ClientCA: root,
-		}.Serve(ctx, conformance.Chaincode{})
-	}()
-	return service{ca, address, func() error { cancel(); return <-done }}
+	go func() { done <- config.Serve(ctx, conformance.Chaincode{}) }()
+	return service{ca, config, func() error { cancel(); return <-done }}
 }
 
 func freeAddress(t *testing.T) string {
@@ -89,7 +106,7 @@ func (s service) greet(t *testing.T, patient bool, certs ...tls.Certificate) (*p
 	t.Helper()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(s.ca.RootPEM())
-	conn, err := grpc.NewClient("passthrough:///"+s.address, grpc.WithTransportCredentials(credentials.NewTLS(
+	conn, err := grpc.NewClient("passthrough:///"+s.config.Listen, grpc.WithTransportCredentials(credentials.NewTLS(
 		&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool, ServerName: "localhost", Certificates: certs})))
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +134,7 @@ func TestTheServiceRegistersWithItsPeerAndEndsWithItsContext(t *testing.T) {
 	if err := s.end(); err != nil {
 		t.Errorf("ended with %v", err)
 	}
-	if _, err := net.Dial("tcp", s.address); err == nil {
+	if _, err := net.Dial("tcp", s.config.Listen); err == nil {
 		t.Error("it still listens")
 	}
 }
@@ -150,4 +167,40 @@ func pair(t *testing.T, ca *network.CA) tls.Certificate {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: id.Key, Leaf: leaf}
+}
+
+// answer is a chaincode that always answers the same.
+type answer struct{ shim.Chaincode }
+
+func (answer) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
+	if stub == nil {
+		return shim.Error("nobody asks")
+	}
+	return shim.Success(nil)
+}
+
+func TestCallsAreCountedByOutcomeAlone(t *testing.T) {
+	cc, metrics := count(answer{})
+	for range 3 {
+		cc.Invoke(nil)
+	}
+	cc.Invoke(&shim.ChaincodeStub{TxID: "secret"})
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]uint64{}
+	for _, f := range families {
+		if f.GetName() == "vitalveil_chaincode_call_seconds" {
+			for _, m := range f.GetMetric() {
+				counts[m.GetLabel()[0].GetValue()] = m.GetHistogram().GetSampleCount()
+				if len(m.GetLabel()) != 1 {
+					t.Errorf("labels: %v", m.GetLabel())
+				}
+			}
+		}
+	}
+	if counts["ok"] != 1 || counts["refused"] != 3 {
+		t.Errorf("counted %v", counts)
+	}
 }
