@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-	"strings"
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -258,76 +257,6 @@ func termsWithin(inner, outer []Terms) bool {
 		}
 	}
 	return true
-}
-
-// Text says the terms in words, for the page on which the patient signs: the same
-// document gives the same words everywhere. Of terms that are not valid they mean
-// nothing.
-func (t Terms) Text() string {
-	m, _ := wearable.ByKey(t.Metric)
-	switch {
-	case t.Claim != nil:
-		return "That " + verifier.ClaimText(*t.Claim, int(t.Days), m) + "."
-	case t.Limits != nil:
-		return t.Limits.text(m, t.Days)
-	}
-	return "Nothing."
-}
-
-// Texts says in words what may be claimed under a consent, and how often.
-func (d Document) Texts() []string {
-	if len(d.Predicates) == 0 {
-		return nil
-	}
-	texts := make([]string, 0, len(d.Predicates)+1)
-	for _, t := range d.Predicates {
-		texts = append(texts, t.Text())
-	}
-	return append(texts, fmt.Sprintf("At most %d such claims in all.", d.Claims))
-}
-
-func (l Limits) text(m wearable.Metric, days uint32) string {
-	var about []string
-	names := [3]string{"how many readings are within a range", "the mean", "the trend (mean of the second half minus that of the first)"}
-	intervals := l.intervals()
-	for i := range names {
-		if in := intervals[i]; in != nil {
-			about = append(about, names[i]+", between "+in.text(m, i == 2))
-		}
-	}
-	period := "of a day"
-	if days > 1 {
-		period = fmt.Sprintf("on %s of %d days in a row", l.DayK.text(), days)
-	}
-	text := fmt.Sprintf("Claims about %s %s, over at least %d hours of the day (UTC): %s", verifier.NameInText(m), period, l.Hours, strings.Join(about, "; or "))
-	text += fmt.Sprintf(". In at least %s minutes within the range, %s measured, %s outside", l.K.text(), l.MinCount.text(), l.OutMax.text())
-	if l.Trend != nil || l.MinHalf.Most > 0 {
-		text += ", " + l.MinHalf.text() + " measured in each half"
-	}
-	return text + "."
-}
-
-func (s Span) text() string {
-	if s.Least == s.Most {
-		return fmt.Sprint(s.Least)
-	}
-	return fmt.Sprintf("%d to %d", s.Least, s.Most)
-}
-
-func (i Interval) text(m wearable.Metric, trend bool) string {
-	text := fmt.Sprintf("%s and %s %s", boundValue(m, i.Lo, trend), boundValue(m, i.Hi, trend), m.UCUM)
-	if i.Width == 0 {
-		return text
-	}
-	return fmt.Sprintf("%s, bounds at least %s %s apart", text, m.Value(int64(i.Width)), m.UCUM)
-}
-
-// boundValue is a bound in the metric's unit; a trend's is a difference.
-func boundValue(m wearable.Metric, bound uint32, trend bool) string {
-	if trend {
-		return m.Value(int64(bound) - verifier.TrendBias).String()
-	}
-	return m.Value(m.Units(uint16(bound))).String()
 }
 
 // Readings limits claims to how many readings of a whole day lie within a range

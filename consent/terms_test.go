@@ -2,7 +2,6 @@ package consent
 
 import (
 	"math/bits"
-	"slices"
 	"strings"
 	"testing"
 
@@ -257,26 +256,4 @@ func TestNarrowerTermsAllowNothingMore(t *testing.T) {
 			t.Fatalf("%+v is not within itself or its limits", inner)
 		}
 	})
-}
-
-func TestTheSameTermsAreSaidInTheSameWords(t *testing.T) {
-	listed := bounds(func(b *record.Bounds) { b.OutMax, b.MeanLo = 30, 41 })
-	d := changed(permit(), func(d *Document) {
-		d.Predicates = append(d.Predicates, Terms{Metric: "heart_rate", Days: 1, Claim: &listed})
-		l := limits()
-		l.Mean, l.Trend, l.DayK, l.MinHalf = &Interval{Lo: 31, Hi: 71, Width: 1}, &Interval{Lo: verifier.TrendBias - 5, Hi: verifier.TrendBias + 5, Width: 10}, Span{2, 5}, Span{60, 720}
-		d.Predicates = append(d.Predicates, Terms{Metric: "heart_rate", Days: 7, Limits: l})
-	})
-	want := []string{
-		"Claims about heart rate of a day, over at least 6 hours of the day (UTC): how many readings are within a range, between 50 and 90 /min, bounds at least 10 /min apart. In at least 60 to 1200 minutes within the range, 60 to 1440 measured, 30 to 1440 outside.",
-		"That heart rate was within 59..79 /min in at least 60 minutes of a day (UTC, all hours) and outside in at most 30 minutes, with at least 60 minutes measured; the mean was at least 60 /min.",
-		"Claims about heart rate on 2 to 5 of 7 days in a row, over at least 6 hours of the day (UTC): how many readings are within a range, between 50 and 90 /min, bounds at least 10 /min apart; or the mean, between 50 and 90 /min, bounds at least 1 /min apart; or the trend (mean of the second half minus that of the first), between -5 and 5 /min, bounds at least 10 /min apart. In at least 60 to 1200 minutes within the range, 60 to 1440 measured, 30 to 1440 outside, 60 to 720 measured in each half.",
-		"At most 2 such claims in all.",
-	}
-	if got := d.Texts(); !slices.Equal(got, want) {
-		t.Errorf("the terms are said as\n%s", strings.Join(got, "\n"))
-	}
-	if deny().Texts() != nil {
-		t.Error("a denial allows claims")
-	}
 }

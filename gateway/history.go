@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/consent/words"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
@@ -62,7 +63,7 @@ func consentEntry(m *apiv1.HistoryEntry, c *index.ConsentVersion) {
 	if d.Exact {
 		m.Text += ", statistics without privacy noise too, which protect nothing"
 	}
-	m.Claims = d.Texts()
+	m.Claims = words.Claims(d)
 }
 
 func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/consent/fhir"
+	"github.com/vitalveil/vitalveil/consent/words"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/site"
@@ -53,11 +54,10 @@ func (c consentFile) print(d consent.Document) (record.Genesis, error) {
 	if c.JSON {
 		return record.Genesis{}, printJSON(d)
 	}
-	words, err := fhir.Words(d)
-	if err != nil {
-		return record.Genesis{}, err
+	fmt.Printf("consent %s, version %d, of patient %s\n", d.ID, d.Version, d.Patient)
+	for _, sentence := range words.Of(d) {
+		fmt.Println(sentence)
 	}
-	fmt.Printf("consent %s, version %d, of patient %s\n%s\n", d.ID, d.Version, d.Patient, words)
 	if c.Network == "" {
 		return record.Genesis{}, nil
 	}

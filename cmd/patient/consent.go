@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/consent/words"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -56,7 +57,7 @@ func (c consentCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := agree(d.Words(), c.Yes); err != nil {
+	if err := agree(words.Of(d), c.Yes); err != nil {
 		return err
 	}
 	s := consent.Signed{Document: d, Key: record.PublicKeyBytes(&key.PublicKey)}
@@ -210,7 +211,7 @@ func (c revokeCommand) Run(ctx context.Context) error {
 	if err := consent.Follows(h.genesis.Network, &s.Document, d); err != nil {
 		return err
 	}
-	if err := agree(d.Words(), c.Yes); err != nil {
+	if err := agree(words.Of(d), c.Yes); err != nil {
 		return err
 	}
 	revoked := consent.Signed{Document: d, Key: record.PublicKeyBytes(&key.PublicKey)}

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/consent/words"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 )
@@ -174,7 +175,7 @@ func image(d consent.Document) ([]byte, error) {
 	status := statusCodes[d.Status]
 	return json.Marshal(resource{
 		ResourceType: "Consent", ID: d.ID, Status: status,
-		Text: text{Status: "generated", Div: `<div xmlns="http://www.w3.org/1999/xhtml"><p>` + words(d, rule) + "</p></div>"},
+		Text: text{Status: "generated", Div: `<div xmlns="http://www.w3.org/1999/xhtml"><p>` + narrative(d, rule) + "</p></div>"},
 		Extension: []extension{{URL: extVersion, Extension: []extension{
 			{URL: "version", ValuePositiveInt: d.Version}, {URL: "previous", ValueString: d.Previous.String()},
 		}}},
@@ -242,18 +243,9 @@ func rho(micro uint64) json.Number {
 	return json.Number(fmt.Sprintf("%d.%06d", micro/1_000_000, micro%1_000_000))
 }
 
-// Words says in words what a document says, as a resource's narrative does.
-func Words(d consent.Document) (string, error) {
-	if err := consent.Validate(d); err != nil {
-		return "", err
-	}
-	rule, err := ruleOf(d)
-	return words(d, rule), err
-}
-
-// words has no character that XHTML would read otherwise: every word comes from a
+// narrative has no character that XHTML would read otherwise: every word comes from a
 // closed list or, like an MSP ID, has none.
-func words(d consent.Document, p provision) string {
+func narrative(d consent.Document, p provision) string {
 	purpose, _ := consent.PurposeByCode(d.Purpose)
 	var b strings.Builder
 	switch d.Status {
@@ -283,7 +275,7 @@ func words(d consent.Document, p provision) string {
 	if d.Exact {
 		b.WriteString(" Statistics without privacy noise too, which protect nothing.")
 	}
-	for _, text := range d.Texts() {
+	for _, text := range words.Claims(d) {
 		b.WriteString(" " + text)
 	}
 	return b.String()

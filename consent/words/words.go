@@ -1,4 +1,12 @@
-package consent
+// Package words says in plain words what a consent permits, for whoever is about to sign
+// it or has to live by it.
+//
+// Entry points: Of says a whole document, Claims what may be claimed under it.
+//
+// Promise: the same document gives the same words everywhere, and what a permission
+// gives up beyond the usual is never left unsaid. Of a document that is not valid the
+// words mean nothing. The contracts link nothing of this.
+package words
 
 import (
 	"fmt"
@@ -6,54 +14,53 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
-// Words says a document in plain words, a sentence to a line, for whoever is about to
-// sign it: the same document gives the same words everywhere. Of a document that is not
-// valid they mean nothing.
-func (d Document) Words() []string {
-	if d.Status != StatusActive {
+// Of says a document in words, a sentence to a line.
+func Of(d consent.Document) []string {
+	if d.Status != consent.StatusActive {
 		return []string{fmt.Sprintf("You take back what you said to %s in consent %s: from now on it counts for nothing.", d.Grantee, d.ID.Short())}
 	}
-	purpose, _ := PurposeByCode(d.Purpose)
+	purpose, _ := consent.PurposeByCode(d.Purpose)
 	names := make([]string, len(d.Metrics))
 	for i, key := range d.Metrics {
 		m, _ := wearable.ByKey(key)
 		names[i] = verifier.NameInText(m)
 	}
 	verb := "You allow %s, for %s, to use your %s."
-	if d.Effect == EffectDeny {
+	if d.Effect == consent.EffectDeny {
 		verb = "You forbid %s, for %s, to use your %s, whatever else you have allowed."
 	}
-	words := []string{
+	sentences := []string{
 		fmt.Sprintf(verb, d.Grantee, purpose.Name, strings.Join(names, ", ")),
 		fmt.Sprintf("It is about measurements from %s until %s.", hourText(d.DataFrom), hourText(d.DataUntil)),
 		fmt.Sprintf("It counts from %s until %s, unless you take it back.", timeText(d.NotBefore), timeText(d.Expires)),
 	}
-	return append(words, d.operationWords()...)
+	return append(sentences, operations(d)...)
 }
 
-func (d Document) operationWords() []string {
-	if d.Effect == EffectDeny {
+func operations(d consent.Document) []string {
+	if d.Effect == consent.EffectDeny {
 		return []string{fmt.Sprintf("Forbidden are: %s.", strings.Join(operationNames(d.Operations), "; "))}
 	}
 	var words []string
-	if slices.Contains(d.Operations, OpAggregate) {
-		words = append(words, d.statisticsWords()...)
+	if slices.Contains(d.Operations, consent.OpAggregate) {
+		words = append(words, statistics(d)...)
 	}
-	if slices.Contains(d.Operations, OpPredicate) {
+	if slices.Contains(d.Operations, consent.OpPredicate) {
 		words = append(words, "It may ask your device to prove claims about you, which shows whether they hold and nothing else:")
-		words = append(words, d.Texts()...)
+		words = append(words, Claims(d)...)
 	}
-	if slices.Contains(d.Operations, OpShare) {
+	if slices.Contains(d.Operations, consent.OpShare) {
 		words = append(words, "It may pass on to other institutions what was proven about you.")
 	}
 	return words
 }
 
-func (d Document) statisticsWords() []string {
+func statistics(d consent.Document) []string {
 	words := []string{"Your measurements may be part of statistics about many people. Nobody sees yours."}
 	switch {
 	case d.Exact:
@@ -71,7 +78,7 @@ func (d Document) statisticsWords() []string {
 
 func operationNames(ops []string) []string {
 	names := map[string]string{
-		OpAggregate: "being part of statistics", OpPredicate: "claims about you", OpShare: "passing on what was proven about you",
+		consent.OpAggregate: "being part of statistics", consent.OpPredicate: "claims about you", consent.OpShare: "passing on what was proven about you",
 	}
 	list := make([]string, len(ops))
 	for i, op := range ops {
