@@ -96,8 +96,8 @@ type Device struct {
 	state   deviceState
 	grid    grid
 	sealer  sealer
-	changed bool                // counts in state differ from the store
-	moved   map[string]Position // of sources, that the store does not have yet
+	changed bool // counts in state differ from the store
+	sources sources
 	failed  error
 	checked bool // compared with the ledger since the hub was opened
 }
@@ -121,7 +121,7 @@ func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
 		outbox:   outbox{vault: v, id: id, network: h.network, signer: key},
 		grid:     grid{vault: v, hours: map[int64]*gridHour{}},
 		sealer:   sealer{hub: h, id: id, seeds: rec.Seeds},
-		moved:    map[string]Position{},
+		sources:  sources{vault: v, moved: map[string]Position{}},
 	}
 	d.receipts = receipts{v, &d.outbox}
 	d.predicates = predicates{hub: h, vault: v, gateways: d.gateways, id: id, patient: d.Patient(), metrics: d.metrics}
@@ -248,12 +248,9 @@ func (d *Device) writeGrid(b *pebble.Batch) error {
 	if err != nil {
 		return err
 	}
-	for source, at := range d.moved {
-		if err := d.vault.store(b, d.sourceKey(source), at); err != nil {
-			return err
-		}
+	if err := d.sources.write(b); err != nil {
+		return err
 	}
-	clear(d.moved)
 	if !changed && !d.changed {
 		return nil
 	}
@@ -316,7 +313,7 @@ func (d *Device) Enrol(ctx context.Context, patientSignature []byte) error {
 		return err
 	}
 	rec.Document.PatientSignature = patientSignature
-	if err := d.handInEnrolment(ctx, rec); err != nil {
+	if err := d.gateways.enrol(ctx, d.hub.network, rec); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -334,19 +331,6 @@ func (d *Device) keepRecord(rec deviceRecord) error {
 	return d.fail(d.vault.Update(true, func(b *pebble.Batch) error { return d.vault.store(b, d.vault.key(kindDevice), rec) }))
 }
 
-func (d *Device) handInEnrolment(ctx context.Context, rec deviceRecord) error {
-	op, err := retried(ctx, func() (*api.Operation, error) {
-		return d.gateways.client().EnrolDevice(ctx, rec.Document, rec.SeedBlob)
-	})
-	if err == nil {
-		_, err = d.gateways.client().Wait(ctx, op)
-	}
-	if err != nil && !d.onLedger(ctx, err) {
-		return fmt.Errorf("enrol device %s: %w", d.id.Short(), err)
-	}
-	return nil
-}
-
 // enrolAgain hands the enrolment in once more where a gateway does not know the
 // device. That the ledger had it was a gateway's word too, so what it takes is kept
 // until there is a receipt.
@@ -358,7 +342,7 @@ func (d *Device) enrolAgain(ctx context.Context, why error) error {
 	if rec.SeedBlob == nil || code != fault.NotFound && code != fault.BadSignature {
 		return nil
 	}
-	return d.handInEnrolment(ctx, rec)
+	return d.gateways.enrol(ctx, d.hub.network, rec)
 }
 
 // proven is called once a receipt shows that the ledger has the device.
@@ -371,20 +355,6 @@ func (d *Device) proven() error {
 	rec := d.rec
 	rec.SeedBlob = nil
 	return d.keepRecord(rec)
-}
-
-// onLedger tells whether an enrolment that was refused as a conflict is our own,
-// made before a crash.
-func (d *Device) onLedger(ctx context.Context, err error) bool {
-	if fault.Of(err) != fault.Conflict {
-		return false
-	}
-	s, err := d.gateways.client().Device(ctx, d.id)
-	if err != nil {
-		return false
-	}
-	theirs := record.Digest(record.DomainDevice, d.hub.network, s.State.Device)
-	return theirs == record.Digest(record.DomainDevice, d.hub.network, d.document)
 }
 
 // Ready tells whether every holder has acknowledged the device's seeds: only

@@ -96,3 +96,28 @@ func transient(err error) bool {
 	code := fault.Of(err)
 	return code == fault.Unavailable || code == fault.Contention
 }
+
+// enrol hands a device's enrolment in and waits until the ledger has it.
+func (g *gateways) enrol(ctx context.Context, network string, rec deviceRecord) error {
+	op, err := retried(ctx, func() (*api.Operation, error) { return g.client().EnrolDevice(ctx, rec.Document, rec.SeedBlob) })
+	if err == nil {
+		_, err = g.client().Wait(ctx, op)
+	}
+	if err != nil && !g.enrolled(ctx, network, rec.Document.Device, err) {
+		return fmt.Errorf("enrol device %s: %w", record.DeviceID(network, rec.Document.Device.Key).Short(), err)
+	}
+	return nil
+}
+
+// enrolled tells whether an enrolment that was refused as a conflict is our own, made
+// before a crash.
+func (g *gateways) enrolled(ctx context.Context, network string, d record.Device, err error) bool {
+	if fault.Of(err) != fault.Conflict {
+		return false
+	}
+	s, err := g.client().Device(ctx, record.DeviceID(network, d.Key))
+	if err != nil {
+		return false
+	}
+	return record.Digest(record.DomainDevice, network, s.State.Device) == record.Digest(record.DomainDevice, network, d)
+}

@@ -44,7 +44,7 @@ func (c *countedRecord) sealed() map[int][]uint16 {
 	return out
 }
 
-func (d *Device) countedKey(hour int64) []byte { return d.vault.key(kindCounted, ordered(hour)...) }
+func (g *grid) countedKey(hour int64) []byte { return g.vault.key(kindCounted, ordered(hour)...) }
 
 // takesLate tells whether there may be another correction of an hour: now is the
 // hour at hand.
@@ -65,7 +65,7 @@ func (d *Device) hourAtHand() int64 {
 func (d *Device) takeLate(m wearable.Metric, minute int64, v wearable.Decimal) error {
 	hour := hourOfMinute(minute)
 	var counted countedRecord
-	found, err := d.vault.load(d.countedKey(hour), &counted)
+	found, err := d.vault.load(d.grid.countedKey(hour), &counted)
 	if err != nil {
 		return err
 	}
@@ -131,13 +131,13 @@ func (w *sealing) correct(due func(hour int64, had uint8) bool) error {
 	}
 	w.corrected = true
 	d, today := w.device, w.day.Number*24
-	hours, err := d.lateHours()
+	hours, err := d.grid.lateHours(d.state.SealedUntil)
 	if err != nil {
 		return err
 	}
 	for _, hour := range hours {
 		var counted countedRecord
-		found, err := d.vault.load(d.countedKey(hour), &counted)
+		found, err := d.vault.load(d.grid.countedKey(hour), &counted)
 		if err != nil {
 			return err
 		}
@@ -152,13 +152,13 @@ func (w *sealing) correct(due func(hour int64, had uint8) bool) error {
 		}
 	}
 	first := d.document.FirstHour
-	return w.batch.DeleteRange(d.countedKey(first), d.countedKey(max(first, today-lateDays*24)), nil)
+	return w.batch.DeleteRange(d.grid.countedKey(first), d.grid.countedKey(max(first, today-lateDays*24)), nil)
 }
 
 // lateHours lists the sealed hours with late data that are not sealed, in order.
-func (d *Device) lateHours() ([]int64, error) {
+func (g *grid) lateHours(sealedUntil int64) ([]int64, error) {
 	var hours []int64
-	for e, err := range d.vault.each(kindGrid, nil) {
+	for e, err := range g.vault.each(kindGrid, nil) {
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +166,7 @@ func (d *Device) lateHours() ([]int64, error) {
 			return nil, fmt.Errorf("%w: grid key", ErrDamaged)
 		}
 		hour := int64(binary.BigEndian.Uint64(e.Name) ^ 1<<63)
-		if hour >= d.state.SealedUntil {
+		if hour >= sealedUntil {
 			break
 		}
 		if n := len(hours); n == 0 || hours[n-1] != hour {
@@ -227,6 +227,6 @@ func (w *sealing) correction(hour int64, counted countedRecord) error {
 	w.state.Corrected++
 	return errors.Join(
 		d.vault.store(w.batch, d.outbox.lateKey(n), lateRecord{Hour: hour, Number: win.Correction, Row: row}),
-		d.vault.store(w.batch, d.countedKey(hour), counted),
+		d.vault.store(w.batch, d.grid.countedKey(hour), counted),
 		d.vault.store(w.batch, key, n))
 }

@@ -217,7 +217,7 @@ func TestHoursSealedBeforeThereWereCorrectionsTakeNone(t *testing.T) {
 	h := w.hub(dir)
 	d := w.enrolled(h, "heart_rate")
 	advance(t, w, d, 1)
-	if err := d.vault.DB().Delete(d.countedKey(hour0), nil); err != nil {
+	if err := d.vault.DB().Delete(d.grid.countedKey(hour0), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Close(); err != nil {
@@ -263,7 +263,7 @@ func TestAttackSealACorrectionTwice(t *testing.T) {
 	// A store that was made to believe that the hour was never corrected.
 	push(t, d, at(t, 7, "62"))
 	counted := newCounted()
-	believe := func(b *pebble.Batch) error { return d.vault.store(b, d.countedKey(hour0), counted) }
+	believe := func(b *pebble.Batch) error { return d.vault.store(b, d.grid.countedKey(hour0), counted) }
 	if err := d.vault.Update(true, believe); err != nil {
 		t.Fatal(err)
 	}

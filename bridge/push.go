@@ -160,7 +160,7 @@ func (d *Device) add(m wearable.Metric, minute int64, v wearable.Decimal) error 
 // there is one to come. It is called with mu held.
 func (d *Device) take(m wearable.Metric, minute int64, v wearable.Decimal) error {
 	hour := hourOfMinute(minute)
-	if d.beyondFinish(hour) {
+	if d.state.beyondFinish(hour) {
 		d.state.Counts.Late++
 		d.changed = true
 		return nil
@@ -171,7 +171,7 @@ func (d *Device) take(m wearable.Metric, minute int64, v wearable.Decimal) error
 	return d.add(m, minute, v)
 }
 
-func (d *Device) beyondFinish(hour int64) bool { return d.state.Finished && hour >= d.state.FinishAt }
+func (s *deviceState) beyondFinish(hour int64) bool { return s.Finished && hour >= s.FinishAt }
 
 // metricList is the metrics that a device is enrolled for, by slot.
 type metricList []wearable.Metric

@@ -162,7 +162,9 @@ func (d *Device) fetchReceipts(ctx context.Context, r *Report) error {
 }
 
 func (d *Device) receiptsOf(ctx context.Context, kind string, r *Report) error {
-	from, end := d.unsettled(kind)
+	d.mu.Lock()
+	from, end := d.state.unsettled(kind, d.document.FirstHour)
+	d.mu.Unlock()
 	a, err := d.receipts.awaited(kind, from, end)
 	if err != nil {
 		return err
@@ -200,17 +202,15 @@ type awaiting struct {
 }
 
 // unsettled returns the positions of a kind, packed and from the first on for which a
-// receipt may be awaited.
-func (d *Device) unsettled(kind string) (int64, int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	from, known := d.state.ReceiptsFrom[kind]
-	end, first := d.state.PackedRows, d.document.FirstHour
+// receipt may be awaited, of a device with this first hour.
+func (s *deviceState) unsettled(kind string, first int64) (int64, int64) {
+	from, known := s.ReceiptsFrom[kind]
+	end := s.PackedRows
 	switch kind {
 	case record.KindDay:
-		end, first = d.state.PackedDays, dayOfHour(first)
+		end, first = s.PackedDays, dayOfHour(first)
 	case lateKind:
-		end, first = d.state.PackedLate, 0
+		end, first = s.PackedLate, 0
 	}
 	if !known {
 		from = first

@@ -307,7 +307,7 @@ func (w *sealing) hour(hour int64) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.vault.Set(w.batch, rowKey, row), d.vault.store(w.batch, d.countedKey(hour), counted))
+	return errors.Join(d.vault.Set(w.batch, rowKey, row), d.vault.store(w.batch, d.grid.countedKey(hour), counted))
 }
 
 // take moves the readings of an hour from the grid into what is sealed, and into the

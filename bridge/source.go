@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -37,6 +39,24 @@ const (
 // continued: ask for its Position, and go on from there.
 var ErrPosition = errors.New("the source is not at this position")
 
+// sources is how far a device is in each of its sources: what is in memory moves with the
+// grid, and is written with it.
+type sources struct {
+	vault *deviceVault
+	moved map[string]Position // that the store does not have yet
+}
+
+// write puts what has moved into the batch.
+func (s *sources) write(b *pebble.Batch) error {
+	for source, at := range s.moved {
+		if err := s.vault.store(b, s.key(source), at); err != nil {
+			return err
+		}
+	}
+	clear(s.moved)
+	return nil
+}
+
 // Position returns how much of a source the device has taken.
 func (d *Device) Position(source string) (Position, error) {
 	d.mu.Lock()
@@ -44,19 +64,19 @@ func (d *Device) Position(source string) (Position, error) {
 	if d.failed != nil {
 		return Position{}, d.failed
 	}
-	return d.position(source)
+	return d.sources.position(source)
 }
 
-func (d *Device) position(source string) (Position, error) {
+func (s *sources) position(source string) (Position, error) {
 	var p Position
 	if source == "" || len(source) > maxSource {
 		return p, fmt.Errorf("%w: a source's name has 1 to %d bytes", ErrReading, maxSource)
 	}
-	_, err := d.vault.load(d.sourceKey(source), &p)
+	_, err := s.vault.load(s.key(source), &p)
 	return p, err
 }
 
-func (d *Device) sourceKey(source string) []byte { return d.vault.key(kindSource, []byte(source)...) }
+func (s *sources) key(source string) []byte { return s.vault.key(kindSource, []byte(source)...) }
 
 // PushFrom is Push for the readings of a source that follow a position in it, such as the
 // lines of a file. The position moves with each reading in one commit, so a source that
@@ -65,27 +85,27 @@ func (d *Device) sourceKey(source string) []byte { return d.vault.key(kindSource
 // nothing is taken.
 func (d *Device) PushFrom(ctx context.Context, source string, from Position, readings []Reading) (Outcome, error) {
 	begin := func() error {
-		at, err := d.position(source)
+		at, err := d.sources.position(source)
 		switch {
 		case err != nil:
 			return err
 		case at != from:
 			return fmt.Errorf("%w: %d of its readings are taken, and this continues after %d", ErrPosition, at.Taken, from.Taken)
 		case at.Taken == 0:
-			return d.roomForSource()
+			return d.sources.room()
 		}
 		return nil
 	}
 	return d.push(ctx, readings, begin, func(r Reading) {
 		from = from.After(r)
-		d.moved[source] = from
+		d.sources.moved[source] = from
 	})
 }
 
-// roomForSource bounds what names of sources take up.
-func (d *Device) roomForSource() error {
+// room bounds what names of sources take up.
+func (s *sources) room() error {
 	n := 0
-	for _, err := range d.vault.each(kindSource, nil) {
+	for _, err := range s.vault.each(kindSource, nil) {
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func TestASourcesPositionIsNeverBeforeOrBehindItsReadings(t *testing.T) {
 	writes, last := 0, uint64(0)
 	check := func() {
 		var p Position
-		if _, err := d.vault.load(d.sourceKey("log"), &p); err != nil {
+		if _, err := d.vault.load(d.sources.key("log"), &p); err != nil {
 			t.Fatal(err)
 		}
 		if n := stored(t, d); n != p.Taken {
@@ -50,7 +50,7 @@ func TestASourcesPositionIsNeverBeforeOrBehindItsReadings(t *testing.T) {
 	}
 	_, err := d.push(t.Context(), hourly(2*maxOpenHours), func() error { return nil }, func(r Reading) {
 		from = from.After(r)
-		d.moved["log"] = from
+		d.sources.moved["log"] = from
 		check()
 	})
 	if err != nil {
