@@ -18,6 +18,7 @@ import (
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/cmd/ledger"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -136,16 +137,18 @@ func TestAttackForgedConsentOfAnOperator(t *testing.T) {
 
 // withdraw revokes a person's consent for a hospital.
 func (w *world) withdraw(p *person, hospital int) error {
-	d := p.consents[hospital]
-	d.Version, d.Previous, d.Status = 2, d.Digest(netName), consent.StatusRevoked
-	return w.put(d, p.key)
+	_, err := w.Submit(msps[patients], contracts.ConsentPut, p.Sign(p.Revoked(p.consents[hospital])))
+	return err
 }
 
 // forge has the operator record a consent for a hospital that a stranger has signed.
 func (w *world) forge(p *person, hospital int) error {
 	d := p.consents[hospital]
 	d.ID = record.RandomID()
-	return w.put(d, newKey())
+	stranger := *p.Patient
+	stranger.Key = consortium.NewKey()
+	_, err := w.Submit(msps[patients], contracts.ConsentPut, stranger.Sign(d))
+	return err
 }
 
 // TestAttackRolledBackLedgerOfAnOperator: the operator of a ledger puts an older copy of

@@ -82,7 +82,7 @@ func (v *witness) note(r *share.GetShareResponse) {
 	for _, s := range r.Shares {
 		name := fmt.Sprintf("%s %d %d", r.Query, r.Attempt, s.Piece)
 		if before := v.seen[name]; before != "" && before != s.Hash {
-			v.w.t.Errorf("%s gave another share of %s", r.Member, name)
+			v.w.Errorf("%s gave another share of %s", r.Member, name)
 		}
 		v.seen[name] = s.Hash
 		v.count++

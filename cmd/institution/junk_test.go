@@ -47,14 +47,14 @@ func TestAJunkRowEndsOneQuery(t *testing.T) {
 	if fault.Of(wantConflict) != fault.Conflict {
 		t.Errorf("abandoning an answered query: %v", wantConflict)
 	}
-	lift := record.VoteQuarantine{Device: w.people[5].deviceID, Lift: true, Reason: "repaired"}
+	lift := record.VoteQuarantine{Device: w.people[5].device.ID, Lift: true, Reason: "repaired"}
 	for _, m := range []int{hospitalA, patients} {
 		w.check(w.call(t.Context(), m, "quarantine", lift, nil))
 	}
 	w.wait("the device is back", time.Minute, func(s Status) bool { return s.Counts.Quarantined == 0 })
 	var flag record.DeviceFlag
 	w.check(w.call(t.Context(), hospitalB, "call", callRequest{contracts.RegistryFlagDevice.Name(), []byte(
-		`{"device":"` + w.people[5].deviceID.String() + `","kind":"pointer","note":"sent a junk row"}`,
+		`{"device":"` + w.people[5].device.ID.String() + `","kind":"pointer","note":"sent a junk row"}`,
 	)}, &flag))
 	if flag.Member != msps[hospitalB] {
 		t.Errorf("flagged: %+v", flag)

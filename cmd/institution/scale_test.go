@@ -110,7 +110,7 @@ func (m *table) memory(what string, w *world) {
 
 // query asks and notes how long it took and for what.
 func (m *table) query(what string, w *world) time.Duration {
-	w.t.Helper()
+	w.Helper()
 	var a role.Answer
 	cpu := w.processorTime()
 	start := time.Now()
@@ -162,7 +162,7 @@ func (w *world) park() {
 // restart ends all members, changes their directories, does what may be done while
 // they are down and starts them again.
 func (w *world) restart(change func(dir string), meanwhile func()) {
-	w.t.Helper()
+	w.Helper()
 	for i := range w.members {
 		w.members[i].kill()
 		change(w.member(i))

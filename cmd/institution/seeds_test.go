@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/opening"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
@@ -18,20 +19,24 @@ func TestAttackCopiedSeedBoxAmongProcesses(t *testing.T) {
 	w := newWorld(t, 1)
 	w.startAll()
 	w.enrol(1)
-	victim := must(opening.Boxes(w.people[0].seedBlob, w.people[0].deviceID, 6))
+	victim := must(opening.Boxes(w.people[0].device.Seeds, w.people[0].device.ID, 6))
 	for _, copied := range []func(mine, his []byte) []byte{
 		func(mine, his []byte) []byte { return slices.Concat(his[:32], mine[32:]) },
 		func(_, his []byte) []byte { return his },
 	} {
-		thief := &person{key: newKey(), device: newKey()}
-		w.check(w.enrolPatient(thief))
-		w.check(w.enrolSealed(thief, func(id record.ID, blob []byte) []byte {
-			mine := must(opening.Boxes(blob, id, 6))
+		thief := w.Patient().NewDevice(firstHour, metricKey)
+		thief.Reseed(w.Params, w.Epoch, func(_ []he.Seed, blob *[]byte) {
+			if blob == nil {
+				return
+			}
+			mine := must(opening.Boxes(*blob, thief.ID, 6))
 			for i := range mine {
 				mine[i] = copied(mine[i], victim[i])
 			}
-			return opening.Blob(id, mine)
-		}))
+			*blob = opening.Blob(thief.ID, mine)
+		})
+		thief.Sign()
+		thief.Enrol()
 	}
 	w.wait("both are put out", time.Minute, func(s Status) bool { return s.Counts.Quarantined == 2 && s.Counts.Ready == 1 })
 

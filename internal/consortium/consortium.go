@@ -260,3 +260,11 @@ func (c *Consortium) Refuses(code fault.Code, words, msp string, m contracts.Met
 		c.Errorf("%s calls %s: refused and yet recorded", msp, m.Name())
 	}
 }
+
+// Of is a consortium whose members were founded in another way, with the keys that they
+// sign with; a test fills Clients.
+func Of(t testing.TB, g record.Genesis, keys map[string]*ecdsa.PrivateKey) *Consortium {
+	return &Consortium{
+		TB: t, Genesis: g, Epoch: g.FirstEpoch(), Keys: keys, Clients: map[string]network.Client{}, Details: new(Details), Now: Start,
+	}
+}
