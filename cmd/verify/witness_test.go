@@ -14,8 +14,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
-	"github.com/vitalveil/vitalveil/he"
-	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/internal/vault"
@@ -25,12 +24,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/index/follow"
 )
 
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
+func must[T any](v T, err error) T { return consortium.Must(v, err) }
 
 func check(t *testing.T, err error) {
 	t.Helper()
@@ -49,16 +43,10 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{T: t, dir: t.TempDir(), network: record.Descriptor{Roots: map[string][]byte{}, Genesis: record.Genesis{
-		Network: testNetwork, Clock: record.ClockSimulated, Threshold: 2, Registrar: "C", MinCohort: 11, Profile: he.DefaultProfile().Name,
-		Schema: privacy.V1().Digest(), CapMicro: 3_000_000, PredicateSlot: 60, PredicateLife: 600,
-	}}}
-	for _, msp := range []string{"A", "B", "C"} {
-		ca := must(network.NewCA(msp))
-		s.identity = must(ca.Issue("member", "client"))
-		m := record.Member{MSP: msp, Name: msp, SignKey: record.PublicKeyBytes(&newKey(t).PublicKey)}
-		s.network.Genesis.Members = append(s.network.Genesis.Members, must(he.NewMemberKeys()).Enter(m))
-		s.network.Roots[msp] = ca.RootPEM()
+	c := consortium.New(t, func(g *record.Genesis) { g.Network, g.Gateways = testNetwork, nil })
+	s := &site{T: t, dir: t.TempDir(), network: record.Descriptor{Roots: map[string][]byte{}, Genesis: c.Genesis}}
+	for _, msp := range consortium.MSPs {
+		s.identity, s.network.Roots[msp] = consortium.Identity(msp), consortium.Authority(msp).RootPEM()
 	}
 	must(state.Claim(s.dir, knownVersion))
 	check(t, os.MkdirAll(filepath.Join(s.dir, "gateway", "blobs"), 0o700))
@@ -123,7 +111,7 @@ func TestAttackEndOfTheLedgerCutOff(t *testing.T) {
 		{follow.Block{Number: 2, Hash: record.ID(earlier)}, true},
 		{follow.Block{Number: 3, Hash: record.ID(tip)}, false},
 	} {
-		s.hasRead("A", known.block)
+		s.hasRead(consortium.HospitalA, known.block)
 		if _, err := s.verify(Tip{}); (err == nil) != known.fits {
 			t.Errorf("a member has read block %d: %v", known.block.Number, err)
 		}

@@ -76,14 +76,3 @@ func (k *Details) Serve(t testing.TB, path string) {
 		return details.Serve(ctx, path, k, slog.New(slog.DiscardHandler))
 	}, nil)
 }
-
-// Enrol completes an enrolment whose inception record has all but the key: with a key
-// that is sealed to members. It returns the blob; what is left to do is to sign.
-func (k *Details) Enrol(network string, e *record.EnrolPatient, members []record.Member) ([]byte, error) {
-	key := details.NewKey()
-	e.Inception.DetailsKey = key.Digest(network)
-	k.Hold(e.Inception.DetailsKey, key)
-	blob, err := details.SealBoxes(network, e.Inception.PatientID(network), key, members)
-	e.DetailsBlob = record.SumID(blob)
-	return blob, err
-}
