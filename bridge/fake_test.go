@@ -2,8 +2,6 @@ package bridge
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +18,7 @@ import (
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -79,25 +78,14 @@ type batch struct {
 	posts  []record.SignedAvailable
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
+func newKey(testing.TB) *ecdsa.PrivateKey { return consortium.NewKey() }
 
 var testParams = sync.OnceValues(func() (*he.Params, error) {
-	sharing, err := he.NewSharing(3, 2)
-	if err != nil {
-		return nil, err
-	}
-	return he.New(he.DefaultProfile(), privacy.V2(), sharing)
+	return he.New(he.DefaultProfile(), privacy.V2(), consortium.Must(he.NewSharing(3, 2)))
 })
 
 // epochStart is 2025-01-01, a Unix time at which ledger time begins.
-const epochStart = 1735689600
+const epochStart = consortium.Start
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
@@ -111,21 +99,13 @@ func newWorld(t testing.TB) *world {
 		pointers: map[ledgerName]*anchored{}, batches: map[record.ID]*batch{}, proofs: map[string][]byte{},
 		uploads: map[record.ID]*apiv1.Operation{},
 	}
-	w.genesis = record.Genesis{
-		Network: "bridge-test", Clock: record.ClockSimulated, Threshold: 2, Registrar: "PatientsAssociation",
-		MinCohort: 11, Profile: params.Profile().Name, Schema: params.Schema().Digest(), PredicateSlot: 60, PredicateLife: 3600,
-	}
-	for _, name := range []string{"HospitalA", "HospitalB", "PatientsAssociation"} {
-		key := newKey(t)
-		boxes, err := he.NewMemberKeys()
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := member{sign: key, boxes: boxes, Member: boxes.Enter(record.Member{
-			MSP: name, Name: name, SignKey: record.PublicKeyBytes(&key.PublicKey),
-		})}
-		w.members = append(w.members, m)
-		w.genesis.Members = append(w.genesis.Members, m.Member)
+	c := consortium.New(t, func(g *record.Genesis) {
+		g.Network, g.Gateways, g.Exact = "bridge-test", nil, false
+		g.Schema, g.PredicateSlot = params.Schema().Digest(), 60
+	})
+	w.genesis = c.Genesis
+	for _, m := range c.Genesis.Members {
+		w.members = append(w.members, member{Member: m, sign: c.Keys[m.MSP], boxes: c.Boxes[m.MSP]})
 	}
 	w.server = httptest.NewServer(w)
 	t.Cleanup(w.server.Close)

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -26,6 +24,7 @@ import (
 	"github.com/vitalveil/vitalveil/gateway"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/blob"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -47,6 +46,7 @@ type site struct {
 	options launch.Options
 	dir     string // of institutions, gateway and blobs
 	genesis record.Genesis
+	told    *consortium.Consortium // the members, as those who enrol patients know them
 	members []*seat
 	blobs   *blob.Store
 	url     string
@@ -65,24 +65,13 @@ type seat struct {
 	process *exec.Cmd // its institution, if it runs
 }
 
-// subject is a patient, and what the test alone remembers: the details key, which
-// nobody outside of members' vaults has, and the consents.
+// subject is a patient with the consents that the test alone remembers.
 type subject struct {
-	id      record.ID
-	key     *ecdsa.PrivateKey
-	secret  details.Key
-	blob    record.ID
+	*consortium.Patient
 	consent []consent.Signed
 }
 
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
-func freshKey() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
+func must[T any](v T, err error) T { return consortium.Must(v, err) }
 
 func (c *site) ok(err error) {
 	c.Helper()
@@ -138,6 +127,11 @@ func (c *site) found() {
 	}
 	c.ok(c.institution(c.members[2], together...).Run())
 	c.genesis = must(organisation.Descriptor(document)).Genesis
+	keys := map[string]*ecdsa.PrivateKey{}
+	for _, s := range c.members {
+		keys[s.msp] = s.keys.Sign
+	}
+	c.told = consortium.Of(c.T, c.genesis, keys)
 }
 
 // institution is the command of this name in a process of its own. What it prints is
@@ -264,7 +258,7 @@ func (c *site) submit(member int, m contracts.Method, doc any) {
 }
 
 func (c *site) as(p *subject) *api.Client {
-	return api.NewClient(c.url, channel, &api.Signer{Party: api.PatientParty(p.id), Key: p.key})
+	return api.NewClient(c.url, channel, &api.Signer{Party: api.PatientParty(p.ID), Key: p.Key})
 }
 
 func (c *site) done(client *api.Client, op *api.Operation, err error) {
@@ -279,22 +273,10 @@ func (c *site) done(client *api.Client, op *api.Operation, err error) {
 // enrol puts a patient with two consents on the ledger, through the gateway.
 func (c *site) enrol() *subject {
 	c.Helper()
-	p := &subject{key: freshKey(), secret: details.NewKey()}
-	e := record.EnrolPatient{Inception: record.Inception{
-		ConsentKeys:  [][]byte{record.PublicKeyBytes(&p.key.PublicKey)},
-		RecoveryHash: record.RandomID(), Salt: record.RandomID(), DetailsKey: p.secret.Digest(channel),
-	}}
-	p.id = e.Inception.PatientID(channel)
-	boxes := must(details.SealBoxes(channel, p.id, p.secret, c.genesis.Members))
-	e.DetailsBlob = record.SumID(boxes)
-	p.blob = e.DetailsBlob
-	e.Signature = must(record.Sign(p.key, e.Digest(channel)))
-	e.Voucher = record.Voucher{Patient: p.id, Person: record.RandomID()}
-	digest := record.Digest(record.DomainVoucher, channel, e.Voucher)
-	e.Vouchers = []record.VoucherSignature{{By: association, Signature: must(record.Sign(c.members[2].keys.Sign, digest))}}
+	p := &subject{Patient: c.told.NewPatient()}
 	client := c.as(p)
 	defer client.Close()
-	op, err := client.EnrolPatient(c.Context(), e, boxes)
+	op, err := client.EnrolPatient(c.Context(), p.Enrolment, p.Boxes)
 	c.done(client, op, err)
 	for _, grantee := range []string{ownOrg, otherOrg} {
 		s := c.sign(p, grantee)
@@ -307,19 +289,9 @@ func (c *site) enrol() *subject {
 
 // sign makes a patient's first version of a new consent.
 func (c *site) sign(p *subject, grantee string) consent.Signed {
-	d := consent.Document{
-		ID: record.RandomID(), Version: 1, Patient: p.id, Grantee: grantee, Purpose: "HRESCH", Status: consent.StatusActive,
-		Effect: consent.EffectPermit, Operations: []string{consent.OpAggregate}, Metrics: []string{"heart_rate"},
-		DataFrom: c.now / 3600, DataUntil: c.now/3600 + 1000, Expires: c.now + 1000*3600, CapMicro: 1_000_000,
-	}
-	s := consent.Signed{Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, d.Digest(channel)))}
+	s := p.Sign(p.Document(grantee))
 	p.consent = append(p.consent, s)
 	return s
-}
-
-func (c *site) erasure(p *subject) record.SignedErasure {
-	e := record.Erasure{Patient: p.id}
-	return record.SignedErasure{Erasure: e, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: must(record.Sign(p.key, e.Digest(channel)))}
 }
 
 // erase goes through the gateway.
@@ -327,7 +299,7 @@ func (c *site) erase(p *subject) {
 	c.Helper()
 	client := c.as(p)
 	defer client.Close()
-	op, err := client.Erase(c.Context(), c.erasure(p))
+	op, err := client.Erase(c.Context(), p.Erasure(p.Key))
 	c.done(client, op, err)
 }
 
@@ -337,7 +309,7 @@ func (c *site) receipt(p *subject) {
 	client := c.as(p)
 	defer client.Close()
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		r, err := client.Erasure(c.Context(), p.id)
+		r, err := client.Erasure(c.Context(), p.ID)
 		if err == nil && r.Done && len(r.Members) == 3 {
 			return
 		}
@@ -356,7 +328,7 @@ func (c *site) race(p *subject) (lose func()) {
 	permit := must(contracts.ConsentPut.Call(contracts.Consent{Network: channel, Details: consent.Details{Salt: record.RandomID(), Signed: s}}))
 	put, err := client.Endorse(c.Context(), permit, nil)
 	c.ok(err)
-	erase, err := client.Endorse(c.Context(), must(contracts.RegistryErase.Call(c.erasure(p))), nil)
+	erase, err := client.Endorse(c.Context(), must(contracts.RegistryErase.Call(p.Erasure(p.Key))), nil)
 	c.ok(err)
 	return func() {
 		ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
@@ -394,8 +366,8 @@ func (c *site) search(people []*subject) finding {
 	seen := map[string]bool{}
 	eachText(c, c.dir, func(path string, text []byte) {
 		for _, p := range people {
-			name := p.id.String()
-			if bytes.Contains(text, p.secret.Bytes()) {
+			name := p.ID.String()
+			if bytes.Contains(text, p.Secret.Bytes()) {
 				f.keys[name] = path
 			}
 			for _, s := range p.consent {
@@ -428,14 +400,14 @@ func (c *site) candidate(path string, text []byte, people []*subject, vaults map
 		for _, p := range people {
 			for _, s := range p.consent {
 				name := state.ConsentDetailsKey(s.Document.ID, s.Document.Version)
-				if _, err := p.secret.Open(channel, p.id, name, sealed); err != nil {
+				if _, err := p.Secret.Open(channel, p.ID, name, sealed); err != nil {
 					continue
 				}
-				f.sealed[p.id.String()]++
+				f.sealed[p.ID.String()]++
 				for _, keys := range vaults {
 					for _, k := range keys {
-						if _, err := k.Open(channel, p.id, name, sealed); err == nil {
-							f.opened[p.id.String()] = path
+						if _, err := k.Open(channel, p.ID, name, sealed); err == nil {
+							f.opened[p.ID.String()] = path
 						}
 					}
 				}
@@ -449,25 +421,25 @@ func (c *site) candidate(path string, text []byte, people []*subject, vaults map
 // opens; of erased ones nothing opens and nothing is in the clear.
 func (c *site) mustBeGone(f finding, living *subject, erased []*subject) {
 	c.Helper()
-	name := living.id.String()
+	name := living.ID.String()
 	if f.sealed[name] < len(living.consent) || f.opened[name] == "" {
 		c.Fatalf("of a living patient the search finds %d sealed values, and opens %q: it shows nothing", f.sealed[name], f.opened[name])
 	}
 	left := 0
 	for _, p := range erased {
-		name := p.id.String()
+		name := p.ID.String()
 		left += f.sealed[name]
 		if f.opened[name] != "" {
-			c.Errorf("a detail of erased patient %s opens, from %s", p.id.Short(), f.opened[name])
+			c.Errorf("a detail of erased patient %s opens, from %s", p.ID.Short(), f.opened[name])
 		}
 		if f.plain[name] != "" {
-			c.Errorf("a detail of erased patient %s is in the clear in %s", p.id.Short(), f.plain[name])
+			c.Errorf("a detail of erased patient %s is in the clear in %s", p.ID.Short(), f.plain[name])
 		}
 		if f.keys[name] != "" {
-			c.Errorf("the details key of erased patient %s is in %s", p.id.Short(), f.keys[name])
+			c.Errorf("the details key of erased patient %s is in %s", p.ID.Short(), f.keys[name])
 		}
-		if there, err := c.blobs.Has(c.Context(), p.blob); there || err != nil {
-			c.Errorf("the boxes of erased patient %s are stored (%v)", p.id.Short(), err)
+		if there, err := c.blobs.Has(c.Context(), p.Enrolment.DetailsBlob); there || err != nil {
+			c.Errorf("the boxes of erased patient %s are stored (%v)", p.ID.Short(), err)
 		}
 	}
 	c.Logf("%d sealed values of %d erased patients are left in files of peers; nobody can open them", left, len(erased))
@@ -482,7 +454,7 @@ func TestALostRaceWithAnErasureOnRealFabric(t *testing.T) {
 	lose, killed := c.race(raced), c.members[0]
 	c.end(killed, os.Kill)
 	lose()
-	if _, has := killed.stored()[raced.id]; !has {
+	if _, has := killed.stored()[raced.ID]; !has {
 		t.Error("it had destroyed the key before it was killed: then killing it shows nothing")
 	}
 	c.run(killed)
@@ -490,7 +462,7 @@ func TestALostRaceWithAnErasureOnRealFabric(t *testing.T) {
 	c.stopAll()
 	f := c.search(c.people)
 	c.mustBeGone(f, living, []*subject{raced})
-	if f.sealed[raced.id.String()] == 0 {
+	if f.sealed[raced.ID.String()] == 0 {
 		t.Error("no peer has kept what lost the race: then this test shows nothing")
 	}
 }
