@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -52,7 +53,7 @@ type batchModel struct {
 	bits     map[string][]byte
 }
 
-var members = []string{"HospitalA", "HospitalB", "PatientsAssociation"}
+var members = consortium.MSPs
 
 const (
 	metric  = "heart_rate"
@@ -64,10 +65,13 @@ const (
 
 func newLedger() *ledger {
 	l := &ledger{people: map[record.ID]*person{}, studies: map[string]bool{}, erased: map[record.ID]bool{}, ticks: map[string]int64{}, lists: map[record.ID][]state.Designation{}, anchored: map[string]bool{}}
-	l.genesis = record.Genesis{Network: "test", Clock: record.ClockSimulated, Threshold: 2, MinCohort: 2, CapMicro: 1000, Exact: true, Schema: privacy.V2().Digest(), Vouchers: 2}
-	for _, m := range members {
-		l.genesis.Members = append(l.genesis.Members, record.Member{MSP: m, SignKey: public(keyOf(m)), PieceKey: boxOf(m).Public()})
-	}
+	l.genesis = consortium.New(nil, func(g *record.Genesis) {
+		g.Network, g.Registrar, g.Vouchers, g.MinCohort = "test", "", 2, 2
+		g.CapMicro, g.Schema, g.Profile = 1000, privacy.V2().Digest(), ""
+		for i, m := range members { // whose keys histories have again
+			g.Members[i].SignKey, g.Members[i].PieceKey = public(keyOf(m)), boxOf(m).Public()
+		}
+	}).Genesis
 	l.roster = l.genesis.FirstRoster()
 	l.tx(put(state.GenesisKey(), l.genesis), put(state.LayoutKey(), state.Layout{Version: state.LayoutVersion}))
 	l.tick(members[0], day0*86400)
@@ -78,19 +82,11 @@ func newLedger() *ledger {
 // boxOf is a member's HPKE key for the keys of pieces.
 func boxOf(member string) *he.HPKEPrivate {
 	secret := record.SumID([]byte(member))
-	k, err := he.ParseHPKEKey(secret[:])
-	if err != nil {
-		panic(err)
-	}
-	return k
+	return consortium.Must(he.ParseHPKEKey(secret[:]))
 }
 
 func put(key string, v any) network.Write {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return network.Write{Key: key, Value: b}
+	return network.Write{Key: key, Value: consortium.Must(json.Marshal(v))}
 }
 
 func (l *ledger) id() record.ID {
@@ -300,10 +296,7 @@ func (l *ledger) record(s consent.Signed) {
 
 func private(d consent.Document, value []byte) network.PrivateWrite {
 	name := state.ConsentDetailsKey(d.ID, d.Version)
-	value, err := testKey.Seal("test", d.Patient, name, value)
-	if err != nil {
-		panic(err)
-	}
+	value = consortium.Must(testKey.Seal("test", d.Patient, name, value))
 	return network.PrivateWrite{
 		Collection: state.Collection, Key: name, Value: value, Available: true,
 		KeyHash: record.SumID([]byte(name)), ValueHash: record.SumID(value),

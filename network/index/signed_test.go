@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
@@ -36,10 +37,7 @@ func keyOf(name string) *ecdsa.PrivateKey {
 		return k
 	}
 	scalar := record.SumID([]byte("a test's key of " + name))
-	k, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar[:])
-	if err != nil {
-		panic(err)
-	}
+	k := consortium.Must(ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar[:]))
 	keysKnown[name] = k
 	return k
 }
@@ -50,12 +48,7 @@ func (l *ledger) key() *ecdsa.PrivateKey {
 	return keyOf(fmt.Sprintf("number %d", l.nextID))
 }
 
-func public(k *ecdsa.PrivateKey) []byte { return record.PublicKeyBytes(&k.PublicKey) }
-
-func signed(k *ecdsa.PrivateKey, digest record.ID) []byte {
-	sig, err := record.Sign(k, digest)
-	if err != nil {
-		panic(err)
-	}
-	return sig
-}
+var (
+	public = consortium.Public
+	signed = consortium.Sign
+)
