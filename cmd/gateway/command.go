@@ -105,7 +105,7 @@ func (c runCommand) Run(ctx context.Context) error {
 	if c.CheckConfig {
 		return explain(cfg)
 	}
-	p, err := Open(ctx, c.Dir, cfg, cfg.Logger(c.Verbose))
+	p, err := Open(c.Dir, cfg, cfg.Logger(c.Verbose))
 	if err != nil {
 		return err
 	}

@@ -43,9 +43,9 @@ type Process struct {
 
 // Open opens the gateway in dir and connects it, without talking to anybody yet. Close
 // it in the end.
-func Open(ctx context.Context, dir string, cfg Config, log *slog.Logger) (*Process, error) {
+func Open(dir string, cfg Config, log *slog.Logger) (*Process, error) {
 	p := &Process{dir: dir, service: cfg.Service, log: log}
-	if err := p.open(ctx, cfg); err != nil {
+	if err := p.open(cfg); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
@@ -59,7 +59,7 @@ func opened[T interface{ Close() error }](p *Process, v T, err error) (T, error)
 	return v, err
 }
 
-func (p *Process) open(ctx context.Context, cfg Config) error {
+func (p *Process) open(cfg Config) error {
 	d, err := site.Descriptor(string(cfg.Network))
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (p *Process) open(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("ledger: %w", err)
 	}
 	maps.Copy(p.ids, ids)
-	if err := p.openBlobs(ctx, cfg); err != nil {
+	if err := p.openBlobs(cfg); err != nil {
 		return err
 	}
 	key, err := cfg.VaultKey.Path()
@@ -115,7 +115,7 @@ func (p *Process) open(ctx context.Context, cfg Config) error {
 // maxKeys bounds the file with the keys of a bucket, in bytes.
 const maxKeys = 4 << 10
 
-func (p *Process) openBlobs(ctx context.Context, cfg Config) error {
+func (p *Process) openBlobs(cfg Config) error {
 	var keys []byte
 	if cfg.BlobKeys != "" {
 		var err error
@@ -123,7 +123,7 @@ func (p *Process) openBlobs(ctx context.Context, cfg Config) error {
 			return fmt.Errorf("blob_keys: %w", err)
 		}
 	}
-	b, err := blob.OpenURL(ctx, cfg.Blobs, keys)
+	b, err := blob.OpenURL(cfg.Blobs, keys)
 	p.blobs, err = opened(p, b, err)
 	return err
 }

@@ -63,8 +63,10 @@ func Open(dir string) (*Store, error) {
 	return &Store{bucket: b, dir: dir}, nil
 }
 
-// OpenURL keeps blobs in the place that a URL names: file:///DIR.
-func OpenURL(_ context.Context, place string, _ []byte) (*Store, error) {
+// OpenURL keeps blobs in the place that a URL names: file:///DIR, or
+// s3://BUCKET?region=R&endpoint=https://HOST with the keys of a file's content, which are
+// looked for nowhere else.
+func OpenURL(place string, keys []byte) (*Store, error) {
 	u, err := url.Parse(place)
 	if err != nil {
 		return nil, fmt.Errorf("blobs: %w", err)
@@ -72,7 +74,10 @@ func OpenURL(_ context.Context, place string, _ []byte) (*Store, error) {
 	if u.Scheme == "file" && u.Host == "" && filepath.IsAbs(u.Path) && u.RawQuery == "" {
 		return Open(filepath.FromSlash(u.Path))
 	}
-	return nil, fmt.Errorf("blobs: %q is no place such as file:///DIR", place)
+	if u.Scheme == "s3" {
+		return openS3(u, keys)
+	}
+	return nil, fmt.Errorf("blobs: %q is no place such as file:///DIR or s3://BUCKET?region=R&endpoint=https://HOST", place)
 }
 
 // New keeps blobs in a bucket; Close closes it.
