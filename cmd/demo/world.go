@@ -246,7 +246,7 @@ func (w *world) startInstitutions(ctx context.Context) error {
 		peers[o.msp], listeners[o.msp] = l.Addr().String(), l
 	}
 	for i, o := range w.orgs {
-		blobs := remoteBlobs{api.NewClient(w.url, w.genesis.Network, &api.Signer{Party: api.MemberParty(o.msp), Key: o.signKey})}
+		blobs := api.NewClient(w.url, w.genesis.Network, &api.Signer{Party: api.MemberParty(o.msp), Key: o.signKey})
 		var err error
 		cfg := institution.Config{
 			Genesis: w.genesis, Member: i, Identity: o.identity, Client: w.client(o),
@@ -276,14 +276,6 @@ func (w *world) openHub() error {
 		Clock: func() time.Time { return time.Unix(w.now.Load(), 0) },
 	})
 	return err
-}
-
-// remoteBlobs fetches blobs through the gateway, as an institution elsewhere
-// would.
-type remoteBlobs struct{ client *api.Client }
-
-func (r remoteBlobs) Get(ctx context.Context, id record.ID) ([]byte, error) {
-	return r.client.Blob(ctx, id)
 }
 
 // tick lets every institution say that it is the given time.

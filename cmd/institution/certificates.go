@@ -36,6 +36,7 @@ func (c certificateCommand) Run() error {
 	if err != nil {
 		return err
 	}
+	renewed := 0
 	for _, name := range []string{site.IdentityDir, site.LedgerIdentityDir} {
 		dir := filepath.Join(c.Dir, name)
 		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -52,11 +53,15 @@ func (c certificateCommand) Run() error {
 		if err := next.Save(dir); err != nil {
 			return err
 		}
+		renewed++
 		until, err := next.Expires()
 		if err != nil {
 			return err
 		}
 		fmt.Printf("%s: until %s\n", dir, until.UTC().Format(time.DateOnly))
+	}
+	if renewed == 0 {
+		return fmt.Errorf("%s has no identity to renew", c.Dir)
 	}
 	return nil
 }

@@ -37,8 +37,8 @@ type Process struct {
 	ids       site.Identities
 }
 
-// Open opens the institution in dir, which has this configuration, and connects it, without talking to anybody
-// yet. Close it in the end.
+// Open opens the institution in dir, which has this configuration, and connects it,
+// without talking to anybody yet. Close it in the end.
 func Open(dir string, cfg Config, log *slog.Logger) (*Process, error) {
 	d, err := site.Descriptor(string(cfg.Network))
 	if err != nil {
@@ -83,20 +83,13 @@ func Open(dir string, cfg Config, log *slog.Logger) (*Process, error) {
 func (p *Process) openBlobs(cfg Config, k site.Keys) (role.Blobs, error) {
 	if cfg.Blobs.Directory == "" {
 		p.gateway = api.NewClient(cfg.Blobs.Gateway, p.genesis.Network, &api.Signer{Party: api.MemberParty(k.Identity.MSP), Key: k.Sign})
-		return gatewayBlobs{p.gateway}, nil
+		return p.gateway, nil
 	}
 	var err error
 	if p.blobs, err = blob.Open(string(cfg.Blobs.Directory)); err != nil {
 		return nil, err
 	}
 	return p.blobs, nil
-}
-
-// gatewayBlobs fetches blobs through a gateway, which gives them to members.
-type gatewayBlobs struct{ client *api.Client }
-
-func (g gatewayBlobs) Get(ctx context.Context, id record.ID) ([]byte, error) {
-	return g.client.Blob(ctx, id)
 }
 
 // Close closes everything. Run must have returned.

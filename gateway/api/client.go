@@ -413,3 +413,6 @@ func fromAnswers[D any, M mirror[D]](ms []M) ([]D, error) {
 	}
 	return docs, nil
 }
+
+// Get is Blob, for those who want to know of blobs only that they can be got.
+func (c *Client) Get(ctx context.Context, id record.ID) ([]byte, error) { return c.Blob(ctx, id) }
