@@ -60,7 +60,7 @@ func TestAFileIsReadStrictly(t *testing.T) {
 		"surprise":           `{"roof": "r", "surprise": 1}`,
 		"unknown field":      `{"ROOF": "r"}`,
 		"duplicate":          `{"roof": "r", "roof": "s"}`,
-		"trailing":           `{"roof": "r"} {}`,
+		"after top-level":    `{"roof": "r"} {}`,
 		"house.json: nobody": `{"roof": "r", "name": "haunted"}`,
 		"loopback":           `{"roof": "r", "metrics": "0.0.0.0:9100"}`,
 		"such as 127":        `{"roof": "r", "metrics": "localhost:9100"}`,
