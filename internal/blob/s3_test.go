@@ -53,7 +53,7 @@ type recorded struct {
 func s3(t *testing.T) (*Store, *recorded, *url.URL) {
 	t.Helper()
 	exe := filepath.Join(t.TempDir(), "s3server")
-	build := exec.Command("go", "build", "-C", "s3server", "-o", exe, ".")
+	build := exec.Command("go", "build", "-C", "peers", "-o", exe, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Skipf("SKIPPED: the S3 server of the tests cannot be built: %v\n%s", err, out)
 	}

@@ -1,4 +1,4 @@
-module github.com/vitalveil/vitalveil/internal/blob/s3server
+module github.com/vitalveil/vitalveil/internal/blob/peers
 
 go 1.26.0
 

@@ -1,4 +1,4 @@
-// Command s3server is an S3 server that keeps objects in memory, for the tests of package
+// Command peers is an S3 server that keeps objects in memory, for the tests of package
 // blob: main LISTEN BUCKET.
 package main
 
