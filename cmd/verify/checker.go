@@ -22,7 +22,7 @@ import (
 
 // checker holds what the ledger says, by kind, and what was found wrong.
 type checker struct {
-	dir     string
+	places  places
 	genesis record.Genesis
 	roots   map[string][]byte
 	params  map[string]*he.Params // by profile: what a row looks like depends on nothing else

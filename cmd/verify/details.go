@@ -1,11 +1,7 @@
 package verify
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -17,19 +13,13 @@ import (
 // any, what consents say cannot be read here.
 type memberKeys map[string]map[record.ID]details.Key // by member
 
-// readKeys reads them from the vaults below dir, where there are any.
-func readKeys(dir string) (memberKeys, error) {
+// readKeys reads them from the members' vaults.
+func readKeys(members []member) (memberKeys, error) {
 	keys := memberKeys{}
-	members, err := os.ReadDir(filepath.Join(dir, "institutions"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return keys, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	for _, m := range members {
-		if keys[m.Name()], err = institution.StoredKeys(filepath.Join(dir, "institutions", m.Name()), ""); err != nil {
-			return nil, fmt.Errorf("details keys of %s: %w", m.Name(), err)
+		var err error
+		if keys[m.msp], err = institution.StoredKeys(m.dir, m.key); err != nil {
+			return nil, fmt.Errorf("details keys of %s: %w", m.msp, err)
 		}
 	}
 	return keys, nil

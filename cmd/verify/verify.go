@@ -1,4 +1,4 @@
-// Package verify re-checks a state directory offline: it believes the network's
+// Package verify re-checks the state of a demo, or of a site, offline: it believes the network's
 // description (network.json) and nothing else that it reads.
 //
 // Entry points: Command is "vitalveil verify"; Check is the same for tests.
@@ -39,7 +39,7 @@ import (
 
 // Command is "vitalveil verify".
 type Command struct {
-	State string `required:"" help:"State directory to check; nothing in it is changed, and no process may have it open." type:"path" placeholder:"DIR"`
+	State string `required:"" help:"State directory of a demo (--dir), or of a site with network.json, ledger, gateway and the members' directories; nothing in it is changed, and no process may have it open." type:"path" placeholder:"DIR"`
 	Tip   Tip    `help:"A block that the ledger must have: the tip that an earlier check printed. Without it, blocks that were cut off the end show only where somebody in DIR has seen them." placeholder:"HASH"`
 }
 
@@ -68,7 +68,7 @@ func Check(ctx context.Context, dir string, tip Tip, out io.Writer) error {
 	if _, err := os.Stat(filepath.Join(dir, "fabric")); err == nil {
 		return fmt.Errorf("%s has a Fabric ledger, which its peers hold; verify reads the embedded ledger only", dir)
 	}
-	rep, err := embedded.Verify(ctx, embedded.Config{Dir: filepath.Join(dir, "ledger"), Channel: c.genesis.Network, Roots: c.roots})
+	rep, err := embedded.Verify(ctx, embedded.Config{Dir: c.places.ledger, Channel: c.genesis.Network, Roots: c.roots})
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
@@ -138,7 +138,8 @@ func (c *checker) verdict(out io.Writer) error {
 
 // open reads the description of the network and prepares what checks need.
 func open(dir string) (*checker, error) {
-	if err := state.Check(dir, knownVersion); err != nil {
+	at, err := find(dir)
+	if err != nil {
 		return nil, err
 	}
 	b, err := state.ReadFile(filepath.Join(dir, "network.json"), maxDescription)
@@ -150,8 +151,8 @@ func open(dir string) (*checker, error) {
 		return nil, fmt.Errorf("network.json: %w", err)
 	}
 	c := newChecker(d)
-	c.dir = dir
-	if c.keyring, err = readKeys(dir); err != nil {
+	c.places = at
+	if c.keyring, err = readKeys(at.members); err != nil {
 		return nil, err
 	}
 	schema, ok := privacy.SchemaByDigest(c.genesis.Schema)
@@ -165,17 +166,16 @@ func open(dir string) (*checker, error) {
 	if _, err := c.paramsOf(c.genesis.Profile); err != nil {
 		return nil, fmt.Errorf("network.json: %w", err)
 	}
-	blobs := filepath.Join(dir, "gateway", "blobs")
-	if _, err := os.Stat(blobs); err != nil {
+	if _, err := os.Stat(at.blobs); err != nil {
 		return nil, err
 	}
-	c.blobs, err = blob.Open(blobs)
+	c.blobs, err = blob.Open(at.blobs)
 	return c, err
 }
 
 // read applies every block to an index and to the checker's own view.
 func (c *checker) read(ctx context.Context, blocks uint64) error {
-	l, err := embedded.Open(embedded.Config{Dir: filepath.Join(c.dir, "ledger"), Channel: c.genesis.Network, Roots: c.roots, ReadOnly: true})
+	l, err := embedded.Open(embedded.Config{Dir: c.places.ledger, Channel: c.genesis.Network, Roots: c.roots, ReadOnly: true})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"github.com/vitalveil/vitalveil/gateway"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
@@ -40,7 +39,7 @@ func (c *checker) takeBlock(b *network.Block) {
 // patient or a bridge is recorded.
 func (c *checker) operations(ctx context.Context) int {
 	n := 0
-	err := gateway.ReadJournal(filepath.Join(c.dir, "gateway", "journal"), func(op *apiv1.Operation) error {
+	err := gateway.ReadJournal(c.places.journal, func(op *apiv1.Operation) error {
 		n += c.operation(op)
 		return ctx.Err()
 	})
@@ -63,16 +62,16 @@ func (c *checker) operation(op *apiv1.Operation) int {
 // members holds what each institution has read against the ledger.
 func (c *checker) members(context.Context) int {
 	n := 0
-	for _, m := range c.genesis.Members {
-		known, err := follow.NewestKnown(filepath.Join(c.dir, "institutions", m.MSP))
+	for _, m := range c.places.members {
+		known, err := follow.NewestKnown(m.dir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
-			c.wrong("the state of %s: %v", m.MSP, err)
+			c.wrong("the state of %s: %v", m.msp, err)
 		case known != nil:
 			n++
 			if number, ok := c.blocks[known.Hash]; !ok || number != known.Number {
-				c.wrong("%s has read block %d with hash %s, and the ledger does not have it: blocks are missing, or it is another ledger", m.MSP, known.Number, known.Hash)
+				c.wrong("%s has read block %d with hash %s, and the ledger does not have it: blocks are missing, or it is another ledger", m.msp, known.Number, known.Hash)
 			}
 		}
 	}

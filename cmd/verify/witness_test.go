@@ -151,7 +151,7 @@ func TestWhatTheGatewayHasToldIsOnTheLedger(t *testing.T) {
 			t.Errorf("%s: %d told, wrong %v", name, told, c.failures)
 		}
 	}
-	c.dir, c.failures = t.TempDir(), nil
+	c.places.journal, c.failures = filepath.Join(t.TempDir(), "journal"), nil
 	if n := c.operations(context.Background()); n != 0 || len(c.failures) > 0 {
 		t.Errorf("without a journal: %d, %v", n, c.failures)
 	}
