@@ -12,6 +12,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/consent/words"
+	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -199,7 +200,7 @@ func (c revokeCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	s, err := client.Consent(ctx, id)
+	s, err := answered(ctx, func(ctx context.Context) (consent.Signed, error) { return client.Consent(ctx, id) })
 	if err != nil {
 		return err
 	}
@@ -247,7 +248,7 @@ func (c historyCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	entries, err := client.History(ctx, h.Patient)
+	entries, err := answered(ctx, func(ctx context.Context) ([]*api.HistoryEntry, error) { return client.History(ctx, h.Patient) })
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,8 @@ func (c eraseCommand) Run(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	if _, err := client.Erasure(ctx, h.Patient); fault.Of(err) == fault.NotFound {
+	erasure := func(ctx context.Context) (*api.ErasureReceipt, error) { return client.Erasure(ctx, h.Patient) }
+	if _, err := answered(ctx, erasure); fault.Of(err) == fault.NotFound {
 		if err := agree(eraseWords, c.Yes); err != nil {
 			return err
 		}
@@ -71,10 +72,11 @@ func (h *home) receipt(ctx context.Context, client *api.Client, wait time.Durati
 	var r record.ErasureReceipt
 	for deadline := time.Now().Add(wait); ; {
 		m, err := client.Erasure(ctx, h.Patient)
-		if err != nil {
+		late := time.Now().After(deadline)
+		if err != nil && (late || !fault.Codes[fault.Of(err)].Retry) {
 			return r, false, err
 		}
-		if m.Done || time.Now().After(deadline) {
+		if err == nil && (m.Done || late) {
 			r, err = toReceipt(m)
 			return r, m.Done, err
 		}

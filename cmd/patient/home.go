@@ -21,6 +21,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/network/site"
@@ -232,10 +233,29 @@ func done(ctx context.Context, c *api.Client, op *api.Operation, err error) erro
 	return err
 }
 
+// answerTime bounds how often a gateway is asked again that cannot answer now, since it is
+// still reading what was just recorded.
+const answerTime = 5 * time.Second
+
+// answered asks until the gateway can answer, or for answerTime.
+func answered[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
+	for deadline := time.Now().Add(answerTime); ; {
+		got, err := ask(ctx)
+		if err == nil || !fault.Codes[fault.Of(err)].Retry || time.Now().After(deadline) {
+			return got, err
+		}
+		select {
+		case <-ctx.Done():
+			return got, err
+		case <-time.After(receiptPause):
+		}
+	}
+}
+
 // record is the ledger's record of the patient: the gateway's word, but for the keys in it,
 // with which it proves nothing that the patient would sign blindly.
 func (h *home) record(ctx context.Context, c *api.Client) (record.Patient, error) {
-	p, err := c.Patient(ctx, h.Patient)
+	p, err := answered(ctx, func(ctx context.Context) (record.Patient, error) { return c.Patient(ctx, h.Patient) })
 	if err != nil {
 		return p, err
 	}
