@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func TestSealedDaysOpenToTheExactSums(t *testing.T) {
 	devices := []*testDevice{newTestDevice(t, hours, testContext), newTestDevice(t, hours, testContext)}
 	var rows [][]byte
 	for i, d := range devices {
-		d.key = d.key.ForDays(hours)
+		d.key = d.key.ForDays()
 		for j, w := range windows {
 			rows = append(rows, d.seal(t, p, testContext, w, dayRow(t, p, 60+int64(10*i+j))))
 		}
@@ -90,7 +91,7 @@ func TestAnAskedFigureOpensWithItsNoise(t *testing.T) {
 	var rows [][]byte
 	for i := range 12 {
 		d := newTestDevice(t, hours, testContext)
-		d.key = d.key.ForDays(hours)
+		d.key = d.key.ForDays()
 		devices = append(devices, d)
 		rows = append(rows, d.seal(t, p, testContext, w, dayRow(t, p, 60+int64(i))))
 	}
@@ -160,7 +161,7 @@ func TestAttackADayRowUnderAnHoursPolynomial(t *testing.T) {
 func TestAttackRowsOfDaysAmongThoseOfHours(t *testing.T) {
 	hours, days := dayParams(t)
 	d := newTestDevice(t, hours, testContext)
-	forDays := d.key.ForDays(hours)
+	forDays := d.key.ForDays()
 	w := DayWindow(20_000)
 	if _, err := days.Seal(testContext, d.key, w, dayRow(t, days, 60)); err == nil {
 		t.Error("the key for hours seals a day")
@@ -209,11 +210,67 @@ func TestAttackRowsOfDaysAmongThoseOfHours(t *testing.T) {
 func TestAttackSealingWithAWipedKey(t *testing.T) {
 	hours, days := dayParams(t)
 	d := newTestDevice(t, hours, testContext)
-	forDays := d.key.ForDays(hours)
+	forDays := d.key.ForDays()
 	d.key.Wipe()
 	if _, err := days.Seal(testContext, forDays, DayWindow(1), dayRow(t, days, 60)); err == nil || !strings.Contains(err.Error(), "no device key") {
 		t.Errorf("a wiped secret seals: %v", err)
 	}
+}
+
+// TestAttackADaySealedTwiceUnderTwoKeys: two rows under one day open their difference to
+// everyone, so however often the key for days is asked for, it knows what it has sealed.
+func TestAttackADaySealedTwiceUnderTwoKeys(t *testing.T) {
+	hours, days := dayParams(t)
+	d := newTestDevice(t, hours, testContext)
+	if _, err := days.Seal(testContext, d.key.ForDays(), DayWindow(1), dayRow(t, days, 60)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := days.Seal(testContext, d.key.ForDays(), DayWindow(1), dayRow(t, days, 61)); !errors.Is(err, ErrSealedTwice) {
+		t.Errorf("a day is sealed twice: %v", err)
+	}
+}
+
+// TestAttackMasksLeftByAWipe: a mask opens the rows of its day, so that whichever key is
+// wiped takes those of both with it.
+func TestAttackMasksLeftByAWipe(t *testing.T) {
+	hours, days := dayParams(t)
+	for name, wipe := range map[string]func(k *DeviceKey){
+		"the key for hours": func(k *DeviceKey) { k.Wipe() },
+		"the key for days":  func(k *DeviceKey) { k.ForDays().Wipe() },
+	} {
+		d := newTestDevice(t, hours, testContext)
+		forDays := d.key.ForDays()
+		d.seal(t, hours, testContext, Window{Hour: 24}, smallRow(t, hours, 1, 0))
+		row, err := days.Seal(testContext, forDays, DayWindow(1), dayRow(t, days, 60))
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := [][]uint64{d.key.masks[0].residues, forDays.masks[0].residues}
+		if opened := openWith(t, days, row, left[1]); opened.Int64()&0xff != 1 {
+			t.Fatalf("a mask does not open its row: %d", opened)
+		}
+		wipe(d.key)
+		for i, residues := range left {
+			if slices.ContainsFunc(residues, func(r uint64) bool { return r != 0 }) {
+				t.Errorf("%s is wiped: the mask of key %d is still there", name, i)
+			}
+		}
+	}
+}
+
+// openWith opens the first coefficient of a row with a mask in place of shares.
+func openWith(t testing.TB, p *Params, row []byte, mask []uint64) *big.Int {
+	t.Helper()
+	residues, err := p.unpack(row, p.schema.Coefficients())
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := make([]uint64, len(p.profile.Primes))
+	for l, q := range p.profile.Primes {
+		total[l] = (residues[l] + mask[l]) % q
+	}
+	payload, _ := p.crt.unscale(p.crt.lift(total))
+	return payload
 }
 
 // TestAttackOneStreamAtTwoScales: plans with the same variances for other figures or
@@ -273,7 +330,7 @@ func TestDayVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row, err := p.seal(k.ForDays(hours), DayWindow(v.Day), dayRow(t, p, v.HeartRate), sha3.NewSHAKE128())
+	row, err := p.seal(k.ForDays(), DayWindow(v.Day), dayRow(t, p, v.HeartRate), sha3.NewSHAKE128())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,8 @@ type DeviceKey struct {
 
 // deviceSecret is shared by the keys for hours and for days: wiped once, gone from both.
 type deviceSecret struct {
-	poly poly // transformed, Montgomery form
+	poly poly         // transformed, Montgomery form
+	keys []*DeviceKey // for hours, and for days where the schema has them
 }
 
 // dayMask is a day's polynomial times the secret, on the coefficients of the day's
@@ -59,9 +60,12 @@ func (p *Params) NewDeviceKey(c Context, device record.ID, seeds []Seed) (*Devic
 			return nil, err
 		}
 	}
-	k := &DeviceKey{context: c, profile: p.profile.Name, schema: p.schema.Digest(), secret: &deviceSecret{p.transform(sum)}, sealed: map[Window]struct{}{}}
+	secret := &deviceSecret{poly: p.transform(sum)}
 	clear(sum)
-	return k, nil
+	for kind := p; kind != nil; kind = kind.Day() {
+		secret.keys = append(secret.keys, &DeviceKey{context: c, profile: p.profile.Name, schema: kind.schema.Digest(), secret: secret, sealed: map[Window]struct{}{}})
+	}
+	return secret.keys[0], nil
 }
 
 func (p *Params) checkSeeds(seeds []Seed) error {
@@ -78,24 +82,30 @@ func (p *Params) checkSeeds(seeds []Seed) error {
 	return nil
 }
 
-// ForDays returns the same device's key for the day rows of p (Params.Day). It shares
-// the secret: after either is wiped both seal nothing. Which days it has sealed it
-// remembers by itself.
-func (k *DeviceKey) ForDays(p *Params) *DeviceKey {
-	return &DeviceKey{context: k.context, profile: k.profile, schema: p.Day().schema.Digest(), secret: k.secret, sealed: map[Window]struct{}{}}
+// ForDays returns the same device's key for day rows (Params.Day), nil if the schema that
+// the device was made for has none. It is one key, however often it is asked for: which
+// days it has sealed it remembers by itself. It shares the secret with the key for hours:
+// after either is wiped both seal nothing.
+func (k *DeviceKey) ForDays() *DeviceKey {
+	if len(k.secret.keys) < 2 {
+		return nil
+	}
+	return k.secret.keys[1]
 }
 
-// Wipe overwrites the secret; the key seals nothing afterwards. It must not run
-// while Seal does.
+// Wipe overwrites the secret and what was made of it; neither this key nor the one that
+// shares the secret seals anything afterwards. It must not run while either does.
 func (k *DeviceKey) Wipe() {
 	for _, limb := range k.secret.poly {
 		clear(limb)
 	}
 	k.secret.poly = nil
-	for _, m := range k.masks {
-		clear(m.residues)
+	for _, key := range k.secret.keys {
+		for _, m := range key.masks {
+			clear(m.residues)
+		}
+		key.masks = [2]dayMask{}
 	}
-	k.masks = [2]dayMask{}
 }
 
 // Seal makes the row of a window from the schema's payloads (privacy.Schema.Row).
