@@ -30,7 +30,8 @@ type deviceRecord struct {
 	Seeds    [][]byte
 	SeedBlob []byte
 	Document record.EnrolDevice
-	Enrolled bool // the ledger has it
+	Enrolled bool            // the ledger has it
+	Signer   *record.Patient // with which keys the patient signs; nil: not known yet
 }
 
 // String keeps secrets out of logs.
@@ -368,7 +369,7 @@ func (d *Device) Ready(ctx context.Context) (bool, error) {
 // SetConsent leaves consent documents with the device, which answers predicate
 // requests only within them. For each consent the highest version counts; a
 // lower one is ignored. The patient's own app calls it, having checked whose
-// documents they are.
+// documents they are; what others bring is for LeaveConsent.
 func (d *Device) SetConsent(docs ...consent.Document) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

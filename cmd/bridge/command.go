@@ -28,6 +28,7 @@ type Command struct {
 	Status  statusCommand  `cmd:"" help:"Show the devices, how far they are, and what is wrong."`
 	Answer  answerCommand  `cmd:"" help:"Show what the patients' devices are asked to prove, and answer what consents allow."`
 	Consent consentCommand `cmd:"" help:"Leave a signed consent with the devices of its patient: claims are answered within it."`
+	Keys    keysCommand    `cmd:"" help:"Follow a change of a patient's keys: consents count that the new ones sign."`
 	Receipt receiptCommand `cmd:"" help:"Write the receipt of a sealed hour or of a committed day: enough members signed that they hold it."`
 }
 
@@ -345,6 +346,25 @@ func (c consentCommand) Run(ctx context.Context) error {
 		return err
 	}
 	_, err = fmt.Printf("left with %d devices of patient %s\n", n, s.Document.Patient.Short())
+	return err
+}
+
+type keysCommand struct {
+	dirFlag
+	File string `arg:"" help:"The signed change, as \"vitalveil patient keys\" leaves it in the patient's directory." type:"existingfile"`
+}
+
+// Run has devices follow the change.
+func (c keysCommand) Run(ctx context.Context) error {
+	var s consent.SignedKeys
+	if err := site.Load(c.File, &s); err != nil {
+		return err
+	}
+	n, err := ask(ctx, c.dirFlag, "keys", &s, (*hub).keys)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Printf("%d devices of patient %s know change %d of the keys\n", n, s.Change.Patient.Short(), s.Change.Version)
 	return err
 }
 

@@ -133,26 +133,47 @@ func (h *hub) send(ctx context.Context, r *record.DeviceRequest) (none, error) {
 	if mine, _ := d.Request(); mine.Digest() != r.Digest() {
 		return none{}, fault.New(fault.Invalid, "the request is not what device %s asked for", id.Short())
 	}
-	return none{}, d.Enrol(ctx, r.Enrolment.PatientSignature)
+	if err := d.Enrol(ctx, r.Enrolment.PatientSignature); err != nil || r.Signer == nil {
+		return none{}, err
+	}
+	return none{}, patientFault(d.KnowPatient(*r.Signer))
+}
+
+// patientFault says what is wrong with a document that is said to be a patient's.
+func patientFault(err error) error {
+	switch {
+	case errors.Is(err, role.ErrPatient):
+		return fault.New(fault.BadSignature, "%w", err)
+	case err != nil:
+		return fault.New(fault.Invalid, "%w", err)
+	}
+	return nil
 }
 
 // permit leaves a consent with the devices of its patient.
 func (h *hub) permit(_ context.Context, s *consent.Signed) (int, error) {
-	if err := s.CheckSignature(h.genesis.Network, h.genesis.RelyingParties); err != nil {
-		return 0, fault.New(fault.BadSignature, "%w", err)
-	}
+	return h.ofPatient(s.Document.Patient, func(d *role.Device) error { return d.LeaveConsent(*s) })
+}
+
+// keys follows a change of a patient's keys.
+func (h *hub) keys(_ context.Context, s *consent.SignedKeys) (int, error) {
+	return h.ofPatient(s.Change.Patient, func(d *role.Device) error { return d.PatientKeysChanged(*s) })
+}
+
+// ofPatient does something with each device of a patient, and counts them.
+func (h *hub) ofPatient(patient record.ID, do func(*role.Device) error) (int, error) {
 	n := 0
 	for _, d := range h.Devices() {
-		if d.Patient() != s.Document.Patient || d.Retired() != "" {
+		if _, enrolled := d.Request(); d.Patient() != patient || d.Retired() != "" || !enrolled {
 			continue
 		}
-		if err := d.SetConsent(s.Document); err != nil {
-			return n, fault.New(fault.Invalid, "%w", err)
+		if err := patientFault(do(d)); err != nil {
+			return n, err
 		}
 		n++
 	}
 	if n == 0 {
-		return 0, fault.New(fault.NotFound, "this hub has no device of patient %s", s.Document.Patient.Short())
+		return 0, fault.New(fault.NotFound, "this hub has no enrolled device of patient %s", patient.Short())
 	}
 	return n, nil
 }
@@ -274,7 +295,7 @@ func (h *hub) sourceCommands() site.Commands {
 func (h *hub) commands() site.Commands {
 	all := h.sourceCommands()
 	for what, f := range (site.Commands{
-		"enrol": site.Handle(h.enrol), "send": site.Handle(h.send), "consent": site.Handle(h.permit),
+		"enrol": site.Handle(h.enrol), "send": site.Handle(h.send), "consent": site.Handle(h.permit), "keys": site.Handle(h.keys),
 		"claims": site.Handle(h.claims), "answer": site.Handle(h.answers),
 		"status": site.Handle(h.status), "receipt": site.Handle(h.receipt), "sync": site.Handle(h.sync),
 	}) {

@@ -281,6 +281,14 @@ func (c deviceCommand) Run() error {
 	if r.Enrolment.PatientSignature, err = record.Sign(key, r.Digest()); err != nil {
 		return err
 	}
+	p, err := h.own()
+	if err != nil {
+		return err
+	}
+	if p.Inception.PatientID(h.genesis.Network) != h.Patient {
+		return errors.New("this directory has no whole record of the patient: \"vitalveil patient keys accept\" fetches it")
+	}
+	r.Signer = &record.Patient{ID: p.ID, Inception: p.Inception, Keys: p.Keys}
 	if err := site.Save(c.File, r); err != nil {
 		return err
 	}

@@ -142,6 +142,10 @@ func (h *home) sign(ctx context.Context, client *api.Client, p record.Patient, n
 	if s.Signature, err = record.Sign(key, next.Digest(h.genesis.Network)); err != nil {
 		return err
 	}
+	file := filepath.Join(h.dir, fmt.Sprintf("keys-%d.json", next.Version))
+	if err := site.Save(file, s); err != nil { // before it is handed in: what was signed is not lost
+		return err
+	}
 	op, err := client.ChangeKeys(ctx, s)
 	if err := done(ctx, client, op, err); err != nil {
 		return err
@@ -150,7 +154,7 @@ func (h *home) sign(ctx context.Context, client *api.Client, p record.Patient, n
 	if err := site.Save(filepath.Join(h.dir, recordFile), p); err != nil {
 		return err
 	}
-	_, err = fmt.Printf("change %d of the keys is on the ledger\n", next.Version)
+	_, err = fmt.Printf("change %d of the keys is on the ledger; a hub that answers claims follows it with \"vitalveil bridge keys %s\"\n", next.Version, file)
 	return err
 }
 

@@ -33,6 +33,9 @@ func (r PatientRequest) Verify(network string) error {
 type DeviceRequest struct {
 	Network   string      `json:"network"`
 	Enrolment EnrolDevice `json:"enrolment"`
+	// Signer is who the patient is and with which keys it signs, from the patient: by them
+	// the bridge knows the patient's consents.
+	Signer *Patient `json:"signer,omitempty"`
 }
 
 // Digest is what device and patient sign.
