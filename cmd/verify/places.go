@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -83,6 +84,21 @@ func (p *places) findSite(dir string) error {
 			return err
 		}
 		p.members = append(p.members, member{k.Identity.MSP, filepath.Join(at, "state"), key})
+	}
+	return nil
+}
+
+// plain refuses places outside of the directory, which files in it may name, as the
+// directory itself is refused.
+func (p places) plain() error {
+	named := []string{p.journal, p.blobs}
+	for _, m := range p.members {
+		named = append(named, cmp.Or(m.key, m.dir))
+	}
+	for _, path := range named {
+		if err := state.Plain(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }

@@ -60,14 +60,14 @@ const maxShown = 20
 // Check re-checks dir, prints a line per kind of thing checked, and returns an
 // error when anything does not hold. A tip that is not zero has to be on the ledger.
 func Check(ctx context.Context, dir string, tip Tip, out io.Writer) error {
+	if _, err := os.Stat(filepath.Join(dir, "fabric")); err == nil {
+		return fmt.Errorf("%s has a Fabric ledger, which its peers hold; verify reads the embedded ledger only", dir)
+	}
 	c, err := open(dir)
 	if err != nil {
 		return err
 	}
 	defer c.blobs.Close()
-	if _, err := os.Stat(filepath.Join(dir, "fabric")); err == nil {
-		return fmt.Errorf("%s has a Fabric ledger, which its peers hold; verify reads the embedded ledger only", dir)
-	}
 	rep, err := embedded.Verify(ctx, embedded.Config{Dir: c.places.ledger, Channel: c.genesis.Network, Roots: c.roots})
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
@@ -138,7 +138,13 @@ func (c *checker) verdict(out io.Writer) error {
 
 // open reads the description of the network and prepares what checks need.
 func open(dir string) (*checker, error) {
+	if err := state.Plain(dir); err != nil {
+		return nil, err
+	}
 	at, err := find(dir)
+	if err == nil {
+		err = at.plain()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -18,7 +21,8 @@ import (
 // it refuses what encoding/json would pass over silently, which is unknown
 // fields and fields in another spelling (it ignores case), duplicate keys (it
 // takes the last), arrays longer or shorter than the Go array they go to, null
-// in place of a value that cannot be null, invalid UTF-8 and trailing data.
+// in place of a value that cannot be null, invalid UTF-8, half of a surrogate pair and
+// trailing data.
 func DecodeJSON(data []byte, max int, v any) error {
 	if len(data) > max {
 		return fmt.Errorf("document has %d bytes, the limit is %d", len(data), max)
@@ -116,13 +120,46 @@ func (w *walker) quoted() ([]byte, error) {
 	for w.at++; w.at < len(w.text); w.at++ {
 		switch w.text[w.at] {
 		case '\\':
-			w.at++
+			if err := w.escape(); err != nil {
+				return nil, err
+			}
 		case '"':
 			w.at++
 			return w.text[from:w.at], nil
 		}
 	}
 	return nil, errCutShort
+}
+
+// escape goes to the end of an escape. Half of a surrogate pair is no character: some
+// readers would refuse it, some keep it, and decoding would put another in its place.
+func (w *walker) escape() error {
+	first, ok := w.unit()
+	if !ok {
+		w.at++
+		return nil
+	}
+	w.at += 5
+	if !utf16.IsSurrogate(first) {
+		return nil
+	}
+	w.at++
+	second, ok := w.unit()
+	if !ok || utf16.DecodeRune(first, second) == unicode.ReplacementChar {
+		return errors.New("half of a surrogate pair is not a character")
+	}
+	w.at += 5
+	return nil
+}
+
+// unit is the UTF-16 code unit that is escaped here, if one is.
+func (w *walker) unit() (rune, bool) {
+	digits, ok := bytes.CutPrefix(w.text[min(w.at, len(w.text)):], []byte(`\u`))
+	if !ok || len(digits) < 4 {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(string(digits[:4]), 16, 16)
+	return rune(v), err == nil
 }
 
 // key takes a string that is a key, and the colon after it.

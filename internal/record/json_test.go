@@ -126,3 +126,22 @@ func FuzzDecodeAnchor(f *testing.F) {
 		}
 	})
 }
+
+// TestAttackHalfACharacter: a text that decodes to other characters than it has is no
+// document, since another reader would see another text.
+func TestAttackHalfACharacter(t *testing.T) {
+	for _, text := range []string{`\ud800`, `\udc00`, `\uD83Dx`, `\ud83d\u0041`, `\ude00\ud83d`, `\ud83d\ud83d`, `\ud83d\n`, `\ud83d`, `x\\\ud83d`} {
+		for _, document := range []string{`{"free":"` + text + `"}`, `{"table":{"` + text + `":{"a":1}}}`, `{"free":{"` + text + `":[1]}}`} {
+			var out sample
+			if err := DecodeJSON([]byte(document), 400, &out); err == nil {
+				t.Errorf("%s was taken, as %+v", document, out)
+			}
+		}
+	}
+	for text, want := range map[string]string{`\ud83d\ude00`: "😀", `\\ud83d`: `\ud83d`, `\ufffd`: "\ufffd", `\"\\\ud83d\uDE00\"`: `"\😀"`} {
+		var out sample
+		if err := DecodeJSON([]byte(`{"free":"`+text+`"}`), 400, &out); err != nil || out.Free != want {
+			t.Errorf("%s: %q, %v", text, out.Free, err)
+		}
+	}
+}
