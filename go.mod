@@ -29,6 +29,7 @@ require (
 	go.uber.org/goleak v1.3.0 // tests: goroutines end
 	gocloud.dev v0.47.0 // blob stores
 	golang.org/x/sync v0.23.0 // groups of goroutines
+	golang.org/x/term v0.47.0 // whether a person looks on; codes typed unseen
 	golang.org/x/time v0.16.0 // pace of callers
 	google.golang.org/genproto/googleapis/api v0.0.0-20261019180522-ce908d29299b // annotations of routes
 	google.golang.org/grpc v1.84.0 // between institutions
@@ -129,7 +130,6 @@ require (
 	golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba // indirect
 	golang.org/x/net v0.59.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
-	golang.org/x/term v0.47.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.50.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
