@@ -275,7 +275,11 @@ func (c deviceCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	if err := agree(deviceWords(r), c.Yes); err != nil {
+	words, err := deviceWords(r)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.File, err)
+	}
+	if err := agree(words, c.Yes); err != nil {
 		return err
 	}
 	if r.Enrolment.PatientSignature, err = record.Sign(key, r.Digest()); err != nil {
@@ -296,17 +300,19 @@ func (c deviceCommand) Run() error {
 	return err
 }
 
-func deviceWords(r record.DeviceRequest) []string {
+// deviceWords says what a device is for. What it cannot say is not signed.
+func deviceWords(r record.DeviceRequest) ([]string, error) {
 	d := r.Enrolment.Device
 	names := make([]string, len(d.Metrics))
 	for i, key := range d.Metrics {
-		names[i] = key
-		if m, ok := wearable.ByKey(key); ok {
-			names[i] = verifier.NameInText(m)
+		m, ok := wearable.ByKey(key)
+		if !ok {
+			return nil, fmt.Errorf("no metric is called %.40q (\"vitalveil metrics\" lists them)", key)
 		}
+		names[i] = verifier.NameInText(m)
 	}
 	return []string{
 		fmt.Sprintf("The bridge with device %s will speak for you from %s on.", record.DeviceID(r.Network, d.Key), clock(d.FirstHour*3600)),
 		fmt.Sprintf("It measures: %s. What it seals counts where your consents allow it, and nowhere else.", strings.Join(names, ", ")),
-	}
+	}, nil
 }

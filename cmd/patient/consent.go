@@ -256,9 +256,9 @@ func (c historyCommand) Run(ctx context.Context) error {
 		return json.NewEncoder(os.Stdout).Encode(entries)
 	}
 	for _, e := range entries {
-		fmt.Printf("%s  %s\n", clock(e.Time), e.Text)
+		fmt.Printf("%s  %s\n", clock(e.Time), plain(e.Text))
 		for _, claim := range e.Claims {
-			fmt.Printf("    %s\n", claim)
+			fmt.Printf("    %s\n", plain(claim))
 		}
 	}
 	_, err = fmt.Printf("%d entries\n", len(entries))

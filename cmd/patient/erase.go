@@ -3,6 +3,7 @@ package patient
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vitalveil/vitalveil/consent"
@@ -55,11 +56,21 @@ func (c eraseCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p, err := h.own()
+	if err != nil {
+		return err
+	}
+	if err := consent.VerifyErasure(h.genesis.Network, h.genesis.RelyingParties, receipt.State.Signed, p); err != nil {
+		return fmt.Errorf("you are not erased as far as can be seen: the gateway shows an erasure that you did not sign: %w", err)
+	}
 	if err := site.Save(c.Out, receipt); err != nil {
 		return err
 	}
 	if !complete {
 		return fault.New(fault.Unavailable, "you are erased; not everybody has signed to have deleted by now. %s has the receipts so far, and \"patient erase\" fetches the others later", c.Out)
+	}
+	if _, err := h.check(receipt); err != nil {
+		return fmt.Errorf("the gateway says that all is deleted, and what it shows (%s) does not prove it: %w", c.Out, err)
 	}
 	_, err = fmt.Printf("erased: %d versions of consents and what %d devices sealed; %s has the receipt\n", receipt.State.Consents, len(receipt.State.Devices), c.Out)
 	return err
@@ -118,27 +129,45 @@ func (c verifyCommand) Run() error {
 	if err := site.Load(c.Receipt, &r); err != nil {
 		return err
 	}
-	p, err := h.own()
+	reports, err := h.check(r)
+	for _, s := range reports {
+		fmt.Printf("%s has deleted its key to what your consents say, and %d seeds of your devices\n", s.Report.Member, s.Report.Seeds)
+	}
 	if err != nil {
 		return err
 	}
+	_, err = fmt.Printf("the receipt holds: all %d members have signed\n", len(h.genesis.Members))
+	return err
+}
+
+// check returns the reports of a receipt, and no error if the patient has signed the
+// erasure and all members that had something to delete have signed that they did.
+func (h *home) check(r record.ErasureReceipt) ([]record.SignedErasureReport, error) {
+	p, err := h.own()
+	if err != nil {
+		return nil, err
+	}
 	network := h.genesis.Network
 	if err := consent.VerifyErasure(network, h.genesis.RelyingParties, r.State.Signed, p); err != nil {
-		return err
+		return nil, err
 	}
-	if err := r.Verify(network, map[uint32]record.EpochState{0: {Epoch: h.genesis.FirstEpoch()}}); err != nil {
-		return err
-	}
-	reported := map[string]bool{}
-	for _, s := range r.Reports {
-		reported[s.Report.Member] = true
-		fmt.Printf("%s has deleted its key to what your consents say, and %d seeds of your devices\n", s.Report.Member, s.Report.Seeds)
-	}
-	for _, m := range h.genesis.Members {
-		if !reported[m.MSP] {
-			return fmt.Errorf("%s has not signed to have deleted what it had", m.MSP)
+	for _, e := range r.State.Epochs {
+		if e != 0 {
+			return nil, fmt.Errorf("members of epoch %d have something to delete too, and the network's document does not say who they are", e)
 		}
 	}
-	_, err = fmt.Printf("the receipt holds: all %d members have signed\n", len(reported))
-	return err
+	if err := r.Verify(network, map[uint32]record.EpochState{0: {Epoch: h.genesis.FirstEpoch()}}); err != nil {
+		return nil, err
+	}
+	for _, m := range h.genesis.Members {
+		by := func(s record.SignedErasureReport) bool { return s.Report.Member == m.MSP }
+		i := slices.IndexFunc(r.Reports, by)
+		switch {
+		case i < 0:
+			return r.Reports, fmt.Errorf("%s has not signed to have deleted what it had", m.MSP)
+		case !slices.Equal(r.Reports[i].Report.Devices, r.State.Devices):
+			return r.Reports, fmt.Errorf("%s has not signed to have deleted what it had of every device", m.MSP)
+		}
+	}
+	return r.Reports, nil
 }
