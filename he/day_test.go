@@ -217,6 +217,51 @@ func TestAttackSealingWithAWipedKey(t *testing.T) {
 	}
 }
 
+// TestAttackMoreDaysThanThePlanPaysFor: noise is sized for so many hours or days of one
+// person, so a vector about more makes no share with it; in an exact study it does.
+func TestAttackMoreDaysThanThePlanPaysFor(t *testing.T) {
+	hours, days := dayParams(t)
+	d := newTestDevice(t, hours, testContext)
+	forDays, err := days.Schema().PlanDays(0, privacy.WantMean, 2, 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forHours, err := hours.Schema().Plan(0, 2, 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what string
+		p    *Params
+		plan *privacy.Plan
+		sets [][]Window
+		want bool
+	}{
+		{"two days", days, forDays, [][]Window{{DayWindow(1), DayWindow(2)}}, true},
+		{"three days", days, forDays, [][]Window{{DayWindow(1), DayWindow(2), DayWindow(3)}}, false},
+		{"three days in two groups", days, forDays, [][]Window{{DayWindow(1), DayWindow(2)}, {DayWindow(3)}}, false},
+		{"three days, exactly", days, nil, [][]Window{{DayWindow(1), DayWindow(2), DayWindow(3)}}, true},
+		{"two hours and a correction", hours, forHours, [][]Window{{{Hour: 1}, {Hour: 2}, {Hour: 2, Correction: 1}}}, true},
+		{"three hours", hours, forHours, [][]Window{{{Hour: 1}, {Hour: 2}}, {{Hour: 3}}}, false},
+	} {
+		var groups []KeyGroup
+		for _, set := range c.sets {
+			groups = append(groups, groupsOf(t, c.p, []*testDevice{d}, set...)[0]...)
+		}
+		req := request(c.p, 0, 0, 3, c.plan)
+		if c.plan != nil {
+			req.Coeffs = c.p.Schema().Asked(c.plan)
+		}
+		v, err := c.p.KeyProduct(testContext, req.Coeffs, groups)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.p.Share(testKeys[0], req, v); (err == nil) != c.want {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
+
 // TestAttackADaySealedTwiceUnderTwoKeys: two rows under one day open their difference to
 // everyone, so however often the key for days is asked for, it knows what it has sealed.
 func TestAttackADaySealedTwiceUnderTwoKeys(t *testing.T) {

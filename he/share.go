@@ -35,6 +35,7 @@ type KeyVector struct {
 	context  Context
 	kind     string
 	coeffs   []int
+	hours    int64 // how many hours, or days, its windows are about
 	residues []uint64
 }
 
@@ -51,6 +52,7 @@ func (p *Params) KeyProduct(c Context, coeffs []int, groups []KeyGroup) (*KeyVec
 		return nil, fmt.Errorf("a cohort has 1 to %d groups, not %d", maxGroups, len(groups))
 	}
 	sets := make([][]Window, len(groups))
+	hours := map[int64]struct{}{}
 	for i, g := range groups {
 		windows, err := p.sortedWindows(g.Windows)
 		if err != nil {
@@ -60,6 +62,9 @@ func (p *Params) KeyProduct(c Context, coeffs []int, groups []KeyGroup) (*KeyVec
 			return nil, fmt.Errorf("group %d has %d windows and a secret of %d coefficients, not %d", i, len(windows), len(g.Secret), p.n)
 		}
 		sets[i] = windows
+		for _, w := range windows {
+			hours[w.Hour] = struct{}{}
+		}
 	}
 	total := p.newPoly()
 	for from := 0; from < len(groups); from += groupBatch {
@@ -72,7 +77,9 @@ func (p *Params) KeyProduct(c Context, coeffs []int, groups []KeyGroup) (*KeyVec
 			}
 		}
 	}
-	return p.keyVector(c, coeffs, total), nil
+	v := p.keyVector(c, coeffs, total)
+	v.hours = int64(len(hours))
+	return v, nil
 }
 
 // keyVector keeps the asked coefficients of a transformed product and wipes it.
@@ -177,6 +184,9 @@ func (p *Params) checkRequest(req ShareRequest, v *KeyVector) error {
 	}
 	if req.Plan != nil && req.Plan.Slot != req.Slot {
 		return fmt.Errorf("the plan is for slot %d, not %d", req.Plan.Slot, req.Slot)
+	}
+	if req.Plan != nil && v.hours > req.Plan.Hours+req.Plan.Days {
+		return fmt.Errorf("the key vector is about %d hours or days, the plan pays for %d", v.hours, req.Plan.Hours+req.Plan.Days)
 	}
 	return p.schema.Safe(req.Rows, req.Plan, p.sharing.Pieces())
 }
