@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"math"
+
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -21,7 +23,7 @@ func scanMessage(body []byte, d protoreflect.MessageDescriptor, items *int) erro
 	last := protowire.Number(0)
 	for len(body) > 0 {
 		number, kind, n := protowire.ConsumeTag(body)
-		if n < 0 {
+		if n < 0 || n != protowire.SizeTag(number) {
 			return errNoMessage
 		}
 		f := d.Fields().ByNumber(number)
@@ -32,7 +34,7 @@ func scanMessage(body []byte, d protoreflect.MessageDescriptor, items *int) erro
 			return fault.New(fault.Invalid, "%s is repeated or out of its place in the body", f.Name())
 		}
 		last, body = number, body[n:]
-		size := protowire.ConsumeFieldValue(number, kind, body)
+		size, inner := consumeValue(f, kind, body)
 		if size < 0 {
 			return errNoMessage
 		}
@@ -46,7 +48,6 @@ func scanMessage(body []byte, d protoreflect.MessageDescriptor, items *int) erro
 			return errManyItems
 		}
 		if f.Message() != nil {
-			inner, _ := protowire.ConsumeBytes(body)
 			if err := scanMessage(inner, f.Message(), items); err != nil {
 				return err
 			}
@@ -66,4 +67,42 @@ func wireType(f protoreflect.FieldDescriptor) protowire.Type {
 		return protowire.BytesType
 	}
 	return protowire.VarintType // no message that comes in has numbers of a fixed length
+}
+
+// consumeValue returns how long the value of a field is, and its content where it has a
+// length of its own. The size is negative where the value is cut off, or could be written
+// shorter, or is a number that a parser would cut to the size of its field.
+func consumeValue(f protoreflect.FieldDescriptor, kind protowire.Type, body []byte) (int, []byte) {
+	if kind == protowire.VarintType {
+		return consumeNumber(f.Kind(), body), nil
+	}
+	inner, size := protowire.ConsumeBytes(body)
+	if size != protowire.SizeBytes(len(inner)) {
+		return -1, nil
+	}
+	for rest := inner; f.IsPacked() && len(rest) > 0; {
+		n := consumeNumber(f.Kind(), rest)
+		if n < 0 {
+			return -1, nil
+		}
+		rest = rest[n:]
+	}
+	return size, inner
+}
+
+func consumeNumber(kind protoreflect.Kind, body []byte) int {
+	v, size := protowire.ConsumeVarint(body)
+	fits := true
+	switch kind {
+	case protoreflect.BoolKind:
+		fits = v <= 1
+	case protoreflect.Uint32Kind, protoreflect.Sint32Kind:
+		fits = v <= math.MaxUint32
+	case protoreflect.Int32Kind, protoreflect.EnumKind:
+		fits = int64(v) == int64(int32(v))
+	}
+	if !fits || size != protowire.SizeVarint(v) {
+		return -1
+	}
+	return size
 }

@@ -122,3 +122,39 @@ func noUnknown(t *testing.T, m protoreflect.Message) {
 		return true
 	})
 }
+
+// TestAttackNumbersThatAreCutToSize: a number that is too long for its field is cut by the
+// parser, and one that is written longer than need be has other bytes, so neither is let
+// through.
+func TestAttackNumbersThatAreCutToSize(t *testing.T) {
+	pointer := (&apiv1.Pointer{}).ProtoReflect().Descriptor()
+	keys := (&apiv1.PatientKeys{}).ProtoReflect().Descriptor()
+	number := func(d protoreflect.MessageDescriptor, name protoreflect.Name, value ...byte) []byte {
+		return append(protowire.AppendTag(nil, d.Fields().ByName(name).Number(), protowire.VarintType), value...)
+	}
+	for what, c := range map[string]struct {
+		of   protoreflect.MessageDescriptor
+		body []byte
+	}{
+		"a number beyond 32 bits":   {pointer, number(pointer, "correction", 0x81, 0x80, 0x80, 0x80, 0x10)},
+		"a number with a zero end":  {pointer, number(pointer, "correction", 0x81, 0x00)},
+		"a field with a zero end":   {pointer, []byte{0x8a, 0x00, 0x00}},
+		"a length with a zero end":  {pointer, []byte{0x0a, 0x81, 0x00, 'x'}},
+		"a word that is not 0 or 1": {keys, number(keys, "revoke_all", 2)},
+	} {
+		if err := scanWire(c.body, c.of, 10); err == nil {
+			t.Errorf("%s is let through", what)
+		}
+	}
+	for _, m := range []proto.Message{
+		&apiv1.Pointer{Index: -1, Correction: 1<<32 - 1}, &apiv1.PatientKeys{RevokeAll: true, Version: 1 << 31}, &apiv1.DeviceState{},
+	} {
+		body, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := scanWire(body, m.ProtoReflect().Descriptor(), 10); err != nil {
+			t.Errorf("%v: %v", m, err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network/site"
@@ -38,6 +41,9 @@ It is for a pilot at one site: whoever has DIR has the keys of all members.`
 
 // configFile is written last: a directory with it is whole.
 const configFile = "up.json"
+
+// lockFile is held by the supervisor as long as it runs.
+const lockFile = "up.lock"
 
 // layout is DIR/up.json.
 type layout struct {
@@ -82,6 +88,11 @@ func (c Command) Run(ctx context.Context) error {
 	if err := c.control().Check(); err != nil {
 		return err
 	}
+	lock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	l, err := c.load(ctx)
 	if err != nil {
 		return err
@@ -126,6 +137,40 @@ func (c Command) status(ctx context.Context) error {
 	return nil
 }
 
+// names are those of what is in the directory; none where there is no directory.
+func (c Command) names() ([]string, error) {
+	entries, err := os.ReadDir(c.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
+}
+
+// lock takes the directory, unless it is of something else, for one supervisor, from
+// before there are keys on: two would each make some, or start the same processes, and
+// only one could be told to stop.
+func (c Command) lock() (io.Closer, error) {
+	names, err := c.names()
+	if err != nil {
+		return nil, err
+	}
+	if len(names) > 0 && !slices.Contains(names, configFile) && !slices.Contains(names, lockFile) {
+		return nil, fmt.Errorf("%s is not empty and holds no network: name another directory", c.Dir)
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := vfs.Default.Lock(filepath.Join(c.Dir, lockFile))
+	if err != nil {
+		return nil, fault.New(fault.Conflict, "another \"up\" is at work in %s: %w", c.Dir, err)
+	}
+	return lock, nil
+}
+
 // load reads what is there, or makes it.
 func (c Command) load(ctx context.Context) (*layout, error) {
 	l := &layout{}
@@ -133,7 +178,7 @@ func (c Command) load(ctx context.Context) (*layout, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return l, err
 	}
-	if entries, err := os.ReadDir(c.Dir); len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if names, err := c.names(); err != nil || !slices.Equal(names, []string{lockFile}) {
 		return nil, errors.Join(err, fmt.Errorf("%s is not empty and holds no whole network: name another directory, or delete it if an earlier \"up\" was interrupted while it made keys", c.Dir))
 	}
 	if l, err = c.plan(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -19,6 +20,7 @@ import (
 	"github.com/vitalveil/vitalveil/cmd/gateway"
 	"github.com/vitalveil/vitalveil/cmd/institution"
 	"github.com/vitalveil/vitalveil/cmd/ledger"
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/network/site"
 )
 
@@ -225,4 +227,43 @@ func TestADirectoryOfSomethingElseIsLeftAlone(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "is not empty") {
 		t.Errorf("it was taken: %v", err)
 	}
+}
+
+// TestAttackTwoSupervisorsOfOneDirectory: the second one would take the socket of the
+// first, which could not be told to stop any more, and start its processes once more.
+func TestAttackTwoSupervisorsOfOneDirectory(t *testing.T) {
+	t.Setenv(childVariable, "1")
+	dir, err := os.MkdirTemp("", "vv") // short: sockets have short names
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := layout{Network: "pilot", Clock: "wall", Ledger: taken.Addr().String(), Gateway: "127.0.0.1:0", Members: []member{{Dir: "a", Listen: "127.0.0.1:0"}}}
+	if err := site.Save(filepath.Join(dir, configFile), l); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	for range 2 {
+		go func() { ended <- Command{Dir: dir}.Run(ctx) }()
+	}
+	time.Sleep(time.Second) // each waits for the address, or has been refused
+	taken.Close()
+	eventually(t, "one runs", func() bool { return Command{Dir: dir}.control().Running() })
+	select {
+	case err = <-ended:
+		if fault.Of(err) != fault.Conflict {
+			t.Errorf("one of two ended with: %v", err)
+		}
+		ended <- nil
+	case <-time.After(10 * time.Second):
+		t.Error("both run in one directory")
+	}
+	cancel()
+	<-ended
+	<-ended
 }
