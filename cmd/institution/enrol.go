@@ -50,18 +50,42 @@ func pseudonym(key site.Secret, network, person string) (record.ID, error) {
 	if len(secret) != personKeyBytes {
 		return record.ID{}, fault.New(fault.Conflict, "person_key has %d bytes, not %d", len(secret), personKeyBytes)
 	}
-	if person = strings.TrimSpace(person); person == "" || len(person) > maxPerson {
-		return record.ID{}, fault.New(fault.Invalid, "a person's identifier has 1 to %d bytes", maxPerson)
+	if person, err = personText(person); err != nil {
+		return record.ID{}, err
 	}
 	mac := hmac.New(sha256.New, secret)
 	fmt.Fprintf(mac, "vitalveil person v1\x00%s\x00%s", network, person)
 	return record.ID(mac.Sum(nil)), nil
 }
 
+// personText is what counts of a person's identifier: its letters and digits, in either
+// case. Spaces and punctuation are as people write them, so nobody is another person by
+// them; what looks like these and is not is refused.
+func personText(person string) (string, error) {
+	if person = strings.TrimSpace(person); len(person) > maxPerson {
+		return "", fault.New(fault.Invalid, "a person's identifier has at most %d bytes", maxPerson)
+	}
+	var text []byte
+	for _, r := range person {
+		switch {
+		case r >= '0' && r <= '9' || r >= 'a' && r <= 'z':
+			text = append(text, byte(r))
+		case r >= 'A' && r <= 'Z':
+			text = append(text, byte(r)-'A'+'a')
+		case r < ' ' || r > '~':
+			return "", fault.New(fault.Invalid, "a person's identifier is of letters without accents, digits, spaces and punctuation, as whoever issued it writes it")
+		}
+	}
+	if len(text) == 0 {
+		return "", fault.New(fault.Invalid, "a person's identifier has a letter or a digit")
+	}
+	return string(text), nil
+}
+
 type enrolCommand struct {
 	dirFlag
 	Request string `arg:"" help:"The patient's request (\"vitalveil patient request\"), or the one that another member has vouched for already." type:"existingfile"`
-	Person  string `help:"The person's identifier, by which nobody is enrolled twice; it stays here. \"-\" reads it from standard input." required:""`
+	Person  string `help:"The person's identifier, by which nobody is enrolled twice; it stays here. Case, spaces and punctuation do not matter. \"-\" reads it from standard input." required:""`
 	Out     string `help:"Where to write the request while more members must vouch." type:"path" default:"vouched.json"`
 }
 

@@ -2,8 +2,10 @@ package patient
 
 import (
 	"crypto/ecdsa"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -100,5 +102,29 @@ func TestAttackADeviceWhoseMetricsHideWords(t *testing.T) {
 	}
 	if shown := plain("\x1b]52;c;eA==\a\u202eyes\r\n"); strings.ContainsAny(shown, "\x1b\a\r\n\u202e") {
 		t.Errorf("a terminal gets %q", shown)
+	}
+}
+
+// A gateway says that it is another year, so that what the patient forbids is forbidden
+// from then on only: shown perhaps, but with --yes signed at once.
+func TestAttackAGatewayThatSaysAnotherTime(t *testing.T) {
+	l := newLied(t, func(g *record.Genesis) { g.Clock = record.ClockWall })
+	year := int64(365 * 24 * 3600)
+	for _, off := range []int64{year, -year, math.MaxInt64 - l.Now, math.MinInt64} {
+		said := l.Now + off
+		l.answer = func(w http.ResponseWriter, _ *http.Request) {
+			g := consortium.Must(apiv1.GenesisOf(l.Genesis))
+			w.Write(consortium.Must(protojson.Marshal(&apiv1.GetNetworkResponse{Genesis: g, LedgerTime: said})))
+		}
+		c := consentCommand{
+			dirFlag: l.dirFlag, Grantee: "HospitalA", Purpose: "HRESCH", Metrics: []string{"heart_rate"}, Deny: true, Yes: true,
+			From: "482136", Until: "582160", Out: filepath.Join(t.TempDir(), "consent.json"),
+		}
+		if err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "Nothing was signed") {
+			t.Errorf("ledger time %d: %v", said, err)
+		}
+		if _, err := os.Stat(c.Out); err == nil {
+			t.Errorf("ledger time %d: it was signed", said)
+		}
 	}
 }

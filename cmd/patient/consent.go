@@ -54,7 +54,11 @@ func (c consentCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := c.document(h.Patient, n.LedgerTime)
+	now, err := h.now(n.LedgerTime)
+	if err != nil {
+		return err
+	}
+	d, err := c.document(h.Patient, now)
 	if err != nil {
 		return err
 	}

@@ -334,3 +334,16 @@ func (h *home) own() (record.Patient, error) {
 	_, err := f.load(requestFile, &r)
 	return record.Patient{ID: h.Patient, Inception: r.Enrolment.Inception}, err
 }
+
+// maxClockError is how far ledger time and this machine's clock may be apart, in seconds.
+const maxClockError = 3600
+
+// now is the time from which on a consent counts, unless it names another: ledger time, as
+// far as this machine's clock bears out what the gateway says. Time that follows data is
+// the gateway's word alone, and shown before it is signed.
+func (h *home) now(said int64) (int64, error) {
+	if apart := said - time.Now().Unix(); h.genesis.Clock != record.ClockSimulated && (apart > maxClockError || apart < -maxClockError) {
+		return 0, fmt.Errorf("the gateway says that it is %s: either it lies, or this machine's clock is wrong. Nothing was signed", clock(said))
+	}
+	return said, nil
+}
