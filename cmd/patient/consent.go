@@ -27,7 +27,7 @@ type consentCommand struct {
 	Until        string   `help:"Their end." required:""`
 	NotBefore    string   `help:"From when on it counts. Default: now, by the network's time."`
 	Expires      string   `help:"Until when it counts, unless it is taken back. Default: a year after the measurements' end."`
-	Cap          float64  `help:"How much all statistics together may tell about you (rho, zCDP)." default:"0"`
+	Cap          float64  `help:"How much all statistics together may tell about you (rho, zCDP)." default:"1"`
 	BeyondShare  bool     `help:"Let the institution use up more than its equal share of what the network allows for you."`
 	Exact        bool     `help:"Permit statistics without privacy noise: nothing protects what they say about you."`
 	NoStatistics bool     `help:"Permit no statistics."`
