@@ -249,7 +249,10 @@ func (d *days) figures() {
 		half := (r.Mean.CI95[1] - r.Mean.CI95[0]) / 2
 		r.Usable = d.n > 0 && !r.Mean.TooNoisy && half <= r.Print
 		r.WorthOf = float64(r.People) * spread * spread / (spread*spread + float64(r.People)*r.Mean.SD*r.Mean.SD)
-		if r.Mean.SD == 0 {
+		switch {
+		case d.n <= 0:
+			r.WorthOf = 0
+		case r.Mean.SD == 0:
 			r.WorthOf = float64(r.People)
 		}
 	}

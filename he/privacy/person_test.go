@@ -296,6 +296,37 @@ func TestAttackFiguresThatWereNotAsked(t *testing.T) {
 	}
 }
 
+// TestAttackACoefficientAskedTwice: of two places of one coefficient only one would get
+// noise.
+func TestAttackACoefficientAskedTwice(t *testing.T) {
+	for _, s := range []*Schema{V3().Day(), V1()} {
+		plan, err := s.again(&Plan{Hours: 1, Days: 1, Want: WantMean, RhoMicro: 1_000_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if noise, err := s.Noise(plan, []int{0, 0}, func(Field) io.Reader { return seeded(1) }); err == nil {
+			t.Errorf("%s: noise of %v", s.Name, noise)
+		}
+	}
+}
+
+// TestAMeanOfNobodyIsWorthNobody: where noise has made the count negative there is no
+// mean, and no number of people whose mean it would be as good as.
+func TestAMeanOfNobodyIsWorthNobody(t *testing.T) {
+	s := V3().Day()
+	plan, err := s.PlanDays(0, WantMean, 1, 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.ReleaseDays(0, []*big.Int{big.NewInt(-3)}, 200, plan, 0, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Raw.N != -3 || r.Usable || r.WorthOf != 0 {
+		t.Errorf("worth of %g people: %+v", r.WorthOf, r.Mean)
+	}
+}
+
 // TestReleasesAgreeWithTheirRows: with little noise every figure of random people is
 // near the one computed from their days, for any figures asked.
 func TestReleasesAgreeWithTheirRows(t *testing.T) {

@@ -312,7 +312,7 @@ func noiseBound(variance *big.Int, pieces int) *big.Int {
 // and packs it as Encode packs statistics. stream returns the random stream of
 // one field; every field has its own. Fields of these coefficients that the plan does
 // not ask for are the highest in them, and uniformly random bits cover them. A
-// coefficient without a field that is asked is refused.
+// coefficient without a field that is asked, or that is there twice, is refused.
 func (s *Schema) Noise(p *Plan, coeffs []int, stream func(f Field) io.Reader) ([]Payload, error) {
 	if err := s.CheckPlan(p); err != nil {
 		return nil, err
@@ -324,9 +324,9 @@ func (s *Schema) Noise(p *Plan, coeffs []int, stream func(f Field) io.Reader) ([
 	}
 	out := make([]Payload, len(coeffs))
 	asked := s.Asked(p)
-	for _, c := range coeffs {
-		if !slices.Contains(asked, c) {
-			return nil, fmt.Errorf("%s: the plan does not ask for coefficient %d", b.Key, c)
+	for i, c := range coeffs {
+		if place[c] != i || !slices.Contains(asked, c) {
+			return nil, fmt.Errorf("%s: coefficient %d is there twice, or the plan does not ask for it", b.Key, c)
 		}
 	}
 	covered := map[int]bool{}
