@@ -392,6 +392,25 @@ func (p *predicates) permit(docs []consent.Document) error {
 	})
 }
 
+// withdraw ends all permissions left so far; denials stay.
+func (p *predicates) withdraw() error {
+	return p.vault.Update(true, func(b *pebble.Batch) error {
+		for e, err := range p.vault.each(kindConsent, nil) {
+			if err != nil {
+				return err
+			}
+			var doc consent.Document
+			if err := decode(e.Value, &doc); err != nil {
+				return err
+			}
+			if err := p.vault.store(b, p.vault.key(kindConsent, doc.ID[:]...), consent.Withdrawn(doc)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Asked is a request for a claim as its patient sees it.
 type Asked struct {
 	Request record.PredicateState

@@ -42,7 +42,9 @@ func (d *Device) KnowPatient(p record.Patient) error {
 }
 
 // PatientKeysChanged follows the next change of the patient's keys, which one of those
-// before it has signed, or the recovery key. A change that is known already is none.
+// before it has signed, or the recovery key. One that
+// revokes everything ends the consents left with the device. A change that is known
+// already is none.
 func (d *Device) PatientKeysChanged(s consent.SignedKeys) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -60,6 +62,11 @@ func (d *Device) PatientKeysChanged(s consent.SignedKeys) error {
 	} {
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrPatient, err)
+		}
+	}
+	if s.Change.RevokeAll { // before the change is known: after a crash it is repeated
+		if err := d.predicates.withdraw(); err != nil {
+			return err
 		}
 	}
 	p.Keys = &s.Change

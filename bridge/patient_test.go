@@ -144,3 +144,36 @@ func TestADeviceFollowsItsPatientsKeys(t *testing.T) {
 		t.Errorf("the new key does not sign: %v", err)
 	}
 }
+
+// A patient takes everything back, and a gateway that is with the one who asks says that
+// the ledger allows it still: the hub that was told answers within no consent from before.
+func TestAttackAClaimAfterEverythingWasTakenBack(t *testing.T) {
+	o := newOwned(t)
+	if err := o.device.KnowPatient(o.patient); err != nil {
+		t.Fatal(err)
+	}
+	permit := o.consent(t, o.world.patient)
+	deny := o.consent(t, o.world.patient, func(d *consent.Document) { d.Effect, d.Predicates, d.Claims = consent.EffectDeny, nil, 0 })
+	for _, s := range []consent.Signed{permit, deny} {
+		if err := o.device.LeaveConsent(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := o.change(t, o.world.patient, o.world.patient, o.patient.RecoveryHash())
+	all.Change.RevokeAll = true
+	var err error
+	if all.Signature, err = record.Sign(o.world.patient, all.Change.Digest(o.genesis.Network)); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.device.PatientKeysChanged(all); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.device.LeaveConsent(permit); err != nil { // the old one again
+		t.Fatal(err)
+	}
+	for s, want := range map[*consent.Signed]string{&permit: consent.StatusRevoked, &deny: consent.StatusActive} {
+		if _, named, err := o.device.predicates.consents(s.Document.ID); err != nil || named == nil || named.Status != want {
+			t.Errorf("want it %s, got %+v, %v", want, named, err)
+		}
+	}
+}

@@ -185,6 +185,9 @@ func (c revokeCommand) Run(ctx context.Context) error {
 	if (c.Consent == "") != c.All {
 		return errors.New("name one consent, or --all")
 	}
+	if c.All && c.Out != "" {
+		return errors.New("--out is for one consent: what --all signs is left in the directory, for \"vitalveil bridge keys\"")
+	}
 	h, err := c.confirmed()
 	if err != nil {
 		return err
