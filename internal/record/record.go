@@ -70,14 +70,26 @@ func (id *ID) UnmarshalText(b []byte) error {
 	if len(b) != 64 {
 		return fmt.Errorf("an identifier has 64 hexadecimal digits, not %d characters", len(b))
 	}
-	for _, c := range b {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return fmt.Errorf("an identifier has lower-case hexadecimal digits only, not %q", c)
+	for i := range id {
+		high, low := digits[b[2*i]], digits[b[2*i+1]]
+		if high|low > 0xf {
+			return fmt.Errorf("an identifier has lower-case hexadecimal digits only, not %q", b[2*i:2*i+2])
 		}
+		id[i] = high<<4 | low
 	}
-	_, err := hex.Decode(id[:], b)
-	return err
+	return nil
 }
+
+// digits has the value of each lower-case hexadecimal digit, and 0xff elsewhere.
+var digits = func() (of [256]byte) {
+	for c := range of {
+		of[c] = 0xff
+	}
+	for v, c := range []byte("0123456789abcdef") {
+		of[c] = byte(v)
+	}
+	return of
+}()
 
 // Domains of signed documents. Each names one kind of document for ever.
 const (

@@ -161,23 +161,22 @@ func (l *Ledger) block(number uint64) (*network.Block, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &network.Block{Number: number, Hash: hash, Previous: h.Previous}
+	b := &network.Block{Number: number, Hash: hash, Previous: h.Previous, Txs: make([]network.Tx, len(txs))}
 	for i, data := range txs {
-		tx, err := l.tx(l.db, h, i, data)
-		if err != nil {
+		if b.Txs[i], err = l.tx(l.db, h, i, data); err != nil {
 			return nil, corrupt(number, i, "it cannot be understood", err)
 		}
-		b.Txs = append(b.Txs, tx)
 	}
 	return b, nil
 }
 
 // tx turns a stored transaction into the form that followers get.
 func (l *Ledger) tx(r pebble.Reader, h header, i int, data []byte) (network.Tx, error) {
-	var t transaction
-	if err := decoding.Unmarshal(data, &t); err != nil { // as this ledger encoded it: the header commits to it
+	var w written
+	if err := decoding.Unmarshal(data, &w); err != nil { // as this ledger encoded it: the header commits to it
 		return network.Tx{}, err
 	}
+	t := transaction{Proposal: w.Proposal, Set: rwset{Writes: w.Set.Writes, Collections: w.Set.Collections}, Event: w.Event}
 	p, err := parseProposal(l.Channel(), t.Proposal)
 	if err != nil {
 		return network.Tx{}, err
@@ -208,8 +207,9 @@ func follow(h header, i int, t *transaction, p *proposal, find finder) (network.
 	if !out.Valid {
 		return out, nil
 	}
-	for _, w := range t.Set.Writes {
-		out.Writes = append(out.Writes, network.Write{Key: w.Key, Value: w.Value, Delete: w.Delete})
+	out.Writes = make([]network.Write, len(t.Set.Writes))
+	for i, w := range t.Set.Writes {
+		out.Writes[i] = network.Write{Key: w.Key, Value: w.Value, Delete: w.Delete}
 	}
 	if t.Event != nil {
 		out.Event = network.Event{Name: t.Event.Name, Payload: t.Event.Payload}

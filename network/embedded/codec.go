@@ -97,6 +97,22 @@ type transaction struct {
 	Event     *event
 }
 
+// written is a transaction of which what it has read stays as it is encoded: followers do
+// not get that.
+type written struct {
+	_         struct{} `cbor:",toarray"`
+	Proposal  []byte
+	Signature cbor.RawMessage
+	Set       struct {
+		_             struct{} `cbor:",toarray"`
+		Reads, Ranges cbor.RawMessage
+		Writes        []write
+		Collections   []collectionSet
+	}
+	Response cbor.RawMessage
+	Event    *event
+}
+
 // header is what is hashed and signed of a block.
 type header struct {
 	_        struct{} `cbor:",toarray"`

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -62,7 +63,7 @@ func (p *proposal) binding() []byte {
 }
 
 func txID(nonce, creator []byte) record.ID {
-	return record.SumID(append(append([]byte{}, nonce...), creator...))
+	return record.SumID(slices.Concat(nonce, creator))
 }
 
 // signCall builds and signs the proposal of a call.
