@@ -27,6 +27,9 @@ func DecodeJSON(data []byte, max int, v any) error {
 	if len(data) > max {
 		return fmt.Errorf("document has %d bytes, the limit is %d", len(data), max)
 	}
+	if quick(data, v) {
+		return nil
+	}
 	if !utf8.Valid(data) {
 		return errors.New("document is not UTF-8")
 	}

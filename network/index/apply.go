@@ -1,7 +1,6 @@
 package index
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -123,7 +122,7 @@ func (ix *Index) applyTx(tx *network.Tx, at Position) error {
 // the place to refuse duplicate keys.
 func decode[T any](w write) (T, error) {
 	var v T
-	err := json.Unmarshal(w.value, &v)
+	err := record.Unmarshal(w.value, &v)
 	return v, err
 }
 

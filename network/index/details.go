@@ -3,7 +3,6 @@ package index
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -88,8 +87,9 @@ func (pe *people) judgeKnown(p *patient) {
 		v := l.version()
 		v.judged = true
 		err := doubt(pe.judgeConsent(p, l))
-		v.unproven = err != nil
-		_ = pe.refusals.keep(v.at, v.tx, fmt.Sprintf("consent %s version %d", l.consent.id, l.number+1), err)
+		if v.unproven = err != nil; v.unproven {
+			_ = pe.refusals.keep(v.at, v.tx, fmt.Sprintf("consent %s version %d", l.consent.id, l.number+1), err)
+		}
 	}
 }
 
@@ -185,7 +185,7 @@ func (p *patient) agreement(id record.ID) *agreement {
 // fill takes a version's details if they are the ones that were hashed.
 func (v *version) fill(networkName string, value []byte) error {
 	var d consent.Details
-	if err := json.Unmarshal(value, &d); err != nil {
+	if err := record.Unmarshal(value, &d); err != nil {
 		return err
 	}
 	v.digest = d.Signed.Document.Digest(networkName)

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -88,7 +87,7 @@ func argument[A, R any](w write, m contracts.Write[A, R]) (A, error) {
 	if v, ok := w.doc.decoded.(A); ok {
 		return v, nil
 	}
-	if err := json.Unmarshal([]byte(w.tx.Args[0]), &v); err != nil {
+	if err := record.Unmarshal([]byte(w.tx.Args[0]), &v); err != nil {
 		return v, refuse("the argument of %s: %w", m, err)
 	}
 	w.doc.decoded = v
