@@ -4,8 +4,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/vitalveil/vitalveil/network/institution/store"
 )
 
 func TestStateServesOneMemberOnly(t *testing.T) {
@@ -17,13 +15,4 @@ func TestStateServesOneMemberOnly(t *testing.T) {
 		in.Close()
 		t.Errorf("got %v", err)
 	}
-}
-
-func openedStore(t *testing.T, dir string) *store.Store {
-	t.Helper()
-	s, err := store.Open(dir, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
