@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/web"
 )
@@ -32,7 +33,7 @@ func (w *world) erase(ctx context.Context, p *person) (*api.ErasureReceipt, erro
 	defer cancel()
 	for {
 		r, err := p.client.Erasure(ctx, p.id)
-		if err != nil || r.Done {
+		if err == nil && r.Done || err != nil && !fault.Codes[fault.Of(err)].Retry {
 			return r, err
 		}
 		select {

@@ -136,7 +136,7 @@ func TestGeneratedFilesAreCurrent(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the code generators")
 	}
-	if out, err := exec.Command("go", "run", "./internal/protogen", "-check").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "run", "../../internal/protogen", "-rest", "-check").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

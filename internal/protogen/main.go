@@ -50,13 +50,17 @@ var (
 
 func main() {
 	rest := flag.Bool("rest", false, "make the REST front, converters and the OpenAPI document")
+	check := flag.Bool("check", false, "change nothing: fail where a file is not what it would be made")
 	flag.Parse()
 	plugins := messages
 	if *rest {
 		plugins = append(plugins, front...)
 	}
 	files, err := generate(plugins)
-	if err == nil {
+	switch {
+	case err == nil && *check:
+		err = compare(files)
+	case err == nil:
 		err = replace(files)
 	}
 	if err != nil {
@@ -182,6 +186,20 @@ func run(tool, param string, req *pluginpb.CodeGeneratorRequest) (map[string][]b
 }
 
 // replace writes the files, and removes what was generated beside them before.
+// compare tells of the first file that is not current.
+func compare(files map[string][]byte) error {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		have, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(have, files[name]) {
+			return fmt.Errorf("%s is not current: run go generate", name)
+		}
+	}
+	return nil
+}
+
 func replace(files map[string][]byte) error {
 	for name, content := range files {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {

@@ -2,7 +2,9 @@ package embedded
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
@@ -321,8 +323,14 @@ func TestPurgedBytesLeaveTheDisk(t *testing.T) {
 	h := newHarness(t)
 	h.cfg.lazy = true
 	h.Restart(t)
-	// Random text: compression would leave no trace of anything more regular.
-	key, value, other := record.RandomID().String(), record.RandomID().String(), record.RandomID().String()
+	// Random text of many letters: compression would leave no trace of anything more
+	// regular.
+	text := func() string {
+		b := make([]byte, 48)
+		rand.Read(b)
+		return base64.RawURLEncoding.EncodeToString(b)
+	}
+	key, value, other := text(), text(), text()
 	c := h.Client(t, conformance.OrgA)
 	mustSubmit(t, c, network.Call{
 		Function: "putPrivate", Args: []string{secrets, "other"},
