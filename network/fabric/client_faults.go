@@ -3,6 +3,7 @@ package fabric
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -111,6 +112,10 @@ func (a answer) saying(mark string) (string, bool) {
 	return "", false
 }
 
+// lostPeer is what the shim says when the stream between it and its own peer has ended,
+// as when either is killed: another peer may answer.
+var lostPeer = regexp.MustCompile(`^\[[0-9a-f]{8}\] ?error sending `)
+
 // chaincodeFault returns what the chaincode said, if it was the chaincode, or that
 // it ran and could not say anything. Either way it is so at every peer.
 func (a answer) chaincodeFault() *fault.Error {
@@ -118,7 +123,7 @@ func (a answer) chaincodeFault() *fault.Error {
 		if said, ok := byChaincode(s); ok {
 			return fault.Parse(said)
 		}
-		if said, ok := strings.CutPrefix(strings.TrimPrefix(s, evaluateMark), failedMark); ok {
+		if said, ok := strings.CutPrefix(strings.TrimPrefix(s, evaluateMark), failedMark); ok && !lostPeer.MatchString(said) {
 			return fault.New(fault.Internal, "the chaincode's answer cannot be passed on, at any peer: %s", said)
 		}
 	}

@@ -178,6 +178,21 @@ func TestWhatTheShimSaysIsFinal(t *testing.T) {
 	}
 }
 
+// A chaincode whose stream to its peer ends before it can answer has said nothing: another
+// peer is asked.
+func TestAChaincodeThatLostItsPeerSaidNothing(t *testing.T) {
+	const words = failedMark + "[992509c4] error sending TRANSACTION: EOF"
+	for name, err := range map[string]error{
+		"endorsement": endorsementError(said(t, codes.Aborted, firstSays, words)),
+		"evaluation":  evaluationError(said(t, codes.Aborted, evalSays+words)),
+	} {
+		var other *elsewhere
+		if !errors.As(err, &other) || fault.Of(err) != fault.Unavailable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // Only what certainly got nowhere may be handed in again without a look.
 func TestWhatGotNowhereIsKnown(t *testing.T) {
 	const dialling = "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused\""
