@@ -280,6 +280,16 @@ func (s set) bounds() bounded {
 	return bounded{s.Value(s.person.Low).Float64(), s.Value(s.person.High).Float64()}
 }
 
+// feed gives the library one value a person.
+func feed(a interface{ Add(float64) error }, days []wearable.PersonDay, value func(wearable.PersonDay) float64) error {
+	for _, d := range days {
+		if err := a.Add(value(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func googleMean(s set, epsilon, delta float64) (float64, error) {
 	b := s.bounds()
 	return libraryMean(b, epsilon, delta, s.days, s.value)
@@ -296,10 +306,8 @@ func libraryMean(b bounded, epsilon, delta float64, days []wearable.PersonDay, v
 	if err != nil {
 		return 0, err
 	}
-	for _, d := range days {
-		if err := a.Add(value(d)); err != nil {
-			return 0, err
-		}
+	if err := feed(a, days, value); err != nil {
+		return 0, err
 	}
 	return a.Result()
 }
@@ -312,10 +320,8 @@ func googleSpread(s set, epsilon, delta float64) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, d := range s.days {
-		if err := a.Add(s.value(d)); err != nil {
-			return 0, err
-		}
+	if err := feed(a, s.days, s.value); err != nil {
+		return 0, err
 	}
 	return a.Result()
 }
@@ -328,10 +334,8 @@ func googleMedian(s set, epsilon, delta float64) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, d := range s.days {
-		if err := a.Add(s.value(d)); err != nil {
-			return 0, err
-		}
+	if err := feed(a, s.days, s.value); err != nil {
+		return 0, err
 	}
 	return a.Result(0.5)
 }
