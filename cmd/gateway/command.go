@@ -54,7 +54,7 @@ type initCommand struct {
 
 // Run makes the directory.
 func (c initCommand) Run() error {
-	path := filepath.Join(c.Dir, configFile)
+	path := filepath.Join(c.Dir, ConfigFile)
 	if _, err := os.Stat(path); err == nil {
 		return fmt.Errorf("%s is there already; change it by hand", path)
 	}

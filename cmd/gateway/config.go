@@ -12,7 +12,7 @@ import (
 
 // Names of what is in a gateway's directory.
 const (
-	configFile = "gateway.json"
+	ConfigFile = "gateway.json"
 	stateDir   = "state"
 	blobsDir   = "blobs"
 	vaultKey   = "vault.key"
@@ -50,7 +50,7 @@ type Config struct {
 // Load reads the configuration in a gateway's directory.
 func Load(dir string) (Config, error) {
 	var c Config
-	if err := site.Load(filepath.Join(dir, configFile), &c); err != nil {
+	if err := site.Load(filepath.Join(dir, ConfigFile), &c); err != nil {
 		return c, fmt.Errorf("%w (\"vitalveil gateway init\" makes one)", err)
 	}
 	dir, err := filepath.Abs(dir)

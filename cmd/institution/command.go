@@ -103,11 +103,11 @@ func (c initCommand) Run() error {
 	if _, err := site.MakeKeys(c.Dir, ca, c.MSP, c.Name); err != nil {
 		return err
 	}
-	if err := errors.Join(makePersonKey(c.Dir), site.Save(filepath.Join(c.Dir, configFile), cfg)); err != nil {
+	if err := errors.Join(makePersonKey(c.Dir), site.Save(filepath.Join(c.Dir, ConfigFile), cfg)); err != nil {
 		return err
 	}
 	_, err := fmt.Printf("keys and %s are in %s; give %s to the other members\nthe organisation's authority is in %s: move it to where no server runs, it is needed to renew certificates only\n",
-		configFile, c.Dir, filepath.Join(c.Dir, site.MemberFile), ca)
+		ConfigFile, c.Dir, filepath.Join(c.Dir, site.MemberFile), ca)
 	return err
 }
 
@@ -156,7 +156,7 @@ func explain(dir string, cfg Config) error {
 		return err
 	}
 	_, err = fmt.Printf("%s in network %q, for other members on %s; blobs in %s%s, state in %s\n",
-		k.Identity.MSP, d.Genesis.Network, cfg.Listen, cfg.Blobs.Directory, cfg.Blobs.Gateway, filepath.Join(dir, stateDir))
+		k.Identity.MSP, d.Genesis.Network, cfg.Listen, cfg.Blobs.Directory, cfg.Blobs.Gateway, filepath.Join(dir, StateDir))
 	return err
 }
 

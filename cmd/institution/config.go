@@ -11,9 +11,9 @@ import (
 
 // Names of what is in an institution's directory, beside keys (package site).
 const (
-	configFile = "institution.json"
+	ConfigFile = "institution.json"
 	vaultKey   = "vault.key"
-	stateDir   = "state"
+	StateDir   = "state"
 )
 
 // maxPatience is in seconds: longer than any query lives.
@@ -51,7 +51,7 @@ type BlobsConfig struct {
 // Load reads the configuration in an institution's directory.
 func Load(dir string) (Config, error) {
 	c := Config{}
-	if err := site.Load(filepath.Join(dir, configFile), &c); err != nil {
+	if err := site.Load(filepath.Join(dir, ConfigFile), &c); err != nil {
 		return c, fmt.Errorf("%w (\"vitalveil institution init\" makes one)", err)
 	}
 	if c.PersonKey == "" {

@@ -15,7 +15,7 @@ func TestTheFirstInstitutionFileGoesOnLoading(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, configFile), old, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, ConfigFile), old, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := Load(dir)

@@ -154,7 +154,7 @@ func (w *world) fetch(ctx context.Context, member int, query string) (*role.Answ
 // patience shortens how long members wait for others; it takes effect at a start.
 func (w *world) patience(seconds int) {
 	for i := range msps {
-		path := w.member(i) + "/" + configFile
+		path := w.member(i) + "/" + ConfigFile
 		var c Config
 		w.check(site.Load(path, &c))
 		c.Patience = seconds

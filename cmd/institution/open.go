@@ -64,7 +64,7 @@ func Open(dir string, cfg Config, log *slog.Logger) (*Process, error) {
 	maps.Copy(p.ids, ids)
 	c := role.Config{
 		Genesis: d.Genesis, Member: member, Identity: k.Identity, Client: p.ledger, Height: p.ledger.Height,
-		Keys: k.Boxes, SignKey: k.Sign, Dir: filepath.Join(dir, stateDir), KeyFile: vault, Peers: cfg.Members, Roots: d.Roots, Log: log,
+		Keys: k.Boxes, SignKey: k.Sign, Dir: filepath.Join(dir, StateDir), KeyFile: vault, Peers: cfg.Members, Roots: d.Roots, Log: log,
 		Patience:  time.Duration(cfg.Patience) * time.Second,
 		KeySocket: cfg.Ledger.KeySocket(dir, k.Identity.MSP),
 	}

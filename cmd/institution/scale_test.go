@@ -54,7 +54,7 @@ func TestTenThousandDevices(t *testing.T) {
 	}
 	table.memory("queries beside intake", w)
 	table.step("restart", func() {
-		w.restart(func(dir string) { w.check(os.RemoveAll(filepath.Join(dir, stateDir, "columns"))) }, nil)
+		w.restart(func(dir string) { w.check(os.RemoveAll(filepath.Join(dir, StateDir, "columns"))) }, nil)
 	})
 	table.query("without columns, from blobs", w)
 	warm = append(warm, table.query("with the columns that it left", w))
@@ -180,7 +180,7 @@ func (w *world) restart(change func(dir string), meanwhile func()) {
 
 // dropSums deletes the stored key sums of a member that is down.
 func (w *world) dropSums(dir string) {
-	db, err := pebble.Open(filepath.Join(dir, stateDir, "vault"), &pebble.Options{Logger: noLog{}})
+	db, err := pebble.Open(filepath.Join(dir, StateDir, "vault"), &pebble.Options{Logger: noLog{}})
 	w.check(err)
 	w.check(db.DeleteRange([]byte("keysum/"), []byte("keysum0"), pebble.Sync))
 	w.check(db.Close())

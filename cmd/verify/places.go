@@ -31,7 +31,7 @@ func find(dir string) (places, error) {
 	p := places{
 		ledger: filepath.Join(dir, "ledger"), journal: filepath.Join(dir, "gateway", "journal"), blobs: filepath.Join(dir, "gateway", "blobs"),
 	}
-	_, err := os.Stat(filepath.Join(dir, "gateway", "gateway.json"))
+	_, err := os.Stat(filepath.Join(dir, "gateway", gateway.ConfigFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, errors.Join(state.Check(dir, knownVersion), p.findDemo(filepath.Join(dir, "institutions")))
 	}
@@ -68,7 +68,7 @@ func (p *places) findSite(dir string) error {
 	}
 	for _, e := range entries {
 		at := filepath.Join(dir, e.Name())
-		if _, err := os.Stat(filepath.Join(at, "institution.json")); err != nil {
+		if _, err := os.Stat(filepath.Join(at, institution.ConfigFile)); err != nil {
 			continue
 		}
 		cfg, err := institution.Load(at)
@@ -83,7 +83,7 @@ func (p *places) findSite(dir string) error {
 		if err != nil {
 			return err
 		}
-		p.members = append(p.members, member{k.Identity.MSP, filepath.Join(at, "state"), key})
+		p.members = append(p.members, member{k.Identity.MSP, filepath.Join(at, institution.StateDir), key})
 	}
 	return nil
 }
