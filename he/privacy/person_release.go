@@ -51,7 +51,8 @@ type PersonRelease struct {
 	PersonDays PersonFigure  `json:"person_days"`
 	Mean       *PersonFigure `json:"mean"`
 	// Population is the interval for the mean of the people whom the cohort stands
-	// for: noise and chance together. It needs the spread.
+	// for: noise and chance together. It needs a spread that is not
+	// too noisy.
 	Population *[2]float64      `json:"population_ci95"`
 	Spread     *PersonFigure    `json:"spread"`
 	Below      *PersonFigure    `json:"below"`
@@ -275,11 +276,11 @@ func (d *days) figures() {
 // fail where the noise is as large as the variance.
 func (d *days) spread() float64 {
 	r := d.r
-	reach := float64(d.person.High-d.person.Low) / 2
+	reach, usual := float64(d.person.High-d.person.Low)/2, float64(d.person.Spread)
 	f := &PersonFigure{CI95: [2]float64{0, reach * d.res}, TooNoisy: true}
 	r.Spread = f
 	if d.n <= 0 || r.Mean.TooNoisy {
-		return float64(d.person.Spread) * d.res
+		return usual * d.res
 	}
 	m := float64(r.Raw.Sum) / d.n
 	m = min(max(m, float64(d.person.Low-d.center)), float64(d.person.High-d.center))
@@ -293,19 +294,27 @@ func (d *days) spread() float64 {
 	if v > 0 {
 		f.SD = sdOfV / (2 * math.Sqrt(v)) * d.res
 	}
-	// By what is usual, not by what came out: who looks only at spreads that noise made
-	// large is misled by their intervals.
-	usual := float64(d.person.Spread)
-	f.TooNoisy = z95*sdOfV > usual*usual
+	// By what is usual and public, not by what came out: who looks only at spreads that
+	// noise made large, or at those of counts that noise made large, is misled by their
+	// intervals. An interval that is everything says nothing either way.
+	f.TooNoisy = z95*d.usualDoubt() > usual*usual || f.CI95 == [2]float64{0, reach * d.res}
+	if f.TooNoisy {
+		return usual * d.res
+	}
 	// Person-days of one person are not independent: with D days, D times the variance
 	// of a mean of independent ones is a bound, since sum k_i^2 <= D sum k_i.
 	half := studentT(max(d.n-1, 1)) * math.Sqrt(v*d.res*d.res*float64(r.Days)/d.n+r.Mean.SD*r.Mean.SD)
 	low, high := d.Value(d.person.Low).Float64(), d.Value(d.person.High).Float64()
 	r.Population = &[2]float64{max(r.Mean.Value-half, low), min(r.Mean.Value+half, high)}
-	if f.TooNoisy {
-		return float64(d.person.Spread) * d.res
-	}
 	return f.Value
+}
+
+// usualDoubt is the standard deviation of the noise in the variance where everybody has
+// every day, and means lie and differ as they usually do.
+func (d *days) usualDoubt() float64 {
+	m, usual := float64(d.half)/4, float64(d.person.Spread)
+	onN := m*m - usual*usual + float64(d.offset)
+	return math.Sqrt(d.noise(KindSumSq)+4*m*m*d.noise(KindSum)+onN*onN*d.vn) / float64(d.r.People*d.r.Days)
 }
 
 // studentT is the two-sided 95 % point of Student's t (Abramowitz and Stegun, 26.7.5).

@@ -1,7 +1,6 @@
 package privacy
 
 import (
-	"fmt"
 	"io"
 	"math"
 	"math/big"
@@ -512,106 +511,6 @@ func TestEpsilonAndRhoAreInverse(t *testing.T) {
 	}
 	if Epsilon(0, 1e-6) != 0 {
 		t.Error("no loss is not epsilon 0")
-	}
-}
-
-// coverage counts how often intervals hold what they should.
-type coverage struct{ held, of int }
-
-func (c *coverage) add(ci [2]float64, truth float64) {
-	c.of++
-	if ci[0]-1e-9 <= truth && truth <= ci[1]+1e-9 {
-		c.held++
-	}
-}
-
-func (c coverage) String() string {
-	return fmt.Sprintf("%.1f %% of %d", 100*float64(c.held)/float64(max(c.of, 1)), c.of)
-}
-
-// TestIntervalsCoverWhatTheySay simulates cohorts: people with a usual heart rate of
-// their own, three in a hundred of whose days are missing. VITALVEIL_SOAK=1 simulates
-// 4,000 of each.
-func TestIntervalsCoverWhatTheySay(t *testing.T) {
-	s := V3().Day()
-	m, _ := s.metric(0)
-	b := s.bySlot[0]
-	runs := soak(400, 4000)
-	for _, c := range []struct {
-		people, days int64
-		rho          uint64
-	}{{20, 1, 280_000}, {50, 1, 280_000}, {100, 1, 70_000}, {200, 1, 70_000}, {500, 1, 70_000}, {200, 7, 280_000}} {
-		r := rand.New(rand.NewPCG(uint64(c.people), uint64(c.days)))
-		plan, err := s.PlanDays(0, WantMean|WantSpread|WantWithin|WantDistribution, c.days, c.rho)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var mean, spread, within, population, median coverage
-		for range runs {
-			var total PersonSums
-			var means []float64
-			for range c.people {
-				usual := 78 + 12*r.NormFloat64()
-				there := 1 - 0.06*r.Float64()
-				if c.days > 1 {
-					there = 0.3 + 0.7*r.Float64()
-				}
-				for range c.days {
-					if r.Float64() > there {
-						continue
-					}
-					x := usual
-					if c.days > 1 {
-						x += 6 * r.NormFloat64()
-					}
-					d := wearable.PersonDay{Mean: min(max(int64(math.Round(x)), m.person.Low), m.person.High), Within: r.Int64N(1001)}
-					d.Above = 1000 - d.Within
-					for d.Bucket < wearable.Buckets-1 && d.Mean >= m.person.Edges[d.Bucket+1] {
-						d.Bucket++
-					}
-					p := m.sums(d)
-					means = append(means, float64(d.Mean))
-					for _, f := range b.fields {
-						*total.place(f) += *p.place(f)
-					}
-				}
-			}
-			truth := PersonRelease{People: c.people, Days: c.days, Want: everything, Raw: total}
-			newDays(m, &truth, nil, 3).figures()
-			noisy := total
-			for _, f := range b.fields {
-				if plan.has(f.Kind) {
-					v, _ := plan.Variance(f.Kind).Float64()
-					*noisy.place(f) += int64(math.Round(r.NormFloat64() * math.Sqrt(3*v)))
-				}
-			}
-			got := PersonRelease{People: c.people, Days: c.days, Want: plan.Want, Raw: noisy}
-			newDays(m, &got, plan, 3).figures()
-			if !got.Mean.TooNoisy {
-				mean.add(got.Mean.CI95, truth.Mean.Value)
-			}
-			if !got.Spread.TooNoisy {
-				spread.add(got.Spread.CI95, truth.Spread.Value)
-				population.add(*got.Population, 78)
-			}
-			if !got.Within.TooNoisy {
-				within.add(got.Within.CI95, truth.Within.Value)
-			}
-			if md := got.Histogram.Median; md != nil && !md.TooNoisy {
-				slices.Sort(means)
-				median.add(md.CI95, means[(len(means)-1)/2])
-			}
-		}
-		t.Logf("%d people, %d days, rho %.2f: mean %v, spread %v, within %v, population %v, median %v", c.people, c.days, float64(c.rho)/micro, mean, spread, within, population, median)
-		for name, got := range map[string]coverage{"mean": mean, "spread": spread, "within": within, "population": population, "median": median} {
-			slack := 2.6 * math.Sqrt(0.95*0.05/float64(max(got.of, 1)))
-			if got.of < runs/20 {
-				continue // too noisy to be printed
-			}
-			if share := float64(got.held) / float64(got.of); share < 0.93-slack || share > 0.99+slack {
-				t.Errorf("%d people, %d days: intervals of the %s hold in %v", c.people, c.days, name, got)
-			}
-		}
 	}
 }
 
