@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/blob"
@@ -126,7 +127,7 @@ func (s *consortiumSite) do(what string, args []string) {
 func (s *consortiumSite) enrol(file, person string) {
 	var r record.PatientRequest
 	s.ts.Check(site.Load(s.ts.MkAbs(file), &r))
-	s.ts.Check(r.Verify(s.Genesis.Network))
+	s.ts.Check(consent.VerifyRequest(s.Genesis.Network, s.Genesis.RelyingParties, r))
 	private, err := s.Boxes[consortium.Association].Detail.Bytes()
 	s.ts.Check(err)
 	ref := details.Ref{Patient: r.Patient(), Digest: r.Enrolment.Inception.DetailsKey, Blob: r.Enrolment.DetailsBlob}

@@ -304,8 +304,9 @@ func (d *Device) Waiting() (int, error) {
 }
 
 // Enrol brings the device's enrolment to the ledger, with the patient's
-// signature over it, and waits until it is there. It may be repeated.
-func (d *Device) Enrol(ctx context.Context, patientSignature []byte) error {
+// signature over it, which an authenticator made if there is an assertion, and waits until
+// it is there. It may be repeated.
+func (d *Device) Enrol(ctx context.Context, patientSignature []byte, assertion *record.Assertion) error {
 	d.mu.Lock()
 	err := d.usable()
 	rec := d.rec
@@ -313,7 +314,7 @@ func (d *Device) Enrol(ctx context.Context, patientSignature []byte) error {
 	if err != nil || rec.Enrolled {
 		return err
 	}
-	rec.Document.PatientSignature = patientSignature
+	rec.Document.PatientSignature, rec.Document.PatientAssertion = patientSignature, assertion
 	if err := d.gateways.enrol(ctx, d.hub.network, rec); err != nil {
 		return err
 	}

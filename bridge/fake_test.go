@@ -478,7 +478,7 @@ func (w *world) enrolled(h *Hub, metrics ...string) *Device {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := d.Enrol(w.t.Context(), sig); err != nil {
+	if err := d.Enrol(w.t.Context(), sig, nil); err != nil {
 		w.t.Fatal(err)
 	}
 	return d

@@ -100,7 +100,7 @@ func (c *whole) device(h *bridge.Hub, p *consortium.Patient, metrics ...string) 
 	c.Helper()
 	d, e, err := h.NewDevice(p.ID, metrics, start/3600)
 	c.OK(err)
-	c.OK(d.Enrol(c.Context(), must(record.Sign(p.Key, record.Digest(record.DomainDevice, c.Genesis.Network, e.Document.Device)))))
+	c.OK(d.Enrol(c.Context(), must(record.Sign(p.Key, record.Digest(record.DomainDevice, c.Genesis.Network, e.Document.Device))), nil))
 	c.eventually("all holders acknowledge the seeds", func() bool { return must(d.Ready(c.Context())) })
 	return d
 }

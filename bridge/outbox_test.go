@@ -51,7 +51,7 @@ func TestEnrolmentReachesTheLedgerOnce(t *testing.T) {
 	if r := syncs(t, h); r.Anchored != 0 {
 		t.Errorf("a device that is not enrolled uploads: %+v", r)
 	}
-	if err := d.Enrol(t.Context(), make([]byte, 64)); fault.Of(err) != fault.BadSignature {
+	if err := d.Enrol(t.Context(), make([]byte, 64), nil); fault.Of(err) != fault.BadSignature {
 		t.Errorf("with a bad signature: %v", err)
 	}
 	sig, err := record.Sign(w.patient, record.Digest(record.DomainDevice, w.genesis.Network, e.Document.Device))
@@ -59,7 +59,7 @@ func TestEnrolmentReachesTheLedgerOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := crashed(t, dir)
-	if err := d.Enrol(t.Context(), sig); err != nil {
+	if err := d.Enrol(t.Context(), sig, nil); err != nil {
 		t.Fatal(err)
 	}
 	if ready, err := d.Ready(t.Context()); err != nil || !ready {
@@ -67,11 +67,11 @@ func TestEnrolmentReachesTheLedgerOnce(t *testing.T) {
 	}
 	// A crash after the ledger had it: the ledger says conflict, and it is ours.
 	d2, _ := w.hub(before).Device(d.ID())
-	if err := d2.Enrol(t.Context(), sig); err != nil {
+	if err := d2.Enrol(t.Context(), sig, nil); err != nil {
 		t.Errorf("enrolling again after a crash: %v", err)
 	}
 	calls := w.calls
-	if err := d.Enrol(t.Context(), sig); err != nil || w.calls != calls {
+	if err := d.Enrol(t.Context(), sig, nil); err != nil || w.calls != calls {
 		t.Errorf("enrolling again: %v, %d calls", err, w.calls-calls)
 	}
 }

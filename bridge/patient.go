@@ -3,7 +3,6 @@ package bridge
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -23,9 +22,6 @@ func (d *Device) KnowPatient(p record.Patient) error {
 		return err
 	}
 	request := record.DeviceRequest{Network: d.hub.network, Enrolment: d.rec.Document}
-	signed := func(key []byte) bool {
-		return record.Verify(key, request.Digest(), request.Enrolment.PatientSignature) == nil
-	}
 	switch {
 	case d.rec.Signer != nil:
 		return nil
@@ -33,7 +29,7 @@ func (d *Device) KnowPatient(p record.Patient) error {
 		return fmt.Errorf("%w: the device is not enrolled", ErrPatient)
 	case p.Inception.PatientID(d.hub.network) != d.predicates.patient:
 		return fmt.Errorf("%w: the keys are another patient's", ErrPatient)
-	case !slices.ContainsFunc(p.ConsentKeys(), signed):
+	case consent.SignedByOne(p.ConsentKeys(), d.hub.cfg.Genesis.RelyingParties, request.Digest(), request.Enrolment.PatientSignature, request.Enrolment.PatientAssertion) != nil:
 		return fmt.Errorf("%w: none of the keys has signed the device's enrolment", ErrPatient)
 	}
 	rec := d.rec

@@ -38,7 +38,7 @@ func newOwned(t *testing.T) *owned {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Enrol(t.Context(), sig); err != nil {
+	if err := d.Enrol(t.Context(), sig, nil); err != nil {
 		t.Fatal(err)
 	}
 	return o

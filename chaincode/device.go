@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -50,8 +51,8 @@ func enrolDevice(c *call, e record.EnrolDevice) (*record.DeviceState, error) {
 	if err := notErased(patient); err != nil {
 		return nil, err
 	}
-	if !patient.SignedBy(digest, e.PatientSignature) {
-		return nil, fault.New(fault.BadSignature, "the patient's signature is not by a key that the patient signs with now")
+	if err := consent.SignedByOne(patient.ConsentKeys(), c.genesis.RelyingParties, digest, e.PatientSignature, e.PatientAssertion); err != nil {
+		return nil, fault.New(fault.BadSignature, "the patient's signature, by a key that the patient signs with now: %w", err)
 	}
 	return c.recordDevice(id, e.Device)
 }

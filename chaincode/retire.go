@@ -23,8 +23,7 @@ func retireDevice(c *call, s record.SignedRetirement) (*record.DeviceState, erro
 	if err != nil {
 		return nil, err
 	}
-	digest := record.Digest(record.DomainRetire, c.genesis.Network, s.Retire)
-	if record.Verify(d.Device.Key, digest, s.Signature) != nil && !patient.SignedBy(digest, s.Signature) {
+	if !state.RetiredBy(c.genesis, d.Device, *patient, s) {
 		return nil, fault.New(fault.BadSignature, "the retirement is signed neither by the device nor by a key of its patient")
 	}
 	if d.Retired != nil && (d.Retired.Lost || !s.Retire.Lost) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -60,8 +61,8 @@ func (l *ledger) verifyEnrolment(ctx context.Context, e record.EnrolDevice) erro
 	if p.Erased {
 		return fault.New(fault.Forbidden, "the patient is erased, which is final")
 	}
-	if !p.SignedBy(digest, e.PatientSignature) {
-		return fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", record.ErrSignature)
+	if err := consent.SignedByOne(p.ConsentKeys(), l.genesis.RelyingParties, digest, e.PatientSignature, e.PatientAssertion); err != nil {
+		return fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", err)
 	}
 	return nil
 }
@@ -155,9 +156,9 @@ func (s devicesService) Retire(ctx context.Context, r *apiv1.RetireRequest) (*ap
 	}
 	digest := record.Digest(record.DomainRetire, s.g.genesis.Network, e.Retire)
 	by := api.PatientParty(p.ID)
-	if !p.SignedBy(digest, e.Signature) {
+	if err := consent.SignedByOne(p.ConsentKeys(), s.g.genesis.RelyingParties, digest, e.Signature, e.Assertion); err != nil {
 		by = api.DeviceParty(d.ID) // in no way of the patient's own
-		if err := record.Verify(d.Device.Key, digest, e.Signature); err != nil {
+		if e.Assertion != nil || record.Verify(d.Device.Key, digest, e.Signature) != nil {
 			return nil, fault.New(fault.BadSignature, "the signature of the retirement: %w", err)
 		}
 	}

@@ -30,6 +30,30 @@ func TestAPatientConsentsWithAPasskey(t *testing.T) {
 	w.ok(back.Verify(w.Genesis.Network, w.Genesis.RelyingParties, record.Patient{ID: p.ID, Inception: p.Enrolment.Inception}))
 }
 
+// TestAPatientWithAPasskeyEnrolsAndRetires: the gateway takes an enrolment, a device and its
+// retirement that an authenticator has signed, each for itself only.
+func TestAPatientWithAPasskeyEnrolsAndRetires(t *testing.T) {
+	w, ctx := newWorld(t), context.Background()
+	p := w.NewPatient()
+	s := p.Assertion(p.Enrolment.Digest(w.Genesis.Network), consortium.Portal)
+	p.Enrolment.Signature, p.Enrolment.Assertion = s.Signature, s.Assertion
+	w.done(w.as("", nil).EnrolPatient(ctx, p.Enrolment, p.Boxes))
+
+	d := p.NewDevice(w.Now/3600, "heart_rate")
+	d.Enrolment.PatientSignature, d.Enrolment.PatientAssertion = s.Signature, s.Assertion
+	_, err := w.as("", nil).EnrolDevice(ctx, d.Enrolment, d.Seeds)
+	wantFault(t, fault.BadSignature, err)
+	by := p.Assertion(record.Digest(record.DomainDevice, w.Genesis.Network, d.Enrolment.Device), consortium.Portal)
+	d.Enrolment.PatientSignature, d.Enrolment.PatientAssertion = by.Signature, by.Assertion
+	w.done(w.as("", nil).EnrolDevice(ctx, d.Enrolment, d.Seeds))
+
+	retire := record.RetireDevice{Device: d.ID}
+	_, err = w.as("", nil).RetireDevice(ctx, record.SignedRetirement{Retire: retire, Signature: by.Signature, Assertion: by.Assertion})
+	wantFault(t, fault.BadSignature, err)
+	by = p.Assertion(record.Digest(record.DomainRetire, w.Genesis.Network, retire), consortium.Portal)
+	w.done(w.as("", nil).RetireDevice(ctx, record.SignedRetirement{Retire: retire, Signature: by.Signature, Assertion: by.Assertion}))
+}
+
 func TestAttackAssertionsTheGatewayRefuses(t *testing.T) {
 	w := newWorld(t)
 	p := w.enrolled()

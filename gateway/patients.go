@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/details"
@@ -29,7 +30,7 @@ func (s patientsService) Enrol(ctx context.Context, r *apiv1.EnrolPatientRequest
 	}
 	network := s.g.genesis.Network
 	id := e.Inception.PatientID(network)
-	if err := record.Verify(e.Inception.ConsentKeys[0], e.Digest(network), e.Signature); err != nil {
+	if err := consent.VerifyEnrolment(network, s.g.genesis.RelyingParties, e); err != nil {
 		return nil, fault.New(fault.BadSignature, "the patient's signature of the enrolment: %w", err)
 	}
 	for _, v := range e.Vouchers {

@@ -130,3 +130,11 @@ func checkMetrics(keys []string) error {
 	}
 	return nil
 }
+
+// RetiredBy reports whether a retirement is signed by the device or by a
+// key with which its patient signs.
+func RetiredBy(g *record.Genesis, d record.Device, p record.Patient, s record.SignedRetirement) bool {
+	digest := record.Digest(record.DomainRetire, g.Network, s.Retire)
+	return s.Assertion == nil && record.Verify(d.Key, digest, s.Signature) == nil ||
+		consent.SignedByOne(p.ConsentKeys(), g.RelyingParties, digest, s.Signature, s.Assertion) == nil
+}

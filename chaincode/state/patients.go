@@ -24,7 +24,7 @@ func CheckEnrolment(g *record.Genesis, epoch *record.Epoch, e record.EnrolPatien
 	if e.DetailsBlob.IsZero() {
 		return id, fault.New(fault.Invalid, "the blob with the sealed details key is not named")
 	}
-	if err := record.Verify(e.Inception.ConsentKeys[0], e.Digest(g.Network), e.Signature); err != nil {
+	if err := consent.VerifyEnrolment(g.Network, g.RelyingParties, e); err != nil {
 		return id, fault.New(fault.BadSignature, "the patient's own signature: %w", err)
 	}
 	return id, nil

@@ -133,7 +133,7 @@ func (h *hub) send(ctx context.Context, r *record.DeviceRequest) (none, error) {
 	if mine, _ := d.Request(); mine.Digest() != r.Digest() {
 		return none{}, fault.New(fault.Invalid, "the request is not what device %s asked for", id.Short())
 	}
-	if err := d.Enrol(ctx, r.Enrolment.PatientSignature); err != nil || r.Signer == nil {
+	if err := d.Enrol(ctx, r.Enrolment.PatientSignature, r.Enrolment.PatientAssertion); err != nil || r.Signer == nil {
 		return none{}, err
 	}
 	return none{}, patientFault(d.KnowPatient(*r.Signer))

@@ -136,7 +136,7 @@ func (w *world) enrolDevice(ctx context.Context, p *person) error {
 	if err != nil {
 		return err
 	}
-	if err := dev.Enrol(ctx, sig); err != nil {
+	if err := dev.Enrol(ctx, sig, nil); err != nil {
 		return err
 	}
 	if len(w.params.Schema().Strata()) > 0 {

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
@@ -140,7 +141,7 @@ func (c enrolCommand) Run(ctx context.Context) error {
 // enrol vouches for a person and, when enough members have, enrols the patient.
 func (p *Process) enrol(ctx context.Context, q *enrolRequest) (enrolled, error) {
 	done := enrolled{Request: q.Request}
-	if err := q.Request.Verify(p.genesis.Network); err != nil {
+	if err := consent.VerifyRequest(p.genesis.Network, p.genesis.RelyingParties, q.Request); err != nil {
 		return done, fault.New(fault.Invalid, "the request: %w", err)
 	}
 	e := &done.Request.Enrolment

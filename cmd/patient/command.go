@@ -192,7 +192,7 @@ func (c requestCommand) Run() error {
 	if err := site.Load(c.path(requestFile), &r); err != nil {
 		return err
 	}
-	if err := r.Verify(h.genesis.Network); err != nil {
+	if err := consent.VerifyRequest(h.genesis.Network, h.genesis.RelyingParties, r); err != nil {
 		return err
 	}
 	if err := site.Save(c.Out, r); err != nil {

@@ -41,7 +41,8 @@ type RetireDevice struct {
 // SignedRetirement is the argument of Registry:RetireDevice.
 type SignedRetirement struct {
 	Retire    RetireDevice `json:"retire"`
-	Signature []byte       `json:"signature"` // by a consent key of the patient, or by the device key
+	Signature []byte       `json:"signature"`           // by a consent key of the patient, or by the device key
+	Assertion *Assertion   `json:"assertion,omitempty"` // of the patient's, where an authenticator made it
 }
 
 // Complain is the argument of Registry:Complain: the calling member shows what

@@ -105,9 +105,10 @@ type Voucher struct {
 type EnrolPatient struct {
 	Inception Inception `json:"inception"`
 	// DetailsBlob is the SHA-256 of the blob with the details key, sealed to members.
-	DetailsBlob ID      `json:"details_blob"`
-	Signature   []byte  `json:"signature"` // by ConsentKeys[0] over Digest
-	Voucher     Voucher `json:"voucher"`
+	DetailsBlob ID         `json:"details_blob"`
+	Signature   []byte     `json:"signature"` // by ConsentKeys[0] over Digest, in either form of a signed consent
+	Assertion   *Assertion `json:"assertion,omitempty"`
+	Voucher     Voucher    `json:"voucher"`
 	// Vouchers are the signatures of those who vouch: the registrar's, or those of
 	// at least Genesis.Vouchers members, each once.
 	Vouchers []VoucherSignature `json:"vouchers"`
@@ -148,6 +149,8 @@ type EnrolDevice struct {
 	Device           Device `json:"device"`
 	DeviceSignature  []byte `json:"device_signature"`
 	PatientSignature []byte `json:"patient_signature"`
+	// PatientAssertion is there where an authenticator made the patient's signature.
+	PatientAssertion *Assertion `json:"patient_assertion,omitempty"`
 }
 
 // DeviceState is the ledger's record of a device.

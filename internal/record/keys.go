@@ -63,14 +63,3 @@ func (p Patient) KeysVersion() uint32 {
 // RevokedSince reports whether the patient has revoked everything at ledger time
 // t or after.
 func (p Patient) RevokedSince(t int64) bool { return p.RevokedAt != nil && t <= *p.RevokedAt }
-
-// SignedBy reports whether one of the patient's consent keys made this ES256
-// signature over a digest.
-func (p Patient) SignedBy(digest ID, sig []byte) bool {
-	for _, key := range p.ConsentKeys() {
-		if Verify(key, digest, sig) == nil {
-			return true
-		}
-	}
-	return false
-}

@@ -13,21 +13,6 @@ type PatientRequest struct {
 // Patient is who would be enrolled.
 func (r PatientRequest) Patient() ID { return r.Enrolment.Inception.PatientID(r.Network) }
 
-// Verify checks that the request is for a network, complete, and signed by the patient
-// that it would enrol. Who that is, is for whoever vouches.
-func (r PatientRequest) Verify(network string) error {
-	in := r.Enrolment.Inception
-	switch {
-	case r.Network != network:
-		return fmt.Errorf("the request is for network %q, this is %q", r.Network, network)
-	case len(in.ConsentKeys) == 0:
-		return fmt.Errorf("the request has no consent key")
-	case SumID(r.Boxes) != r.Enrolment.DetailsBlob:
-		return fmt.Errorf("the request names other boxes than it carries")
-	}
-	return Verify(in.ConsentKeys[0], r.Enrolment.Digest(network), r.Enrolment.Signature)
-}
-
 // DeviceRequest is the file that a bridge hands to its patient, and gets back with the
 // patient's signature in it. The sealed seeds stay with the bridge, which sends them.
 type DeviceRequest struct {

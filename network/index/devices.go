@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
@@ -45,12 +46,11 @@ func (fl *fleet) takeRetirement(w write, d *device, r *record.Retirement) error 
 	if err != nil {
 		return err
 	}
-	digest := record.Digest(record.DomainRetire, fl.policy.genesis.Network, s.Retire)
 	p := fl.people.patients[d.state.Device.Patient]
 	switch {
 	case s.Retire.Device != d.state.ID || s.Retire.Lost != r.Lost:
 		return refuse("the retirement that was signed is another one")
-	case record.Verify(d.state.Device.Key, digest, s.Signature) != nil && !p.state.SignedBy(digest, s.Signature):
+	case !state.RetiredBy(fl.policy.genesis, d.state.Device, p.state, s):
 		return refuse("the retirement is signed neither by the device nor by a key of its patient")
 	}
 	return nil

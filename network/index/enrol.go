@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
+	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
@@ -75,7 +76,7 @@ func (fl *fleet) putDevice(w write) error {
 		return err
 	case enrolled != id:
 		return refuse("it is the record of another device than the one that enrolled")
-	case !p.state.SignedBy(digest, e.PatientSignature):
+	case consent.SignedByOne(p.state.ConsentKeys(), fl.policy.genesis.RelyingParties, digest, e.PatientSignature, e.PatientAssertion) != nil:
 		return refuse("the patient's signature is not by a key that the patient signs with there")
 	case e.Device.FirstHour < wearable.HourOf(fl.clock.now):
 		return refuse("its first hour %d had passed", e.Device.FirstHour)

@@ -543,13 +543,16 @@ func (x *Voucher) GetPerson() string {
 type EnrolPatient struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Inception *Inception             `protobuf:"bytes,1,opt,name=inception,proto3" json:"inception,omitempty"`
-	// By the first consent key, over the inception record and details_blob.
+	// By the first consent key, over the inception record and details_blob, in either form
+	// of SignedConsent.
 	Signature []byte   `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
 	Voucher   *Voucher `protobuf:"bytes,3,opt,name=voucher,proto3" json:"voucher,omitempty"`
 	// Of the registrar or, where there is none, of enough members.
 	Vouchers []*VoucherSignature `protobuf:"bytes,6,rep,name=vouchers,proto3" json:"vouchers,omitempty"`
 	// SHA-256 of the blob with the details key, sealed to the members.
-	DetailsBlob   string `protobuf:"bytes,7,opt,name=details_blob,json=detailsBlob,proto3" json:"details_blob,omitempty"`
+	// Where an authenticator made the signature.
+	Assertion     *Assertion `protobuf:"bytes,8,opt,name=assertion,proto3" json:"assertion,omitempty"`
+	DetailsBlob   string     `protobuf:"bytes,7,opt,name=details_blob,json=detailsBlob,proto3" json:"details_blob,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -608,6 +611,13 @@ func (x *EnrolPatient) GetVoucher() *Voucher {
 func (x *EnrolPatient) GetVouchers() []*VoucherSignature {
 	if x != nil {
 		return x.Vouchers
+	}
+	return nil
+}
+
+func (x *EnrolPatient) GetAssertion() *Assertion {
+	if x != nil {
+		return x.Assertion
 	}
 	return nil
 }
@@ -1037,12 +1047,14 @@ func (x *Device) GetSeedBlob() string {
 	return ""
 }
 
-// EnrolDevice puts a device on the ledger; device and patient sign it.
+// EnrolDevice puts a device on the ledger; device and patient sign it, the patient in
+// either form of SignedConsent.
 type EnrolDevice struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Device           *Device                `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
 	DeviceSignature  []byte                 `protobuf:"bytes,2,opt,name=device_signature,json=deviceSignature,proto3" json:"device_signature,omitempty"`
 	PatientSignature []byte                 `protobuf:"bytes,3,opt,name=patient_signature,json=patientSignature,proto3" json:"patient_signature,omitempty"`
+	PatientAssertion *Assertion             `protobuf:"bytes,4,opt,name=patient_assertion,json=patientAssertion,proto3" json:"patient_assertion,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1094,6 +1106,13 @@ func (x *EnrolDevice) GetDeviceSignature() []byte {
 func (x *EnrolDevice) GetPatientSignature() []byte {
 	if x != nil {
 		return x.PatientSignature
+	}
+	return nil
+}
+
+func (x *EnrolDevice) GetPatientAssertion() *Assertion {
+	if x != nil {
+		return x.PatientAssertion
 	}
 	return nil
 }
@@ -1392,11 +1411,13 @@ func (x *RetireDevice) GetLost() bool {
 	return false
 }
 
-// SignedRetirement is signed by a consent key of the patient or by the device.
+// SignedRetirement is signed by a consent key of the patient, in either form of
+// SignedConsent, or by the device.
 type SignedRetirement struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Retire        *RetireDevice          `protobuf:"bytes,1,opt,name=retire,proto3" json:"retire,omitempty"`
 	Signature     []byte                 `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	Assertion     *Assertion             `protobuf:"bytes,3,opt,name=assertion,proto3" json:"assertion,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1441,6 +1462,13 @@ func (x *SignedRetirement) GetRetire() *RetireDevice {
 func (x *SignedRetirement) GetSignature() []byte {
 	if x != nil {
 		return x.Signature
+	}
+	return nil
+}
+
+func (x *SignedRetirement) GetAssertion() *Assertion {
+	if x != nil {
+		return x.Assertion
 	}
 	return nil
 }
@@ -3314,14 +3342,16 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"detailsKey\"i\n" +
 	"\aVoucher\x12/\n" +
 	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\x12-\n" +
-	"\x06person\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06person\"\xbb\x02\n" +
+	"\x06person\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06person\"\xb6\x04\n" +
 	"\fEnrolPatient\x12=\n" +
-	"\tinception\x18\x01 \x01(\v2\x17.vitalveil.v1.InceptionB\x06\xbaH\x03\xc8\x01\x01R\tinception\x12%\n" +
-	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\x127\n" +
+	"\tinception\x18\x01 \x01(\v2\x17.vitalveil.v1.InceptionB\x06\xbaH\x03\xc8\x01\x01R\tinception\x12'\n" +
+	"\tsignature\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x10\b\x18HR\tsignature\x127\n" +
 	"\avoucher\x18\x03 \x01(\v2\x15.vitalveil.v1.VoucherB\x06\xbaH\x03\xc8\x01\x01R\avoucher\x12F\n" +
 	"\bvouchers\x18\x06 \x03(\v2\x1e.vitalveil.v1.VoucherSignatureB\n" +
-	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\bvouchers\x128\n" +
-	"\fdetails_blob\x18\a \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\vdetailsBlobJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\"h\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\bvouchers\x125\n" +
+	"\tassertion\x18\b \x01(\v2\x17.vitalveil.v1.AssertionR\tassertion\x128\n" +
+	"\fdetails_blob\x18\a \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\vdetailsBlob:\xbf\x01\xbaH\xbb\x01\x1a\xb8\x01\n" +
+	"\x17enrol_patient.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64J\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\"h\n" +
 	"\x10VoucherSignature\x12-\n" +
 	"\x02by\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9._-]{1,64}$R\x02by\x12%\n" +
 	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\xa4\x02\n" +
@@ -3362,11 +3392,13 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\ametrics\x18\x06 \x03(\tB\x1f\xbaH\x1c\x92\x01\x19\x10\x10\"\x15r\x132\x11^[a-z0-9_]{1,32}$R\ametrics\x12@\n" +
 	"\vseed_hashes\x18\a \x03(\tB\x1f\xbaH\x1c\x92\x01\x19\b\x01\x10\x80\x02\"\x12r\x102\x0e^[0-9a-f]{64}$R\n" +
 	"seedHashes\x122\n" +
-	"\tseed_blob\x18\b \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\bseedBlob\"\xad\x01\n" +
+	"\tseed_blob\x18\b \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\bseedBlob\"\xd6\x03\n" +
 	"\vEnrolDevice\x124\n" +
 	"\x06device\x18\x01 \x01(\v2\x14.vitalveil.v1.DeviceB\x06\xbaH\x03\xc8\x01\x01R\x06device\x122\n" +
-	"\x10device_signature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\x0fdeviceSignature\x124\n" +
-	"\x11patient_signature\x18\x03 \x01(\fB\a\xbaH\x04z\x02h@R\x10patientSignature\"\x9a\x02\n" +
+	"\x10device_signature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\x0fdeviceSignature\x126\n" +
+	"\x11patient_signature\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x10\b\x18HR\x10patientSignature\x12D\n" +
+	"\x11patient_assertion\x18\x04 \x01(\v2\x17.vitalveil.v1.AssertionR\x10patientAssertion:\xde\x01\xbaH\xda\x01\x1a\xd7\x01\n" +
+	"\x1eenrol_device.patient_signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aehas(this.patient_assertion) ? size(this.patient_signature) <= 72 : size(this.patient_signature) == 64\"\x9a\x02\n" +
 	"\vDeviceState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x06device\x18\x02 \x01(\v2\x14.vitalveil.v1.DeviceR\x06device\x12\x10\n" +
@@ -3390,10 +3422,12 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x04lost\x18\x02 \x01(\bR\x04lost\"Q\n" +
 	"\fRetireDevice\x12-\n" +
 	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\x12\x12\n" +
-	"\x04lost\x18\x02 \x01(\bR\x04lost\"u\n" +
+	"\x04lost\x18\x02 \x01(\bR\x04lost\"\xf4\x02\n" +
 	"\x10SignedRetirement\x12:\n" +
-	"\x06retire\x18\x01 \x01(\v2\x1a.vitalveil.v1.RetireDeviceB\x06\xbaH\x03\xc8\x01\x01R\x06retire\x12%\n" +
-	"\tsignature\x18\x02 \x01(\fB\a\xbaH\x04z\x02h@R\tsignature\"\xfe\x01\n" +
+	"\x06retire\x18\x01 \x01(\v2\x1a.vitalveil.v1.RetireDeviceB\x06\xbaH\x03\xc8\x01\x01R\x06retire\x12'\n" +
+	"\tsignature\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x10\b\x18HR\tsignature\x125\n" +
+	"\tassertion\x18\x03 \x01(\v2\x17.vitalveil.v1.AssertionR\tassertion:\xc3\x01\xbaH\xbf\x01\x1a\xbc\x01\n" +
+	"\x1bsigned_retirement.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\xfe\x01\n" +
 	"\aPointer\x12-\n" +
 	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\x12#\n" +
 	"\x04kind\x18\x02 \x01(\tB\x0f\xbaH\fr\n" +
@@ -3622,44 +3656,47 @@ var file_vitalveil_v1_documents_proto_depIdxs = []int32{
 	4,  // 3: vitalveil.v1.EnrolPatient.inception:type_name -> vitalveil.v1.Inception
 	5,  // 4: vitalveil.v1.EnrolPatient.voucher:type_name -> vitalveil.v1.Voucher
 	7,  // 5: vitalveil.v1.EnrolPatient.vouchers:type_name -> vitalveil.v1.VoucherSignature
-	8,  // 6: vitalveil.v1.SignedKeys.change:type_name -> vitalveil.v1.PatientKeys
-	34, // 7: vitalveil.v1.SignedKeys.assertion:type_name -> vitalveil.v1.Assertion
-	4,  // 8: vitalveil.v1.Patient.inception:type_name -> vitalveil.v1.Inception
-	8,  // 9: vitalveil.v1.Patient.keys:type_name -> vitalveil.v1.PatientKeys
-	11, // 10: vitalveil.v1.EnrolDevice.device:type_name -> vitalveil.v1.Device
-	11, // 11: vitalveil.v1.DeviceState.device:type_name -> vitalveil.v1.Device
-	14, // 12: vitalveil.v1.DeviceState.quarantined:type_name -> vitalveil.v1.Quarantine
-	15, // 13: vitalveil.v1.DeviceState.retired:type_name -> vitalveil.v1.Retirement
-	16, // 14: vitalveil.v1.SignedRetirement.retire:type_name -> vitalveil.v1.RetireDevice
-	18, // 15: vitalveil.v1.SignedPointer.pointer:type_name -> vitalveil.v1.Pointer
-	20, // 16: vitalveil.v1.SignedAvailable.post:type_name -> vitalveil.v1.AvailablePost
-	19, // 17: vitalveil.v1.Receipt.pointer:type_name -> vitalveil.v1.SignedPointer
-	21, // 18: vitalveil.v1.Receipt.posts:type_name -> vitalveil.v1.SignedAvailable
-	23, // 19: vitalveil.v1.AskPredicate.bounds:type_name -> vitalveil.v1.Bounds
-	24, // 20: vitalveil.v1.PredicateState.ask:type_name -> vitalveil.v1.AskPredicate
-	26, // 21: vitalveil.v1.PredicateState.shared:type_name -> vitalveil.v1.Sharing
-	23, // 22: vitalveil.v1.Terms.claim:type_name -> vitalveil.v1.Bounds
-	29, // 23: vitalveil.v1.Terms.limits:type_name -> vitalveil.v1.Limits
-	30, // 24: vitalveil.v1.Limits.range:type_name -> vitalveil.v1.Interval
-	30, // 25: vitalveil.v1.Limits.mean:type_name -> vitalveil.v1.Interval
-	30, // 26: vitalveil.v1.Limits.trend:type_name -> vitalveil.v1.Interval
-	31, // 27: vitalveil.v1.Limits.k:type_name -> vitalveil.v1.Span
-	31, // 28: vitalveil.v1.Limits.min_count:type_name -> vitalveil.v1.Span
-	31, // 29: vitalveil.v1.Limits.out_max:type_name -> vitalveil.v1.Span
-	31, // 30: vitalveil.v1.Limits.day_k:type_name -> vitalveil.v1.Span
-	31, // 31: vitalveil.v1.Limits.min_half:type_name -> vitalveil.v1.Span
-	28, // 32: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
-	32, // 33: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
-	34, // 34: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
-	35, // 35: vitalveil.v1.SignedErasure.erasure:type_name -> vitalveil.v1.Erasure
-	34, // 36: vitalveil.v1.SignedErasure.assertion:type_name -> vitalveil.v1.Assertion
-	36, // 37: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
-	38, // 38: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	34, // 6: vitalveil.v1.EnrolPatient.assertion:type_name -> vitalveil.v1.Assertion
+	8,  // 7: vitalveil.v1.SignedKeys.change:type_name -> vitalveil.v1.PatientKeys
+	34, // 8: vitalveil.v1.SignedKeys.assertion:type_name -> vitalveil.v1.Assertion
+	4,  // 9: vitalveil.v1.Patient.inception:type_name -> vitalveil.v1.Inception
+	8,  // 10: vitalveil.v1.Patient.keys:type_name -> vitalveil.v1.PatientKeys
+	11, // 11: vitalveil.v1.EnrolDevice.device:type_name -> vitalveil.v1.Device
+	34, // 12: vitalveil.v1.EnrolDevice.patient_assertion:type_name -> vitalveil.v1.Assertion
+	11, // 13: vitalveil.v1.DeviceState.device:type_name -> vitalveil.v1.Device
+	14, // 14: vitalveil.v1.DeviceState.quarantined:type_name -> vitalveil.v1.Quarantine
+	15, // 15: vitalveil.v1.DeviceState.retired:type_name -> vitalveil.v1.Retirement
+	16, // 16: vitalveil.v1.SignedRetirement.retire:type_name -> vitalveil.v1.RetireDevice
+	34, // 17: vitalveil.v1.SignedRetirement.assertion:type_name -> vitalveil.v1.Assertion
+	18, // 18: vitalveil.v1.SignedPointer.pointer:type_name -> vitalveil.v1.Pointer
+	20, // 19: vitalveil.v1.SignedAvailable.post:type_name -> vitalveil.v1.AvailablePost
+	19, // 20: vitalveil.v1.Receipt.pointer:type_name -> vitalveil.v1.SignedPointer
+	21, // 21: vitalveil.v1.Receipt.posts:type_name -> vitalveil.v1.SignedAvailable
+	23, // 22: vitalveil.v1.AskPredicate.bounds:type_name -> vitalveil.v1.Bounds
+	24, // 23: vitalveil.v1.PredicateState.ask:type_name -> vitalveil.v1.AskPredicate
+	26, // 24: vitalveil.v1.PredicateState.shared:type_name -> vitalveil.v1.Sharing
+	23, // 25: vitalveil.v1.Terms.claim:type_name -> vitalveil.v1.Bounds
+	29, // 26: vitalveil.v1.Terms.limits:type_name -> vitalveil.v1.Limits
+	30, // 27: vitalveil.v1.Limits.range:type_name -> vitalveil.v1.Interval
+	30, // 28: vitalveil.v1.Limits.mean:type_name -> vitalveil.v1.Interval
+	30, // 29: vitalveil.v1.Limits.trend:type_name -> vitalveil.v1.Interval
+	31, // 30: vitalveil.v1.Limits.k:type_name -> vitalveil.v1.Span
+	31, // 31: vitalveil.v1.Limits.min_count:type_name -> vitalveil.v1.Span
+	31, // 32: vitalveil.v1.Limits.out_max:type_name -> vitalveil.v1.Span
+	31, // 33: vitalveil.v1.Limits.day_k:type_name -> vitalveil.v1.Span
+	31, // 34: vitalveil.v1.Limits.min_half:type_name -> vitalveil.v1.Span
+	28, // 35: vitalveil.v1.Consent.predicates:type_name -> vitalveil.v1.Terms
+	32, // 36: vitalveil.v1.SignedConsent.document:type_name -> vitalveil.v1.Consent
+	34, // 37: vitalveil.v1.SignedConsent.assertion:type_name -> vitalveil.v1.Assertion
+	35, // 38: vitalveil.v1.SignedErasure.erasure:type_name -> vitalveil.v1.Erasure
+	34, // 39: vitalveil.v1.SignedErasure.assertion:type_name -> vitalveil.v1.Assertion
+	36, // 40: vitalveil.v1.ErasureState.signed:type_name -> vitalveil.v1.SignedErasure
+	38, // 41: vitalveil.v1.SignedErasureReport.report:type_name -> vitalveil.v1.ErasureReport
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_vitalveil_v1_documents_proto_init() }

@@ -277,6 +277,37 @@ func (c *converter) toVoucherSignature(d record.VoucherSignature) *VoucherSignat
 
 // Record is the document that the message mirrors, strictly: identifiers have their
 // canonical form and numbers fit. It shares the message's bytes.
+func (m *Assertion) Record() (record.Assertion, error) {
+	var c converter
+	d := c.fromAssertion(m)
+	return d, c.in("Assertion")
+}
+
+func (c *converter) fromAssertion(m *Assertion) record.Assertion {
+	if m == nil {
+		return record.Assertion{}
+	}
+	return record.Assertion{
+		AuthenticatorData: m.AuthenticatorData,
+		ClientDataJSON:    m.ClientDataJson,
+	}
+}
+
+// AssertionOf is the message of a document, whose bytes it shares.
+func AssertionOf(d record.Assertion) *Assertion {
+	var c converter
+	return c.toAssertion(d)
+}
+
+func (c *converter) toAssertion(d record.Assertion) *Assertion {
+	return &Assertion{
+		AuthenticatorData: d.AuthenticatorData,
+		ClientDataJson:    d.ClientDataJSON,
+	}
+}
+
+// Record is the document that the message mirrors, strictly: identifiers have their
+// canonical form and numbers fit. It shares the message's bytes.
 func (m *EnrolPatient) Record() (record.EnrolPatient, error) {
 	var c converter
 	d := c.fromEnrolPatient(m)
@@ -292,6 +323,7 @@ func (c *converter) fromEnrolPatient(m *EnrolPatient) record.EnrolPatient {
 		Signature:   m.Signature,
 		Voucher:     c.fromVoucher(m.Voucher),
 		Vouchers:    each(m.Vouchers, c.fromVoucherSignature),
+		Assertion:   some(m.Assertion, c.fromAssertion),
 		DetailsBlob: c.id("details_blob", m.DetailsBlob),
 	}
 }
@@ -308,6 +340,7 @@ func (c *converter) toEnrolPatient(d record.EnrolPatient) *EnrolPatient {
 		Signature:   d.Signature,
 		Voucher:     c.toVoucher(d.Voucher),
 		Vouchers:    each(d.Vouchers, c.toVoucherSignature),
+		Assertion:   optional(d.Assertion, c.toAssertion),
 		DetailsBlob: d.DetailsBlob.String(),
 	}
 }
@@ -348,37 +381,6 @@ func (c *converter) toPatientKeys(d record.PatientKeys) *PatientKeys {
 		ConsentKeys:  d.ConsentKeys,
 		RecoveryHash: d.RecoveryHash.String(),
 		RevokeAll:    d.RevokeAll,
-	}
-}
-
-// Record is the document that the message mirrors, strictly: identifiers have their
-// canonical form and numbers fit. It shares the message's bytes.
-func (m *Assertion) Record() (record.Assertion, error) {
-	var c converter
-	d := c.fromAssertion(m)
-	return d, c.in("Assertion")
-}
-
-func (c *converter) fromAssertion(m *Assertion) record.Assertion {
-	if m == nil {
-		return record.Assertion{}
-	}
-	return record.Assertion{
-		AuthenticatorData: m.AuthenticatorData,
-		ClientDataJSON:    m.ClientDataJson,
-	}
-}
-
-// AssertionOf is the message of a document, whose bytes it shares.
-func AssertionOf(d record.Assertion) *Assertion {
-	var c converter
-	return c.toAssertion(d)
-}
-
-func (c *converter) toAssertion(d record.Assertion) *Assertion {
-	return &Assertion{
-		AuthenticatorData: d.AuthenticatorData,
-		ClientDataJson:    d.ClientDataJSON,
 	}
 }
 
@@ -519,6 +521,7 @@ func (c *converter) fromEnrolDevice(m *EnrolDevice) record.EnrolDevice {
 		Device:           c.fromDevice(m.Device),
 		DeviceSignature:  m.DeviceSignature,
 		PatientSignature: m.PatientSignature,
+		PatientAssertion: some(m.PatientAssertion, c.fromAssertion),
 	}
 }
 
@@ -533,6 +536,7 @@ func (c *converter) toEnrolDevice(d record.EnrolDevice) *EnrolDevice {
 		Device:           c.toDevice(d.Device),
 		DeviceSignature:  d.DeviceSignature,
 		PatientSignature: d.PatientSignature,
+		PatientAssertion: optional(d.PatientAssertion, c.toAssertion),
 	}
 }
 
@@ -699,6 +703,7 @@ func (c *converter) fromSignedRetirement(m *SignedRetirement) record.SignedRetir
 	return record.SignedRetirement{
 		Retire:    c.fromRetireDevice(m.Retire),
 		Signature: m.Signature,
+		Assertion: some(m.Assertion, c.fromAssertion),
 	}
 }
 
@@ -712,6 +717,7 @@ func (c *converter) toSignedRetirement(d record.SignedRetirement) *SignedRetirem
 	return &SignedRetirement{
 		Retire:    c.toRetireDevice(d.Retire),
 		Signature: d.Signature,
+		Assertion: optional(d.Assertion, c.toAssertion),
 	}
 }
 

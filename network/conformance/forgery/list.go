@@ -117,7 +117,20 @@ func reusedAssertion(w *world) {
 		},
 		Key: signed.Key, Signature: signed.Signature, Assertion: signed.Assertion,
 	}
-	w.refused([]record.ID{p.ID}, forgery{"for a change of keys", fault.BadSignature, contracts.RegistryChangeKeys, keys})
+	bridge := w.device(p)
+	bridge.Enrolment.PatientSignature, bridge.Enrolment.PatientAssertion = signed.Signature, signed.Assertion
+	again := w.NewPatient()
+	again.Enrolment.Signature, again.Enrolment.Assertion = signed.Signature, signed.Assertion
+	known := w.device(p)
+	by := p.Assertion(record.Digest(record.DomainDevice, w.Genesis.Network, known.Enrolment.Device), consortium.Portal)
+	known.Enrolment.PatientSignature, known.Enrolment.PatientAssertion = by.Signature, by.Assertion
+	w.Must(association, contracts.RegistryEnrolDevice, known.Enrolment)
+	retire := record.SignedRetirement{Retire: record.RetireDevice{Device: known.ID}, Signature: by.Signature, Assertion: by.Assertion}
+	w.refused([]record.ID{p.ID},
+		forgery{"for a change of keys", fault.BadSignature, contracts.RegistryChangeKeys, keys},
+		forgery{"for a device", fault.BadSignature, contracts.RegistryEnrolDevice, bridge.Enrolment},
+		forgery{"for an enrolment", fault.BadSignature, contracts.RegistryEnrolPatient, again.Enrolment},
+		forgery{"of an enrolment, to end the device", fault.BadSignature, contracts.RegistryRetireDevice, retire})
 }
 
 // unknownDevice cannot show an honest row: the first hour of a device is still to
