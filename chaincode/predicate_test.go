@@ -2,6 +2,7 @@ package chaincode_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
+	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
 // bounds are "heart rate was within 50..90 /min in at least 60 minutes".
@@ -297,4 +299,42 @@ func TestAConsentCanListItsClaims(t *testing.T) {
 	other.Bounds.K++
 	w.Refuses(fault.Forbidden, "not the claim listed", hospitalB, contracts.PredicateRequest, other)
 	w.Must(hospitalB, contracts.PredicateRequest, p.Question())
+}
+
+// A claim about a week is bound to the seven roots of its days, as the ledger has them,
+// in their order; a week of which a day is missing cannot be asked about.
+func TestAWeeksClaimIsBoundToItsSevenRoots(t *testing.T) {
+	w := newWorld(t, func(g *record.Genesis) {
+		g.Circuits = []record.Circuit{consortium.DayFixture("..").Circuit(), consortium.WeekFixture("..").Circuit()}
+	})
+	p := w.enrolled()
+	d := p.document(hospitalA)
+	d.Predicates[0].Days = 7
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(d))
+	w.Tick(start + 7*86400 + 3600)
+	ask := p.Question()
+	ask.Class = "week"
+	var roots []record.ID
+	for day := range int64(7) {
+		w.Refuses(fault.NotFound, "root of the day", hospitalA, contracts.PredicateRequest, ask)
+		s := p.Devices[0].Day(startDay + day)
+		w.anchor(s)
+		roots = append(roots, s.Pointer.Commitment)
+	}
+	q := w.Ask(hospitalA, ask)
+	digest, err := verifier.DataDigest(roots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(q.Roots, roots) || q.DataDigest != digest {
+		t.Errorf("bound to %v, digest %s", q.Roots, q.DataDigest)
+	}
+	if want := verifier.Binding(w.Genesis.Network, q.ID, ask.Nonce, q.Consent, q.Expires, consortium.WeekFixture("..").Circuit().Hash); q.Binding != want {
+		t.Error("not bound to the key of the week's circuit")
+	}
+	if !strings.Contains(q.Text, "of the 7 days from 2025-01-01 to 2025-01-07") {
+		t.Errorf("the claim is %q", q.Text)
+	}
+	ask.Class = "day"
+	w.Refuses(fault.Forbidden, "day", hospitalA, contracts.PredicateRequest, ask)
 }

@@ -230,7 +230,7 @@ func (m *maker) pack(codes []frontend.Variable) frontend.Variable {
 // dataDigest is verifier.DataDigest.
 func (m *maker) dataDigest(roots []frontend.Variable) frontend.Variable {
 	xs := append([]frontend.Variable{constant(verifier.DomainData(len(roots)).Element())}, roots...)
-	for len(roots) > 1 && len(xs) <= verifier.MaxDays {
+	for len(xs) <= verifier.MaxDays {
 		xs = append(xs, 0)
 	}
 	return compress(m.api, xs...)

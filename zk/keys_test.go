@@ -224,11 +224,31 @@ func TestLoadKeys(t *testing.T) {
 		info.VerifyingKeyHash != k.Hash || info.Setup != SetupDevelopment {
 		t.Errorf("info: %+v", info)
 	}
-	if infos, err := Infos(keyDir, nil); err != nil || len(infos) != 1 || infos[0] != info {
+	if infos, err := Infos(keyDir, nil, nil); err != nil || len(infos) != 2 || infos[0] != info {
 		t.Errorf("infos: %+v, %v", infos, err)
 	}
 	if c := again.Circuit(); c.Hash != k.Hash || c.Class != "day" || c.Setup != SetupDevelopment {
 		t.Errorf("circuit of a genesis: %+v", c)
+	}
+}
+
+// Sizes are known without keys, and looking makes none.
+func TestInfosMakesNoKeysUnasked(t *testing.T) {
+	dir := t.TempDir()
+	infos, err := Infos(dir, nil, nil)
+	if err != nil || len(infos) != len(verifier.Classes()) {
+		t.Fatalf("infos: %+v, %v", infos, err)
+	}
+	for i, c := range verifier.Classes() {
+		if got := infos[i]; got.Class != c.Name || got.Constraints == 0 || got.ProvingKeyBytes == 0 || got.Setup != SetupNone || !got.VerifyingKeyHash.IsZero() {
+			t.Errorf("%+v", got)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("files were made: %v %v", left, err)
+	}
+	if _, err := Infos(dir, []string{"year"}, nil); err == nil {
+		t.Error("keys of a class that there is not were asked for")
 	}
 }
 

@@ -48,14 +48,9 @@ func fifthPower(api frontend.API, x frontend.Variable) frontend.Variable {
 // blockMatrix is the matrix M4 of Poseidon2, section 5.1.
 var blockMatrix = [4][4]int{{5, 7, 1, 3}, {4, 6, 1, 1}, {1, 3, 5, 7}, {1, 1, 4, 6}}
 
-// mixFull is the external linear layer: circ(2, 1) at width 2; M4 at width 4; at larger
+// mixFull is the external linear layer: M4 at width 4; at larger
 // widths M4 in blocks of four, and the sum of all blocks added to each.
 func mixFull(api frontend.API, s []frontend.Variable) {
-	if len(s) == 2 {
-		sum := api.Add(s[0], s[1])
-		s[0], s[1] = api.Add(s[0], sum), api.Add(s[1], sum)
-		return
-	}
 	columns := [4]frontend.Variable{0, 0, 0, 0}
 	for at := 0; at < len(s); at += 4 {
 		var mixed [4]frontend.Variable
@@ -81,14 +76,7 @@ func mixFull(api frontend.API, s []frontend.Variable) {
 func mixPartial(api frontend.API, s []frontend.Variable, diagonal []fr.Element) {
 	sum := total(api, s)
 	for i := range s {
-		switch {
-		case diagonal != nil:
-			s[i] = api.Add(api.Mul(constant(diagonal[i]), s[i]), sum)
-		case i == len(s)-1: // width 2: 1 and 2
-			s[i] = api.Add(api.Mul(2, s[i]), sum)
-		default:
-			s[i] = api.Add(s[i], sum)
-		}
+		s[i] = api.Add(api.Mul(constant(diagonal[i]), s[i]), sum)
 	}
 }
 

@@ -24,13 +24,39 @@ func rich(t testing.TB) (verifier.Statement, []*Opening) {
 }
 
 func TestProofOfATrueStatementVerifies(t *testing.T) {
-	k := dayKeys(t)
 	s, openings := rich(t)
+	testProof(t, dayKeys(t), s, openings)
+}
+
+// richWeek is a statement about a week in which every bound says something.
+func richWeek(t testing.TB) (verifier.Statement, []*Opening) {
+	t.Helper()
+	days := week(map[int][]uint16{})
+	for d := range days {
+		days[d] = twoHalves(40+2*d, 50+2*d)
+	}
+	days[5] = column([3]int{0, 100, 90})
+	return about(t, heartRate, bounds(func(b *record.Bounds) {
+		b.HourMask = 1<<24 - 2
+		b.K, b.OutMax, b.MinCount, b.DayK = 150, 10, 180, 6
+		b.MeanLo, b.MeanHi = 40, 60
+		trend(5, 15, 300)(b)
+	}), days...)
+}
+
+func TestProofOfATrueWeekVerifies(t *testing.T) {
+	k := keysOf(t, "week")
+	s, openings := richWeek(t)
+	testProof(t, k, s, openings)
+}
+
+func testProof(t *testing.T, k *Keys, s verifier.Statement, openings []*Opening) {
+	t.Helper()
 	proof, err := k.Prove(t.Context(), s, openings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := verifier.NewVerifier("day", k.VerifyingKey, k.Hash)
+	v, err := verifier.NewVerifier(k.Class.Name, k.VerifyingKey, k.Hash)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,26 +93,28 @@ func writeFixture(t *testing.T, k *Keys, s verifier.Statement, proof []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, fixturePath, append(fixture, '\n'))
+	golden(t, fixturePath(k.Class.Name), append(fixture, '\n'))
 }
 
-const fixturePath = "verifier/testdata/day.json"
+func fixturePath(class string) string { return "verifier/testdata/" + class + ".json" }
 
-func TestVerifierFixtureIsOfThisCircuit(t *testing.T) {
-	data, err := os.ReadFile(fixturePath)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var fixture struct{ Circuit record.ID }
-	if err := json.Unmarshal(data, &fixture); err != nil {
-		t.Fatal(err)
-	}
-	digest, err := systemDigest(system(t, 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if fixture.Circuit != digest && !*update {
-		t.Errorf("%s is of another circuit: run go test -run TestProofOf -update", fixturePath)
+func TestVerifierFixturesAreOfTheseCircuits(t *testing.T) {
+	for _, c := range verifier.Classes() {
+		data, err := os.ReadFile(fixturePath(c.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fixture struct{ Circuit record.ID }
+		if err := json.Unmarshal(data, &fixture); err != nil {
+			t.Fatal(err)
+		}
+		digest, err := systemDigest(system(t, c.Days))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fixture.Circuit != digest && !*update {
+			t.Errorf("%s is of another circuit: run VITALVEIL_SOAK=1 go test -run TestProofOf -update", fixturePath(c.Name))
+		}
 	}
 }
 

@@ -49,21 +49,35 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var sharedKeys = sync.OnceValues(func() (*Keys, error) { return LoadKeys(keyDir, "day", nil) })
+var (
+	sharedDayKeys  = sync.OnceValues(func() (*Keys, error) { return LoadKeys(keyDir, "day", nil) })
+	sharedWeekKeys = sync.OnceValues(func() (*Keys, error) { return LoadKeys(keyDir, "week", nil) })
+)
 
-// dayKeys are real keys of class day; making them takes seconds, so short runs
-// skip what needs them.
-func dayKeys(t testing.TB) *Keys {
+// soak is set for the long tests.
+var soak = os.Getenv("VITALVEIL_SOAK") != ""
+
+// keysOf are real keys. Making those of a day takes seconds, so short runs skip what
+// needs them; those of a week take half a minute.
+func keysOf(t testing.TB, class string) *Keys {
 	t.Helper()
-	if testing.Short() {
+	once := sharedDayKeys
+	switch {
+	case testing.Short():
 		t.Skip("needs a real setup")
+	case class == "week" && !soak:
+		t.Skip("keys of a week are made with VITALVEIL_SOAK=1")
+	case class == "week":
+		once = sharedWeekKeys
 	}
-	k, err := sharedKeys()
+	k, err := once()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
+
+func dayKeys(t testing.TB) *Keys { return keysOf(t, "day") }
 
 var (
 	sharedDay  = sync.OnceValues(func() (*bn254cs.R1CS, error) { return compile(1) })

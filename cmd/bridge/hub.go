@@ -218,8 +218,8 @@ func (h *hub) answers(ctx context.Context, _ *none) (role.Answers, error) {
 	return h.Answer(ctx)
 }
 
-// loadProver loads the proving keys that the network accepted. It takes long, so it is
-// done when the first claim holds.
+// loadProver returns a prover with the keys that the network accepted. It reads them when
+// the first claim holds, which takes long.
 func (h *hub) loadProver() (role.Prover, error) {
 	if h.cfg.CircuitKeys == "" {
 		return nil, fmt.Errorf("%w: name the directory with the network's proving keys as circuit_keys in %s", role.ErrNoProver, configFile)
@@ -227,15 +227,7 @@ func (h *hub) loadProver() (role.Prover, error) {
 	if len(h.genesis.Circuits) == 0 {
 		return nil, errors.New("the network has no circuits, so nothing can be proven")
 	}
-	c := h.genesis.Circuits[0] // there is one class so far
-	keys, err := zk.ReadKeys(string(h.cfg.CircuitKeys), c.Class)
-	if err == nil && keys.Hash != c.Hash {
-		err = fmt.Errorf("the proving keys in %s are not those of network %q: a proof by them would count for nothing", h.cfg.CircuitKeys, h.genesis.Network)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return keys, nil
+	return zk.NewProver(string(h.cfg.CircuitKeys), h.genesis.Circuits), nil
 }
 
 // pushRequest is readings of a source that follow a position in it.

@@ -46,11 +46,12 @@ func (c Metrics) Run() error {
 	return w.Flush()
 }
 
-// Circuits loads the keys of every class, making them where they are
-// missing: a hash cannot be named before.
+// Circuits describes every class of circuit: what its keys are, where they are there, and
+// what they would measure.
 type Circuits struct {
-	JSON bool   `help:"Print JSON."`
-	Keys string `help:"Directory of the keys; made there (a development setup) if absent. Default: the user's cache." type:"path"`
+	JSON bool     `help:"Print JSON."`
+	Keys string   `help:"Directory of the keys. Default: the user's cache." type:"path"`
+	Make []string `help:"Classes whose keys are made where they are missing, in a development setup: day takes seconds, week half a minute." default:"day"`
 }
 
 // Run prints them.
@@ -63,7 +64,7 @@ func (c Circuits) Run() error {
 		}
 		dir = filepath.Join(cache, "vitalveil", "keys")
 	}
-	infos, err := zk.Infos(dir, func(s string) { fmt.Fprintln(os.Stderr, s) })
+	infos, err := zk.Infos(dir, c.Make, func(s string) { fmt.Fprintln(os.Stderr, s) })
 	if err != nil {
 		return err
 	}
@@ -73,8 +74,12 @@ func (c Circuits) Run() error {
 		return e.Encode(infos)
 	}
 	for _, i := range infos {
-		fmt.Printf("%s: %d constraints, proof %d bytes, proving key %d bytes, verifying key %d bytes\n  verifying key SHA-256 %s\n  setup: %s\n",
-			i.Class, i.Constraints, i.ProofBytes, i.ProvingKeyBytes, i.VerifyingKeyBytes, i.VerifyingKeyHash, i.Setup)
+		fmt.Printf("%s: %d constraints, proof %d bytes, proving key %d bytes, verifying key %d bytes\n", i.Class, i.Constraints, i.ProofBytes, i.ProvingKeyBytes, i.VerifyingKeyBytes)
+		if i.Setup == zk.SetupNone {
+			fmt.Printf("  no keys in %s; --make %s makes them\n", dir, i.Class)
+			continue
+		}
+		fmt.Printf("  verifying key SHA-256 %s\n  setup: %s\n", i.VerifyingKeyHash, i.Setup)
 	}
 	return nil
 }

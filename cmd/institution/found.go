@@ -15,7 +15,6 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/zk"
-	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
 // networkCommand puts a network together.
@@ -35,7 +34,8 @@ type networkCommand struct {
 	Slot         int64             `help:"Predicates are answered in slots of so many seconds." default:"300"`
 	Life         int64             `help:"Predicates expire after so many seconds." default:"86400"`
 	Schema       string            `help:"The row schema: what is measured and can be asked." default:"vitals-v1"`
-	Circuits     string            `help:"Directory of the proving keys of all circuits, made there where they are missing (a development setup); without it nobody asks claims." type:"path"`
+	Circuits     string            `help:"Directory of the proving keys of the circuits, made there where they are missing (a development setup); without it nobody asks claims." type:"path"`
+	Classes      []string          `help:"Which claims can be asked: about a day, a week. A week's keys take half a minute to make." default:"day"`
 	RelyingParty map[string]string `help:"A portal on which patients may sign with passkeys, as DOMAIN=ORIGIN, with more origins after commas; repeat it."`
 }
 
@@ -96,8 +96,8 @@ func (c networkCommand) more(g *record.Genesis) error {
 	if c.Circuits == "" {
 		return nil
 	}
-	for _, class := range verifier.Classes() {
-		k, err := zk.LoadKeys(c.Circuits, class.Name, func(s string) { fmt.Fprintln(os.Stderr, s) })
+	for _, class := range c.Classes {
+		k, err := zk.LoadKeys(c.Circuits, class, func(s string) { fmt.Fprintln(os.Stderr, s) })
 		if err != nil {
 			return err
 		}

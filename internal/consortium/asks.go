@@ -12,14 +12,20 @@ import (
 
 // Fixture is the proof and the verifying key that package zk keeps for tests.
 type Fixture struct {
+	Class        string `json:"class"`
 	VerifyingKey []byte `json:"verifying_key"`
 	Proof        []byte `json:"proof"`
 }
 
 // DayFixture reads the one of days for a package that is so many folders deep.
-func DayFixture(up string) Fixture {
+func DayFixture(up string) Fixture { return fixture(up, "day") }
+
+// WeekFixture reads the one of weeks.
+func WeekFixture(up string) Fixture { return fixture(up, "week") }
+
+func fixture(up, class string) Fixture {
 	var f Fixture
-	if err := json.Unmarshal(Must(os.ReadFile(up+"/zk/verifier/testdata/day.json")), &f); err != nil {
+	if err := json.Unmarshal(Must(os.ReadFile(up+"/zk/verifier/testdata/"+class+".json")), &f); err != nil {
 		panic(err)
 	}
 	return f
@@ -27,7 +33,7 @@ func DayFixture(up string) Fixture {
 
 // Circuit is what a genesis says of the fixture's circuit.
 func (f Fixture) Circuit() record.Circuit {
-	return record.Circuit{Class: "day", VerifyingKey: f.VerifyingKey, Hash: record.SumID(f.VerifyingKey), Setup: "development"}
+	return record.Circuit{Class: f.Class, VerifyingKey: f.VerifyingKey, Hash: record.SumID(f.VerifyingKey), Setup: "development"}
 }
 
 // Claims has a consent permit two claims on a day's heart rate besides statistics.

@@ -13,7 +13,7 @@ type Class struct {
 // the circuit rest on it.
 const MaxDays = 7
 
-var classes = []Class{{Name: "day", Days: 1}}
+var classes = []Class{{Name: "day", Days: 1}, {Name: "week", Days: MaxDays}}
 
 // Classes returns the registered classes.
 func Classes() []Class { return append([]Class(nil), classes...) }

@@ -133,24 +133,21 @@ func DayRoot(day int64, salt, metricsRoot Element) (Element, error) {
 }
 
 // DataDigest commits to the consecutive day roots that a statement is about,
-// the first day first: DomainData and the roots, compressed; of several days, with zeros
-// up to MaxDays. A root that is not canonical is an error.
+// the first day first: DomainData and the roots, with zeros up to MaxDays, compressed. A
+// root that is not canonical is an error.
 func DataDigest(roots []record.ID) (record.ID, error) {
 	if len(roots) == 0 || len(roots) > MaxDays {
 		return record.ID{}, fmt.Errorf("a statement is about 1 to %d day roots, not %d", MaxDays, len(roots))
 	}
-	xs := []Element{DomainData(len(roots)).Element()}
+	xs := [digestWidth]Element{DomainData(len(roots)).Element()}
 	for i, id := range roots {
 		e, err := ToElement(id)
 		if err != nil {
 			return record.ID{}, fmt.Errorf("day root %d: %w", i, err)
 		}
-		xs = append(xs, e)
+		xs[1+i] = e
 	}
-	if len(roots) > 1 {
-		xs = append(xs, make([]Element, MaxDays-len(roots))...)
-	}
-	return ToID(Compress(xs...)), nil
+	return ToID(Compress(xs[:]...)), nil
 }
 
 // CheckRoot tells whether a device may anchor this identifier as a day root: it

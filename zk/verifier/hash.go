@@ -26,7 +26,7 @@ const (
 
 // DomainData is the domain of the digest of so many day roots.
 func DomainData(days int) Domain {
-	return Domain(fmt.Sprintf("vitalveil zk data digest v2 %d", days))
+	return Domain(fmt.Sprintf("vitalveil zk data digest v3 %d", days))
 }
 
 // Element is the domain's text, read as a big-endian number of at most 31 bytes.
@@ -38,7 +38,6 @@ func (d Domain) Element() Element {
 
 // Widths of the permutations: of compressions, and of the sponge.
 const (
-	pairWidth   = 2
 	nodeWidth   = Arity
 	digestWidth = 1 + MaxDays
 	// SpongeWidth is that of a column's sponge: one element of capacity, the rest rate.
@@ -46,30 +45,27 @@ const (
 )
 
 // Rounds are the numbers of full and partial rounds of the Poseidon2 permutation
-// (Grassi, Khovratovich, Schofnegger, ePrint 2023/323) of a width, 2, 4, 8 or 16: those
-// of gnark-crypto, for width 2 its default, for the others what the authors' script
-// gives. Its constants are gnark-crypto's too.
+// (Grassi, Khovratovich, Schofnegger, ePrint 2023/323) of a width, 4, 8 or 16: what the
+// authors' script gives for 128 bits with its margin. The constants are the script's too,
+// as gnark-crypto has them. Width 2 is not used: the library's default for it, 6 and 50
+// rounds, leaves the margin out, and its constants are the library's own.
 func Rounds(width int) (full, partial int) {
-	switch width {
-	case 2:
-		return 6, 50
-	case 4:
+	if width == 4 {
 		return 8, 56
-	default:
-		return 8, 57
 	}
+	return 8, 57
 }
 
 var permutations = func() map[int]*poseidon2.Permutation {
 	all := map[int]*poseidon2.Permutation{}
-	for _, width := range []int{pairWidth, nodeWidth, digestWidth, SpongeWidth} {
+	for _, width := range []int{nodeWidth, digestWidth, SpongeWidth} {
 		full, partial := Rounds(width)
 		all[width] = poseidon2.NewPermutation(width, full, partial)
 	}
 	return all
 }()
 
-// Compress hashes 2, 4 or 8 elements to one: the permutation of that width, of which
+// Compress hashes 4 or 8 elements to one: the permutation of that width, of which
 // the last element is kept and the last input added to it.
 func Compress(xs ...Element) Element {
 	state := append([]Element(nil), xs...)

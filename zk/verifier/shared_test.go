@@ -24,9 +24,11 @@ type fixture struct {
 	Proof        []byte    `json:"proof"`
 }
 
-func readFixture(t testing.TB) (fixture, *Verifier) {
+func readFixture(t testing.TB) (fixture, *Verifier) { return readFixtureOf(t, "day") }
+
+func readFixtureOf(t testing.TB, class string) (fixture, *Verifier) {
 	t.Helper()
-	data, err := os.ReadFile("testdata/day.json")
+	data, err := os.ReadFile("testdata/" + class + ".json")
 	if err != nil {
 		t.Fatal(err)
 	}

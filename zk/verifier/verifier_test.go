@@ -17,19 +17,27 @@ import (
 )
 
 func TestVerifyAcceptsTheProof(t *testing.T) {
-	f, v := readFixture(t)
-	if err := v.Verify(f.Statement, f.Proof); err != nil {
-		t.Fatal(err)
-	}
-	if v.Class().Name != "day" || v.Class().Days != 1 || v.KeyHash() != record.SumID(f.VerifyingKey) {
-		t.Errorf("class %+v, key %s", v.Class(), v.KeyHash())
+	for _, c := range Classes() {
+		f, v := readFixtureOf(t, c.Name)
+		if err := v.Verify(f.Statement, f.Proof); err != nil {
+			t.Fatal(err)
+		}
+		if v.Class() != c || v.KeyHash() != record.SumID(f.VerifyingKey) {
+			t.Errorf("class %+v, key %s", v.Class(), v.KeyHash())
+		}
 	}
 }
 
 // Every public input takes part: with any of them changed, alone, the same proof
 // must fail, below the checks that might hide a circuit that ignores one.
 func TestEveryPublicInputIsUsed(t *testing.T) {
-	f, v := readFixture(t)
+	for _, c := range Classes() {
+		t.Run(c.Name, func(t *testing.T) { testEveryPublicInput(t, c.Name) })
+	}
+}
+
+func testEveryPublicInput(t *testing.T, class string) {
+	f, v := readFixtureOf(t, class)
 	p, err := parseProof(f.Proof)
 	if err != nil {
 		t.Fatal(err)
@@ -258,7 +266,7 @@ func TestAttackForeignVerifyingKey(t *testing.T) {
 			t.Errorf("%s: %v, want ErrKey", name, err)
 		}
 	}
-	if _, err := NewVerifier("week", f.VerifyingKey, want); err == nil {
+	if _, err := NewVerifier("year", f.VerifyingKey, want); err == nil {
 		t.Error("a class that is not registered has a verifier")
 	}
 }
