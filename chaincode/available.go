@@ -128,7 +128,7 @@ func pointerRef(raw json.RawMessage) (record.Pointer, error) {
 	if err := record.DecodeJSON(raw, smallArgument, &ref); err != nil {
 		return record.Pointer{}, err
 	}
-	if ref.Kind != record.KindRow && ref.Kind != record.KindDay {
+	if !knownKind(ref.Kind) {
 		return record.Pointer{}, fmt.Errorf("kind %q is unknown", clip(ref.Kind))
 	}
 	return record.Pointer{Device: ref.Device, Kind: ref.Kind, Index: ref.Index, Correction: ref.Correction}, nil

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
@@ -122,4 +124,72 @@ func TestAskCountsTheCorrectionsThatItsHoursMayHave(t *testing.T) {
 		}
 		w.Refuses(fault.Invalid, "rows", hospitalA, contracts.QueryAsk, ask)
 	}
+}
+
+func withDays(g *record.Genesis) { g.Schema = privacy.V3().Digest() }
+
+// Two rows under a day's one polynomial open their difference to everyone.
+func TestAttackDayRowSealedTwice(t *testing.T) {
+	w := newWorld(t, withDays)
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 86400)
+	one, other := d.PersonDay(startDay), d.PersonDay(startDay)
+	conflict := record.Refused + string(fault.Conflict)
+	wantOutcomes(t, w.anchor(one, other), record.Anchored, conflict)
+	wantOutcomes(t, w.anchor(other, d.Pointer(one.Pointer)), conflict, record.Repeated)
+	for _, number := range []uint8{1, record.MaxCorrection, record.PersonDayMark} {
+		again := other.Pointer
+		again.Correction = number
+		w.refusesPointer(fault.Invalid, d.Pointer(again))
+	}
+}
+
+// A day row has neither an hour's place nor a day root's, nor are they its.
+func TestDayRowsHaveAPlaceOfTheirOwn(t *testing.T) {
+	w := newWorld(t, withDays)
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 86400)
+	row := d.PersonDay(startDay)
+	wantOutcomes(t, w.anchor(d.Row(startHour, 0), d.Day(startDay), row), record.Anchored, record.Anchored, record.Anchored)
+	var r record.Receipt
+	w.Read(gatewayMSP, contracts.PointerGet, quoted(state.PointerKey(row.Pointer)), &r)
+	if r.Pointer.Pointer != row.Pointer {
+		t.Errorf("under its key is %+v", r.Pointer.Pointer)
+	}
+}
+
+func TestAttackDayRowInANetworkOfHours(t *testing.T) {
+	for _, s := range []*privacy.Schema{privacy.V1(), privacy.V2()} {
+		w := newWorld(t, func(g *record.Genesis) { g.Schema = s.Digest() })
+		d := w.enrolled().Devices[0]
+		w.Tick(start + 86400)
+		w.refusesPointer(fault.Invalid, d.PersonDay(startDay))
+	}
+}
+
+func TestAttackDayRowOfAnotherTime(t *testing.T) {
+	w := newWorld(t, withDays)
+	d := w.enrolled().Devices[0]
+	w.Tick(start + 86400 - 601)
+	w.refusesPointer(fault.TooEarly, d.PersonDay(startDay))
+	w.refusesPointer(fault.Invalid, d.PersonDay(startDay-1))
+	bare, far := d.PersonDay(startDay).Pointer, d.PersonDay(1<<60).Pointer
+	bare.Blob = record.ID{}
+	w.Tick(start + 8*86400)
+	w.refusesPointer(fault.Invalid, d.Pointer(bare))
+	w.refusesPointer(fault.Invalid, d.Pointer(far))
+	wantOutcomes(t, w.anchor(d.PersonDay(startDay)), record.Anchored) // seven days after
+	w.Tick(start + 9*86400 + 1)
+	w.refusesPointer(fault.Expired, d.PersonDay(startDay+1))
+}
+
+// A retired device's days are those that began before it retired.
+func TestAttackDayRowAfterRetirement(t *testing.T) {
+	w := newWorld(t, withDays)
+	p := w.enrolled()
+	d := p.Devices[0]
+	w.Tick(start + 7200)
+	w.Must(gatewayMSP, contracts.RegistryRetireDevice, d.Retirement(p.Key, false))
+	w.Tick(start + 2*86400)
+	wantOutcomes(t, w.anchor(d.PersonDay(startDay), d.PersonDay(startDay+1)), record.Anchored, record.Refused+string(fault.Expired))
 }

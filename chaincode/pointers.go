@@ -10,7 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
-// DayRootDays is for how many days after a day its root may be anchored.
+// DayRootDays is for how many days after a day its root and its day row may be anchored.
 const DayRootDays = 7
 
 // maxIndex bounds hours and days in both directions.
@@ -75,7 +75,7 @@ func (r *anchoring) read(ps []record.SignedPointer) error {
 		}
 	}
 	for _, s := range ps {
-		if hasKey(s.Pointer) {
+		if knownKind(s.Pointer.Kind) {
 			want(state.PointerKey(s.Pointer))
 			want(state.DeviceKey(s.Pointer.Device))
 			if before, ok := preceding(s.Pointer); ok {
@@ -96,8 +96,10 @@ func (r *anchoring) read(ps []record.SignedPointer) error {
 	return nil
 }
 
-// hasKey says whether the pointer's kind exists; others have no key.
-func hasKey(p record.Pointer) bool { return p.Kind == record.KindRow || p.Kind == record.KindDay }
+// knownKind says whether there are pointers of this kind; others have no key.
+func knownKind(kind string) bool {
+	return kind == record.KindRow || kind == record.KindDay || kind == record.KindPersonDay
+}
 
 // state is call.get for what was read before; it reads what was not.
 func (r *anchoring) state(key string, v any) (bool, error) {
@@ -144,7 +146,7 @@ func refused(f *fault.Error) record.AnchorItem {
 // lookup finds the pointer that is recorded under the same key, on the ledger or
 // earlier in this call, which does not see its own writes.
 func (r *anchoring) lookup(p record.Pointer) (string, *record.Pointer, error) {
-	if !hasKey(p) {
+	if !knownKind(p.Kind) {
 		return "", nil, nil
 	}
 	key := state.PointerKey(p)
@@ -172,6 +174,9 @@ func (r *anchoring) check(s record.SignedPointer) (*fault.Error, error) {
 	if device == nil {
 		return fault.New(fault.NotFound, "device %s is not enrolled", p.Device.Short()), nil
 	}
+	if f, err := r.checkKind(p); f != nil || err != nil {
+		return f, err
+	}
 	if f := r.checkLife(p, device); f != nil {
 		return f, nil
 	}
@@ -196,18 +201,18 @@ func (r *anchoring) check(s record.SignedPointer) (*fault.Error, error) {
 
 func checkPointer(p record.Pointer) *fault.Error {
 	switch {
-	case !hasKey(p):
-		return fault.New(fault.Invalid, "kind is %q, it can be %q or %q", clip(p.Kind), record.KindRow, record.KindDay)
+	case !knownKind(p.Kind):
+		return fault.New(fault.Invalid, "kind is %q, it can be %q, %q or %q", clip(p.Kind), record.KindRow, record.KindDay, record.KindPersonDay)
 	case p.Correction > record.MaxCorrection:
 		return fault.New(fault.Invalid, "correction %d: an hour has at most %d", p.Correction, record.MaxCorrection)
-	case p.Correction != 0 && p.Kind == record.KindDay:
-		return fault.New(fault.Invalid, "a day root has no corrections")
+	case p.Correction != 0 && p.Daily():
+		return fault.New(fault.Invalid, "a day has no corrections")
 	case p.Index < -maxIndex || p.Index > maxIndex:
 		return fault.New(fault.Invalid, "index %d is out of bounds", p.Index)
 	case p.Commitment.IsZero():
 		return fault.New(fault.Invalid, "commitment is missing")
-	case (p.Kind == record.KindRow) == p.Blob.IsZero():
-		return fault.New(fault.Invalid, "a row names its blob, a day names none")
+	case p.Sealed() == p.Blob.IsZero():
+		return fault.New(fault.Invalid, "a row names its blob, a day root names none")
 	}
 	if p.Kind == record.KindDay {
 		if err := verifier.CheckRoot(p.Commitment); err != nil {
@@ -215,6 +220,18 @@ func checkPointer(p record.Pointer) *fault.Error {
 		}
 	}
 	return nil
+}
+
+// checkKind refuses day rows where the network's schema has none.
+func (r *anchoring) checkKind(p record.Pointer) (*fault.Error, error) {
+	if p.Kind != record.KindPersonDay {
+		return nil, nil
+	}
+	s, err := r.schema()
+	if err != nil || s.Day() != nil {
+		return nil, err
+	}
+	return fault.New(fault.Invalid, "rows of schema %s are of hours: the network has no day rows", s.Name), nil
 }
 
 func (r *anchoring) knownDevice(id record.ID) (*record.DeviceState, error) {
@@ -248,7 +265,7 @@ func (r *anchoring) ownerErased(id record.ID) (bool, error) {
 // checkWindow holds the window against the device's first hour and ledger time.
 func (r *anchoring) checkWindow(p record.Pointer, d *record.DeviceState) *fault.Error {
 	first, length := d.Device.FirstHour, int64(state.Hour)
-	if p.Kind == record.KindDay {
+	if p.Daily() {
 		first, length = wearable.FloorDiv(first, 24), state.Day
 	}
 	end := (p.Index + 1) * length
@@ -257,8 +274,8 @@ func (r *anchoring) checkWindow(p record.Pointer, d *record.DeviceState) *fault.
 		return fault.New(fault.Invalid, "%s %d is before the device's first, %d", p.Kind, p.Index, first)
 	case end > r.now+MaxAhead:
 		return fault.New(fault.TooEarly, "%s %d ends at %d, ledger time is %d", p.Kind, p.Index, end, r.now)
-	case p.Kind == record.KindDay && r.now > end+DayRootDays*state.Day:
-		return fault.New(fault.Expired, "the root of day %d was due within %d days of its end", p.Index, DayRootDays)
+	case p.Daily() && r.now > end+DayRootDays*state.Day:
+		return fault.New(fault.Expired, "root and row of day %d were due within %d days of its end", p.Index, DayRootDays)
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (r *anchoring) checkLife(p record.Pointer, d *record.DeviceState) *fault.Er
 		return f
 	}
 	length := int64(state.Hour)
-	if p.Kind == record.KindDay {
+	if p.Daily() {
 		length = state.Day
 	}
 	if d.Retired != nil && p.Index*length > d.Retired.At {

@@ -52,12 +52,26 @@ func Safety(s *privacy.Schema) []ProfileSafety {
 	return all
 }
 
+// rowSchemas are the schemas of all kinds of rows: of hours, and of days where there are
+// any.
+func rowSchemas() []*privacy.Schema {
+	var all []*privacy.Schema
+	for _, s := range privacy.Schemas() {
+		all = append(all, s)
+		if day := s.Day(); day != nil {
+			all = append(all, day)
+		}
+	}
+	return all
+}
+
 // WriteProfiles prints Safety of every row schema, as JSON (a list of
 // ProfileSafety, schema by schema) or as text for people. It returns the writer's
 // error.
 func WriteProfiles(w io.Writer, asJSON bool) error {
+	schemas := rowSchemas()
 	var all []ProfileSafety
-	for _, s := range privacy.Schemas() {
+	for _, s := range schemas {
 		all = append(all, Safety(s)...)
 	}
 	if asJSON {
@@ -66,7 +80,7 @@ func WriteProfiles(w io.Writer, asJSON bool) error {
 		return e.Encode(all)
 	}
 	var b strings.Builder
-	profiles := len(all) / len(privacy.Schemas())
+	profiles := len(all) / len(schemas)
 	for i, p := range all[:profiles] {
 		if i > 0 {
 			b.WriteByte('\n')
@@ -125,7 +139,7 @@ func (p ProfileSafety) rowText(b *strings.Builder) {
 		return
 	}
 	r, values := p.Safe[0], 0
-	for _, s := range privacy.Schemas() {
+	for _, s := range rowSchemas() {
 		if s.Name != r.Schema {
 			continue
 		}

@@ -79,7 +79,7 @@ func TestProfilesPrint(t *testing.T) {
 	if err := json.Unmarshal(doc.Bytes(), &back); err != nil {
 		t.Fatal(err)
 	}
-	if len(back) != len(Profiles())*len(privacy.Schemas()) || len(back[0].Safe) == 0 || back[0].Safe[0].SecuritySource != SecuritySource {
+	if len(back) != len(Profiles())*len(rowSchemas()) || len(back[0].Safe) == 0 || back[0].Safe[0].SecuritySource != SecuritySource {
 		t.Errorf("the JSON reads back as %+v", back)
 	}
 	if err := WriteProfiles(broken{}, false); !errors.Is(err, errBroken) {

@@ -172,13 +172,13 @@ func writeQuestions(b *bytes.Buffer, s *privacy.Schema) {
 // writeRows lists the length of a row, in bytes, by profile and schema.
 func writeRows(b *bytes.Buffer) {
 	fmt.Fprint(b, "\n| profile |")
-	for _, s := range privacy.Schemas() {
+	for _, s := range rowSchemas() {
 		fmt.Fprintf(b, " %s: %d coefficients |", s.Name, s.Coefficients())
 	}
-	fmt.Fprintln(b, "\n|---|---|---|")
+	fmt.Fprintln(b, "\n|---|"+strings.Repeat("---|", len(rowSchemas())))
 	for _, profile := range Profiles() {
 		fmt.Fprintf(b, "| `%s` |", profile.Name)
-		for _, s := range privacy.Schemas() {
+		for _, s := range rowSchemas() {
 			fmt.Fprintf(b, " %d |", (&Params{profile: profile, schema: s}).RowBytes())
 		}
 		fmt.Fprintln(b)

@@ -75,7 +75,7 @@ func fixed(l layout) *Schema {
 }
 
 // Schemas returns the schemas that this program knows, the oldest first.
-func Schemas() []*Schema { return []*Schema{V1(), V2()} }
+func Schemas() []*Schema { return []*Schema{V1(), V2(), V3()} }
 
 // SchemaByDigest finds the schema that a network's genesis names.
 func SchemaByDigest(digest record.ID) (*Schema, bool) {

@@ -104,14 +104,19 @@ func (d *Device) Day(day int64) record.SignedPointer {
 	return d.Pointer(record.Pointer{Device: d.ID, Kind: record.KindDay, Index: day, Commitment: root})
 }
 
+// PersonDay points to a new day row that is nowhere.
+func (d *Device) PersonDay(day int64) record.SignedPointer {
+	return d.Pointer(record.Pointer{
+		Device: d.ID, Kind: record.KindPersonDay, Index: day, Blob: record.RandomID(), Commitment: record.RandomID(),
+	})
+}
+
 // Rows encodes rows as the device's blob, and points to each.
 func (d *Device) Rows(rows ...record.BlobRow) ([]byte, []record.SignedPointer) {
 	blob := Must(record.EncodeRows(d.ID, rows))
 	var pointers []record.SignedPointer
 	for _, r := range rows {
-		pointers = append(pointers, d.Pointer(record.Pointer{
-			Device: d.ID, Kind: record.KindRow, Index: r.Hour, Correction: r.Correction, Blob: record.SumID(blob), Commitment: record.SumID(r.Row),
-		}))
+		pointers = append(pointers, d.Pointer(r.Pointer(d.ID, record.SumID(blob))))
 	}
 	return blob, pointers
 }
@@ -124,6 +129,13 @@ func (d *Device) Measure(hour int64, readings privacy.Hour) record.BlobRow {
 	d.Stats = Add(d.Stats, Must(schema.Stats(m, readings.Codes[m.Slot])), 1)
 	row := Must(d.p.c.Params.Seal(d.Context(), d.Sealing, he.Window{Hour: hour}, Must(schema.HourRow(readings))))
 	return record.BlobRow{Hour: hour, Row: row}
+}
+
+// MeasureDay seals the day row of a day's readings.
+func (d *Device) MeasureDay(grid *wearable.Day) record.BlobRow {
+	params := d.p.c.Params.Day()
+	sealed := Must(params.Seal(d.Context(), d.Sealing.ForDays(), he.DayWindow(grid.Number), Must(params.Schema().DayRow(grid, 0))))
+	return record.BlobRow{Hour: 24 * grid.Number, Correction: record.PersonDayMark, Row: sealed}
 }
 
 // Upload stores rows as the device's blob and points to each.

@@ -247,14 +247,16 @@ const MaxBatch = 500
 
 // Kinds of pointers.
 const (
-	KindRow = "row"
-	KindDay = "day"
+	KindRow       = "row"
+	KindDay       = "day"
+	KindPersonDay = "person-day"
 )
 
 // Pointer names one sealed row (KindRow: Index is the Unix hour, Blob the
-// SHA-256 of the stored blob that carries it, Commitment the SHA-256 of the row)
-// or one committed day (KindDay: Index is the Unix day, Blob is zero, Commitment
-// the day root).
+// SHA-256 of the stored blob that carries it, Commitment the SHA-256 of the row),
+// one committed day (KindDay: Index is the Unix day, Blob is zero, Commitment the
+// day root) or one sealed day row (KindPersonDay: Index is the Unix day, Blob and
+// Commitment as of a row). Only rows of hours are corrected.
 type Pointer struct {
 	Device     ID     `json:"device"`
 	Kind       string `json:"kind"`
@@ -262,6 +264,22 @@ type Pointer struct {
 	Correction uint8  `json:"correction"` // 0 is the first sealing; see MaxCorrection
 	Blob       ID     `json:"blob"`
 	Commitment ID     `json:"commitment"`
+}
+
+// Daily reports whether Index is a Unix day.
+func (p Pointer) Daily() bool { return p.Kind != KindRow }
+
+// Sealed reports whether the pointer is of a sealed row, of an hour or of a day, and
+// names the blob that carries it.
+func (p Pointer) Sealed() bool { return p.Kind != KindDay }
+
+// Place returns where the row of a sealed pointer is in its blob, as Hour and Correction
+// of a BlobRow.
+func (p Pointer) Place() (hour int64, correction uint8) {
+	if p.Kind == KindPersonDay {
+		return 24 * p.Index, PersonDayMark
+	}
+	return p.Index, p.Correction
 }
 
 // Digest is what the device signs and the leaf in the batch's Merkle tree.

@@ -39,12 +39,27 @@ const (
 	MaxBlobBytes = rowsHeader + MaxBlobRows*(rowHeader+MaxRowBytes)
 )
 
+// PersonDayMark is the correction number of a day row in a rows blob. No hour has as
+// many corrections, so a day row is never taken for a row of the hour that it begins
+// with.
+const PersonDayMark uint8 = 0xff
+
 // BlobRow is one sealed row in a rows blob. Hour is the Unix hour of its
-// window; what the bytes of Row mean is for package he to say.
+// window; what the bytes of Row mean is for package he to say. The day row of day D
+// has Hour 24 D and Correction PersonDayMark.
 type BlobRow struct {
 	Hour       int64
 	Correction uint8
 	Row        []byte
+}
+
+// Pointer returns what names the row, in a blob of the device with this hash.
+func (r BlobRow) Pointer(device, blob ID) Pointer {
+	p := Pointer{Device: device, Kind: KindRow, Index: r.Hour, Correction: r.Correction, Blob: blob, Commitment: SumID(r.Row)}
+	if r.Correction == PersonDayMark {
+		p.Kind, p.Index, p.Correction = KindPersonDay, r.Hour/24, 0 // which is exact
+	}
+	return p
 }
 
 // before is the order of rows in a blob.

@@ -2,8 +2,8 @@ package index
 
 import "slices"
 
-// window is one row of a device: the Unix hour and the number of the correction,
-// 0 for the first sealing.
+// window is one row of a device: the Unix hour, or the day of a day row, and the number
+// of the correction, 0 for the first sealing.
 type window struct {
 	hour   int64
 	number uint8
@@ -40,12 +40,16 @@ func (s windows) within(ranges [][2]int64) [][2]int64 {
 	return out
 }
 
-// count notes a row that threshold members have found. An hour counts once its
+// count notes a pointer that threshold members have found. An hour counts once its
 // first row does; corrections that are available by then count with it.
-func (d *device) count(w window) {
-	if w.number == 0 {
-		d.countable.Add(w.hour, w.hour+1)
-		return
+func (d *device) count(p *pointer) {
+	switch {
+	case p.kind == kindPersonDay:
+		d.daily.Add(24*p.index, 24*p.index+24)
+	case p.kind != kindRow:
+	case p.correction == 0:
+		d.countable.Add(p.index, p.index+1)
+	default:
+		d.corrected.add(p.window())
 	}
-	d.corrected.add(w)
 }

@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"maps"
+	"slices"
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -208,6 +209,8 @@ func (ix *Index) Reputation(id record.ID) (Reputation, error) {
 		if s.correction == 0 && s.index < until {
 			r.Anchored++
 		}
+	}
+	for _, s := range slices.Concat(d.rows, d.persons) {
 		if ix.anchors.refused(d, s) {
 			r.Refused++
 		}

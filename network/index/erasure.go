@@ -229,7 +229,7 @@ func (ix *Index) BlobsOf(patientID record.ID) []Blob {
 func (an *anchors) rowBlobs(d *device) []Blob {
 	seen := map[record.ID]bool{}
 	var out []Blob
-	for _, s := range d.rows { // sorted below
+	for _, s := range slices.Concat(d.rows, d.persons) { // sorted below
 		if blob := an.at(s).blob; !seen[blob] {
 			seen[blob] = true
 			out = append(out, Blob{ID: blob, Device: d.state.ID, Patient: d.state.Device.Patient})

@@ -63,13 +63,16 @@ const (
 	day0    = int64(20000)
 )
 
-func newLedger() *ledger {
+func newLedger(change ...func(*record.Genesis)) *ledger {
 	l := &ledger{people: map[record.ID]*person{}, studies: map[string]bool{}, erased: map[record.ID]bool{}, ticks: map[string]int64{}, lists: map[record.ID][]state.Designation{}, anchored: map[string]bool{}}
 	l.genesis = consortium.New(nil, func(g *record.Genesis) {
 		g.Network, g.Registrar, g.Vouchers, g.MinCohort = "test", "", 2, 2
 		g.CapMicro, g.Schema, g.Profile = 1000, privacy.V2().Digest(), ""
 		for i, m := range members { // whose keys histories have again
 			g.Members[i].SignKey, g.Members[i].PieceKey = public(keyOf(m)), boxOf(m).Public()
+		}
+		for _, f := range change {
+			f(g)
 		}
 	}).Genesis
 	l.roster = l.genesis.FirstRoster()
@@ -365,6 +368,15 @@ func (l *ledger) anchorAll(devices []record.ID, hour int64) record.ID {
 
 func (l *ledger) row(device record.ID, number uint8, hour int64) record.Pointer {
 	return record.Pointer{Device: device, Kind: record.KindRow, Index: hour, Correction: number, Blob: record.SumID([]byte("blob")), Commitment: l.id()}
+}
+
+// days anchors day rows.
+func (l *ledger) days(device record.ID, days ...int64) record.ID {
+	var pointers []record.Pointer
+	for _, day := range days {
+		pointers = append(pointers, record.Pointer{Device: device, Kind: record.KindPersonDay, Index: day, Blob: l.id(), Commitment: l.id()})
+	}
+	return l.batch(pointers)
 }
 
 // batch anchors those of the pointers that are new.

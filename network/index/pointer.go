@@ -22,13 +22,14 @@ type pointer struct {
 	kind             kind
 }
 
-// kind is a pointer's kind: record.KindRow or record.KindDay.
+// kind is a pointer's kind, as package record names it.
 type kind uint8
 
 const (
 	kindNone kind = iota
 	kindRow
 	kindDay
+	kindPersonDay
 )
 
 func kindOf(name string) (kind, bool) {
@@ -37,6 +38,8 @@ func kindOf(name string) (kind, bool) {
 		return kindRow, true
 	case record.KindDay:
 		return kindDay, true
+	case record.KindPersonDay:
+		return kindPersonDay, true
 	}
 	return kindNone, false
 }
@@ -47,6 +50,8 @@ func (k kind) String() string {
 		return record.KindRow
 	case kindDay:
 		return record.KindDay
+	case kindPersonDay:
+		return record.KindPersonDay
 	}
 	return ""
 }
@@ -119,8 +124,11 @@ func (s slots) between(from, until int64) slots {
 
 // of returns the device's pointers of a kind.
 func (d *device) of(k kind) *slots {
-	if k == kindDay {
+	switch k {
+	case kindDay:
 		return &d.days
+	case kindPersonDay:
+		return &d.persons
 	}
 	return &d.rows
 }

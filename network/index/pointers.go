@@ -42,6 +42,11 @@ func (an *anchors) putPointer(w write) error {
 	if s.Leaf >= len(w.tx.Writes) { // memory goes by what came
 		return refuse("leaf %d of a batch was anchored by a transaction of %d writes", s.Leaf, len(w.tx.Writes))
 	}
+	if ref.Kind == record.KindPersonDay {
+		if err := an.policy.checkDay(ref); err != nil {
+			return err
+		}
+	}
 	p, err := pack(s.Signed, d.number)
 	if err != nil {
 		return err
@@ -58,6 +63,22 @@ func (an *anchors) putPointer(w write) error {
 	}
 	b.pointers[s.Leaf] = p
 	an.anchored++
+	return nil
+}
+
+// maxDay bounds days in both directions, as the contracts do: beyond it hours overflow.
+const maxDay = 1 << 27
+
+// checkDay refuses day rows that no contract anchors.
+func (po *policy) checkDay(p record.Pointer) error {
+	switch {
+	case po.schema.Day() == nil:
+		return refuse("a day row in a network whose schema, %s, has none", po.schema.Name)
+	case p.Correction != 0:
+		return refuse("correction %d of a day row", p.Correction)
+	case p.Index < -maxDay || p.Index > maxDay:
+		return refuse("day %d is out of bounds", p.Index)
+	}
 	return nil
 }
 
@@ -109,9 +130,7 @@ func (an *anchors) putAvailable(w write) error {
 			continue
 		}
 		an.available++
-		if p.kind == kindRow {
-			device.count(p.window())
-		}
+		device.count(p)
 	}
 	return nil
 }

@@ -16,14 +16,14 @@ type Row struct {
 	Commitment record.ID // SHA-256 of the row
 }
 
-func (an *anchors) rowOf(deviceID record.ID, w window) (Row, error) {
+func (an *anchors) rowOf(k kind, deviceID record.ID, w window) (Row, error) {
 	d := an.fleet.devices[deviceID]
 	if d == nil {
 		return Row{}, fault.New(fault.Internal, "there is no device %s", deviceID.Short())
 	}
-	s, ok := d.rows.find(w)
+	s, ok := d.of(k).find(w)
 	if !ok {
-		return Row{}, fault.New(fault.Internal, "device %s has no row for hour %d, correction %d", deviceID.Short(), w.hour, w.number)
+		return Row{}, fault.New(fault.Internal, "device %s has no %s %d, correction %d", deviceID.Short(), k, w.hour, w.number)
 	}
 	if b := an.order[s.batch]; !an.rooted(b) {
 		return Row{}, fault.New(fault.Internal, "the pointers of batch %s are not those whose availability members have attested", b.id.Short())
@@ -57,7 +57,7 @@ func (ix *Index) Receipts(deviceID record.ID, kind string, from, until int64) ([
 	}
 	k, ok := kindOf(kind)
 	if !ok {
-		return nil, fault.New(fault.Invalid, "kinds of pointers are %q and %q, not %q", record.KindRow, record.KindDay, kind)
+		return nil, fault.New(fault.Invalid, "kinds of pointers are %q, %q and %q, not %q", record.KindRow, record.KindDay, record.KindPersonDay, kind)
 	}
 	var found slots
 	for _, s := range d.of(k).between(from, until) {
@@ -123,7 +123,7 @@ func (ix *Index) Rows(m record.CohortMember) ([]HourRow, error) {
 	defer ix.mu.RUnlock()
 	out := make([]HourRow, 0, m.Rows())
 	take := func(w window) error {
-		row, err := ix.anchors.rowOf(m.Device, w)
+		row, err := ix.anchors.rowOf(kindRow, m.Device, w)
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 
 // savedMagic begins a saved index; its last character is the version of the form.
 // A program of another version reads the ledger again instead.
-const savedMagic = "vitalveil index 4"
+const savedMagic = "vitalveil index 5"
 
 // Save writes the index, so that Load need not read the ledger from the first
 // block. Equal indexes are written as equal bytes. It has what consents say, which

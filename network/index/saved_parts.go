@@ -113,6 +113,7 @@ func (fl *fleet) codeDevice(c *codec, d *device) {
 	table(c, &d.flags, func(k *string) { fl.names.code(c, k) }, func(n *int) { number(c, n) })
 	list(c, &d.acks, func(m *string) { fl.names.code(c, m) })
 	d.countable.code(c)
+	d.daily.code(c)
 	list(c, &d.corrected, func(w *window) { number(c, &w.hour); number(c, &w.number) })
 }
 
@@ -151,7 +152,7 @@ func (an *anchors) codeBatch(c *codec, b *batch) {
 
 func (p *pointer) code(c *codec) {
 	number(c, &p.kind)
-	if p.kind > kindDay {
+	if p.kind > kindPersonDay {
 		c.fail("a pointer of kind %d", p.kind)
 	}
 	if p.kind == kindNone {

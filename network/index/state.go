@@ -245,8 +245,10 @@ type device struct {
 	number    uint32         // in the order of enrolment
 	acks      []string       // members
 	rows      slots          // by hour
-	days      slots          // by day
+	days      slots          // roots, by day
+	persons   slots          // day rows, by day
 	countable Hours
+	daily     Hours   // of the days whose day rows count, all 24 of each
 	corrected windows // corrections that are available
 	decided   string  // the transaction whose vote has decided last
 }

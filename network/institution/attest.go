@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
@@ -118,23 +119,23 @@ func (av *attester) inspect(ctx context.Context, b index.Batch, before []byte) (
 			device, checked = p.Device, checked[:0]
 		}
 		found := true
-		if p.Kind == record.KindRow && !av.serves(p.Device) {
+		if p.Sealed() && !av.serves(p.Device) {
 			continue
 		}
 		if !av.signedPointer(p, b.Signatures[i]) {
 			continue
 		}
-		if p.Kind == record.KindRow {
-			rows, err := av.rows.of(ctx, p)
+		if p.Sealed() {
+			row, err := av.rows.of(ctx, p)
 			if err != nil && av.index.ErasedDevice(p.Device) {
 				found = false // and will not come
 			} else if err != nil {
 				av.log.Debug("blob is not there yet", "blob", p.Blob.Short(), "err", err)
 				missing, found = true, false
-			} else if found = rows[windowOf(p)].hash == p.Commitment; !found {
-				av.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "hour", p.Index, "correction", p.Correction)
-			} else {
-				checked = append(checked, column.Row{Window: windowOf(p), Sealed: rows[windowOf(p)].row})
+			} else if found = row.hash == p.Commitment; !found {
+				av.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "kind", p.Kind, "index", p.Index, "correction", p.Correction)
+			} else if p.Kind == record.KindRow {
+				checked = append(checked, column.Row{Window: he.Window{Hour: p.Index, Correction: p.Correction}, Sealed: row.row})
 			}
 		}
 		if found {

@@ -181,31 +181,46 @@ func (ro *rows) flush() {
 	}
 }
 
-// of returns the well-formed rows in a pointer's blob by window:
-// none if the blob is not one of the pointer's device. An error means that the
-// blob could not be fetched.
-func (ro *rows) of(ctx context.Context, p record.Pointer) (map[he.Window]checkedRow, error) {
-	if rows, ok := ro.checked.get(p); ok {
-		return rows, nil
-	}
-	blob, err := ro.blob(ctx, p.Blob)
-	if err != nil {
-		return nil, err
-	}
-	rows := map[he.Window]checkedRow{}
-	device, list, err := record.DecodeRows(blob)
-	if err == nil && device == p.Device {
-		for _, r := range list {
-			if r.Correction <= record.MaxCorrection && ro.params.CheckRow(r.Row) == nil {
-				rows[he.Window{Hour: r.Hour, Correction: r.Correction}] = checkedRow{record.SumID(r.Row), r.Row}
+// of returns the row that a pointer names in its blob: none, the zero value, if there is no
+// such row, or the blob is not one of the pointer's device. An error means that the blob
+// could not be fetched.
+func (ro *rows) of(ctx context.Context, p record.Pointer) (checkedRow, error) {
+	rows, ok := ro.checked.get(p)
+	if !ok {
+		blob, err := ro.blob(ctx, p.Blob)
+		if err != nil {
+			return checkedRow{}, err
+		}
+		rows = map[place]checkedRow{}
+		device, list, err := record.DecodeRows(blob)
+		if err == nil && device == p.Device {
+			for _, r := range list {
+				if ro.wellFormed(r) {
+					rows[place{r.Hour, r.Correction}] = checkedRow{record.SumID(r.Row), r.Row}
+				}
 			}
 		}
+		ro.checked.put(p, rows)
 	}
-	ro.checked.put(p, rows)
-	return rows, nil
+	hour, correction := p.Place()
+	return rows[place{hour, correction}], nil
 }
 
-func windowOf(p record.Pointer) he.Window { return he.Window{Hour: p.Index, Correction: p.Correction} }
+// wellFormed reports whether a row is one of an hour, or of a day where the network's
+// schema has day rows.
+func (ro *rows) wellFormed(r record.BlobRow) bool {
+	if r.Correction == record.PersonDayMark {
+		days := ro.params.Day()
+		return days != nil && r.Hour%24 == 0 && days.CheckRow(r.Row) == nil
+	}
+	return r.Correction <= record.MaxCorrection && ro.params.CheckRow(r.Row) == nil
+}
+
+// place is where a row is in its blob (record.Pointer.Place).
+type place struct {
+	hour       int64
+	correction uint8
+}
 
 // checkedRow is a well-formed row and its SHA-256.
 type checkedRow struct {
@@ -217,7 +232,7 @@ type checkedRow struct {
 // may be anchored in several batches.
 type verdicts struct {
 	mu   sync.Mutex
-	rows map[verdictKey]map[he.Window]checkedRow
+	rows map[verdictKey]map[place]checkedRow
 }
 
 type verdictKey struct{ blob, device record.ID }
@@ -226,16 +241,16 @@ type verdictKey struct{ blob, device record.ID }
 // when there are more.
 const maxVerdicts = 256
 
-func newVerdicts() *verdicts { return &verdicts{rows: map[verdictKey]map[he.Window]checkedRow{}} }
+func newVerdicts() *verdicts { return &verdicts{rows: map[verdictKey]map[place]checkedRow{}} }
 
-func (v *verdicts) get(p record.Pointer) (map[he.Window]checkedRow, bool) {
+func (v *verdicts) get(p record.Pointer) (map[place]checkedRow, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	rows, ok := v.rows[verdictKey{p.Blob, p.Device}]
 	return rows, ok
 }
 
-func (v *verdicts) put(p record.Pointer, rows map[he.Window]checkedRow) {
+func (v *verdicts) put(p record.Pointer, rows map[place]checkedRow) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.rows) >= maxVerdicts {
