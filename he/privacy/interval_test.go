@@ -135,8 +135,8 @@ func (c coverage) check(t *testing.T, key string, runs int) {
 		got := c[name]
 		share := float64(got.held) / float64(got.of)
 		t.Logf("%s: %s %.1f %% of %d", key, name, 100*share, got.of)
-		slack := 3.3 * math.Sqrt(0.95*0.05/float64(got.of))
-		if got.of >= runs/10 && (share < 0.93-slack || share > 0.99+slack) {
+		chance := func(p float64) float64 { return 3.3 * math.Sqrt(p*(1-p)/float64(got.of)) }
+		if got.of >= runs/10 && (share < 0.93-chance(0.93) || share > 0.99+chance(0.99)) {
 			t.Errorf("%s: intervals of %s hold in %.1f %% of %d", key, name, 100*share, got.of)
 		}
 	}

@@ -197,11 +197,11 @@ func (d *days) count(plan *Plan) {
 	default:
 		d.n, d.vn = (n*vb+inBuckets*vn)/(vn+vb), vn*vb/(vn+vb)
 	}
-	d.n = min(max(d.n, 0), most)
+	cut := func(v float64) float64 { return min(max(v, 0), most) }
 	sd := math.Sqrt(d.vn)
-	d.r.PersonDays = PersonFigure{
-		Value: d.n, SD: sd, CI95: [2]float64{max(d.n-z95*sd, 0), min(d.n+z95*sd, most)}, TooNoisy: d.n < 2*sd,
-	}
+	ci := [2]float64{cut(d.n - z95*sd), cut(d.n + z95*sd)}
+	d.n = cut(d.n)
+	d.r.PersonDays = PersonFigure{Value: d.n, SD: sd, CI95: ci, TooNoisy: 2*sd > most}
 }
 
 // quotient is a sum over the count, as a figure between low and high; its interval is
