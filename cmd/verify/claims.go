@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -60,10 +61,11 @@ func (c *checker) askedAbout(consent record.ID) record.ID {
 }
 
 // claims holds the details of every request against its hash on the chain, and
-// verifies the proof of every attestation against public inputs made anew. It counts
-// what it could see.
+// verifies the proofs of all attestations, those of a circuit together, against public
+// inputs made anew. It counts what it could see.
 func (c *checker) claims(context.Context) int {
 	n := 0
+	attested := map[string][]attestation{}
 	for id, r := range c.requests {
 		erased := c.patients[c.askedAbout(r.entry.Consent)].Erased
 		switch {
@@ -76,52 +78,81 @@ func (c *checker) claims(context.Context) int {
 			c.unseen++
 		default:
 			n++
-			if err := c.request(r); err != nil {
+			a, err := c.request(r)
+			if err != nil {
 				c.wrong("claim %s: %v", id, err)
 			}
+			if a != nil {
+				attested[a.class] = append(attested[a.class], *a)
+			}
 		}
+	}
+	for class, list := range attested {
+		c.proofs(class, list)
 	}
 	return n
 }
 
-func (c *checker) request(r request) error {
-	p := r.details.State
-	if r.details.Hash(c.genesis.Network) != r.entry.Hash || p.ID != r.entry.ID {
-		return errors.New("its details are not those whose hash is on the chain")
-	}
-	if closed := p.Status != record.PredicateAsked; closed != (r.entry.Status == record.PredicateClosed) {
-		return fmt.Errorf("the chain says that it is %s, its details that it is %s", r.entry.Status, p.Status)
-	}
-	if p.Status != record.PredicateAttested {
-		return nil
-	}
-	return c.claim(p, r.entry.Binding)
+// attestation is a request that was answered with a proof.
+type attestation struct {
+	id, class string
+	verifier.Claim
 }
 
-func (c *checker) claim(p record.PredicateState, bound record.ID) error {
+// proofs verifies what was attested under the network's circuit of a class.
+func (c *checker) proofs(class string, list []attestation) {
+	i := slices.IndexFunc(c.genesis.Circuits, func(k record.Circuit) bool { return k.Class == class })
+	v, err := state.VerifierOf(c.genesis.Circuits[i])
+	if err != nil {
+		c.wrong("circuit %s: %v", class, err)
+		return
+	}
+	claims := make([]verifier.Claim, len(list))
+	for i, a := range list {
+		claims[i] = a.Claim
+	}
+	for i, err := range v.VerifyAll(claims) {
+		if err != nil {
+			c.wrong("claim %s: %v", list[i].id, err)
+		}
+	}
+}
+
+// request returns the attestation of a request, nil where there is none.
+func (c *checker) request(r request) (*attestation, error) {
+	p := r.details.State
+	if r.details.Hash(c.genesis.Network) != r.entry.Hash || p.ID != r.entry.ID {
+		return nil, errors.New("its details are not those whose hash is on the chain")
+	}
+	if closed := p.Status != record.PredicateAsked; closed != (r.entry.Status == record.PredicateClosed) {
+		return nil, fmt.Errorf("the chain says that it is %s, its details that it is %s", r.entry.Status, p.Status)
+	}
+	if p.Status != record.PredicateAttested {
+		return nil, nil
+	}
+	return c.attestation(p, r.entry.Binding)
+}
+
+func (c *checker) attestation(p record.PredicateState, bound record.ID) (*attestation, error) {
 	m, ok := wearable.ByKey(p.Ask.Metric)
 	if !ok {
-		return fmt.Errorf("metric %q is not known", p.Ask.Metric)
+		return nil, fmt.Errorf("metric %q is not known", p.Ask.Metric)
 	}
 	digest, err := verifier.DataDigest(p.Roots)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, k := range c.genesis.Circuits {
 		if k.Class != p.Ask.Class {
 			continue
 		}
-		v, err := verifier.NewVerifier(k.Class, k.VerifyingKey, k.Hash)
-		if err != nil {
-			return err
-		}
 		binding := verifier.Binding(c.genesis.Network, p.ID, p.Ask.Nonce, p.Consent, p.Expires, k.Hash)
 		if binding != bound {
-			return errors.New("the binding on the chain is another request's")
+			return nil, errors.New("the binding on the chain is another request's")
 		}
-		return v.Verify(verifier.Statement{
+		return &attestation{p.ID, k.Class, verifier.Claim{Proof: p.Proof, Statement: verifier.Statement{
 			DataDigest: digest, Slot: m.Slot, FirstDay: p.Ask.FirstDay, Bounds: p.Ask.Bounds, Binding: binding,
-		}, p.Proof)
+		}}}, nil
 	}
-	return fmt.Errorf("circuit class %q is not the network's", p.Ask.Class)
+	return nil, fmt.Errorf("circuit class %q is not the network's", p.Ask.Class)
 }

@@ -4,8 +4,8 @@
 //
 // Entry points: Statement is the claim, Statement.Check refuses claims that are
 // malformed or that could hold without data, Statement.Text says the claim in
-// words, and Verifier.Verify accepts or refuses a proof of it. Column, Tree,
-// DayRoot and DataDigest are the commitments.
+// words, Verifier.Verify accepts or refuses a proof of it, and Verifier.VerifyAll many at
+// once. Column, Tree, DayRoot and DataDigest are the commitments.
 //
 // # What a proof says
 //
@@ -23,12 +23,13 @@
 //
 // Proofs are malleable: anyone can turn one valid proof into another of the same
 // statement. What must not be used twice is the statement's Binding, never the
-// bytes or the hash of a proof.
+// bytes or the hash of a proof; Statement.Digest covers it.
 //
 // # Promise
 //
 // Domains, encodings and the order of the public inputs never change for a
-// circuit class; a new form gets a new class. Everything here is deterministic.
+// circuit class; a new form gets a new class. Everything here is deterministic but
+// VerifyAll, which contracts must not use.
 //
 // Importing this package disables gnark's logger, which otherwise writes to the
 // standard output of whatever process verifies.

@@ -205,3 +205,7 @@ func (s Statement) Inputs() ([]Element, error) {
 	}
 	return in, nil
 }
+
+// Digest names a statement. Its binding says for whom and under which key. Of one proof
+// anybody can make others of the same statement, so whoever counts proofs counts these.
+func (s Statement) Digest() record.ID { return record.Digest("predicate-statement/v1", "", s) }

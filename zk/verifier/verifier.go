@@ -63,6 +63,9 @@ func NewVerifier(class string, vk []byte, want record.ID) (*Verifier, error) {
 	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 		return nil, fmt.Errorf("%w: its hash is %s, the network accepted %s", ErrKey, got.Short(), want.Short())
 	}
+	if err := checkKeyShape(vk); err != nil {
+		return nil, err
+	}
 	v := &Verifier{class: c, hash: got}
 	n, err := v.key.ReadFrom(bytes.NewReader(vk))
 	if err != nil {
@@ -71,11 +74,40 @@ func NewVerifier(class string, vk []byte, want record.ID) (*Verifier, error) {
 	if n != int64(len(vk)) {
 		return nil, fmt.Errorf("%w: %d bytes after the key", ErrKey, int64(len(vk))-n)
 	}
-	if len(v.key.CommitmentKeys) != 1 || len(v.key.PublicAndCommitmentCommitted) != 1 ||
-		len(v.key.G1.K) != 1+PublicInputs+1 {
-		return nil, fmt.Errorf("%w: it is not of a predicate circuit", ErrKey)
-	}
 	return v, nil
+}
+
+// keyBytes is the length of a verifying key whose commitment is hashed with no public
+// input: alpha, beta, beta, gamma, delta, delta; a count and K; a count of one, a count
+// and the inputs' numbers, 8 bytes each; a count of one and two points.
+const (
+	keyPoints   = 3*g1Bytes + 3*g2Bytes
+	keyK        = 1 + PublicInputs + 1
+	keyInputs   = keyPoints + 4 + keyK*g1Bytes
+	keyBytes    = keyInputs + 4 + 4 + 4 + 2*g2Bytes
+	inputNumber = 8
+)
+
+// checkKeyShape refuses keys that are not of a circuit with the public inputs of a
+// statement and one commitment. gnark's parser and verifier take counts and numbers from
+// a key, so all of them are looked at first.
+func checkKeyShape(vk []byte) error {
+	wrong := fmt.Errorf("%w: it is not of a predicate circuit", ErrKey)
+	if len(vk) < keyBytes {
+		return wrong
+	}
+	count := func(at int) int { return int(binary.BigEndian.Uint32(vk[at:])) }
+	committed := count(keyInputs + 4)
+	if count(keyPoints) != keyK || count(keyInputs) != 1 || committed > PublicInputs ||
+		len(vk) != keyBytes+inputNumber*committed || count(keyInputs+8+inputNumber*committed) != 1 {
+		return wrong
+	}
+	for i := range committed {
+		if n := binary.BigEndian.Uint64(vk[keyInputs+8+inputNumber*i:]); n < 1 || n > PublicInputs {
+			return wrong
+		}
+	}
+	return nil
 }
 
 // Class returns the circuit class.
@@ -88,22 +120,33 @@ func (v *Verifier) KeyHash() record.ID { return v.hash }
 // that nothing vacuous is ever accepted. A proof that is malformed gives
 // ErrMalformed, one that does not verify ErrProof.
 func (v *Verifier) Verify(s Statement, proof []byte) error {
-	m, ok := wearable.BySlot(s.Slot)
+	e, err := v.equation(Claim{s, proof})
+	if err != nil {
+		return err
+	}
+	return v.holds(e)
+}
+
+// equation checks a claim's form.
+func (v *Verifier) equation(c Claim) (equation, error) {
+	m, ok := wearable.BySlot(c.Statement.Slot)
 	if !ok {
-		return fmt.Errorf("no metric has slot %d", s.Slot)
+		return equation{}, fmt.Errorf("no metric has slot %d", c.Statement.Slot)
 	}
-	if err := s.Check(v.class.Days, m); err != nil {
-		return err
+	if err := c.Statement.Check(v.class.Days, m); err != nil {
+		return equation{}, err
 	}
-	in, err := s.Inputs()
+	in, err := c.Statement.Inputs()
 	if err != nil {
-		return err
+		return equation{}, err
 	}
-	p, err := parseProof(proof)
-	if err != nil {
-		return err
-	}
-	if err := groth16.Verify(p, &v.key, in); err != nil {
+	p, err := parseProof(c.Proof)
+	return equation{proof: p, inputs: in}, err
+}
+
+// holds verifies one proof.
+func (v *Verifier) holds(e equation) error {
+	if err := groth16.Verify(e.proof, &v.key, e.inputs); err != nil {
 		return ErrProof
 	}
 	return nil
