@@ -87,3 +87,49 @@ func (p plausible) totals(s *Schema, n int64) PairTotals {
 		SumSqX: int64(f * (mx*mx + p.sdX*p.sdX)), SumSqY: int64(f * (my*my + p.sdY*p.sdY)), SumXY: int64(f * (mx*my + p.r*p.sdX*p.sdY)),
 	}}
 }
+
+// TestPageShowsWhatAMeanCosts: docs/design/privacy.md has the table of the loss at which
+// every metric's mean is worth printing, and what an answer about many people is worth.
+func TestPageShowsWhatAMeanCosts(t *testing.T) {
+	s := V3().Day()
+	cohorts := []int64{50, 200, 1000, 10_000}
+	var b strings.Builder
+	b.WriteString("| metric | half interval | 50 people | 200 | 1,000 | 10,000 |\n|---|---|---|---|---|---|\n")
+	all := make([]uint64, len(cohorts))
+	for slot := range s.Slots() {
+		m, _ := s.metric(slot)
+		fmt.Fprintf(&b, "| %s | %s %s |", m.Key, m.Value(m.person.Print), m.UCUM)
+		for i, people := range cohorts {
+			rho, err := s.RhoByNeed(slot, WantMean, people, 1, 0, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[i] += rho
+			fmt.Fprintf(&b, " %.4f |", float64(rho)/micro)
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString("| nine means: rho, epsilon | |")
+	for _, rho := range all {
+		fmt.Fprintf(&b, " %.4f, %.2f |", float64(rho)/micro, Epsilon(rho, 1e-6))
+	}
+	b.WriteByte('\n')
+	for _, half := range []float64{0.5, 4} {
+		rho, err := s.RhoByNeed(0, WantMean, 489, 1, half, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := s.Forecast(0, WantMean, 489, 1, rho, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "\nHeart rate of 489 people to +-%g /min costs rho %.4f (epsilon %.2f) and is worth an exact\nanswer of %.0f of them.", half, float64(rho)/micro, Epsilon(rho, 1e-6), f.WorthOf)
+	}
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "design", "privacy.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), b.String()) {
+		t.Errorf("docs/design/privacy.md does not show\n%s", b.String())
+	}
+}
