@@ -22,18 +22,20 @@ require (
 	github.com/hyperledger/fabric-protos-go v0.0.0-20211118165945-23d738fc3553 // messages of fabric-sdk-go, in network/admin
 	github.com/hyperledger/fabric-protos-go-apiv2 v0.3.7 // messages of Fabric
 	github.com/hyperledger/fabric-sdk-go v1.0.1-0.20250425082355-315f4e048501 // administration, in network/admin
+	github.com/muktihari/fit v0.26.1 // files of Garmin watches
 	github.com/prometheus/client_golang v1.16.0 // metrics
 	github.com/rogpeppe/go-internal v1.16.0 // tests: transcripts of commands
 	github.com/schollz/progressbar/v3 v3.18.0 // progress of long work
 	github.com/tuneinsight/lattigo/v5 v5.0.7 // ring arithmetic under the sealing
 	go.uber.org/goleak v1.3.0 // tests: goroutines end
 	gocloud.dev v0.47.0 // blob stores
-	golang.org/x/sync v0.23.0 // groups of goroutines
+	golang.org/x/sync v0.24.0 // groups of goroutines
 	golang.org/x/term v0.47.0 // whether a person looks on; codes typed unseen
 	golang.org/x/time v0.16.0 // pace of callers
 	google.golang.org/genproto/googleapis/api v0.0.0-20261019180522-ce908d29299b // annotations of routes
 	google.golang.org/grpc v1.84.0 // between institutions
 	google.golang.org/protobuf v1.36.12 // messages
+	modernc.org/sqlite v1.62.0 // databases of Health Connect
 	pgregory.net/rapid v1.3.0 // tests: properties
 )
 
@@ -57,6 +59,7 @@ require (
 	github.com/cockroachdb/redact v1.1.5 // indirect
 	github.com/cockroachdb/swiss v0.0.0-20251224182025-b0f6560f979b // indirect
 	github.com/cockroachdb/tokenbucket v0.0.0-20230807174530-cc333fc44b06 // indirect
+	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/fsnotify/fsnotify v1.10.1 // indirect
 	github.com/getsentry/sentry-go v0.27.0 // indirect
 	github.com/go-kit/kit v0.10.0 // indirect
@@ -79,7 +82,7 @@ require (
 	github.com/golang/snappy v0.0.5-0.20231225225746-43d5d4cd4e0e // indirect
 	github.com/google/certificate-transparency-go v1.0.21 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
-	github.com/google/pprof v0.0.0-20260802141513-ef3492d7dac3 // indirect
+	github.com/google/pprof v0.0.0-20261016150608-1facf8f91b50 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/googleapis/gax-go/v2 v2.24.1 // indirect
 	github.com/hashicorp/hcl v1.0.0 // indirect
@@ -98,11 +101,13 @@ require (
 	github.com/minio/minlz v1.0.1-0.20250507153514-87eb42fe8882 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
 	github.com/mitchellh/mapstructure v1.3.2 // indirect
+	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/pelletier/go-toml v1.9.4 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/prometheus/client_model v0.3.0 // indirect
 	github.com/prometheus/common v0.42.0 // indirect
 	github.com/prometheus/procfs v0.10.1 // indirect
+	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
 	github.com/ronanh/intcomp v1.1.1 // indirect
 	github.com/rs/zerolog v1.35.1 // indirect
@@ -126,17 +131,20 @@ require (
 	go.opentelemetry.io/otel/sdk/metric v1.46.0 // indirect
 	go.opentelemetry.io/otel/trace v1.46.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
-	golang.org/x/crypto v0.57.0 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/exp v0.0.0-20260908205506-85c1c2202aba // indirect
-	golang.org/x/net v0.59.0 // indirect
+	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
-	golang.org/x/text v0.42.0 // indirect
-	golang.org/x/tools v0.50.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+	golang.org/x/tools v0.52.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
 	google.golang.org/api v0.297.0 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261019180522-ce908d29299b // indirect
 	google.golang.org/grpc/cmd/protoc-gen-go-grpc v1.6.2 // indirect
 	gopkg.in/yaml.v2 v2.4.0 // indirect
+	modernc.org/libc v1.80.1 // indirect
+	modernc.org/mathutil v1.7.1 // indirect
+	modernc.org/memory v1.12.1 // indirect
 )
 
 tool (

@@ -56,7 +56,9 @@ type deviceState struct {
 	// ReceiptsFrom is, per pointer kind, the index below which no receipt is
 	// awaited any more; for lateKind, the sequence number of a correction.
 	ReceiptsFrom map[string]int64
-	Sensors      map[string]string // designated sensor by metric key
+	Sensors      map[string]string // of version 3: the one sensor of a metric, by its key
+	Sources      []sourceState     // by number
+	Preferred    map[string][]byte // numbers of the sources that the patient put in order, by metric key
 	Stratum      string            // of the patient, or empty: privacy.Unstated
 	Counts       Counts
 }
@@ -68,10 +70,12 @@ type Counts struct {
 	Late          uint64 // for an hour that can be corrected no more, or before the first
 	Counted       uint64 // late, for a minute that a sealed row counts already
 	Early         uint64 // from the future
-	NotDesignated uint64 // from a sensor that is not the designated one
+	NotDesignated uint64 // of a minute in which a source measured that the patient prefers
 	NotEnrolled   uint64 // of a metric that the device is not enrolled for
 	Undecodable   uint64 // notifications that do not decode
 	Special       uint64 // NaN and other special values in notifications
+	Repeated      uint64 // samples that their minute had already
+	Crowded       uint64 // of a minute that has too many samples
 }
 
 // Device is one enrolled bridge installation for one patient. It is safe for
@@ -161,6 +165,7 @@ func (h *Hub) loadDevice(id record.ID) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.state.migrateSensors()
 	if !found || !hasState || record.DeviceID(h.network, rec.Document.Device.Key) != id {
 		return nil, fmt.Errorf("%w: device %s is of another network or incomplete", ErrDamaged, id.Short())
 	}

@@ -52,7 +52,7 @@ func Example() {
 	waiting, _ := device.Waiting()
 	fmt.Println(sealed-firstHour, "hours sealed,", waiting, "rows wait for the ledger", err)
 	// Output:
-	// {Gridded:1 OutOfRange:1 Counted:0 Late:0} <nil>
+	// {Gridded:1 OutOfRange:1 Counted:0 Late:0 Repeated:0 Outranked:0 Crowded:0} <nil>
 	// the source is not at this position: 2 of its readings are taken, and this continues after 0
 	// 2 hours sealed, 2 rows wait for the ledger <nil>
 }

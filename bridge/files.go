@@ -12,8 +12,9 @@ import (
 
 // storeVersion is the version of the store's schema that this package writes.
 // Version 1 had no corrections; hours that it sealed take none. Version 2 kept no
-// pointers that were refused to be offered again.
-const storeVersion = 3
+// pointers that were refused to be offered again. Version 3 had one sensor for each metric,
+// and did not know a sample again.
+const storeVersion = 4
 
 // ErrNewer says that the store was written by a newer version of this program.
 // Upgrade; an older program cannot know what the newer one has sealed.

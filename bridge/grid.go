@@ -11,12 +11,36 @@ import (
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
-// minutes are the open minutes of one metric in one hour; nil where there is no
-// sample. dirty says that the store has an older state.
+// minutes are the open minutes of one metric in one hour. dirty says that the store has
+// an older state.
 type minutes struct {
-	cells [wearable.MinutesPerHour]*wearable.Accumulator
+	cells [wearable.MinutesPerHour]cell
 	dirty bool
 }
+
+// cell is one minute: the samples of one source, the one that the patient prefers of those
+// that measured in it. sum is nil where there is no sample.
+type cell struct {
+	sum    *wearable.Accumulator
+	source byte
+	// seen are the samples that came with their time, by a digest: the same sample counts
+	// once. What only arrives is another sample each time.
+	seen []uint64
+}
+
+// maxSeen is the most samples of a minute that come with their time: 100 a second.
+const maxSeen = 6000
+
+// fate is what became of a sample.
+type fate byte
+
+const (
+	counted    fate = iota
+	outOfRange      // of its metric's range
+	repeated        // the minute has this sample
+	outranked       // the minute has samples of a source that is preferred
+	crowded         // the minute has maxSeen samples
+)
 
 // gridHour is one hour that is not sealed yet. A slot is loaded from the store
 // when it is first needed.
@@ -97,23 +121,41 @@ func (g *grid) write(b *pebble.Batch) (bool, error) {
 	return changed, nil
 }
 
-// add takes one sample into its minute, and tells whether it is in the metric's range.
-func (g *grid) add(m wearable.Metric, minute int64, v wearable.Decimal) (bool, error) {
-	hour := hourOfMinute(minute)
-	cells, err := g.minutesOf(hour, m.Slot)
+// add takes one sample into its minute, and tells what became of it, and how many samples
+// of another source it took the place of. prefers tells whether one source goes before
+// another.
+func (g *grid) add(s sample, prefers func(a, b byte) bool) (fate, int, error) {
+	hour := hourOfMinute(s.minute)
+	cells, err := g.minutesOf(hour, s.metric.Slot)
 	if err != nil {
-		return false, err
+		return counted, 0, err
 	}
-	i := int(minute - hour*wearable.MinutesPerHour)
-	a := cells.cells[i]
-	if a == nil {
-		a, _ = wearable.NewAccumulator(m.Key)
+	c := &cells.cells[s.minute-hour*wearable.MinutesPerHour]
+	replaced := 0
+	switch {
+	case !s.metric.InRange(s.value):
+		return outOfRange, 0, nil
+	case c.sum == nil || c.source != s.source && prefers(s.source, c.source):
+		if c.sum != nil {
+			replaced = c.sum.Count()
+		}
+		*c = cell{source: s.source}
+		c.sum, _ = wearable.NewAccumulator(s.metric.Key)
+	case c.source != s.source:
+		return outranked, 0, nil
+	case s.digest != 0 && slices.Contains(c.seen, s.digest):
+		return repeated, 0, nil
+	case s.digest != 0 && len(c.seen) >= maxSeen:
+		return crowded, 0, nil
 	}
-	if !a.Add(v) {
-		return false, nil
+	cells.dirty = true
+	if !c.sum.Add(s.value) {
+		return outOfRange, replaced, nil
 	}
-	cells.cells[i], cells.dirty = a, true
-	return true, nil
+	if s.digest != 0 {
+		c.seen = append(c.seen, s.digest)
+	}
+	return counted, replaced, nil
 }
 
 // codes returns the grid codes of an hour and slot, and false where every
@@ -134,32 +176,38 @@ func (g *grid) codes(hour int64, slot int) ([wearable.MinutesPerHour]uint16, boo
 		}
 	}
 	present := false
-	for i, a := range m.cells {
-		if a != nil {
-			codes[i], _ = a.Code()
+	for i, c := range m.cells {
+		if c.sum != nil {
+			codes[i], _ = c.sum.Code()
 			present = present || codes[i] != 0
 		}
 	}
 	return codes, present, nil
 }
 
-const minutesVersion = 1
+// minutesVersion is that of stored minutes. Version 1 had accumulators alone.
+const minutesVersion = 2
 
 // marshal returns the minutes that have samples: version, then per minute its
-// number in the hour, the length of its accumulator in two bytes, and that.
+// number in the hour, the length of its accumulator in two bytes, and that; then the
+// source, and the digests of samples in 8 bytes each after their number in two.
 func (m *minutes) marshal() ([]byte, error) {
 	out := []byte{minutesVersion}
-	for i, a := range m.cells {
-		if a == nil {
+	for i, c := range m.cells {
+		if c.sum == nil {
 			continue
 		}
-		state, err := a.MarshalBinary()
+		state, err := c.sum.MarshalBinary()
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, byte(i))
 		out = binary.BigEndian.AppendUint16(out, uint16(len(state)))
-		out = append(out, state...)
+		out = append(append(out, state...), c.source)
+		out = binary.BigEndian.AppendUint16(out, uint16(len(c.seen)))
+		for _, d := range c.seen {
+			out = binary.BigEndian.AppendUint64(out, d)
+		}
 	}
 	return out, nil
 }
@@ -170,7 +218,7 @@ func parseMinutes(slot int, b []byte) (*minutes, error) {
 	if b == nil {
 		return m, nil
 	}
-	if len(b) == 0 || b[0] != minutesVersion {
+	if len(b) == 0 || b[0] == 0 || b[0] > minutesVersion {
 		return nil, fmt.Errorf("%w: minutes of a version that this program does not know", ErrDamaged)
 	}
 	last := -1
@@ -189,9 +237,32 @@ func parseMinutes(slot int, b []byte) (*minutes, error) {
 		if a.Metric().Slot != slot {
 			return nil, fmt.Errorf("%w: minutes of another metric", ErrDamaged)
 		}
-		m.cells[i], last, rest = a, i, rest[3+n:]
+		m.cells[i].sum, last, rest = a, i, rest[3+n:]
+		if b[0] == 1 {
+			continue
+		}
+		var err error
+		if rest, err = m.cells[i].parseSource(rest); err != nil {
+			return nil, err
+		}
 	}
 	return m, nil
+}
+
+// parseSource reads what marshal wrote behind the accumulator, and returns the rest.
+func (c *cell) parseSource(b []byte) ([]byte, error) {
+	if len(b) < 3 {
+		return nil, fmt.Errorf("%w: minutes end early", ErrDamaged)
+	}
+	n := int(binary.BigEndian.Uint16(b[1:]))
+	c.source, b = b[0], b[3:]
+	if n > maxSeen || len(b) < 8*n {
+		return nil, fmt.Errorf("%w: %d samples in %d bytes", ErrDamaged, n, len(b))
+	}
+	for ; n > 0; n-- {
+		c.seen, b = append(c.seen, binary.BigEndian.Uint64(b)), b[8:]
+	}
+	return b, nil
 }
 
 // hourOfMinute and dayOfHour round to the floor.

@@ -238,7 +238,7 @@ func FuzzParseMinutes(f *testing.F) {
 	a, _ := wearable.NewAccumulator("heart_rate")
 	a.Add(wearable.Int(60))
 	m := &minutes{}
-	m.cells[3], m.cells[59] = a, a
+	m.cells[3].sum, m.cells[59] = a, cell{sum: a, source: 2, seen: []uint64{7, 8}}
 	good, err := m.marshal()
 	if err != nil {
 		f.Fatal(err)
@@ -247,7 +247,7 @@ func FuzzParseMinutes(f *testing.F) {
 	f.Add([]byte{minutesVersion})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := parseMinutes(0, b)
-		if err != nil || len(b) == 0 {
+		if err != nil || len(b) == 0 || b[0] != minutesVersion {
 			return
 		}
 		again, err := m.marshal()

@@ -62,8 +62,8 @@ func (d *Device) hourAtHand() int64 {
 
 // takeLate grids a sample of a sealed hour. A minute that a row counts is never
 // counted again: the sample is dropped, though it would have changed the mean.
-func (d *Device) takeLate(m wearable.Metric, minute int64, v wearable.Decimal) error {
-	hour := hourOfMinute(minute)
+func (d *Device) takeLate(s sample) error {
+	hour := hourOfMinute(s.minute)
 	var counted countedRecord
 	found, err := d.vault.load(d.grid.countedKey(hour), &counted)
 	if err != nil {
@@ -72,10 +72,10 @@ func (d *Device) takeLate(m wearable.Metric, minute int64, v wearable.Decimal) e
 	switch {
 	case !found || counted.Corrections >= record.MaxCorrection || !takesLate(hour, d.hourAtHand()):
 		d.state.Counts.Late++
-	case counted.Codes[m.Slot][minute-hour*wearable.MinutesPerHour] != 0:
+	case counted.Codes[s.metric.Slot][s.minute-hour*wearable.MinutesPerHour] != 0:
 		d.state.Counts.Counted++
 	default:
-		return d.add(m, minute, v)
+		return d.add(s)
 	}
 	d.changed = true
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 
 	"github.com/vitalveil/vitalveil/wearable"
 )
@@ -15,6 +16,9 @@ type Reading struct {
 	// Time is in Unix seconds, exact; its minute is floor(Time / 60).
 	Time  wearable.Decimal
 	Value wearable.Decimal // in the metric's unit
+	// Source is what measured it, such as a watch that a health store names; empty stands
+	// for the app that pushes.
+	Source string
 }
 
 // Outcome says what became of the readings of one Push.
@@ -23,6 +27,17 @@ type Outcome struct {
 	OutOfRange int // outside the metric's range: dropped
 	Counted    int // late, for a minute that a sealed row counts already: dropped
 	Late       int // for an hour that can be corrected no more, or before the device's first: dropped
+	Repeated   int // the same metric, time and value as one that counts: dropped
+	Outranked  int // of a minute in which a source measured that the patient prefers: dropped
+	Crowded    int // of a minute that has too many samples: dropped
+}
+
+// Plus is both outcomes in one.
+func (o Outcome) Plus(p Outcome) Outcome {
+	return Outcome{
+		o.Gridded + p.Gridded, o.OutOfRange + p.OutOfRange, o.Counted + p.Counted, o.Late + p.Late,
+		o.Repeated + p.Repeated, o.Outranked + p.Outranked, o.Crowded + p.Crowded,
+	}
 }
 
 // MaxPush is the most readings in one Push.
@@ -47,8 +62,8 @@ var ErrReading = errors.New("reading refused")
 // come and the minute was missing; the others are counted and left out, which is
 // no error, as a source cannot know what is sealed.
 //
-// The push source is the patient's own app and stands beside the designated
-// sensor: what both report for a minute is averaged.
+// An identical sample, of the same metric, time and value, counts once. Where several
+// sources measured in one minute, the one that the patient prefers counts (see Prefer).
 func (d *Device) Push(ctx context.Context, readings []Reading) (Outcome, error) {
 	return d.push(ctx, readings, func() error { return nil }, func(Reading) {})
 }
@@ -76,7 +91,8 @@ func (d *Device) push(ctx context.Context, readings []Reading, begin func() erro
 	}
 	before := d.state.Counts
 	for i, p := range placed {
-		if err := d.take(p.metric, p.minute, p.value); err != nil {
+		p.source = d.state.source(readings[i].Source)
+		if err := d.take(p); err != nil {
 			return Outcome{}, d.fail(err)
 		}
 		taken(readings[i])
@@ -87,6 +103,9 @@ func (d *Device) push(ctx context.Context, readings []Reading, begin func() erro
 	return d.state.Counts.since(before), nil
 }
 
+// Outcome is what became of readings that were decoded, from the first on.
+func (c Counts) Outcome() Outcome { return c.since(Counts{}) }
+
 // since says what became of readings that were pushed.
 func (c Counts) since(before Counts) Outcome {
 	return Outcome{
@@ -94,6 +113,9 @@ func (c Counts) since(before Counts) Outcome {
 		OutOfRange: int(c.OutOfRange - before.OutOfRange),
 		Counted:    int(c.Counted - before.Counted),
 		Late:       int(c.Late - before.Late),
+		Repeated:   int(c.Repeated - before.Repeated),
+		Outranked:  int(c.NotDesignated - before.NotDesignated),
+		Crowded:    int(c.Crowded - before.Crowded),
 	}
 }
 
@@ -102,6 +124,8 @@ type sample struct {
 	metric wearable.Metric
 	minute int64
 	value  wearable.Decimal
+	source byte
+	digest uint64 // of a sample that came with its time; 0: it arrived
 }
 
 // place checks all readings before the first is taken.
@@ -120,9 +144,19 @@ func (d *Device) place(readings []Reading) ([]sample, error) {
 		if minute > latest {
 			return nil, fmt.Errorf("%w: number %d is of a time that is still to come", ErrReading, i)
 		}
-		placed[i] = sample{metric: m, minute: minute, value: r.Value}
+		if len(r.Source) > maxSource {
+			return nil, fmt.Errorf("%w: number %d is of a source whose name has more than %d bytes", ErrReading, i, maxSource)
+		}
+		placed[i] = sample{metric: m, minute: minute, value: r.Value, digest: digestOf(r)}
 	}
 	return placed, nil
+}
+
+// digestOf is what a sample with a time is known by: a collision costs one sample.
+func digestOf(r Reading) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(r.Time.String() + " " + r.Value.String()))
+	return max(h.Sum64(), 1)
 }
 
 // latestMinute is the last minute for which readings are taken. On a network
@@ -136,39 +170,49 @@ func (d *Device) latestMinute() int64 {
 }
 
 // add takes one sample into its minute.
-func (d *Device) add(m wearable.Metric, minute int64, v wearable.Decimal) error {
-	if d.grid.full(hourOfMinute(minute)) {
+func (d *Device) add(s sample) error {
+	if d.grid.full(hourOfMinute(s.minute)) {
 		if err := d.flush(false); err != nil {
 			return err
 		}
 		d.grid.halve()
 	}
-	inRange, err := d.grid.add(m, minute, v)
+	end, replaced, err := d.grid.add(s, func(a, b byte) bool { return d.state.rank(s.metric.Key, a) < d.state.rank(s.metric.Key, b) })
 	if err != nil {
 		return err
 	}
-	if inRange {
-		d.state.Counts.Gridded++
-	} else {
-		d.state.Counts.OutOfRange++
+	c := &d.state.Counts
+	switch end {
+	case counted:
+		c.Gridded++
+	case outOfRange:
+		c.OutOfRange++
+	case repeated:
+		c.Repeated++
+	case outranked:
+		c.NotDesignated++
+	case crowded:
+		c.Crowded++
 	}
+	c.NotDesignated += uint64(replaced)
 	d.changed = true
 	return nil
 }
 
 // take grids one sample: of an hour that is sealed for its next correction, if
 // there is one to come. It is called with mu held.
-func (d *Device) take(m wearable.Metric, minute int64, v wearable.Decimal) error {
-	hour := hourOfMinute(minute)
+func (d *Device) take(s sample) error {
+	hour := hourOfMinute(s.minute)
+	d.state.Sources[s.source].heard(s.metric.Key, s.minute)
 	if d.state.beyondFinish(hour) {
 		d.state.Counts.Late++
 		d.changed = true
 		return nil
 	}
 	if hour < d.state.SealedUntil {
-		return d.takeLate(m, minute, v)
+		return d.takeLate(s)
 	}
-	return d.add(m, minute, v)
+	return d.add(s)
 }
 
 func (s *deviceState) beyondFinish(hour int64) bool { return s.Finished && hour >= s.FinishAt }

@@ -48,8 +48,8 @@ type Session struct {
 // Connect takes over a connection to a sensor: it discovers the sensor's
 // characteristics, subscribes to every vital sign it knows and grids what
 // arrives until Close or until the sensor goes. The sensor's name must be
-// stable, such as its address: it designates the sensor for a metric. The
-// connection is closed if Connect fails.
+// stable, such as its address: it is a source by it (see Prefer). The connection is
+// closed if Connect fails.
 func (d *Device) Connect(ctx context.Context, conn ble.Conn, sensor string) (*Session, error) {
 	if sensor == "" || len(sensor) > maxSensor {
 		conn.Close()
@@ -202,8 +202,7 @@ func (d *Device) measured(s *Session, readings []wearable.Reading, special int, 
 	return d.flush(true)
 }
 
-// fromSensor grids one reading if its sensor is the designated one of the
-// metric. The first sensor to report a metric becomes that.
+// fromSensor grids one reading.
 func (d *Device) fromSensor(r wearable.Reading, minute int64, sensor string) error {
 	m, ok := d.metrics.find(r.Metric)
 	if !ok {
@@ -216,50 +215,7 @@ func (d *Device) fromSensor(r wearable.Reading, minute int64, sensor string) err
 		d.changed = true
 		return nil
 	}
-	designated, ok := d.state.Sensors[m.Key]
-	if !ok {
-		if d.state.Sensors == nil {
-			d.state.Sensors = map[string]string{}
-		}
-		d.state.Sensors[m.Key], designated = sensor, sensor
-		d.changed = true
-	}
-	if designated != sensor {
-		d.state.Counts.NotDesignated++
-		d.changed = true
-		return nil
-	}
-	return d.take(m, minute, r.Value)
-}
-
-// Designate makes a sensor the one that counts for a metric, from now on. It is
-// durable on return.
-func (d *Device) Designate(metric, sensor string) error {
-	m, ok := d.metrics.find(metric)
-	if !ok {
-		return fmt.Errorf("bridge: device is not enrolled for %q", metric)
-	}
-	if sensor == "" || len(sensor) > maxSensor {
-		return fmt.Errorf("bridge: a sensor's name has 1 to %d bytes", maxSensor)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.usable(); err != nil {
-		return err
-	}
-	if d.state.Sensors == nil {
-		d.state.Sensors = map[string]string{}
-	}
-	d.state.Sensors[m.Key] = sensor
-	d.changed = true
-	return d.flush(true)
-}
-
-// Sensor returns the designated sensor of a metric, or "".
-func (d *Device) Sensor(metric string) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.state.Sensors[metric]
+	return d.take(sample{metric: m, minute: minute, value: r.Value, source: d.state.source(sensor)})
 }
 
 // Done is closed when the connection has ended.

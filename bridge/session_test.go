@@ -106,7 +106,7 @@ func TestEveryNotificationOfABurstIsTaken(t *testing.T) {
 	}
 }
 
-func TestOneDesignatedSensorForEachMetric(t *testing.T) {
+func TestTheSensorThatThePatientPrefersCountsInEveryMinute(t *testing.T) {
 	w := newWorld(t)
 	dir := filepath.Join(t.TempDir(), "hub")
 	d := w.enrolled(w.hub(dir), "heart_rate")
@@ -115,20 +115,28 @@ func TestOneDesignatedSensorForEachMetric(t *testing.T) {
 	wear(t, d, second, "second")
 	emit(t, first, "heart_rate", "60")
 	emit(t, second, "heart_rate", "100")
-	if c := d.Counts(); c.Gridded != 1 || c.NotDesignated != 1 || d.Sensor("heart_rate") != "first" {
-		t.Errorf("counts %+v, designated %q", c, d.Sensor("heart_rate"))
+	if c := d.Counts(); c.Gridded != 1 || c.NotDesignated != 1 || d.Sources("heart_rate")[0].Name != "first" {
+		t.Errorf("counts %+v, sources %v", c, d.Sources("heart_rate"))
 	}
-	if err := d.Designate("heart_rate", "second"); err != nil {
+	if err := d.Prefer("heart_rate", "second"); err != nil {
 		t.Fatal(err)
 	}
-	emit(t, second, "heart_rate", "100")
+	emit(t, second, "heart_rate", "100") // takes the place of the first
 	emit(t, first, "heart_rate", "60")
-	if c := d.Counts(); c.Gridded != 2 || c.NotDesignated != 2 {
+	if c := d.Counts(); c.Gridded != 2 || c.NotDesignated != 3 {
 		t.Errorf("counts %+v", c)
 	}
 	again, _ := w.hub(crashed(t, dir)).Device(d.ID())
-	if again.Sensor("heart_rate") != "second" {
-		t.Error("the designation did not survive")
+	if s := again.Sources("heart_rate"); len(s) != 2 || s[0].Name != "second" || s[1].Name != "first" || s[0].Last != epochStart/60 {
+		t.Errorf("sources %v after a crash", s)
+	}
+	w.at(epochStart + 86400)
+	if err := d.Advance(t.Context(), epochStart+86400); err != nil {
+		t.Fatal(err)
+	}
+	day := dayOf(t, d, epochDay)
+	if got := day.Codes(0)[0]; got != 100-20+1 {
+		t.Errorf("the minute counts code %d", got)
 	}
 }
 

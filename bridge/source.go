@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/wearable"
 )
 
 // Position is how much of a source a device has taken: the first Taken of its readings,
@@ -100,6 +101,15 @@ func (d *Device) PushFrom(ctx context.Context, source string, from Position, rea
 		from = from.After(r)
 		d.sources.moved[source] = from
 	})
+}
+
+// Window is the Unix minutes from the first to the last of which readings are taken now:
+// earlier ones are of hours that take no late data any more.
+func (d *Device) Window() (int64, int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first := max(d.document.FirstHour, (dayOfHour(d.hourAtHand())-lateDays)*24)
+	return first * wearable.MinutesPerHour, d.latestMinute()
 }
 
 // room bounds what names of sources take up.

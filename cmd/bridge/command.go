@@ -25,6 +25,7 @@ type Command struct {
 	Enrol   enrolCommand   `cmd:"" help:"Make a device for a patient and write what the patient is asked to sign, or send what was signed."`
 	Run     runCommand     `cmd:"" help:"Run the hub: take readings, seal every hour, send what is sealed, answer claims that consents allow."`
 	Push    pushCommand    `cmd:"" help:"Send readings from a file to the running hub. Repeat it as often as you like: each line counts once."`
+	Import  importCommand  `cmd:"" help:"Take readings from an export of Apple Health, Health Connect, Fitbit or Garmin into the running hub."`
 	Status  statusCommand  `cmd:"" help:"Show the devices, how far they are, and what is wrong."`
 	Answer  answerCommand  `cmd:"" help:"Show what the patients' devices are asked to prove, and answer what consents allow."`
 	Consent consentCommand `cmd:"" help:"Leave a signed consent with the devices of its patient: claims are answered within it."`
@@ -281,8 +282,7 @@ func (s hubStatus) print() error {
 			fmt.Println("  not enrolled: its patient has to sign its request (\"enrol --device\" writes it again)")
 		}
 		fmt.Printf("  sealed until %s, %d rows and days wait for the ledger\n", clock(d.SealedUntil), d.Waiting)
-		c := d.Counts
-		fmt.Printf("  %d readings counted; left out: %d out of range, %d of minutes that count already, %d too late\n", c.Gridded, c.OutOfRange, c.Counted, c.Late)
+		fmt.Printf("  %d readings counted; left out: %s\n", d.Counts.Gridded, leftOutLine(d.Counts.Outcome()))
 		for _, r := range d.Refused {
 			fmt.Printf("  refused, and offered again: %s\n", r)
 		}

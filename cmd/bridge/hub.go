@@ -230,10 +230,11 @@ func (h *hub) loadProver() (role.Prover, error) {
 	return zk.NewProver(string(h.cfg.CircuitKeys), h.genesis.Circuits), nil
 }
 
-// pushRequest is readings of a source that follow a position in it.
+// pushRequest is readings of a source that follow a position in it; without a source, what
+// is repeated counts once all the same.
 type pushRequest struct {
 	Device   string        `json:"device,omitempty"`
-	Source   string        `json:"source"`
+	Source   string        `json:"source,omitempty"`
 	From     role.Position `json:"from"`
 	Readings []reading     `json:"readings"`
 }
@@ -243,6 +244,7 @@ type reading struct {
 	Metric string           `json:"metric"`
 	Time   wearable.Decimal `json:"time"` // Unix seconds
 	Value  wearable.Decimal `json:"value"`
+	Source string           `json:"source,omitempty"` // what measured it
 }
 
 func (h *hub) push(ctx context.Context, r *pushRequest) (role.Outcome, error) {
@@ -254,7 +256,12 @@ func (h *hub) push(ctx context.Context, r *pushRequest) (role.Outcome, error) {
 	for i, x := range r.Readings {
 		list[i] = role.Reading(x)
 	}
-	out, err := d.PushFrom(ctx, r.Source, r.From, list)
+	var out role.Outcome
+	if r.Source == "" {
+		out, err = d.Push(ctx, list)
+	} else {
+		out, err = d.PushFrom(ctx, r.Source, r.From, list)
+	}
 	switch {
 	case errors.Is(err, role.ErrPosition):
 		err = fault.New(fault.Conflict, "%w", err)
@@ -278,9 +285,31 @@ func (h *hub) position(_ context.Context, r *positionRequest) (role.Position, er
 	return d.Position(r.Source)
 }
 
+// windowRequest asks what a device takes now.
+type windowRequest struct {
+	Device string `json:"device,omitempty"`
+}
+
+// window is the Unix minutes and the metrics that a device takes readings of.
+type window struct {
+	From    int64    `json:"from"`
+	Until   int64    `json:"until"`
+	Metrics []string `json:"metrics"`
+}
+
+func (h *hub) window(_ context.Context, r *windowRequest) (window, error) {
+	d, err := h.device(r.Device)
+	if err != nil {
+		return window{}, err
+	}
+	w := window{Metrics: d.Document().Metrics}
+	w.From, w.Until = d.Window()
+	return w, nil
+}
+
 // sourceCommands are what a source may call.
 func (h *hub) sourceCommands() site.Commands {
-	return site.Commands{"push": site.Handle(h.push), "position": site.Handle(h.position)}
+	return site.Commands{"push": site.Handle(h.push), "position": site.Handle(h.position), "window": site.Handle(h.window)}
 }
 
 // commands are what the hub's user may call.

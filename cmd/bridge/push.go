@@ -52,8 +52,8 @@ func (c pushCommand) Run(ctx context.Context) error {
 	}
 	_ = p.bar.Finish()
 	o := p.out
-	_, err = fmt.Printf("%d readings: %d sent, %d taken before\n%d counted; left out: %d out of range, %d of minutes that count already, %d too late\n",
-		p.read.Taken, p.sent, p.read.Taken-p.sent, o.Gridded, o.OutOfRange, o.Counted, o.Late)
+	_, err = fmt.Printf("%d readings: %d sent, %d taken before\n%d counted; left out: %s\n",
+		p.read.Taken, p.sent, p.read.Taken-p.sent, o.Gridded, leftOutLine(o))
 	return err
 }
 
@@ -186,9 +186,6 @@ func (p *pusher) flush(ctx context.Context, list []reading) error {
 		return err
 	}
 	p.at, p.sent = next, p.sent+uint64(len(list))
-	p.out.Gridded += out.Gridded
-	p.out.OutOfRange += out.OutOfRange
-	p.out.Counted += out.Counted
-	p.out.Late += out.Late
+	p.out = p.out.Plus(out)
 	return nil
 }
