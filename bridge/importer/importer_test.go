@@ -238,8 +238,14 @@ func TestFITIsReadWithItsShortTimesAndNones(t *testing.T) {
 		at     int64
 		value  string
 	}{
-		{"heart_rate", s, "60"}, {"heart_rate", s + 60, "61"}, {"heart_rate", s + 30 + 65536, "62"},
-		{"resp_rate", s, "14.37"}, {"spo2", s, "97"}, {"bp_systolic", s, "121"}, {"bp_diastolic", s, "79"}, {"heart_rate", s + 1, "140"},
+		{"heart_rate", s, "60"},
+		{"heart_rate", s + 60, "61"},
+		{"heart_rate", s + 30 + 65536, "62"},
+		{"resp_rate", s, "14.37"},
+		{"spo2", s, "97"},
+		{"bp_systolic", s, "121"},
+		{"bp_diastolic", s, "79"},
+		{"heart_rate", s + 1, "140"},
 	} {
 		want = append(want, fmt.Sprintf("%s %d %s garmin 3466", x.metric, x.at, x.value))
 	}
