@@ -17,7 +17,7 @@ import (
 // Glucose measurements (0x2A18) are not among them: meters send them only on
 // request through the record access procedure, as stored records under the
 // meter's own clock, which has no time zone. They come through Push.
-var characteristics = []uint16{
+var characteristics = []wearable.UUID{
 	wearable.UUIDTemperature, wearable.UUIDIntermediateTemperature, wearable.UUIDBloodPressure,
 	wearable.UUIDHeartRate, wearable.UUIDSpotOximetry, wearable.UUIDContinuousOximetry,
 }
@@ -40,8 +40,8 @@ type Session struct {
 	device  *Device
 	sensor  string
 	bearer  *bearer
-	handles map[uint16]uint16 // UUID of each subscribed value handle; written before the first subscription
-	room    []wearable.Reading
+	handles map[uint16]wearable.UUID // of each subscribed value handle; written before the first subscription
+	decoder wearable.Decoder
 	minute  int64 // of the latest notification; owned by the bearer's goroutine
 }
 
@@ -62,7 +62,7 @@ func (d *Device) Connect(ctx context.Context, conn ble.Conn, sensor string) (*Se
 		conn.Close()
 		return nil, err
 	}
-	s := &Session{device: d, sensor: sensor, handles: map[uint16]uint16{}}
+	s := &Session{device: d, sensor: sensor, handles: map[uint16]wearable.UUID{}}
 	s.bearer = newBearer(conn, s.take)
 	ctx, cancel := context.WithTimeout(ctx, setupTime)
 	defer cancel()
@@ -112,7 +112,7 @@ func (s *Session) subscribe() error {
 		// The bearer takes the values; go-ble only needs to know that there is a
 		// handler.
 		if err := client.Subscribe(c, c.Property&ble.CharNotify == 0, func([]byte) {}); err != nil {
-			return fmt.Errorf("subscribe to %04x: %w", short(c.UUID), err)
+			return fmt.Errorf("subscribe to %s: %w", short(c.UUID), err)
 		}
 	}
 	return nil
@@ -147,13 +147,8 @@ func wanted(p *ble.Profile) []*ble.Characteristic {
 	})
 }
 
-// short returns the 16-bit form of a UUID, and 0 where it has none.
-func short(u ble.UUID) uint16 {
-	if len(u) != 2 {
-		return 0
-	}
-	return uint16(u[0]) | uint16(u[1])<<8
-}
+// short returns the canonical form of a UUID.
+func short(u ble.UUID) wearable.UUID { return wearable.UUIDFromBytes(u) }
 
 // take grids one value. It runs on the bearer's goroutine, so that the next PDU
 // is read, and an indication confirmed, only when it returns. An error ends the
@@ -165,9 +160,11 @@ func (s *Session) take(handle uint16, payload []byte, indicated bool) error {
 	if !known {
 		return nil
 	}
-	readings, special, err := wearable.AppendReadings(s.room[:0], uuid, payload)
-	s.room = readings
-	return s.device.measured(s, readings, special, err != nil, indicated)
+	n, err := s.decoder.Decode(uuid, payload)
+	if err != nil {
+		return s.device.measured(s, nil, 0, true, indicated)
+	}
+	return s.device.measured(s, n.Readings, len(n.Drops), false, indicated)
 }
 
 // measured takes the readings of one notification.

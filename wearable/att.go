@@ -40,13 +40,12 @@ const (
 // attributeValue is one value that a server sent on its own accord. Its payload
 // is the caller's to keep.
 type attributeValue struct {
-	uuid    uint16
+	uuid    UUID
 	payload []byte
 }
 
-// attributes maps value handles to 16-bit characteristic UUIDs; handles with
-// other UUIDs map to 0.
-type attributes map[uint16]uint16
+// attributes maps value handles to characteristics.
+type attributes map[uint16]UUID
 
 // stream is one direction of one connection: what the sender transmits, and the
 // attributes that it serves.
@@ -230,20 +229,7 @@ func (t *tracker) discover(server *stream, handle uint16, uuid []byte) {
 		return
 	}
 	t.discovered++
-	server.serves[handle] = shortUUID(uuid)
-}
-
-// shortUUID abbreviates a little-endian UUID, to 0 where it has no short form.
-func shortUUID(uuid []byte) uint16 {
-	if len(uuid) == 2 {
-		return binary.LittleEndian.Uint16(uuid)
-	}
-	base := [16]byte{0xfb, 0x34, 0x9b, 0x5f, 0x80, 0x00, 0x00, 0x80, 0x00, 0x10}
-	copy(base[12:14], uuid[12:14])
-	if [16]byte(uuid) != base {
-		return 0
-	}
-	return binary.LittleEndian.Uint16(uuid[12:])
+	server.serves[handle] = UUIDFromBytes(uuid)
 }
 
 // value returns the value under a handle if its characteristic can be decoded.
@@ -252,7 +238,7 @@ func (t *tracker) value(handle uint16, payload []byte, server *stream) []attribu
 	if !known {
 		t.undiscovered++
 	}
-	if !Decodes(uuid) {
+	if !Measures(uuid) {
 		return nil
 	}
 	return []attributeValue{{uuid, append([]byte(nil), payload...)}}

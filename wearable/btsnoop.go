@@ -192,7 +192,7 @@ func writeCaptured(out *csv.Writer, captured Captured) error {
 	}
 	for _, reading := range captured.Readings {
 		m, _ := ByKey(reading.Metric)
-		row := []string{seconds.String(), fmt.Sprintf("%04x", captured.UUID), reading.Metric, reading.Value.Plain(), m.UCUM}
+		row := []string{seconds.String(), string(captured.UUID), reading.Metric, reading.Value.Plain(), m.UCUM}
 		if err := out.Write(row); err != nil {
 			return fmt.Errorf("write CSV: %w", err)
 		}

@@ -68,10 +68,10 @@ func (c *capture) disconnected(handle uint16) {
 }
 
 // discovered adds the discovery of one characteristic: request and response.
-func (c *capture) discovered(handle, value, uuid uint16) {
+func (c *capture) discovered(handle, value uint16, uuid UUID) {
 	c.att(handle, false, 99, "080100ffff0328")
 	le := func(n uint16) string { return fmt.Sprintf("%02x%02x", byte(n), byte(n>>8)) }
-	c.att(handle, true, 99, "0907"+le(value-1)+"10"+le(value)+le(uuid))
+	c.att(handle, true, 99, "0907"+le(value-1)+"10"+le(value)+string(uuid[2:]+uuid[:2]))
 }
 
 func (c *capture) csv(t testing.TB) (string, error) {
@@ -188,7 +188,7 @@ func TestListsOfValuesAreTakenApart(t *testing.T) {
 func TestAMalformedValueDoesNotStopTheRest(t *testing.T) {
 	c := newCapture()
 	c.discovered(0x40, 16, UUIDHeartRate)
-	c.att(0x40, true, 99, "1b1000063c00")
+	c.att(0x40, true, 99, "1b100006")
 	c.att(0x40, true, 99, "1b1000063d")
 	got, err := c.csv(t)
 	if !errors.Is(err, ErrPayload) || !strings.Contains(err.Error(), "record 3") || !strings.Contains(got, "heart_rate,61") {
@@ -295,7 +295,7 @@ func compareRecorded(t *testing.T, file string) {
 		row := rows[n]
 		n++
 		seconds, _ := NewDecimal(captured.Micros, 6)
-		got := []string{seconds.String(), fmt.Sprintf("%04x", captured.UUID), hex.EncodeToString(captured.Payload)}
+		got := []string{seconds.String(), string(captured.UUID), hex.EncodeToString(captured.Payload)}
 		if fmt.Sprint(got) != fmt.Sprint(row[:3]) {
 			t.Fatalf("value %d is %v, want %v", n, got, row[:3])
 		}

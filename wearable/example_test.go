@@ -16,24 +16,24 @@ func Example() {
 			fmt.Println(err)
 			return
 		}
-		readings, dropped, err := wearable.AppendReadings(nil, wearable.UUIDContinuousOximetry, raw)
+		n, err := wearable.Decode(wearable.UUIDContinuousOximetry, raw)
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		for _, r := range readings {
+		for _, r := range n.Readings {
 			if r.Metric == "spo2" {
 				minute.Add(r.Value)
 			}
 		}
-		fmt.Println(readings, dropped)
+		fmt.Println(n.Readings, n.Drops)
 	}
 	code, n := minute.Code()
 	m := minute.Metric()
 	fmt.Println("code", code, "of", n, "samples:", m.Value(m.Units(code)), m.UCUM)
 	// Output:
-	// [{spo2 97} {pulse_rate 93}] 0
-	// [{spo2 97.5} {pulse_rate 67.6}] 0
-	// [] 2
+	// [{spo2 97} {pulse_rate 93}] []
+	// [{spo2 97.5} {pulse_rate 67.6}] []
+	// [] [spo2 NaN pulse_rate NaN]
 	// code 474 of 2 samples: 97.3 %
 }

@@ -157,3 +157,37 @@ func (d Decimal) split(mantissaBits, exponentBits int) (int32, int, bool) {
 		specialMantissa(int32(coef), mantissaBits) == Number
 	return int32(coef), exponent, fits
 }
+
+// raw returns the form of that many bytes, 2 or 4, of any float that Decode gives.
+func (f Float) raw(wide int) (uint32, bool) {
+	mantissaBits, exponentBits := sfloatMantissaBits, sfloatExponentBits
+	if wide == 4 {
+		mantissaBits, exponentBits = floatMantissaBits, floatExponentBits
+	}
+	mantissa, exponent := f.Mantissa, int(f.Exponent)
+	limit := int32(1) << (mantissaBits - 1)
+	if f.Kind != Number {
+		exponent = 0
+		mantissa = map[FloatKind]int32{
+			NaN: limit - 1, PositiveInfinity: limit - 2, NRes: -limit, Reserved: 1 - limit, NegativeInfinity: 2 - limit,
+		}[f.Kind]
+	}
+	low := -(1 << (exponentBits - 1))
+	fits := mantissa >= -limit && mantissa < limit && exponent >= low && exponent < -low
+	return uint32(exponent)<<mantissaBits&(1<<(8*wide)-1) | uint32(mantissa)&(1<<mantissaBits-1), fits
+}
+
+// reason returns why a special value is none.
+func (k FloatKind) reason() Reason {
+	switch k {
+	case NaN:
+		return NotANumber
+	case NRes:
+		return NotAtResolution
+	case PositiveInfinity:
+		return AboveAll
+	case NegativeInfinity:
+		return BelowAll
+	}
+	return ReservedValue
+}

@@ -60,9 +60,9 @@ func TestFractionsEnterTheMeanExactly(t *testing.T) {
 	// 36.9444... (98.5 [degF]) added the mean is 37 and not a rounding of parts.
 	a := minute(t, "body_temp")
 	for _, raw := range []byte{0xdb, 0xd9} {
-		readings, _, err := AppendReadings(nil, UUIDTemperature, []byte{1, raw, 3, 0, 0xff})
-		if err != nil || !a.Add(readings[0].Value) {
-			t.Fatalf("%v, %v", readings, err)
+		n, err := Decode(UUIDTemperature, []byte{1, raw, 3, 0, 0xff})
+		if err != nil || !a.Add(n.Readings[0].Value) {
+			t.Fatalf("%v, %v", n, err)
 		}
 	}
 	if code, _ := a.Code(); a.Metric().Units(code) != 370 {

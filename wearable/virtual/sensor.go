@@ -58,8 +58,8 @@ func newSensor(name string, k kind) *Sensor {
 // Name returns the device name that the sensor shows to clients.
 func (s *Sensor) Name() string { return s.name }
 
-// UUID returns the 16-bit UUID of the characteristic that Emit sends.
-func (s *Sensor) UUID() uint16 { return s.kind.values[0].uuid }
+// UUID returns the characteristic that Emit sends.
+func (s *Sensor) UUID() wearable.UUID { return s.kind.values[0].uuid }
 
 // Metrics returns the keys of the metrics that the sensor measures.
 func (s *Sensor) Metrics() []string {
@@ -78,7 +78,7 @@ func (s *Sensor) CanCarry(metric string, v wearable.Decimal) bool {
 // value to be taken. Errors: wearable.ErrInexact (send them another way),
 // ErrLinkLost, the context's.
 func (s *Sensor) Emit(ctx context.Context, readings ...wearable.Reading) error {
-	payload, err := wearable.Encode(s.UUID(), readings...)
+	payload, err := wearable.EncodeReadings(s.UUID(), readings...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
@@ -90,12 +90,12 @@ const maxValue = ble.DefaultMTU - 3
 
 // EmitPayload is Emit for a ready payload of any characteristic that the sensor
 // sends, also a malformed one.
-func (s *Sensor) EmitPayload(ctx context.Context, uuid uint16, payload []byte) error {
+func (s *Sensor) EmitPayload(ctx context.Context, uuid wearable.UUID, payload []byte) error {
 	if len(payload) > maxValue {
 		return fmt.Errorf("%s: value of %d bytes, at most %d fit a packet", s.name, len(payload), maxValue)
 	}
 	if !s.kind.sends(uuid) {
-		return fmt.Errorf("%s: characteristic %04x: %w", s.name, uuid, ErrForeign)
+		return fmt.Errorf("%s: characteristic %s: %w", s.name, uuid, ErrForeign)
 	}
 	select {
 	case s.turn <- struct{}{}:
@@ -111,7 +111,7 @@ func (s *Sensor) EmitPayload(ctx context.Context, uuid uint16, payload []byte) e
 }
 
 // subscription waits until a client has subscribed to the characteristic.
-func (s *Sensor) subscription(ctx context.Context, uuid uint16) (*subscription, error) {
+func (s *Sensor) subscription(ctx context.Context, uuid wearable.UUID) (*subscription, error) {
 	for {
 		s.mu.Lock()
 		changed := s.changed
@@ -136,7 +136,7 @@ func (s *Sensor) subscription(ctx context.Context, uuid uint16) (*subscription, 
 func (s *Sensor) Serve(conn *Peripheral) error {
 	serving := &session{
 		conn:          &bearer{Peripheral: conn, confirmed: make(chan struct{}, 1)},
-		subscriptions: map[uint16]*subscription{},
+		subscriptions: map[wearable.UUID]*subscription{},
 	}
 	if err := s.begin(serving); err != nil {
 		return err
@@ -181,8 +181,8 @@ func (s *Sensor) subscribed(serving *session, c *ble.Characteristic, v value, n 
 // session is one connection.
 type session struct {
 	conn *bearer
-	// subscriptions by 16-bit UUID; guarded by the sensor's mu.
-	subscriptions map[uint16]*subscription
+	// subscriptions by characteristic; guarded by the sensor's mu.
+	subscriptions map[wearable.UUID]*subscription
 	// owed is true while a value has not been taken; guarded by the sensor's turn.
 	owed bool
 }

@@ -28,7 +28,7 @@ type client struct {
 }
 
 // connect serves the sensor and subscribes; handle gets every value.
-func connect(t testing.TB, s *Sensor, handle func(uuid uint16, payload []byte)) *client {
+func connect(t testing.TB, s *Sensor, handle func(uuid wearable.UUID, payload []byte)) *client {
 	t.Helper()
 	central, peripheral := NewLink()
 	served := make(chan error, 1)
@@ -49,7 +49,7 @@ func connect(t testing.TB, s *Sensor, handle func(uuid uint16, payload []byte)) 
 	for _, service := range profile.Services {
 		for _, ch := range service.Characteristics {
 			uuid, err := wearable.ParseUUID(ch.UUID.String())
-			if err != nil || !wearable.Decodes(uuid) {
+			if err != nil || !wearable.Measures(uuid) {
 				continue
 			}
 			indicate := ch.Property&ble.CharIndicate != 0
@@ -93,12 +93,12 @@ func TestEachKindDeliversItsReadings(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.sensor.Name(), func(t *testing.T) {
 			var got []wearable.Reading
-			connect(t, k.sensor, func(uuid uint16, payload []byte) {
-				var err error
-				got, _, err = wearable.AppendReadings(got, uuid, payload)
+			connect(t, k.sensor, func(uuid wearable.UUID, payload []byte) {
+				n, err := wearable.Decode(uuid, payload)
 				if err != nil {
 					t.Error(err)
 				}
+				got = append(got, n.Readings...)
 			})
 			if err := k.sensor.Emit(t.Context(), k.readings...); err != nil {
 				t.Fatal(err)
@@ -113,7 +113,7 @@ func TestEachKindDeliversItsReadings(t *testing.T) {
 
 func TestAClientSeesNameServiceAndConstants(t *testing.T) {
 	s := NewPulseOximeter("Oxy 12")
-	c := connect(t, s, func(uint16, []byte) {})
+	c := connect(t, s, func(wearable.UUID, []byte) {})
 	profile := c.client.Profile()
 	for uuid, want := range map[uint16]string{0x2A00: "Oxy 12", 0x2A01: "\x41\x0c", 0x2A60: "\x00\x00"} {
 		ch := profile.FindCharacteristic(ble.NewCharacteristic(ble.UUID16(uuid)))
@@ -129,9 +129,9 @@ func TestAClientSeesNameServiceAndConstants(t *testing.T) {
 
 func TestAThermometerAlsoNotifiesIntermediateValues(t *testing.T) {
 	s := NewThermometer("thermometer")
-	var uuids []uint16
-	connect(t, s, func(uuid uint16, _ []byte) { uuids = append(uuids, uuid) })
-	payload, err := wearable.Encode(wearable.UUIDIntermediateTemperature, reading("body_temp", "36.9"))
+	var uuids []wearable.UUID
+	connect(t, s, func(uuid wearable.UUID, _ []byte) { uuids = append(uuids, uuid) })
+	payload, err := wearable.EncodeReadings(wearable.UUIDIntermediateTemperature, reading("body_temp", "36.9"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,8 +141,8 @@ func TestAThermometerAlsoNotifiesIntermediateValues(t *testing.T) {
 	if err := s.Emit(t.Context(), reading("body_temp", "36.9")); err != nil {
 		t.Fatal(err)
 	}
-	if fmt.Sprint(uuids) != fmt.Sprint([]uint16{wearable.UUIDIntermediateTemperature, wearable.UUIDTemperature}) {
-		t.Fatalf("got %04x", uuids)
+	if fmt.Sprint(uuids) != fmt.Sprint([]wearable.UUID{wearable.UUIDIntermediateTemperature, wearable.UUIDTemperature}) {
+		t.Fatalf("got %v", uuids)
 	}
 }
 
@@ -150,7 +150,7 @@ func TestNothingIsLostToASlowClient(t *testing.T) {
 	for _, s := range []*Sensor{NewHeartRateStrap("notified"), NewBloodPressureCuff("indicated")} {
 		t.Run(s.Name(), func(t *testing.T) {
 			got := 0
-			connect(t, s, func(uuid uint16, payload []byte) {
+			connect(t, s, func(uuid wearable.UUID, payload []byte) {
 				if payload[1] != byte(got) {
 					t.Errorf("value %d arrives as number %d", payload[1], got)
 				}
@@ -176,7 +176,7 @@ func TestNothingIsLostToASlowClient(t *testing.T) {
 func TestConcurrentEmittersTakeTurns(t *testing.T) {
 	s := NewHeartRateStrap("strap")
 	seen := map[byte]int{}
-	connect(t, s, func(_ uint16, payload []byte) { seen[payload[1]]++ })
+	connect(t, s, func(_ wearable.UUID, payload []byte) { seen[payload[1]]++ })
 	var wg sync.WaitGroup
 	for worker := range 8 {
 		wg.Go(func() {
@@ -205,7 +205,7 @@ func TestEmitWaitsForASubscriber(t *testing.T) {
 	emitted := make(chan error, 1)
 	go func() { emitted <- s.Emit(t.Context(), reading("heart_rate", "61")) }()
 	var got atomic.Int32
-	connect(t, s, func(_ uint16, payload []byte) { got.Store(int32(payload[1])) })
+	connect(t, s, func(_ wearable.UUID, payload []byte) { got.Store(int32(payload[1])) })
 	if err := <-emitted; err != nil || got.Load() != 61 {
 		t.Fatalf("got %d, %v", got.Load(), err)
 	}
@@ -215,7 +215,7 @@ func TestEmitFailsWhenTheLinkIsLostAndWorksOnTheNext(t *testing.T) {
 	s := NewBloodPressureCuff("cuff")
 	arrived := make(chan struct{})
 	hold := make(chan struct{})
-	c := connect(t, s, func(uint16, []byte) { close(arrived); <-hold })
+	c := connect(t, s, func(wearable.UUID, []byte) { close(arrived); <-hold })
 	emitted := make(chan error, 1)
 	go func() { emitted <- s.Emit(t.Context(), reading("bp_systolic", "120")) }()
 	<-arrived
@@ -234,7 +234,7 @@ func TestEmitFailsWhenTheLinkIsLostAndWorksOnTheNext(t *testing.T) {
 		runtime.Gosched()
 	}
 	got := 0
-	connect(t, s, func(uint16, []byte) { got++ })
+	connect(t, s, func(wearable.UUID, []byte) { got++ })
 	if err := s.Emit(t.Context(), reading("bp_systolic", "121")); err != nil || got != 1 {
 		t.Fatalf("on the next link: %d values, %v", got, err)
 	}
@@ -244,7 +244,7 @@ func TestAnImpatientCallerLosesNothing(t *testing.T) {
 	s := NewHeartRateStrap("strap")
 	hold := make(chan struct{})
 	var got []byte
-	connect(t, s, func(_ uint16, payload []byte) {
+	connect(t, s, func(_ wearable.UUID, payload []byte) {
 		if len(got) == 0 {
 			<-hold
 		}
@@ -285,7 +285,7 @@ func TestASensorRefusesWhatItCannotSend(t *testing.T) {
 
 func TestASensorServesOneClientAtATime(t *testing.T) {
 	s := NewHeartRateStrap("strap")
-	connect(t, s, func(uint16, []byte) {})
+	connect(t, s, func(wearable.UUID, []byte) {})
 	central, peripheral := NewLink()
 	defer central.Close()
 	if err := s.Serve(peripheral); err == nil {
@@ -309,7 +309,7 @@ func TestAWardOfSensors(t *testing.T) {
 	start := time.Now()
 	for i := range ward {
 		ward[i] = NewHeartRateStrap(fmt.Sprintf("strap %d", i))
-		connect(t, ward[i], func(uint16, []byte) { got.Add(1) })
+		connect(t, ward[i], func(wearable.UUID, []byte) { got.Add(1) })
 	}
 	connected := time.Since(start)
 	runtime.GC()
@@ -340,7 +340,7 @@ func TestAWardOfSensors(t *testing.T) {
 func BenchmarkEmit(b *testing.B) {
 	for _, s := range []*Sensor{NewHeartRateStrap("notified"), NewThermometer("indicated")} {
 		b.Run(s.Name(), func(b *testing.B) {
-			connect(b, s, func(uint16, []byte) {})
+			connect(b, s, func(wearable.UUID, []byte) {})
 			r := wearable.Reading{Metric: s.Metrics()[0], Value: wearable.Int(60)}
 			for b.Loop() {
 				if err := s.Emit(context.Background(), r); err != nil {
