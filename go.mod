@@ -9,6 +9,7 @@ require (
 	github.com/alecthomas/kong v1.17.0 // command line
 	github.com/anishathalye/porcupine v1.0.2 // tests: linearizability of both ledgers
 	github.com/bufbuild/protocompile v0.14.1 // compiles .proto files without protoc
+	github.com/cloudflare/circl v1.6.1 // four states of Keccak at a time, where pieces are expanded
 	github.com/cockroachdb/pebble/v2 v2.1.4 // databases: ledger, journal, vaults
 	github.com/consensys/gnark v0.16.3 // claims: circuits and proofs
 	github.com/consensys/gnark-crypto v0.21.0 // claims: curves and hashes

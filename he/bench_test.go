@@ -47,13 +47,17 @@ func BenchmarkDay(b *testing.B) {
 	}
 }
 
-// BenchmarkExpand: one piece of one device, with adding it to a cohort's sum.
+// BenchmarkExpand: one piece of four devices, with adding them to a cohort's sum.
 func BenchmarkExpand(b *testing.B) {
 	p := defaultParams(b)
-	d := newTestDevice(b, p, testContext)
+	var pieces []Piece
+	for i := range together {
+		d := fixedDevice(b, p, i)
+		pieces = append(pieces, Piece{d.id, 0, d.seeds[0]})
+	}
 	sum := p.NewKeySum()
 	for b.Loop() {
-		if err := p.AddPiece(sum, testContext, d.id, 0, d.seeds[0]); err != nil {
+		if err := p.AddPieces(sum, testContext, pieces); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -28,7 +28,7 @@ type Params struct {
 	hours   *lru[*lazyPoly] // rotations, by set of hours of a day
 	sums    *lru[poly]      // a_T by set of windows
 	scratch sync.Pool       // *[]uint64 of n words
-	pieces  sync.Pool       // *Ternary, for expanding into
+	streams sync.Pool       // *[together][]byte, for expanding pieces
 }
 
 const (
@@ -73,7 +73,13 @@ func New(p Profile, s *privacy.Schema, sh Sharing) (*Params, error) {
 			return nil, err
 		}
 	}
-	params.pieces.New = func() any { t := make(Ternary, n+ternarySpill); return &t }
+	params.streams.New = func() any {
+		var s [together][]byte
+		for i := range s {
+			s[i] = make([]byte, params.digits()+shakeRate)
+		}
+		return &s
+	}
 	params.scratch.New = func() any { b := make([]uint64, n); return &b }
 	return params, nil
 }

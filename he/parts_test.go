@@ -182,16 +182,25 @@ func TestPRFIsKMAC(t *testing.T) {
 	}
 }
 
-// TestTernaryDigitsAreDigits: all 243 values.
+// TestTernaryDigitsAreDigits: all 243 values in every lane, beside values of other lanes.
 func TestTernaryDigitsAreDigits(t *testing.T) {
 	for v := range uint64(243) {
-		lanes, last := ternaryDigits(v)
-		rest := v
-		for i, got := range []uint64{lanes & 0xffff, lanes >> 16 & 0xffff, lanes >> 32 & 0xffff, lanes >> 48, last} {
-			if got != rest%3 {
-				t.Fatalf("digit %d of %d is %d, want %d", i, v, got, rest%3)
+		others := [together]uint64{v, 242, 0, 242 - v}
+		for at := range together {
+			var word uint64
+			var want [5]int32
+			for i := range others {
+				rest := others[(i+at)%together]
+				word |= rest << (lane * i)
+				for d := range want {
+					want[d] += int32(rest % 3)
+					rest /= 3
+				}
 			}
-			rest /= 3
+			var got [5]int32
+			if got[0], got[1], got[2], got[3], got[4] = ternaryDigits(word); got != want {
+				t.Fatalf("digits of %d in lane %d: %d, want %d", v, at, got, want)
+			}
 		}
 	}
 }
@@ -545,24 +554,27 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 }
 
-// TestAddPieceIsExpandAndAdd: with either way sums come out the same, and a sum of
-// another length is refused.
-func TestAddPieceIsExpandAndAdd(t *testing.T) {
+// TestAddPiecesIsExpandAndAdd: with either way sums come out the same, however many pieces
+// are expanded at once, and a sum of another length is refused.
+func TestAddPiecesIsExpandAndAdd(t *testing.T) {
 	p := defaultParams(t)
-	a, b := p.NewKeySum(), p.NewKeySum()
-	for i := range 5 {
+	a := p.NewKeySum()
+	var pieces []Piece
+	for i := range 2*together + 1 {
 		d := fixedDevice(t, p, i)
+		pieces = append(pieces, Piece{d.id, 2, d.seeds[2]})
 		if err := a.Add(p.Expand(testContext, d.id, 2, d.seeds[2])); err != nil {
 			t.Fatal(err)
 		}
-		if err := p.AddPiece(b, testContext, d.id, 2, d.seeds[2]); err != nil {
+		b := p.NewKeySum()
+		if err := p.AddPieces(b, testContext, pieces); err != nil {
 			t.Fatal(err)
 		}
+		if !slices.Equal(a, b) {
+			t.Errorf("of %d pieces AddPieces adds something else", len(pieces))
+		}
 	}
-	if !slices.Equal(a, b) {
-		t.Error("AddPiece adds something else")
-	}
-	if err := p.AddPiece(a[:100], testContext, record.ID{}, 0, NewSeed()); err == nil {
+	if err := p.AddPieces(a[:100], testContext, pieces[:1]); err == nil {
 		t.Error("a piece was added to a sum of another length")
 	}
 }
@@ -574,7 +586,7 @@ func TestSumsOfSumsAreSums(t *testing.T) {
 	for i := range 5 {
 		d := fixedDevice(t, p, i)
 		for _, sum := range []KeySum{all, parts[i%2]} {
-			if err := p.AddPiece(sum, testContext, d.id, 2, d.seeds[2]); err != nil {
+			if err := p.AddPieces(sum, testContext, []Piece{{d.id, 2, d.seeds[2]}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -55,11 +55,14 @@ func (p *Params) NewDeviceKey(c Context, device record.ID, seeds []Seed) (*Devic
 		return nil, err
 	}
 	sum := p.NewKeySum()
-	for piece, s := range seeds {
-		if err := p.AddPiece(sum, c, device, piece, s); err != nil {
-			return nil, err
-		}
+	pieces := make([]Piece, len(seeds))
+	for i, s := range seeds {
+		pieces[i] = Piece{device, i, s}
 	}
+	if err := p.AddPieces(sum, c, pieces); err != nil {
+		return nil, err
+	}
+	clear(pieces)
 	secret := &deviceSecret{poly: p.transform(sum)}
 	clear(sum)
 	for kind := p; kind != nil; kind = kind.Day() {

@@ -176,11 +176,13 @@ func (s *sealed) sumKeys(q query) error {
 	s.cohort = s.cohort[:0]
 	for piece := range s.keys {
 		sum := s.params.NewKeySum()
-		for d := range q.Devices {
+		pieces := make([]he.Piece, q.Devices)
+		for d := range pieces {
 			device := s.devices[d%q.Pool]
-			if err := s.params.AddPiece(sum, s.context, device.id, piece, device.seeds[piece]); err != nil {
-				return err
-			}
+			pieces[d] = he.Piece{Device: device.id, Number: piece, Seed: device.seeds[piece]}
+		}
+		if err := s.params.AddPieces(sum, s.context, pieces); err != nil {
+			return err
 		}
 		s.cohort = append(s.cohort, sum)
 	}

@@ -136,11 +136,18 @@ func (k *Sums) expand(come, leave he.KeySum, piece int, part []pieceChange) erro
 	for i, c := range part {
 		devices[i] = c.device
 	}
-	return k.secrets.each(piece, devices, func(i int, seed he.Seed) error {
-		sum := come
+	pieces := [2][]he.Piece{make([]he.Piece, 0, len(part)), make([]he.Piece, 0, len(part))} // that come, and that leave
+	defer func() { clear(pieces[0]); clear(pieces[1]) }()
+	err := k.secrets.each(piece, devices, func(i int, seed he.Seed) error {
+		to := &pieces[0]
 		if part[i].leaves {
-			sum = leave
+			to = &pieces[1]
 		}
-		return k.params.AddPiece(sum, k.context, devices[i], piece, seed)
+		*to = append(*to, he.Piece{Device: devices[i], Number: piece, Seed: seed})
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(k.params.AddPieces(come, k.context, pieces[0]), k.params.AddPieces(leave, k.context, pieces[1]))
 }
