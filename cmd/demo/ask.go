@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/wearable/recording"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -141,7 +142,7 @@ func (c *claim) text() string {
 func (w *world) claims(people []*person) []*claim {
 	var fit []*person
 	for _, p := range people {
-		if p.device != nil && !p.Extra {
+		if p.device != nil && !w.extra(p) {
 			fit = append(fit, p)
 		}
 	}
@@ -280,9 +281,9 @@ func (w *world) settle(ctx context.Context, c *claim) error {
 }
 
 // report turns what was learned into the report.
-func (w *world) report(src *Source, exact bool, got *answers, claims []*claim) *Report {
+func (w *world) report(src *recording.Source, exact bool, got *answers, claims []*claim) *Report {
 	r := &Report{
-		Subjects: len(src.Subjects), Source: src.Name, Ignored: src.Ignored, Noise: "on",
+		Subjects: len(src.People), Source: src.Name, Ignored: src.Ignored, Noise: "on",
 		Refused: got.refused, Metrics: map[string]MetricReport{}, Predicates: []PredicateReport{},
 	}
 	if exact {

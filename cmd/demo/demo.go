@@ -10,6 +10,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/wearable/recording"
 	"github.com/vitalveil/vitalveil/zk"
 )
 
@@ -106,7 +108,7 @@ func execute(ctx context.Context, o Options) (*world, *View, error) {
 	if first, last := src.Span(); last-first >= privacy.MaxHours-24 {
 		return w, nil, fmt.Errorf("%s spans %d days, and one query covers at most %d: replay a part of it", src.Name, (last-first)/24+1, privacy.MaxHours/24-1)
 	}
-	p.line("%s: %d subjects, %d readings", src.Name, len(src.Subjects), readings(src))
+	p.line("%s: %d subjects, %d readings", src.Name, len(src.People), src.Readings())
 	if len(src.Ignored) > 0 {
 		p.line("ignored, not in the table of metrics: %s", strings.Join(src.Ignored, ", "))
 	}
@@ -150,26 +152,11 @@ func finish(ctx context.Context, o Options, w *world, v *View) error {
 	return nil
 }
 
-func source(o Options) (*Source, error) {
+func source(o Options) (*recording.Source, error) {
 	if o.Replay != "" {
-		return LoadReplay(o.Replay)
+		return recording.Load(o.Replay)
 	}
-	people, hours := o.People, o.Hours
-	if people == 0 {
-		people = syntheticPeople
-	}
-	if hours == 0 {
-		hours = syntheticHours
-	}
-	return Synthesize(people, hours), nil
-}
-
-func readings(s *Source) int {
-	n := 0
-	for _, p := range s.Subjects {
-		n += len(p.Samples)
-	}
-	return n
+	return recording.Synthesize(cmp.Or(o.People, 200), cmp.Or(o.Hours, 24)), nil
 }
 
 // stateDirectory makes or checks the directory for everything kept.
@@ -219,7 +206,7 @@ func listen(o Options) (net.Listener, error) {
 }
 
 // run brings the world up, lets it live, and asks.
-func (w *world) run(ctx context.Context, o Options, src *Source, l net.Listener, page http.Handler) (*View, error) {
+func (w *world) run(ctx context.Context, o Options, src *recording.Source, l net.Listener, page http.Handler) (*View, error) {
 	first, last := src.Span()
 	w.firstHour, w.untilHour = first, (wearable.FloorDiv(last, 24)+1)*24
 	w.refuser, w.revoker = extras(src)
@@ -231,7 +218,7 @@ func (w *world) run(ctx context.Context, o Options, src *Source, l net.Listener,
 	if err := w.tick(ctx, w.firstHour*3600); err != nil {
 		return nil, err
 	}
-	people, err := w.enrolAll(ctx, append(slices.Clone(src.Subjects), w.refuser, w.revoker))
+	people, err := w.enrolAll(ctx, append(slices.Clone(src.People), w.refuser, w.revoker))
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +260,7 @@ func (w *world) live(ctx context.Context, people []*person) error {
 		return err
 	}
 	for _, p := range people {
-		if p.Subject == w.revoker {
+		if p.Person == w.revoker {
 			if err := w.revoke(ctx, p); err != nil {
 				return fmt.Errorf("revoking: %w", err)
 			}

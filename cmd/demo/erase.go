@@ -48,7 +48,7 @@ func (w *world) erase(ctx context.Context, p *person) (*api.ErasureReceipt, erro
 func (w *world) eraseRevoker(ctx context.Context, people []*person) (web.Section, error) {
 	s := web.Section{Title: "An erasure (the patient who revoked)"}
 	for _, p := range people {
-		if p.Subject != w.revoker {
+		if p.Person != w.revoker {
 			continue
 		}
 		r, err := w.erase(ctx, p)

@@ -399,3 +399,12 @@ func checkPredicates(t *testing.T, r *Report) {
 		t.Errorf("predicates %v, want one attested and one declined", outcomes)
 	}
 }
+
+const head = "subject,t_seconds,metric,value,unit\n"
+
+func writeFile(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

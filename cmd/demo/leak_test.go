@@ -24,6 +24,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/wearable/recording"
 )
 
 // planted is a reading of everybody in the made-up data that is in no file by
@@ -182,7 +183,7 @@ func columnNeedles(t *testing.T, p *person, m wearable.Metric) []needle {
 		}
 	}
 	var big, little, text []byte
-	for minute := epoch/60 + 60; minute < epoch/60+140 && len(big) < 16; minute++ {
+	for minute := recording.Epoch/60 + 60; minute < recording.Epoch/60+140 && len(big) < 16; minute++ {
 		c := codes[minute]
 		if len(big) == 0 && c == 0 {
 			continue

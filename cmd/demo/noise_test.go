@@ -50,7 +50,7 @@ type figures struct{ n, sum, sumSq float64 }
 func truthOf(w *world) map[string]figures {
 	out := map[string]figures{}
 	for _, p := range w.people {
-		if p.Extra {
+		if w.extra(p) {
 			continue
 		}
 		for _, m := range wearable.Vitals() {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/web"
+	"github.com/vitalveil/vitalveil/wearable/recording"
 )
 
 // schemaOf is the row schema of a run. What is to be asked must be in it.
@@ -29,9 +30,9 @@ func schemaOf(o Options) (*privacy.Schema, error) {
 // questions are those asked for or, by default, all of whose metrics anybody has
 // samples. An exact study then asks about metrics alone: their answers use up the
 // hours of every pair.
-func (w *world) questions(src *Source, o Options) []privacy.Question {
+func (w *world) questions(src *recording.Source, o Options) []privacy.Question {
 	has := map[string]bool{}
-	for _, s := range src.Subjects {
+	for _, s := range src.People {
 		for _, key := range s.Metrics() {
 			has[key] = true
 		}

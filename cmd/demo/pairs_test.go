@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/wearable/recording"
 )
 
 // pairFromCSV sums over the minutes in which a subject has both metrics.
@@ -104,7 +105,7 @@ func TestNoisyGroupsStateTheirNoise(t *testing.T) {
 			t.Errorf("%s is neither answered nor refused", q.Key)
 		}
 	}
-	counts := minutesByStratum(Synthesize(people, hours), "heart_rate")
+	counts := minutesByStratum(recording.Synthesize(people, hours), "heart_rate")
 	got := r.Groups["heart_rate@stratum"]
 	if len(got.Groups) != len(schema.Strata()) || got.Cohort != people || got.Rho != 0.05 {
 		t.Fatalf("groups %+v", got)
@@ -126,17 +127,17 @@ func TestNoisyGroupsStateTheirNoise(t *testing.T) {
 	}
 }
 
-func minutesByStratum(src *Source, key string) map[string]float64 {
+func minutesByStratum(src *recording.Source, key string) map[string]float64 {
 	m, _ := wearable.ByKey(key)
 	counts := map[string]float64{}
-	for _, s := range src.Subjects {
+	for i, s := range src.People {
 		minutes := map[int64]bool{}
 		for _, x := range s.Samples {
 			if x.Slot == m.Slot && m.InRange(x.Value) {
 				minutes[wearable.MinuteOf(x.Unix)+1440*wearable.DayOf(x.Unix)] = true
 			}
 		}
-		counts[s.Stratum] += float64(len(minutes))
+		counts[stratumOf(s, i)] += float64(len(minutes))
 	}
 	return counts
 }

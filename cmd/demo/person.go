@@ -8,15 +8,18 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/bridge"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/wearable/recording"
 )
 
 // purpose of the demo's study: healthcare research (HL7 v3 PurposeOfUse).
@@ -29,7 +32,8 @@ const patientCap = 3_000_000
 // person is one subject with what the patient holds: the consent key and the
 // client through which the gateway is reached.
 type person struct {
-	*Subject
+	*recording.Person
+	stratum string // of the row schema; empty: unstated
 	id      record.ID
 	key     *ecdsa.PrivateKey
 	client  *api.Client
@@ -39,14 +43,14 @@ type person struct {
 }
 
 // enrolAll brings every subject onto the ledger: patient, device, consent.
-func (w *world) enrolAll(ctx context.Context, subjects []*Subject) ([]*person, error) {
+func (w *world) enrolAll(ctx context.Context, subjects []*recording.Person) ([]*person, error) {
 	s := w.progress.step("patients enrolled, with device and consent", len(subjects))
 	people := make([]*person, len(subjects))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
 	for i, sub := range subjects {
 		g.Go(func() error {
-			p, err := w.enrol(ctx, sub)
+			p, err := w.enrol(ctx, sub, stratumOf(sub, i))
 			if err != nil {
 				return fmt.Errorf("enrolling %s: %w", sub.ID, err)
 			}
@@ -62,7 +66,16 @@ func (w *world) enrolAll(ctx context.Context, subjects []*Subject) ([]*person, e
 	return people, nil
 }
 
-func (w *world) enrol(ctx context.Context, sub *Subject) (*person, error) {
+// stratumOf puts made-up people into one stratum after the other.
+func stratumOf(p *recording.Person, number int) string {
+	all := privacy.V2().Strata()
+	if !strings.HasPrefix(p.ID, recording.Synthetic) {
+		return ""
+	}
+	return all[number%len(all)]
+}
+
+func (w *world) enrol(ctx context.Context, sub *recording.Person, stratum string) (*person, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -78,7 +91,7 @@ func (w *world) enrol(ctx context.Context, sub *Subject) (*person, error) {
 	}
 	secret := details.NewKey()
 	in.DetailsKey = secret.Digest(w.genesis.Network)
-	p := &person{Subject: sub, id: in.PatientID(w.genesis.Network), key: key}
+	p := &person{Person: sub, stratum: stratum, id: in.PatientID(w.genesis.Network), key: key}
 	p.client = api.NewClient(w.url, w.genesis.Network, &api.Signer{Party: api.PatientParty(p.id), Key: key})
 	if err := w.enrolPatient(ctx, p, in, secret); err != nil {
 		return nil, err
@@ -140,7 +153,7 @@ func (w *world) enrolDevice(ctx context.Context, p *person) error {
 		return err
 	}
 	if len(w.params.Schema().Strata()) > 0 {
-		if err := dev.SetStratum(p.Stratum); err != nil {
+		if err := dev.SetStratum(p.stratum); err != nil {
 			return err
 		}
 	}
@@ -168,7 +181,7 @@ func (w *world) consentOf(p *person) consent.Document {
 		d.Metrics = append(d.Metrics, m.Key)
 		d.Predicates = append(d.Predicates, consent.Terms{Metric: m.Key, Days: 1, Limits: consent.Readings(1, uint32(m.MaxCode()))})
 	}
-	if p.Subject == w.refuser {
+	if p.Person == w.refuser {
 		d.Effect, d.Predicates, d.Claims = consent.EffectDeny, nil, 0
 		d.Exact, d.BeyondShare = false, false
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/bridge"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/wearable/recording"
 	"github.com/vitalveil/vitalveil/wearable/virtual"
 )
 
@@ -181,7 +182,7 @@ func (p *person) live(ctx context.Context, minute int64) (int, error) {
 
 // send brings the samples of one second on their way: over GATT where a sensor
 // carries the value exactly, to the push source otherwise.
-func (k *kit) send(ctx context.Context, samples []Sample) error {
+func (k *kit) send(ctx context.Context, samples []recording.Sample) error {
 	var taken [64]bool // a second has few samples; more go one by one
 	for i, s := range samples {
 		if i < len(taken) && taken[i] {
@@ -227,7 +228,7 @@ func (p *person) flush(ctx context.Context) error {
 }
 
 // store keeps samples in the sensor.
-func (k *kit) store(samples []Sample) {
+func (k *kit) store(samples []recording.Sample) {
 	for _, s := range samples {
 		m, _ := wearable.BySlot(s.Slot)
 		k.late = append(k.late, bridge.Reading{Metric: m.Key, Time: wearable.Int(s.Unix), Value: s.Value})
@@ -274,3 +275,14 @@ func (w *world) each(ctx context.Context, people []*person, f func(*person, cont
 	}
 	return g.Wait()
 }
+
+// extras makes up the two people whom the demo adds to every source, and who are in no
+// number: one who refuses and one who revokes. They wear sensors for the source's first day.
+func extras(src *recording.Source) (*recording.Person, *recording.Person) {
+	first, last := src.Span()
+	hours := int(min(last+1-first, 24))
+	return recording.MakeUp("added-refuses", 9001, first*3600, hours), recording.MakeUp("added-revokes", 9002, first*3600, hours)
+}
+
+// extra tells the two from the people of the source.
+func (w *world) extra(p *person) bool { return p.Person == w.refuser || p.Person == w.revoker }

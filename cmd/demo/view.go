@@ -258,9 +258,9 @@ func (w *world) patientsSee(ctx context.Context, people []*person) ([]web.Sectio
 	for _, p := range people {
 		var title string
 		switch {
-		case p.Subject == w.refuser:
+		case p.Person == w.refuser:
 			title = "A patient who refused (added by the demo)"
-		case p.Subject == w.revoker:
+		case p.Person == w.revoker:
 			title = "A patient who revoked before the first query (added by the demo)"
 		case p == people[0]:
 			title = "A patient (" + p.ID + ")"

@@ -30,6 +30,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/index/follow"
 	"github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/wearable/recording"
 	"github.com/vitalveil/vitalveil/zk"
 )
 
@@ -60,8 +61,8 @@ type world struct {
 	progress  *progress
 	firstHour int64 // of the network's data, Unix
 	untilHour int64
-	refuser   *Subject
-	revoker   *Subject
+	refuser   *recording.Person
+	revoker   *recording.Person
 	stored    bool // Options.Stored
 	people    []*person
 

@@ -10,7 +10,7 @@
 // so that nobody takes what the library's composition loses for our merit.
 //
 //	go run ./persons                    200 synthetic people
-//	go run ./persons -replay FILE.csv   recorded people (also .csv.gz) as well
+//	go run ./persons -replay DIR        recorded people (CSV files, as the demo replays them) as well
 //
 // It ends with a verdict, and fails where a ratio of errors is above its bar. Our noise is
 // seeded here; the library's has no seed but in the test.
@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	replay := flag.String("replay", "", "CSV of readings (subject,t_seconds,metric,value,unit), plain or gzip, to compare on besides 200 synthetic people")
+	replay := flag.String("replay", "", "directory of CSV files (subject,t_seconds,metric,value,unit; plain or gzip) to compare on besides 200 synthetic people")
 	runs := flag.Int("runs", 1000, "releases of each figure")
 	flag.Parse()
 	if err := run(os.Stdout, *replay, *runs); err != nil {

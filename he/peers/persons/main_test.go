@@ -17,7 +17,7 @@ func TestRatiosAreWithinTheirBars(t *testing.T) {
 	var out strings.Builder
 	defer func() { t.Log(out.String()) }()
 	if os.Getenv("VITALVEIL_SOAK") == "1" {
-		replay := filepath.Join("..", "..", "..", "..", "shared", "data", "vitals", "icu2012", "icu2012.csv.gz")
+		replay := filepath.Join("..", "..", "..", "..", "shared", "data", "vitals", "icu2012")
 		if _, err := os.Stat(replay); err != nil {
 			t.Logf("SKIPPED, in part: recorded vitals are not beside this checkout (%v)", err)
 			replay = ""
@@ -61,8 +61,8 @@ func TestARatioAboveItsBarFails(t *testing.T) {
 }
 
 func TestReadingsThatCannotBeReadAreRefused(t *testing.T) {
-	if _, err := load("does-not-exist.csv"); err == nil {
-		t.Error("a file that does not exist is read")
+	if _, err := load("does-not-exist"); err == nil {
+		t.Error("a directory that does not exist is read")
 	}
 	var out strings.Builder
 	if err := run(&out, "", 0); err == nil {

@@ -1,4 +1,4 @@
-package demo
+package recording
 
 import (
 	"bytes"
@@ -36,26 +36,26 @@ func TestReplayReadsPlainAndCompressedFilesOfOneSubject(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir, "b.csv", head+"p1,-0.5,heart_rate,61,/min\np2,0,eda,0.1,uS\n")
 	writeFile(t, dir, "a.csv.gz", gz(t, head+"p1,59.99,nibp_sys,120,mm[Hg]\np1,60,heart_rate,62.5,/min\n"))
-	src, err := LoadReplay(dir)
+	src, err := Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(src.Subjects) != 2 || !slices.Equal(src.Ignored, []string{"eda"}) {
-		t.Fatalf("subjects %d, ignored %v", len(src.Subjects), src.Ignored)
+	if len(src.People) != 2 || !slices.Equal(src.Ignored, []string{"eda"}) {
+		t.Fatalf("subjects %d, ignored %v", len(src.People), src.Ignored)
 	}
-	p := src.Subjects[0]
+	p := src.People[0]
 	if got := p.Metrics(); !slices.Equal(got, []string{"heart_rate", "bp_systolic"}) {
 		t.Errorf("metrics %v", got)
 	}
 	var times []int64
 	for _, s := range p.Samples {
-		times = append(times, s.Unix-epoch)
+		times = append(times, s.Unix-Epoch)
 	}
 	if !slices.Equal(times, []int64{-1, 59, 60}) {
 		t.Errorf("times %v, want whole seconds rounded down and sorted", times)
 	}
 	first, last := p.Hours()
-	if first != epoch/3600-24 || last != epoch/3600+23 {
+	if first != Epoch/3600-24 || last != Epoch/3600+23 {
 		t.Errorf("hours %d..%d, want the two whole days", first, last)
 	}
 }
@@ -85,13 +85,13 @@ func TestReplayRefusesBadInputNamingFileAndLine(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			writeFile(t, dir, c.file, c.text)
-			_, err := LoadReplay(dir)
+			_, err := Load(dir)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("error %v, want one with %q", err, c.want)
 			}
 		})
 	}
-	if _, err := LoadReplay(filepath.Join(t.TempDir(), "absent")); err == nil {
+	if _, err := Load(filepath.Join(t.TempDir(), "absent")); err == nil {
 		t.Error("an absent directory was read")
 	}
 }
@@ -105,7 +105,7 @@ func TestReplayTruncatedGzipNamesTheLineAfterTheLastGoodOne(t *testing.T) {
 	}
 	whole := gz(t, b.String())
 	writeFile(t, dir, "x.csv.gz", whole[:len(whole)-20])
-	_, err := LoadReplay(dir)
+	_, err := Load(dir)
 	if err == nil || !strings.Contains(err.Error(), "x.csv.gz:") || !strings.Contains(err.Error(), "cut off") {
 		t.Fatalf("error %v", err)
 	}
@@ -116,7 +116,7 @@ func FuzzReplayRows(f *testing.F) {
 	f.Add(head + "p1,-0.5,nibp_dia,61.25,mm[Hg]\n")
 	f.Add("subject,t_seconds\n\"")
 	f.Fuzz(func(t *testing.T, text string) {
-		l := loader{people: map[string]*Subject{}, ignored: map[string]bool{}}
+		l := loader{people: map[string]*Person{}, ignored: map[string]bool{}}
 		if err := l.rows("x.csv", strings.NewReader(text)); err != nil && !strings.HasPrefix(err.Error(), "x.csv:") {
 			t.Fatalf("error without file and line: %v", err)
 		}

@@ -1,4 +1,4 @@
-package demo
+package recording
 
 import (
 	"compress/gzip"
@@ -30,14 +30,14 @@ var columns = [...]string{"subject", "t_seconds", "metric", "value", "unit"}
 // aliases are the only foreign names of metrics that are taken.
 var aliases = map[string]string{"nibp_sys": "bp_systolic", "nibp_dia": "bp_diastolic"}
 
-// LoadReplay reads every *.csv and *.csv.gz below dir. An error names the file
+// Load reads every *.csv and *.csv.gz below dir. An error names the file
 // and, where there is one, the line.
-func LoadReplay(dir string) (*Source, error) {
+func Load(dir string) (*Source, error) {
 	files, err := replayFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	l := loader{people: map[string]*Subject{}, ignored: map[string]bool{}}
+	l := loader{people: map[string]*Person{}, ignored: map[string]bool{}}
 	for _, f := range files {
 		if err := l.file(f); err != nil {
 			return nil, err
@@ -51,7 +51,7 @@ func LoadReplay(dir string) (*Source, error) {
 	for _, id := range slices.Sorted(maps.Keys(l.people)) {
 		p := l.people[id]
 		sortSamples(p.Samples)
-		src.Subjects = append(src.Subjects, p)
+		src.People = append(src.People, p)
 	}
 	return src, nil
 }
@@ -85,7 +85,7 @@ func replayFiles(dir string) ([]string, error) {
 
 // loader gathers subjects over several files.
 type loader struct {
-	people  map[string]*Subject
+	people  map[string]*Person
 	ignored map[string]bool
 	known   int
 }
@@ -197,7 +197,7 @@ func (l *loader) row(rec []string, at [len(columns)]int) error {
 		if len(l.people) == maxReplayPeople {
 			return fmt.Errorf("more than %d subjects", maxReplayPeople)
 		}
-		p = &Subject{ID: strings.Clone(id)}
+		p = &Person{ID: strings.Clone(id)}
 		l.people[p.ID] = p
 	}
 	if a, ok := aliases[metric]; ok {
@@ -214,7 +214,7 @@ func (l *loader) row(rec []string, at [len(columns)]int) error {
 	if l.known++; l.known > maxReplaySamples {
 		return fmt.Errorf("more than %d readings; replay a part of the data", maxReplaySamples)
 	}
-	p.Samples = append(p.Samples, Sample{Unix: epoch + sec, Slot: m.Slot, Value: value})
+	p.Samples = append(p.Samples, Sample{Unix: Epoch + sec, Slot: m.Slot, Value: value})
 	return nil
 }
 

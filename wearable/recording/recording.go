@@ -1,4 +1,12 @@
-package demo
+// Package recording reads what people's sensors have measured, or makes it up.
+//
+// Entry points: Load reads CSV files, Synthesize and MakeUp make people up. A Source says
+// who measured what and when, for whoever replays it.
+//
+// Trust: files are external input; limits bound memory before anything is kept.
+//
+// Promise: the same numbers make up the same people.
+package recording
 
 import (
 	"cmp"
@@ -7,8 +15,8 @@ import (
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
-// epoch is 2025-01-01T00:00:00Z: second 0 of every source, in Unix seconds.
-const epoch int64 = 1735689600
+// Epoch is 2025-01-01T00:00:00Z: second 0 of every source, in Unix seconds.
+const Epoch int64 = 1735689600
 
 // Sample is one measurement of one subject.
 type Sample struct {
@@ -17,19 +25,15 @@ type Sample struct {
 	Value wearable.Decimal
 }
 
-// Subject is one person of a source, with the samples sorted by time.
-type Subject struct {
+// Person is one of a source, with the samples sorted by time.
+type Person struct {
 	ID      string
 	Samples []Sample
-	Stratum string // of the row schema; empty: unstated
-	// Extra marks the two people that the demo adds to show refusal and
-	// revocation. They are in no number.
-	Extra bool
 }
 
-// Metrics returns the keys of the metrics that the subject has samples of, in
+// Metrics returns the keys of the metrics that there are samples of, in
 // slot order.
-func (s *Subject) Metrics() []string {
+func (s *Person) Metrics() []string {
 	var has [16]bool
 	for _, x := range s.Samples {
 		has[x.Slot] = true
@@ -44,25 +48,34 @@ func (s *Subject) Metrics() []string {
 }
 
 // Hours returns the first and the last Unix hour of the days (UTC) from that of the
-// subject's first sample to that of its last. Whole days are sealed: exact answers
+// first sample to that of its last. Whole days are sealed: exact answers
 // need these, and ask about them.
-func (s *Subject) Hours() (int64, int64) {
+func (s *Person) Hours() (int64, int64) {
 	first, last := wearable.DayOf(s.Samples[0].Unix), wearable.DayOf(s.Samples[len(s.Samples)-1].Unix)
 	return first * 24, last*24 + 23
 }
 
-// Source is what the demo's wearables will measure.
+// Source is who measured what.
 type Source struct {
 	Name     string
 	Recorded bool // of real people, as opposed to generated
-	Subjects []*Subject
+	People   []*Person
 	Ignored  []string // metrics in the source that no table entry stands for
 }
 
-// Span returns the first and last of these hours over all subjects with samples.
+// Readings is the number of samples.
+func (s *Source) Readings() int {
+	n := 0
+	for _, p := range s.People {
+		n += len(p.Samples)
+	}
+	return n
+}
+
+// Span returns the first and last of these hours over everybody with samples.
 func (s *Source) Span() (int64, int64) {
 	first, last, any := int64(0), int64(0), false
-	for _, p := range s.Subjects {
+	for _, p := range s.People {
 		if len(p.Samples) == 0 {
 			continue
 		}
