@@ -48,23 +48,40 @@ func ask(c *call, a record.Ask) (*record.QueryState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAsk(a, study.Study, now); err != nil {
+	q, err := c.checkAsk(a, study.Study, now)
+	if err != nil {
 		return nil, err
 	}
 	if err := c.countAsk(now); err != nil {
 		return nil, err
 	}
-	if err := c.debit(epoch, a, study); err != nil {
+	if err := c.debit(epoch, a, q, study); err != nil {
 		return nil, err
 	}
-	q := &record.QueryState{
+	asked := &record.QueryState{
 		ID: c.stub.GetTxID(), Ask: a, Asker: c.msp, Purpose: study.Study.Purpose, Exact: study.Study.Exact,
 		MinCohort: study.Study.MinCohort, Asked: now, Expires: now + state.QueryLife, Status: record.QueryAsked,
 	}
-	return q, c.put(state.QueryKey(q.ID), q)
+	return asked, c.put(state.QueryKey(asked.ID), asked)
 }
 
-func checkAsk(a record.Ask, s record.Study, now int64) error {
+// checkAsk checks a question against its study and the network's row schema.
+func (c *call) checkAsk(a record.Ask, s record.Study, now int64) (state.Asked, error) {
+	if err := askedInStudy(a, s, now); err != nil {
+		return state.Asked{}, err
+	}
+	schema, err := c.schema()
+	if err != nil {
+		return state.Asked{}, err
+	}
+	q, err := state.About(schema, a, s.Exact)
+	if err != nil {
+		return q, fault.New(fault.Invalid, "%w", err)
+	}
+	return q, nil
+}
+
+func askedInStudy(a record.Ask, s record.Study, now int64) error {
 	if !slices.Contains(s.Metrics, a.Metric) {
 		return fault.New(fault.Invalid, "metric %q is not one of the study's", clip(a.Metric))
 	}
@@ -88,7 +105,7 @@ func checkAsk(a record.Ask, s record.Study, now int64) error {
 
 // debit charges the study, unless it is exact. What could not be answered is
 // refused first: noise that has no room, or loss that no patient's cap allows.
-func (c *call) debit(epoch *record.Epoch, a record.Ask, study *record.StudyState) error {
+func (c *call) debit(epoch *record.Epoch, a record.Ask, q state.Asked, study *record.StudyState) error {
 	if study.Study.Exact {
 		if a.Rho != 0 {
 			return fault.New(fault.Invalid, "an exact study has no noise: rho_micro is 0")
@@ -98,7 +115,7 @@ func (c *call) debit(epoch *record.Epoch, a record.Ask, study *record.StudyState
 	if a.Rho > c.genesis.CapMicro {
 		return fault.New(fault.Invalid, "rho_micro is %d, more than any patient's cap of %d", a.Rho, c.genesis.CapMicro)
 	}
-	if err := c.checkNoise(epoch, a, study.Study.MinCohort); err != nil {
+	if err := c.checkNoise(epoch, a, q, study.Study.MinCohort); err != nil {
 		return fault.New(fault.Invalid, "%w", err)
 	}
 	if left := study.Study.Budget - study.Spent; a.Rho > left {

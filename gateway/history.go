@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/consent/words"
@@ -71,18 +72,24 @@ func queryEntry(m *apiv1.HistoryEntry, q *index.QueryEntry) {
 	m.Institution, m.Purpose, m.Subject, m.Status = s.Asker, s.Purpose, s.Ask.Study, s.Status
 	m.Metrics, m.From, m.Until, m.RhoMicro = q.Metrics, s.Ask.From, s.Ask.Until, s.Ask.Rho
 	m.Cohort, m.Hours, m.Included, m.Unprotected = uint32(max(s.Size, 0)), q.Hours, q.Included, q.Unprotected
+	m.Want, m.Days = s.Ask.Want, q.Days
 	if !s.Release.IsZero() {
 		m.Release = s.Release.String()
 	}
+	about, amount := q.About, fmt.Sprintf("%d hours", q.Hours)
+	if s.Ask.Want != "" {
+		about = fmt.Sprintf("people's days of %s (%s)", q.About, strings.ReplaceAll(s.Ask.Want, ",", ", "))
+		amount = fmt.Sprintf("%d days", q.Days)
+	}
 	share := "without your data"
 	if q.Included {
-		share = fmt.Sprintf("with %d hours of your data among %d patients", q.Hours, s.Size)
+		share = fmt.Sprintf("with %s of your data among %d patients", amount, s.Size)
 	}
 	status := s.Status
 	if s.Standing != "" && s.Standing != record.StandingFinal {
 		status += ", " + s.Standing
 	}
-	m.Text = fmt.Sprintf("%s asked for statistics of %s in study %s, %s (%s)", s.Asker, q.About, s.Ask.Study, share, status)
+	m.Text = fmt.Sprintf("%s asked for statistics of %s in study %s, %s (%s)", s.Asker, about, s.Ask.Study, share, status)
 	if q.Unprotected {
 		m.Text += ", unprotected: without privacy noise"
 	}

@@ -68,10 +68,16 @@ func (c *Columns) Append(dst, row []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// AddTo adds all rows of packed, a whole number of them, to a sum over the same
-// coefficients. It checks every residue; what it refuses leaves the sum as it was.
+// Cover reports whether the layout has all of these coefficients.
+func (c *Columns) Cover(coeffs []int) bool {
+	return !slices.ContainsFunc(coeffs, func(coeff int) bool { return !slices.Contains(c.coeffs, coeff) })
+}
+
+// AddTo adds all rows of packed, a whole number of them, to a sum over coefficients that
+// the layout covers. It checks every residue that it adds; what it refuses leaves the sum
+// as it was.
 func (c *Columns) AddTo(s *Sum, packed []byte) error {
-	if s.params.kind != c.params.kind || !slices.Equal(s.coeffs, c.coeffs) {
+	if s.params.kind != c.params.kind || !c.Cover(s.coeffs) {
 		return fmt.Errorf("the sum covers other coefficients than the columns or another profile")
 	}
 	if len(packed)%c.size != 0 {
@@ -81,14 +87,15 @@ func (c *Columns) AddTo(s *Sum, packed []byte) error {
 	if rows > s.params.profile.MaxRows-s.rows {
 		return fmt.Errorf("a sum has at most %d rows", s.params.profile.MaxRows)
 	}
-	total := make([]uint64, len(c.to))
+	asked := c.residues(s.coeffs)
+	total := make([]uint64, len(asked))
 	for chunk := range slices.Chunk(packed, columnRows*c.size) {
-		for i, at := range c.to {
-			sum, bad := c.sumColumn(chunk, at, c.primes[i])
+		for j, i := range asked {
+			sum, bad := c.sumColumn(chunk, c.to[i], c.primes[i])
 			if bad>>63 != 0 {
 				return fmt.Errorf("columns: %w: a residue is not below its prime", ErrMalformed)
 			}
-			total[i] = (total[i] + sum) % c.primes[i]
+			total[j] = (total[j] + sum) % c.primes[i]
 		}
 	}
 	s.reduce()
@@ -97,6 +104,19 @@ func (c *Columns) AddTo(s *Sum, packed []byte) error {
 	}
 	s.rows += rows
 	return nil
+}
+
+// residues returns the places of these coefficients' residues in a row of the layout.
+func (c *Columns) residues(coeffs []int) []int {
+	var out []int
+	primes := len(c.primes) / len(c.coeffs)
+	for _, coeff := range coeffs {
+		first := slices.Index(c.coeffs, coeff) * primes
+		for i := range primes {
+			out = append(out, first+i)
+		}
+	}
+	return out
 }
 
 // sumColumn adds one residue of every row of a chunk. The top bit of bad is set if

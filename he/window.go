@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 
@@ -57,6 +58,27 @@ func (p *Params) rowsPerDay() int {
 		return 1
 	}
 	return hoursPerDay
+}
+
+// RowHours is how many hours a row is about: 1, or 24 of day rows.
+func (p *Params) RowHours() int64 { return int64(hoursPerDay / p.rowsPerDay()) }
+
+// Windows goes through the windows of a cohort's member, whose ranges are hours.
+func (p *Params) Windows(m record.CohortMember) iter.Seq[Window] {
+	return func(yield func(Window) bool) {
+		for _, r := range m.Ranges {
+			for h := r[0]; h < r[1]; h += p.RowHours() {
+				if !yield(Window{Hour: h}) {
+					return
+				}
+			}
+		}
+		for _, c := range m.Corrections {
+			if !yield(Window{Hour: c[0], Correction: uint8(c[1])}) {
+				return
+			}
+		}
+	}
 }
 
 // day is what the polynomial of a window is derived from.

@@ -80,7 +80,7 @@ func (s *Schema) ReleaseDays(slot int, opened []*big.Int, people int64, plan *Pl
 		return PersonRelease{}, err
 	}
 	m := b.x
-	r := PersonRelease{Metric: m.Key, Slot: slot, Unit: m.UCUM, Exact: plan == nil, Want: 1<<len(wantNames) - 1, People: people, Days: exact, Print: m.Value(m.person.Print).Float64()}
+	r := PersonRelease{Metric: m.Key, Slot: slot, Unit: m.UCUM, Exact: plan == nil, Want: WantAll, People: people, Days: exact, Print: m.Value(m.person.Print).Float64()}
 	if plan != nil {
 		if plan.Slot != slot || pieces < 1 || s.CheckPlan(plan) != nil {
 			return PersonRelease{}, fmt.Errorf("the plan is not for %s with noise of at least one piece", b.Key)

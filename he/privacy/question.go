@@ -49,6 +49,15 @@ func (q Question) Text() string {
 // a small stratum would show the few people in it.
 func (q Question) NeedsNoise() bool { return q.Shape == ShapeStrata }
 
+// Whole returns the figures about person-days that the question has an answer to; an
+// exact answer has all of them.
+func (q Question) Whole() Want {
+	if q.Shape == ShapePerson {
+		return WantAll
+	}
+	return WantMean
+}
+
 // PairKey names the question about two metrics.
 func PairKey(x, y string) string { return x + "*" + y }
 

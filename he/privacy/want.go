@@ -22,6 +22,9 @@ const (
 
 var wantNames = []string{"mean", "spread", "within", "limits", "range", "distribution"}
 
+// WantAll is every figure.
+const WantAll = WantMean | WantSpread | WantWithin | WantLimits | WantRange | WantDistribution
+
 // ParseWant reads figures by name, separated by commas.
 func ParseWant(text string) (Want, error) {
 	var w Want
@@ -63,7 +66,7 @@ func (w Want) has(f Want) bool { return w&f != 0 }
 
 // check refuses what names no figure.
 func (w Want) check() error {
-	if w == 0 || w >= 1<<len(wantNames) {
+	if w == 0 || w > WantAll {
 		return fmt.Errorf("a query about persons asks at least one of %s", strings.Join(wantNames, ", "))
 	}
 	return nil

@@ -397,6 +397,8 @@ type Ask struct {
 	From   int64  `json:"from"`   // hours [From, Until)
 	Until  int64  `json:"until"`
 	Rho    uint64 `json:"rho_micro"` // 0 in an exact study
+	// Want names the figures about person-days (privacy.Want); empty asks about minutes.
+	Want string `json:"want,omitempty"`
 	// Epoch is whose devices are asked about: those enrolled in it.
 	Epoch uint32 `json:"epoch,omitempty"`
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -18,8 +19,10 @@ type Cohort struct {
 	Position uint64
 	Members  []record.CohortMember // sorted by device
 	Root     record.ID
-	Size     int   // patients
-	Rows     int64 // device hours, and the corrections of these hours
+	// Daily says that the rows are day rows: members' hours are those of whole days.
+	Daily bool
+	Size  int   // patients
+	Rows  int64 // device hours, and the corrections of these hours; or days
 }
 
 // derive computes the members for a question in the newest state, which is the
@@ -87,7 +90,7 @@ func (co *cohorts) candidateRows(p *patient, q question, only [2]int64) []record
 		if d == nil || d.state.Device.Epoch != q.epoch || d.state.Quarantined != nil || !co.fleet.ready(d) {
 			continue
 		}
-		rows := d.countable.Within(max(only[0], span.from), min(only[1], span.until))
+		rows := q.within(q.rows(d), max(only[0], span.from), min(only[1], span.until))
 		if len(rows) == 0 {
 			continue
 		}
@@ -98,9 +101,11 @@ func (co *cohorts) candidateRows(p *patient, q question, only [2]int64) []record
 	}
 	var out []record.CohortMember
 	for id, h := range byDevice { // sorted below
-		out = append(out, record.CohortMember{
-			Device: id, Ranges: h.Ranges(), Corrections: co.fleet.devices[id].corrected.within(h.ranges),
-		})
+		m := record.CohortMember{Device: id, Ranges: h.Ranges()}
+		if !q.daily {
+			m.Corrections = co.fleet.devices[id].corrected.within(h.ranges)
+		}
+		out = append(out, m)
 	}
 	sortMembers(out)
 	return out
@@ -149,7 +154,7 @@ func (co *cohorts) charge(q *query, rows []record.CohortMember) {
 	}
 	for _, m := range rows {
 		p := co.people.patients[co.fleet.devices[m.Device].state.Device.Patient]
-		p.open(co.policy.metricsOf(q.state.Ask.Metric), m.Ranges)
+		p.open(co.policy.asked(q.state).Metrics, m.Ranges)
 	}
 }
 
@@ -179,14 +184,24 @@ func (co *cohorts) root(members []record.CohortMember) record.ID {
 }
 
 func (co *cohorts) seal(q *query, attempt int, position uint64, members []record.CohortMember) Cohort {
-	c := Cohort{Query: q.state.ID, Attempt: attempt, Position: position, Members: members, Root: co.root(members)}
+	c := Cohort{Query: q.state.ID, Attempt: attempt, Position: position, Members: members, Root: co.root(members), Daily: q.state.Ask.Want != ""}
 	patients := map[record.ID]bool{}
 	for _, m := range members {
 		patients[co.fleet.devices[m.Device].state.Device.Patient] = true
-		c.Rows += m.Rows()
 	}
 	c.Size = len(patients)
+	c.countRows()
 	return c
+}
+
+func (c *Cohort) countRows() {
+	for _, m := range c.Members {
+		if c.Daily {
+			c.Rows += m.Hours() / state.DayHours
+			continue
+		}
+		c.Rows += m.Rows()
+	}
 }
 
 // MaxAttempts is how often a cohort is derived: once, and twice again after
@@ -287,28 +302,23 @@ func (ix *Index) Stale(queryID string, attempt int) (uint64, []record.ID, error)
 	return ix.cohorts.stale(q, members)
 }
 
-// Eligible answers who would be in a query about an epoch's devices if it were made
-// now; nothing is charged. metric is the key of a question of the network's row
-// schema. Query and Root stay empty, Position is the newest block.
-func (ix *Index) Eligible(epoch uint32, asker, purpose, metric string, from, until int64, rho uint64, exact bool) (Cohort, error) {
+// Eligible answers who would be in a query if it were made now; nothing is charged. Query
+// and Root stay empty, Position is the newest block.
+func (ix *Index) Eligible(asker, purpose string, exact bool, ask record.Ask) (Cohort, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
 	if ix.policy.genesis == nil {
 		return Cohort{}, fault.New(fault.Unavailable, "the ledger has no genesis document yet")
 	}
-	members, size, ok := ix.cohorts.derive(question{
-		asker: asker, purpose: purpose, metrics: ix.policy.metricsOf(metric), from: from, until: until,
-		rho: rho, exact: exact, now: ix.clock.now, epoch: epoch, sharers: ix.policy.sharers(epoch),
-	}, latest)
+	q := record.QueryState{Ask: ask, Asker: asker, Purpose: purpose, Exact: exact, Asked: ix.clock.now}
+	members, size, ok := ix.cohorts.derive(ix.cohorts.questionOf(q), latest)
 	if !ok || len(ix.cohorts.waiting) > 0 {
 		return Cohort{}, fault.New(fault.Unavailable, "the cohort is not known: %s", ix.people.lacking())
 	}
-	c := Cohort{Members: members, Size: size}
+	c := Cohort{Members: members, Size: size, Daily: ask.Want != ""}
 	if ix.height > 0 {
 		c.Position = ix.height - 1
 	}
-	for _, m := range members {
-		c.Rows += m.Rows()
-	}
+	c.countRows()
 	return c, nil
 }

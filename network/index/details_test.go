@@ -200,7 +200,7 @@ func TestAttackMissingDetailsMakeNoCohort(t *testing.T) {
 			t.Errorf("a cohort was derived without the details of a consent: %v", err)
 		}
 	}
-	if _, err := ix.Eligible(0, members[0], purpose, metric, hour0, hour0+24, 0, true); fault.Of(err) != fault.Unavailable {
+	if _, err := ix.Eligible(members[0], purpose, true, record.Ask{Metric: metric, From: hour0, Until: hour0 + 24}); fault.Of(err) != fault.Unavailable {
 		t.Errorf("who is eligible was said without them: %v", err)
 	}
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"sort"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -59,8 +60,10 @@ type QueryEntry struct {
 	// Metrics are those that the question is about, and About says it in words.
 	Metrics []string `json:"metrics"`
 	About   string   `json:"about"`
-	// Hours is how many of the patient's device hours counted.
+	// Hours is how many of the patient's device hours counted, or, of a query about
+	// person-days, Days how many days.
 	Hours int64 `json:"hours"`
+	Days  int64 `json:"days,omitempty"`
 	// Included is false when the query was refused, which opens nothing, and when
 	// the patient had withdrawn before the cohort of the attempt that the query
 	// reached and no member can have given a share of an earlier one.
@@ -124,7 +127,7 @@ func (p Position) compare(o Position) int {
 }
 
 func (co *cohorts) queryEntry(patientID record.ID, q *query) *QueryEntry {
-	asked, _ := co.policy.schema.Question(q.state.Ask.Metric)
+	asked := co.policy.asked(q.state)
 	e := &QueryEntry{State: q.state, Metrics: asked.Metrics, About: asked.Text(), Unprotected: q.state.Exact}
 	attempt := q.state.Attempt
 	if len(co.unconfirmed(q)) > 0 { // a share of an earlier cohort may have left
@@ -143,6 +146,9 @@ func (co *cohorts) queryEntry(patientID record.ID, q *query) *QueryEntry {
 			_, found := sort.Find(len(reached), func(i int) int { return m.Device.Compare(reached[i].Device) })
 			e.Included = e.Included || found
 		}
+	}
+	if asked.Daily() {
+		e.Hours, e.Days = 0, e.Hours/state.DayHours
 	}
 	return e
 }

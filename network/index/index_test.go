@@ -160,7 +160,7 @@ func TestCorrectionsCountWithTheirHourOnceTheyAreAvailable(t *testing.T) {
 		if !reflect.DeepEqual(m.Corrections, want) {
 			t.Errorf("device %s has corrections %v, want %v", m.Device.Short(), m.Corrections, want)
 		}
-		rows, err := ix.Rows(m)
+		rows, err := ix.Rows(m, false)
 		if err != nil || int64(len(rows)) != m.Rows() {
 			t.Errorf("%d rows, want %d: %v", len(rows), m.Rows(), err)
 		}
@@ -573,7 +573,7 @@ func BenchmarkCohort(b *testing.B) {
 	ix := apply(b, l.blocks)
 	b.Run("derive", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := ix.Eligible(0, members[0], purpose, metric, hour0, hour0+48, 1, false); err != nil {
+			if _, err := ix.Eligible(members[0], purpose, false, record.Ask{Metric: metric, From: hour0, Until: hour0 + 48, Rho: 1}); err != nil {
 				b.Fatal(err)
 			}
 		}

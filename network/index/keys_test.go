@@ -32,7 +32,7 @@ func TestAttackShareAfterRevokingEverything(t *testing.T) {
 			t.Errorf("the next attempt has %d patients (%v), want 2", next.Size, err)
 		}
 	}
-	now, err := ix.Eligible(0, members[1], purpose, metric, hour0, hour0+48, 0, false)
+	now, err := ix.Eligible(members[1], purpose, false, record.Ask{Metric: metric, From: hour0, Until: hour0 + 48})
 	if err != nil || now.Size != 2 {
 		t.Errorf("%d patients are eligible (%v), want 2", now.Size, err)
 	}

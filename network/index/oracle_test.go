@@ -250,6 +250,9 @@ func (o oracle) cohort(id string) covered {
 	q, at := o.query(id)
 	out := covered{}
 	o.done[id] = out
+	if q.Exact && strings.Contains(q.Ask.Metric, "@") { // never answered
+		return out
+	}
 	for _, p := range values[record.Patient](o, state.KindPatient, at) {
 		d := o.decide(p.ID, q, q.Ask.From, q.Ask.Until, at, q.Asked)
 		if !d.Permit {

@@ -623,7 +623,7 @@ func TestAttackOtherPointersUnderABatchsName(t *testing.T) {
 	}
 	ix := apply(t, l.blocks)
 	for i, ok := range []bool{false, true} {
-		_, err := ix.Rows(record.CohortMember{Device: l.devices[i].ID, Ranges: [][2]int64{{hour0, hour0 + 2}}})
+		_, err := ix.Rows(record.CohortMember{Device: l.devices[i].ID, Ranges: [][2]int64{{hour0, hour0 + 2}}}, false)
 		if (err == nil) != ok {
 			t.Errorf("device %d: %v", i, err)
 		}

@@ -78,6 +78,7 @@ func (co *cohorts) askedBy(w write, id string) (record.QueryState, error) {
 	if err := inStudy(ask, study); err != nil {
 		return s, err
 	}
+
 	study.Spent += ask.Rho
 	co.studies[asker+"/"+ask.Study] = study
 	return record.QueryState{

@@ -3,6 +3,7 @@ package index
 import (
 	"slices"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -12,9 +13,10 @@ import (
 type question struct {
 	asker, purpose string
 	// metrics whose readings the answer would contain: one, or the two of a pair.
-	// Consent, designation and the once-only rule hold for each. None, for a key
-	// that the network's schema does not have, makes an empty cohort.
+	// Consent, designation and the once-only rule hold for each. None, for what the
+	// network's schema has no answer to, makes an empty cohort.
 	metrics     []string
+	daily       bool // about person-days: a day counts as a whole or not at all
 	from, until int64
 	rho         uint64
 	exact       bool
@@ -34,10 +36,38 @@ func (q question) enough(rows []record.CohortMember) bool {
 }
 
 func (co *cohorts) questionOf(s record.QueryState) question {
+	asked := co.policy.asked(s)
 	return question{
-		asker: s.Asker, purpose: s.Purpose, metrics: co.policy.metricsOf(s.Ask.Metric), from: s.Ask.From, until: s.Ask.Until,
+		asker: s.Asker, purpose: s.Purpose, metrics: asked.Metrics, daily: asked.Daily(), from: s.Ask.From, until: s.Ask.Until,
 		rho: s.Ask.Rho, exact: s.Exact, now: s.Asked, epoch: s.Ask.Epoch, sharers: co.policy.sharers(s.Ask.Epoch),
 	}
+}
+
+// asked is what a query asks of the network's row schema: nothing, where that has no
+// answer to it.
+func (po *policy) asked(s record.QueryState) state.Asked {
+	asked, err := state.About(po.schema, s.Ask, s.Exact)
+	if err != nil {
+		return state.Asked{Want: asked.Want}
+	}
+	return asked
+}
+
+// rows is the hours of a device's rows that a query may be about: of its day rows those of
+// whole days.
+func (q question) rows(d *device) *Hours {
+	if q.daily {
+		return &d.daily
+	}
+	return &d.countable
+}
+
+// within is what of these hours lies in [from, until): of days, those that do as a whole.
+func (q question) within(h *Hours, from, until int64) [][2]int64 {
+	if q.daily {
+		from, until = state.WholeDays(from, until)
+	}
+	return h.Within(from, until)
 }
 
 // sharers is how many institutions share the network's cap for the patients whose
@@ -51,13 +81,6 @@ func (po *policy) sharers(epoch uint32) uint64 {
 		}
 	}
 	return max(1, n)
-}
-
-// metricsOf returns the metrics that a question of the network's row schema is
-// about.
-func (po *policy) metricsOf(key string) []string {
-	q, _ := po.schema.Question(key)
-	return q.Metrics
 }
 
 // decide asks the patient's documents for the hours of span at a time. All

@@ -2,7 +2,9 @@ package index
 
 import (
 	"bytes"
+	"fmt"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
@@ -108,37 +110,60 @@ func bit(bitmap []byte, i int) bool {
 	return i >= 0 && i/8 < len(bitmap) && bitmap[i/8]>>(i%8)&1 == 1
 }
 
-// HourRow is a row of a cohort member.
-type HourRow struct {
-	Row
+// Place is where a row is in its blob, as record.BlobRow has it.
+type Place struct {
 	Hour       int64
 	Correction uint8
 }
 
+// Daily reports whether it is a day row.
+func (p Place) Daily() bool { return p.Correction == record.PersonDayMark }
+
+func (p Place) String() string {
+	if p.Daily() {
+		return fmt.Sprintf("day %d", p.Hour/state.DayHours)
+	}
+	return fmt.Sprintf("hour %d, correction %d", p.Hour, p.Correction)
+}
+
+// CohortRow is a row of a cohort member.
+type CohortRow struct {
+	Row
+	Place
+}
+
 // Rows returns the anchored rows of a cohort member: those of its hours, then
-// its corrections. One that is missing is fault.Internal: a member's rows were
-// anchored when the cohort was derived.
-func (ix *Index) Rows(m record.CohortMember) ([]HourRow, error) {
+// its corrections; or its day rows. One that is missing is fault.Internal: a member's
+// rows were anchored when the cohort was derived.
+func (ix *Index) Rows(m record.CohortMember, daily bool) ([]CohortRow, error) {
 	ix.mu.RLock()
 	defer ix.mu.RUnlock()
-	out := make([]HourRow, 0, m.Rows())
-	take := func(w window) error {
-		row, err := ix.anchors.rowOf(kindRow, m.Device, w)
+	var out []CohortRow
+	take := func(k kind, w window, at Place) error {
+		row, err := ix.anchors.rowOf(k, m.Device, w)
 		if err != nil {
 			return err
 		}
-		out = append(out, HourRow{row, w.hour, w.number})
+		out = append(out, CohortRow{row, at})
 		return nil
 	}
 	for _, r := range m.Ranges {
 		for h := r[0]; h < r[1]; h++ {
-			if err := take(window{hour: h}); err != nil {
+			var err error
+			switch {
+			case !daily:
+				err = take(kindRow, window{hour: h}, Place{Hour: h})
+			case h%state.DayHours == 0:
+				err = take(kindPersonDay, window{hour: h / state.DayHours}, Place{h, record.PersonDayMark})
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, c := range m.Corrections {
-		if err := take(window{c[0], uint8(c[1])}); err != nil {
+		w := window{c[0], uint8(c[1])}
+		if err := take(kindRow, w, Place{w.hour, w.number}); err != nil {
 			return nil, err
 		}
 	}

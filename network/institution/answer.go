@@ -2,6 +2,7 @@ package institution
 
 import (
 	"context"
+	"math/big"
 	"slices"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -204,32 +206,45 @@ func (an *answerer) fresh(q record.QueryState) error {
 	return nil
 }
 
-// question is what a query asks in terms of the row schema.
+// question is what a query asks in terms of the row schema, and of which rows.
 type question struct {
+	rowKind
 	slot   int // of the metric, the pair or the metric by stratum
 	coeffs []int
+	days   int64         // of a query about person-days
 	plan   *privacy.Plan // nil: exact
 }
 
+// question is recomputed from the ledger's record by every holder before a share and by
+// the asker before a release. Of person-days only what was wanted is opened.
 func (an *answerer) question(q record.QueryState) (question, error) {
-	schema := an.params.Schema()
-	asked, ok := schema.Question(q.Ask.Metric)
-	if !ok {
-		return question{}, fault.New(fault.Invalid, "metric %q is unknown to row schema %s", q.Ask.Metric, schema.Name)
+	asked, err := state.About(an.params.Schema(), q.Ask, q.Exact)
+	if err != nil {
+		return question{}, fault.New(fault.Invalid, "query %s: %w", q.ID, err)
 	}
-	out := question{slot: asked.Slot, coeffs: schema.MetricCoefficients(asked.Slot)}
+	out := question{rowKind: an.kind(asked.Daily()), slot: asked.Slot, coeffs: asked.Schema.MetricCoefficients(asked.Slot)}
+	if asked.Daily() {
+		out.days = asked.Rows(q.Ask)
+	}
 	if q.Exact {
-		if asked.NeedsNoise() {
-			return out, fault.New(fault.Forbidden, "query %s: %w", q.ID, privacy.ErrNeedsNoise)
-		}
 		if !an.cfg.Genesis.Exact {
 			return out, fault.New(fault.Forbidden, "this network does not allow releases without privacy noise")
 		}
 		return out, nil
 	}
-	var err error
-	out.plan, err = schema.Plan(asked.Slot, q.Ask.Until-q.Ask.From, q.Ask.Rho)
+	if out.plan, err = asked.Plan(q.Ask); err == nil && asked.Daily() {
+		out.coeffs = asked.Schema.Asked(out.plan)
+	}
 	return out, err
+}
+
+// result turns what was opened of so many people into figures.
+func (q question) result(opened []*big.Int, people int) (privacy.Result, error) {
+	schema, pieces := q.params.Schema(), q.params.Sharing().Pieces()
+	if q.days > 0 {
+		return schema.ResultDays(q.slot, opened, int64(people), q.days, q.plan, pieces)
+	}
+	return schema.Result(q.slot, opened, q.plan, pieces)
 }
 
 // shares computes this member's share of every piece that it holds.
@@ -266,18 +281,18 @@ func (an *answerer) share(q record.QueryState, c index.Cohort, asked question, p
 	if err != nil {
 		return nil, err
 	}
-	groups, err := an.sums.Groups(c.Members, piece)
+	groups, err := an.sums.Groups(c.Members, piece, asked.params.RowHours())
 	if err != nil {
 		return nil, err
 	}
-	v, err := an.params.KeyProduct(an.context, asked.coeffs, groups)
+	v, err := asked.params.KeyProduct(an.context, asked.coeffs, groups)
 	for _, g := range groups {
 		clear(g.Secret)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return an.params.Share(key, he.ShareRequest{
+	return asked.params.Share(key, he.ShareRequest{
 		Network: an.context.Network, Epoch: an.context.Epoch, Query: q.ID, Piece: piece, CohortRoot: c.Root,
 		Slot: asked.slot, Coeffs: asked.coeffs, Plan: asked.plan, Rows: c.Rows,
 	}, v)

@@ -32,13 +32,16 @@ type Answer struct {
 	Metric  string    `json:"metric"` // key of the question
 	Attempt int       `json:"attempt"`
 	Root    record.ID `json:"root"`
+	Want    string    `json:"want,omitempty"`
 	Cohort  int       `json:"cohort"` // patients
-	Rows    int64     `json:"rows"`   // device hours and corrections
+	Rows    int64     `json:"rows"`   // device hours and corrections, or device days
 	Exact   bool      `json:"exact"`
 	Rho     uint64    `json:"rho_micro,omitempty"` // micro-zCDP
-	// Release is a metric's; Pair and Strata are set instead if the question was
-	// about a pair or by stratum, and then Values are the sums that were opened.
+	// Release is a metric's, by the minute; Persons, Pair and Strata are set instead if
+	// the question was about a metric's person-days, a pair or by stratum, and then
+	// Values are the sums that were opened.
 	Release privacy.Release        `json:"release"`
+	Persons *privacy.PersonRelease `json:"persons,omitempty"`
 	Pair    *privacy.PairRelease   `json:"pair,omitempty"`
 	Strata  *privacy.StrataRelease `json:"strata,omitempty"`
 	Values  []int64                `json:"values,omitempty"`
@@ -87,9 +90,12 @@ type ReleaseDocument struct {
 	Sum     int64
 	SumSq   int64
 	Counts  []int64
-	// Values are the opened sums of a pair or of a metric by stratum, field by
-	// field in the order of the row schema; none of a metric.
+	// Values are the opened sums of a pair, of a metric by stratum or of person-days,
+	// field by field in the order of the row schema, 0 for what was not asked; none of a
+	// metric by the minute.
 	Values []int64 `cbor:",omitempty"`
+	// Want is what was asked of person-days.
+	Want string `cbor:",omitempty"`
 }
 
 // Digest is the release's hash on the ledger (record.PostRelease).
@@ -101,9 +107,9 @@ func (d ReleaseDocument) Digest(network string) record.ID {
 func (a *Answer) Document() ReleaseDocument {
 	r := a.Release
 	d := ReleaseDocument{
-		Salt: a.Salt, Query: a.QueryID, Attempt: a.Attempt, Root: a.Root, Size: a.Cohort, Rows: a.Rows, Metric: a.Metric, Exact: a.Exact,
+		Salt: a.Salt, Query: a.QueryID, Attempt: a.Attempt, Root: a.Root, Size: a.Cohort, Rows: a.Rows, Metric: a.Metric, Exact: a.Exact, Want: a.Want,
 	}
-	if a.Pair != nil || a.Strata != nil {
+	if a.Values != nil {
 		d.Values = a.Values
 		return d
 	}
@@ -112,16 +118,21 @@ func (a *Answer) Document() ReleaseDocument {
 }
 
 // Refusal is the cause of fault.TooFew: the cohort is below the minimum, or, with
-// Readings, an exact answer has fewer readings than that, so fewer people have any.
+// Readings, an exact answer has fewer readings than that, so fewer people have any, or so
+// few person-days that it may be so.
 type Refusal struct {
 	Query    string
 	Metric   string
 	Size     int // patients
 	Minimum  int
 	Readings bool
+	Days     int64 // of a query about person-days
 }
 
 func (r *Refusal) Error() string {
+	if r.Readings && r.Days > 0 {
+		return fmt.Sprintf("%s has so few person-days on %d days in the cohort of %d patients that fewer than %d of them may have one: the answer is withheld", r.Metric, r.Days, r.Size, r.Minimum)
+	}
 	if r.Readings {
 		return fmt.Sprintf("%s has fewer than %d readings in the cohort of %d patients, so fewer people than that have one: the answer is withheld", r.Metric, r.Minimum, r.Size)
 	}
@@ -242,7 +253,7 @@ func (as *asker) collect(ctx context.Context, q record.QueryState) (*Answer, err
 	if err != nil {
 		return nil, err
 	}
-	a := &Answer{QueryID: q.ID, Metric: q.Ask.Metric, Attempt: q.Attempt, Root: c.Root, Cohort: c.Size, Rows: c.Rows, Exact: q.Exact, Rho: q.Ask.Rho}
+	a := &Answer{QueryID: q.ID, Metric: q.Ask.Metric, Want: q.Ask.Want, Attempt: q.Attempt, Root: c.Root, Cohort: c.Size, Rows: c.Rows, Exact: q.Exact, Rho: q.Ask.Rho}
 	var sum *he.Sum
 	var got *gathered
 	start := time.Now()
@@ -277,20 +288,20 @@ func (as *asker) collect(ctx context.Context, q record.QueryState) (*Answer, err
 
 // release opens the sum.
 func (as *asker) release(ctx context.Context, q record.QueryState, a *Answer, sum *he.Sum, got *gathered, asked question) error {
-	opened, err := as.params.Open(sum, got.shares)
+	opened, err := asked.params.Open(sum, got.shares)
 	if err != nil {
 		return as.unopened(ctx, q, got, err)
 	}
-	r, err := as.params.Schema().Result(asked.slot, opened, asked.plan, as.params.Sharing().Pieces())
+	r, err := asked.result(opened, a.Cohort)
 	if err != nil {
 		return as.unopened(ctx, q, got, err)
 	}
 	if r.Metric != nil {
 		a.Release = *r.Metric
 	} else {
-		a.Pair, a.Strata, a.Values = r.Pair, r.Strata, r.Values
+		a.Persons, a.Pair, a.Strata, a.Values = r.Persons, r.Pair, r.Strata, r.Values
 	}
-	if err := as.manyEnough(ctx, q, a); err != nil {
+	if err := as.manyEnough(ctx, q, a, asked.days); err != nil {
 		return err
 	}
 	if a.Salt, err = as.salt(q.ID); err != nil {
@@ -300,21 +311,33 @@ func (as *asker) release(ctx context.Context, q record.QueryState, a *Answer, su
 	return nil
 }
 
+// counted is how many readings, or person-days, an answer counts.
+func (a *Answer) counted() int64 {
+	switch {
+	case a.Persons != nil:
+		return a.Persons.Raw.N
+	case a.Pair != nil:
+		return a.Pair.Sums.N
+	}
+	return a.Release.N
+}
+
 // manyEnough withholds an exact answer with fewer readings than the minimum cohort has
 // people: fewer people than that had one. How many had one cannot be known otherwise,
-// since rows do not tell whether they are empty.
-func (as *asker) manyEnough(ctx context.Context, q record.QueryState, a *Answer) error {
-	n := a.Release.N
-	if a.Pair != nil {
-		n = a.Pair.Sums.N
+// since rows do not tell whether they are empty. Of person-days each person has one a day
+// at most, so as many people as the minimum must have had one for there to be so many.
+func (as *asker) manyEnough(ctx context.Context, q record.QueryState, a *Answer, days int64) error {
+	least := int64(as.minimum(q))
+	if days > 0 {
+		least = (least-1)*days + 1
 	}
-	if !a.Exact || n >= int64(as.minimum(q)) {
+	if !a.Exact || a.counted() >= least {
 		return nil
 	}
 	if err := as.answerer.stop(ctx, q, "fewer readings than the minimum cohort"); err != nil {
 		return err
 	}
-	return fault.New(fault.TooFew, "%w", &Refusal{Query: q.ID, Metric: q.Ask.Metric, Size: q.Size, Minimum: as.minimum(q), Readings: true})
+	return fault.New(fault.TooFew, "%w", &Refusal{Query: q.ID, Metric: q.Ask.Metric, Size: q.Size, Minimum: as.minimum(q), Readings: true, Days: days})
 }
 
 // salt returns the salt of a query's release, made and stored before the release is

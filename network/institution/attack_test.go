@@ -418,7 +418,7 @@ func TestAttackAnswerThatIsNotTheMembers(t *testing.T) {
 
 func TestAttackRowNotMatchingPointer(t *testing.T) {
 	w := settledWorld(t, 11)
-	w.check(w.members[hospitalA].columns.Clear()) // so that the asker reads blobs
+	w.check(w.members[hospitalA].clearColumns()) // so that the asker reads blobs
 	// The store gives the asker other bytes once the members have vouched.
 	var blob record.ID
 	w.blobs.Mu.Lock()
@@ -441,11 +441,11 @@ func TestAttackRowNotMatchingPointer(t *testing.T) {
 func TestAttackRowThatMembersVouchedForWronglyIsRefused(t *testing.T) {
 	w := settledWorld(t, 11)
 	in := w.members[hospitalA]
-	c, err := in.index.Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+dayHours, 0, true)
+	c, err := in.index.Eligible(msps[hospitalA], "HRESCH", true, ask("", 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	work := must(in.rows.work(c, must(column.Want(c.Members, in.numbers))))
+	work := must(in.rows.work(c, must(column.Want(in.params, c.Members, in.numbers))))
 	changes := map[string]func(*piecework){
 		"other commitment": func(p *piecework) { p.rows[1].Commitment = record.RandomID() },
 		"missing hour":     func(p *piecework) { p.rows[1].Hour += 100 },
@@ -455,13 +455,13 @@ func TestAttackRowThatMembersVouchedForWronglyIsRefused(t *testing.T) {
 	coeffs := w.Params.Schema().MetricCoefficients(0)
 	for name, change := range changes {
 		p := work[0]
-		p.rows = append([]index.HourRow(nil), p.rows...)
+		p.rows = append([]index.CohortRow(nil), p.rows...)
 		change(&p)
-		if _, err := in.rows.addBlob(t.Context(), must(w.Params.NewSum(coeffs)), p); err == nil {
+		if _, err := in.rows.addBlob(t.Context(), in.hours, must(w.Params.NewSum(coeffs)), p); err == nil {
 			t.Errorf("%s: added", name)
 		}
 	}
-	if _, err := in.rows.addBlob(t.Context(), must(w.Params.NewSum(coeffs)), work[0]); err != nil {
+	if _, err := in.rows.addBlob(t.Context(), in.hours, must(w.Params.NewSum(coeffs)), work[0]); err != nil {
 		t.Errorf("the rows as they are: %v", err)
 	}
 }
@@ -494,7 +494,7 @@ func TestAttackRowThatIsNotCommittedNeverCounts(t *testing.T) {
 	bad.Signature = consortium.Sign(w.patients[0].device.Key, bad.Pointer.Digest(networkName))
 	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: pointers})
 	w.everywhere("rows available", func(in *Institution) bool { return in.Index().Counts().Available == len(pointers)-1 })
-	c, err := w.members[hospitalA].Index().Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+dayHours, 0, true)
+	c, err := w.members[hospitalA].Index().Eligible(msps[hospitalA], "HRESCH", true, ask("", 0))
 	if err != nil {
 		t.Fatal(err)
 	}

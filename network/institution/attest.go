@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
@@ -112,38 +111,52 @@ func (av *attester) inspect(ctx context.Context, b index.Batch, before []byte) (
 		return bitmap, false
 	}
 	var device record.ID
-	var checked []column.Row // of the device: a batch mostly has its hours in a row
+	var hours, days []column.Row // of the device: a batch mostly has its hours in a row
+	takeIn := func() {
+		av.rows.takeIn(av.hours, device, hours...)
+		av.rows.takeIn(av.days, device, days...)
+		hours, days = hours[:0], days[:0]
+	}
 	for i, p := range b.Pointers {
 		if p.Device != device {
-			av.rows.takeIn(device, checked...)
-			device, checked = p.Device, checked[:0]
+			takeIn()
+			device = p.Device
 		}
-		found := true
-		if p.Sealed() && !av.serves(p.Device) {
-			continue
-		}
-		if !av.signedPointer(p, b.Signatures[i]) {
+		if p.Sealed() && !av.serves(p.Device) || !av.signedPointer(p, b.Signatures[i]) {
 			continue
 		}
 		if p.Sealed() {
-			row, err := av.rows.of(ctx, p)
-			if err != nil && av.index.ErasedDevice(p.Device) {
-				found = false // and will not come
-			} else if err != nil {
-				av.log.Debug("blob is not there yet", "blob", p.Blob.Short(), "err", err)
-				missing, found = true, false
-			} else if found = row.hash == p.Commitment; !found {
-				av.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "kind", p.Kind, "index", p.Index, "correction", p.Correction)
-			} else if p.Kind == record.KindRow {
-				checked = append(checked, column.Row{Window: he.Window{Hour: p.Index, Correction: p.Correction}, Sealed: row.row})
+			row, found, late := av.look(ctx, p)
+			if missing = missing || late; !found {
+				continue
+			}
+			if p.Kind == record.KindPersonDay {
+				days = append(days, row)
+			} else {
+				hours = append(hours, row)
 			}
 		}
-		if found {
-			bitmap[i/8] |= 1 << (i % 8)
-		}
+		bitmap[i/8] |= 1 << (i % 8)
 	}
-	av.rows.takeIn(device, checked...)
+	takeIn()
 	return bitmap, missing
+}
+
+// look fetches the row of a pointer, and reports whether it is the one that its device
+// has signed, or may still come.
+func (av *attester) look(ctx context.Context, p record.Pointer) (row column.Row, found, missing bool) {
+	r, err := av.rows.of(ctx, p)
+	switch {
+	case err != nil && av.index.ErasedDevice(p.Device): // will not come
+	case err != nil:
+		av.log.Debug("blob is not there yet", "blob", p.Blob.Short(), "err", err)
+		missing = true
+	case r.hash != p.Commitment:
+		av.log.Warn("a row is not what its pointer commits to", "device", p.Device.Short(), "kind", p.Kind, "index", p.Index, "correction", p.Correction)
+	default:
+		row, found = column.Row{Window: windowOf(placeOf(p)), Sealed: r.row}, true
+	}
+	return row, found, missing
 }
 
 // isRoot reports whether a batch is named by the Merkle root of its pointers, as the

@@ -19,7 +19,7 @@ import (
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/index/follow"
-	"github.com/vitalveil/vitalveil/network/institution/column"
+
 	"github.com/vitalveil/vitalveil/network/institution/keysum"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
@@ -116,7 +116,8 @@ func New(cfg Config) (*Institution, error) {
 		return nil, fmt.Errorf("institution: %w", err)
 	}
 	me := &member{
-		cfg: cfg, genesis: genesis, self: cfg.Genesis.Members[cfg.Member], params: params,
+		cfg: cfg, genesis: genesis, self: cfg.Genesis.Members[cfg.Member],
+		params: params, hours: rowKind{params: params}, days: rowKind{params: params.Day()},
 		context: he.Context{Network: genesis.Network, Epoch: cfg.Epoch.Number}, index: index.New(),
 	}
 	me.log = cfg.Log.With("member", me.self.MSP)
@@ -186,15 +187,6 @@ func (in *Institution) openFollower() error {
 		Genesis: in.genesis, Client: in.cfg.Client, Height: in.cfg.Height, Index: in.index,
 		Role: "institution", Store: in.vault, Dir: in.cfg.Dir, Ended: in.ended, Log: in.log,
 	})
-	return err
-}
-
-func (in *Institution) openColumns() error {
-	if in.self.MSP == in.cfg.Genesis.Registrar {
-		return nil
-	}
-	var err error
-	in.columns, err = column.Open(in.params, in.cfg.Genesis.Network, in.cfg.Dir, in.vault, in.numbers)
 	return err
 }
 

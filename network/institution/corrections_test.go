@@ -106,7 +106,7 @@ func TestAttackCorrectionThatPointsToAnotherRow(t *testing.T) {
 	before := w.members[hospitalA].Index().Counts().Available
 	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: []record.SignedPointer{first, forged}})
 	w.everywhere("the honest one available", func(in *Institution) bool { return in.Index().Counts().Available == before+1 })
-	c, err := w.members[hospitalA].Index().Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+dayHours, 0, true)
+	c, err := w.members[hospitalA].Index().Eligible(msps[hospitalA], "HRESCH", true, ask("", 0))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func (in *Institution) keepEpoch(ctx context.Context) error {
 		}
 		deleted += len(names)
 	}
-	if err := errors.Join(in.sums.Clear(), in.columns.Clear()); err != nil {
+	if err := errors.Join(in.sums.Clear(), in.clearColumns()); err != nil {
 		return err
 	}
 	if deleted > 0 {

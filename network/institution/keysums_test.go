@@ -65,7 +65,7 @@ func TestKeySumsFollowTheLedger(t *testing.T) {
 	w := settledWorld(t, 12)
 	in := w.members[hospitalB].Institution
 	covers := func(devices int) bool {
-		c := devicesOf(must(in.index.Eligible(0, msps[hospitalA], "HRESCH", metricKey, firstHour, firstHour+rowHours, 0, false)))
+		c := devicesOf(must(in.index.Eligible(msps[hospitalA], "HRESCH", false, record.Ask{Metric: metricKey, From: firstHour, Until: firstHour + rowHours})))
 		return len(c) == devices && keptOver(in, 0, c) && keptOver(in, 2, c)
 	}
 	w.wait("sums over all", func() bool { return covers(12) })
@@ -166,9 +166,9 @@ func TestErasedDeviceLeavesNothingBehind(t *testing.T) {
 		in.attester.inspect(t.Context(), b, nil)
 	}
 	in.rows.flush()
-	want := must(column.Want([]record.CohortMember{{Device: device, Ranges: [][2]int64{{firstHour, firstHour + rowHours}}}}, in.numbers))
+	want := must(column.Want(in.params, []record.CohortMember{{Device: device, Ranges: [][2]int64{{firstHour, firstHour + rowHours}}}}, in.numbers))
 	sum := must(in.params.NewSum(in.params.Schema().MetricCoefficients(0)))
-	if _, err := in.columns.AddTo(t.Context(), sum, want); err != nil || sum.Rows() != 0 {
+	if _, err := in.hours.columns.AddTo(t.Context(), sum, want); err != nil || sum.Rows() != 0 {
 		t.Errorf("columns have %d rows of the device (%v)", sum.Rows(), err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/index/follow"
-	"github.com/vitalveil/vitalveil/network/institution/column"
+
 	"github.com/vitalveil/vitalveil/network/institution/keysum"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
@@ -27,14 +27,16 @@ type member struct {
 	genesis record.Genesis
 	self    record.Member
 	context he.Context
-	params  *he.Params
+	params  *he.Params // of hours; sharing, pieces and seeds are the same for days
+	hours   rowKind
+	days    rowKind // without parameters where the network's rows have none
 	index   *index.Index
 	vault   *store.Store
 	numbers *keysum.Numbers
 	sums    *keysum.Sums
-	columns *column.Columns // nil for the registrar, which never asks
-	peers   *peers
-	log     *slog.Logger
+
+	peers *peers
+	log   *slog.Logger
 }
 
 // checkEpoch reports whether the ledger has this process's epoch. Where it has

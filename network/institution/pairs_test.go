@@ -172,7 +172,7 @@ func TestAttackShareForExactStrata(t *testing.T) {
 	w := newPairWorld(t, 11)
 	in := w.members[hospitalB]
 	q := record.QueryState{ID: strings.Repeat("a", 64), Ask: about("pairs", strataKey, 0), Asker: msps[hospitalA], Exact: true}
-	if _, err := in.question(q); fault.Of(err) != fault.Forbidden {
+	if _, err := in.question(q); fault.Of(err) != fault.Invalid {
 		t.Errorf("an exact question by stratum: %v", err)
 	}
 	for _, key := range []string{"resp_rate*heart_rate", "heart_rate@age", ""} {

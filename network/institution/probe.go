@@ -10,7 +10,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
-	"github.com/vitalveil/vitalveil/network/institution/column"
+
 	"github.com/vitalveil/vitalveil/network/institution/share"
 	"github.com/vitalveil/vitalveil/network/institution/store"
 )
@@ -96,7 +96,7 @@ func (pr *prober) probe(ctx context.Context, caller, id string, part int) (*shar
 	for _, piece := range pr.params.Sharing().Held(pr.cfg.Member) {
 		p := &share.ProbedPiece{Piece: uint32(piece)}
 		for _, place := range places {
-			share, err := pr.probeShare(ctx, q, c.Members[place], piece)
+			share, err := pr.probeShare(ctx, q, pr.kind(c.Daily), c.Members[place], piece)
 			if err != nil {
 				return nil, err
 			}
@@ -108,7 +108,7 @@ func (pr *prober) probe(ctx context.Context, caller, id string, part int) (*shar
 	return r, err
 }
 
-func (pr *prober) probeShare(ctx context.Context, q record.QueryState, m record.CohortMember, piece int) ([]byte, error) {
+func (pr *prober) probeShare(ctx context.Context, q record.QueryState, kind rowKind, m record.CohortMember, piece int) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -125,11 +125,11 @@ func (pr *prober) probeShare(ctx context.Context, q record.QueryState, m record.
 	if err := secret.Add(ternary); err != nil {
 		return nil, err
 	}
-	v, err := pr.params.ProbeProduct(pr.context, slices.Collect(column.Windows(m)), secret)
+	v, err := kind.params.ProbeProduct(pr.context, slices.Collect(kind.params.Windows(m)), secret)
 	if err != nil {
 		return nil, err
 	}
-	return pr.params.ProbeShare(key, he.ProbeRequest{
+	return kind.params.ProbeShare(key, he.ProbeRequest{
 		Network: pr.context.Network, Epoch: pr.context.Epoch, Query: q.ID, Piece: piece, CohortRoot: q.Root, Device: m.Device,
 	}, v)
 }

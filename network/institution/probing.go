@@ -119,7 +119,7 @@ func (sr *searcher) searchPart(ctx context.Context, q record.QueryState, c index
 			whole = false
 			continue
 		}
-		if err := sr.lookAt(ctx, q, m, shares, reliable); err != nil {
+		if err := sr.lookAt(ctx, q, c.Daily, m, shares, reliable); err != nil {
 			return false, err
 		}
 		done[m.Device] = true
@@ -194,12 +194,12 @@ func (sr *searcher) agreeing(q record.QueryState, m record.CohortMember, place i
 // lookAt opens a device's zero coefficient over its rows of the query. If it is not zero
 // this member votes against the device, or, where the shares are not reliable, tells its
 // operator.
-func (sr *searcher) lookAt(ctx context.Context, q record.QueryState, m record.CohortMember, shares map[int][]byte, reliable bool) error {
-	sum, err := sr.probeSum(ctx, m)
+func (sr *searcher) lookAt(ctx context.Context, q record.QueryState, daily bool, m record.CohortMember, shares map[int][]byte, reliable bool) error {
+	sum, err := sr.probeSum(ctx, daily, m)
 	if err != nil {
 		return err
 	}
-	zero, err := sr.params.Probe(sum, shares)
+	zero, err := sr.kind(daily).params.Probe(sum, shares)
 	if err != nil || zero {
 		return err
 	}
@@ -214,24 +214,26 @@ func (sr *searcher) lookAt(ctx context.Context, q record.QueryState, m record.Co
 }
 
 // probeSum adds up a device's rows of a query on the zero coefficient.
-func (sr *searcher) probeSum(ctx context.Context, m record.CohortMember) (*he.Sum, error) {
-	one := index.Cohort{Members: []record.CohortMember{m}}
-	want, err := column.Want(one.Members, sr.numbers)
+func (sr *searcher) probeSum(ctx context.Context, daily bool, m record.CohortMember) (*he.Sum, error) {
+	kind := sr.kind(daily)
+	one := index.Cohort{Members: []record.CohortMember{m}, Daily: daily}
+	want, err := column.Want(kind.params, one.Members, sr.numbers)
 	if err != nil {
 		return nil, err
 	}
+	rows := want.Size()
 	work, err := sr.rows.work(one, want)
 	if err != nil {
 		return nil, err
 	}
-	sum := sr.params.NewProbe()
+	sum := kind.params.NewProbe()
 	for _, p := range work {
-		if _, err := sr.rows.addBlob(ctx, sum, p); err != nil {
+		if _, err := sr.rows.addBlob(ctx, kind, sum, p); err != nil {
 			return nil, err
 		}
 	}
-	if sum.Rows() != m.Rows() {
-		return nil, fault.New(fault.Internal, "%d rows of device %s were added, the cohort has %d", sum.Rows(), m.Device.Short(), m.Rows())
+	if sum.Rows() != int64(rows) {
+		return nil, fault.New(fault.Internal, "%d rows of device %s were added, the cohort has %d", sum.Rows(), m.Device.Short(), rows)
 	}
 	return sum, nil
 }

@@ -149,7 +149,7 @@ func TestAttackProbeWithoutAFailure(t *testing.T) {
 			shares[piece] = share
 		}
 	}
-	sum := must(in.searcher.probeSum(t.Context(), c.Members[place]))
+	sum := must(in.searcher.probeSum(t.Context(), false, c.Members[place]))
 	opened := must(w.Params.Open(sum, shares))
 	if len(opened) != 1 || opened[0].Sign() != 0 {
 		t.Errorf("the probe opens to %v", opened)

@@ -180,7 +180,7 @@ func TestEveryBlobIsReadOnceByTheAskerAndNoneWithColumns(t *testing.T) {
 		blobs int
 	}{
 		{"with columns", func() {}, 0},
-		{"without columns", func() { w.check(w.members[hospitalA].columns.Clear()) }, 11},
+		{"without columns", func() { w.check(w.members[hospitalA].clearColumns()) }, 11},
 		{"with the columns that the last query left", func() {}, 0},
 	} {
 		c.first()

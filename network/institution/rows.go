@@ -3,6 +3,7 @@ package institution
 import (
 	"cmp"
 	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"sync"
@@ -28,7 +29,7 @@ type rows struct {
 type piecework struct {
 	device record.ID
 	blob   record.ID
-	rows   []index.HourRow
+	rows   []index.CohortRow
 }
 
 // work lists the blobs with wanted rows of a cohort, each once, in a fixed order.
@@ -37,20 +38,21 @@ func (ro *rows) work(c index.Cohort, want column.Wanted) ([]piecework, error) {
 	if want.Size() == 0 {
 		return nil, nil
 	}
+	params := ro.kind(c.Daily).params
 	for _, m := range c.Members {
 		n, err := ro.numbers.Of(m.Device)
 		if err != nil {
 			return nil, err
 		}
-		if !want.HasAny(n, m) {
+		if !want.HasAny(n, params.Windows(m)) {
 			continue
 		}
-		rows, err := ro.index.Rows(m)
+		rows, err := ro.index.Rows(m, c.Daily)
 		if err != nil {
 			return nil, err
 		}
-		rows = slices.DeleteFunc(rows, func(r index.HourRow) bool { return !want.Has(n, windowOfRow(r)) })
-		slices.SortStableFunc(rows, func(a, b index.HourRow) int { return a.Blob.Compare(b.Blob) })
+		rows = slices.DeleteFunc(rows, func(r index.CohortRow) bool { return !want.Has(n, windowOf(r.Place)) })
+		slices.SortStableFunc(rows, func(a, b index.CohortRow) int { return a.Blob.Compare(b.Blob) })
 		for i, r := range rows {
 			if i == 0 || rows[i-1].Blob != r.Blob {
 				out = append(out, piecework{device: m.Device, blob: r.Blob})
@@ -67,15 +69,16 @@ func (ro *rows) work(c index.Cohort, want column.Wanted) ([]piecework, error) {
 // device has signed on the ledger; one that is missing or different ends the sum
 // with an error that names it. It also returns how many bytes were read.
 func (ro *rows) sum(ctx context.Context, c index.Cohort, coeffs []int) (*he.Sum, int64, error) {
-	want, err := column.Want(c.Members, ro.numbers)
+	kind := ro.kind(c.Daily)
+	want, err := column.Want(kind.params, c.Members, ro.numbers)
 	if err != nil {
 		return nil, 0, err
 	}
-	sum, err := ro.params.NewSum(coeffs)
+	sum, err := kind.params.NewSum(coeffs)
 	if err != nil {
 		return nil, 0, err
 	}
-	read, err := ro.columns.AddTo(ctx, sum, want)
+	read, err := kind.columns.AddTo(ctx, sum, want)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -83,7 +86,7 @@ func (ro *rows) sum(ctx context.Context, c index.Cohort, coeffs []int) (*he.Sum,
 	if err != nil {
 		return nil, 0, err
 	}
-	n, err := ro.sumBlobs(ctx, sum, work)
+	n, err := ro.sumBlobs(ctx, kind, sum, work)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -94,7 +97,7 @@ func (ro *rows) sum(ctx context.Context, c index.Cohort, coeffs []int) (*he.Sum,
 }
 
 // sumBlobs adds rows from their blobs, and puts them into columns for the next time.
-func (ro *rows) sumBlobs(ctx context.Context, sum *he.Sum, work []piecework) (int64, error) {
+func (ro *rows) sumBlobs(ctx context.Context, kind rowKind, sum *he.Sum, work []piecework) (int64, error) {
 	if len(work) == 0 {
 		return 0, nil
 	}
@@ -103,12 +106,12 @@ func (ro *rows) sumBlobs(ctx context.Context, sum *he.Sum, work []piecework) (in
 	var err error
 	g, ctx := errgroup.WithContext(ctx)
 	for w := range sums {
-		if sums[w], err = ro.params.NewSum(sum.Coefficients()); err != nil {
+		if sums[w], err = kind.params.NewSum(sum.Coefficients()); err != nil {
 			return 0, err
 		}
 		g.Go(func() error {
 			for i := w; i < len(work) && ctx.Err() == nil; i += len(sums) {
-				n, err := ro.addBlob(ctx, sums[w], work[i])
+				n, err := ro.addBlob(ctx, kind, sums[w], work[i])
 				if err != nil {
 					return err
 				}
@@ -130,7 +133,7 @@ func (ro *rows) sumBlobs(ctx context.Context, sum *he.Sum, work []piecework) (in
 }
 
 // addBlob adds the rows of one blob and returns its size.
-func (ro *rows) addBlob(ctx context.Context, sum *he.Sum, p piecework) (int, error) {
+func (ro *rows) addBlob(ctx context.Context, kind rowKind, sum *he.Sum, p piecework) (int, error) {
 	blob, err := ro.blob(ctx, p.blob)
 	if err != nil {
 		return 0, fault.New(fault.Unavailable, "rows of device %s: %w", p.device.Short(), err)
@@ -144,39 +147,45 @@ func (ro *rows) addBlob(ctx context.Context, sum *he.Sum, p piecework) (int, err
 	}
 	checked := make([]column.Row, 0, len(p.rows))
 	for _, want := range p.rows {
-		i, found := slices.BinarySearchFunc(rows, want, compareRow)
+		i, found := slices.BinarySearchFunc(rows, want.Place, compareRow)
 		if !found || record.SumID(rows[i].Row) != want.Commitment {
-			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d, correction %d, is not the one that it has signed", p.device.Short(), want.Hour, want.Correction)
+			return 0, fault.New(fault.Invalid, "the row of device %s for %s is not the one that it has signed", p.device.Short(), want.Place)
 		}
 		if err := sum.Add(rows[i].Row); err != nil {
-			return 0, fault.New(fault.Invalid, "the row of device %s for hour %d, correction %d: %w", p.device.Short(), want.Hour, want.Correction, err)
+			return 0, fault.New(fault.Invalid, "the row of device %s for %s: %w", p.device.Short(), want.Place, err)
 		}
-		checked = append(checked, column.Row{Window: windowOfRow(want), Sealed: rows[i].Row})
+		checked = append(checked, column.Row{Window: windowOf(want.Place), Sealed: rows[i].Row})
 	}
-	ro.takeIn(p.device, checked...)
+	ro.takeIn(kind, p.device, checked...)
 	return len(blob), nil
 }
 
-func windowOfRow(r index.HourRow) he.Window { return he.Window{Hour: r.Hour, Correction: r.Correction} }
+// windowOf is the window under which a row in a blob was sealed.
+func windowOf(p index.Place) he.Window {
+	if p.Daily() {
+		return he.Window{Hour: p.Hour}
+	}
+	return he.Window{Hour: p.Hour, Correction: p.Correction}
+}
 
 // compareRow is the order of rows in a blob.
-func compareRow(r record.BlobRow, want index.HourRow) int {
+func compareRow(r record.BlobRow, want index.Place) int {
 	return cmp.Or(cmp.Compare(r.Hour, want.Hour), cmp.Compare(r.Correction, want.Correction))
 }
 
-// takeIn puts rows that are known to be the ledger's into columns. A failure costs
-// time later: they are read from their blob.
-func (ro *rows) takeIn(device record.ID, rows ...column.Row) {
+// takeIn puts rows of one kind that are known to be the ledger's into columns. A failure
+// costs time later: they are read from their blob.
+func (ro *rows) takeIn(kind rowKind, device record.ID, rows ...column.Row) {
 	if len(rows) == 0 || ro.index.ErasedDevice(device) {
 		return
 	}
-	if err := ro.columns.Add(device, rows...); err != nil {
+	if err := kind.columns.Add(device, rows...); err != nil {
 		ro.log.Warn("rows are not in columns", "device", device.Short(), "rows", len(rows), "err", err)
 	}
 }
 
 func (ro *rows) flush() {
-	if err := ro.columns.Flush(); err != nil {
+	if err := errors.Join(ro.hours.columns.Flush(), ro.days.columns.Flush()); err != nil {
 		ro.log.Warn("columns could not be written", "err", err)
 	}
 }
@@ -191,19 +200,23 @@ func (ro *rows) of(ctx context.Context, p record.Pointer) (checkedRow, error) {
 		if err != nil {
 			return checkedRow{}, err
 		}
-		rows = map[place]checkedRow{}
+		rows = map[index.Place]checkedRow{}
 		device, list, err := record.DecodeRows(blob)
 		if err == nil && device == p.Device {
 			for _, r := range list {
 				if ro.wellFormed(r) {
-					rows[place{r.Hour, r.Correction}] = checkedRow{record.SumID(r.Row), r.Row}
+					rows[index.Place{Hour: r.Hour, Correction: r.Correction}] = checkedRow{record.SumID(r.Row), r.Row}
 				}
 			}
 		}
 		ro.checked.put(p, rows)
 	}
+	return rows[placeOf(p)], nil
+}
+
+func placeOf(p record.Pointer) index.Place {
 	hour, correction := p.Place()
-	return rows[place{hour, correction}], nil
+	return index.Place{Hour: hour, Correction: correction}
 }
 
 // wellFormed reports whether a row is one of an hour, or of a day where the network's
@@ -216,12 +229,6 @@ func (ro *rows) wellFormed(r record.BlobRow) bool {
 	return r.Correction <= record.MaxCorrection && ro.params.CheckRow(r.Row) == nil
 }
 
-// place is where a row is in its blob (record.Pointer.Place).
-type place struct {
-	hour       int64
-	correction uint8
-}
-
 // checkedRow is a well-formed row and its SHA-256.
 type checkedRow struct {
 	hash record.ID
@@ -232,7 +239,7 @@ type checkedRow struct {
 // may be anchored in several batches.
 type verdicts struct {
 	mu   sync.Mutex
-	rows map[verdictKey]map[place]checkedRow
+	rows map[verdictKey]map[index.Place]checkedRow
 }
 
 type verdictKey struct{ blob, device record.ID }
@@ -241,16 +248,16 @@ type verdictKey struct{ blob, device record.ID }
 // when there are more.
 const maxVerdicts = 256
 
-func newVerdicts() *verdicts { return &verdicts{rows: map[verdictKey]map[place]checkedRow{}} }
+func newVerdicts() *verdicts { return &verdicts{rows: map[verdictKey]map[index.Place]checkedRow{}} }
 
-func (v *verdicts) get(p record.Pointer) (map[place]checkedRow, bool) {
+func (v *verdicts) get(p record.Pointer) (map[index.Place]checkedRow, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	rows, ok := v.rows[verdictKey{p.Blob, p.Device}]
 	return rows, ok
 }
 
-func (v *verdicts) put(p record.Pointer, rows map[place]checkedRow) {
+func (v *verdicts) put(p record.Pointer, rows map[index.Place]checkedRow) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.rows) >= maxVerdicts {

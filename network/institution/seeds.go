@@ -200,5 +200,5 @@ func erasedDevice(device record.ID) error {
 // drop forgets what is computed from a device's seeds and what is kept of
 // its rows. Erasure calls it once the seeds themselves are gone.
 func (se *seedKeeper) drop(device record.ID) error {
-	return errors.Join(se.sums.Drop(device), se.columns.Drop(device))
+	return errors.Join(se.sums.Drop(device), se.dropColumns(device))
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/vitalveil/vitalveil/chaincode/state"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/index"
@@ -47,12 +49,12 @@ func (sk *sumKeeper) work(ctx context.Context) error {
 		return err
 	}
 	for _, s := range sk.index.Studies(keptStudies) {
-		for _, metric := range s.Study.Metrics {
-			c, err := sk.index.Eligible(sk.context.Epoch, s.Owner, s.Study.Purpose, metric, s.Study.From, s.Study.Until, 0, false)
+		for _, ask := range sk.likely(s.Study) {
+			c, err := sk.index.Eligible(s.Owner, s.Study.Purpose, false, ask)
 			if err != nil {
 				return err
 			}
-			if err := keep(s.Owner+"/"+s.Study.ID+"/"+metric, devicesOf(c)); err != nil {
+			if err := keep(s.Owner+"/"+s.Study.ID+"/"+ask.Metric+"/"+ask.Want, devicesOf(c)); err != nil {
 				return err
 			}
 			if ctx.Err() != nil {
@@ -63,6 +65,24 @@ func (sk *sumKeeper) work(ctx context.Context) error {
 	err := sk.sums.Retain(scopes)
 	_ = network.Sleep(ctx, max(sumPause, sumShare*time.Since(start)))
 	return err
+}
+
+// likely is what a study may ask: each question about minutes and about person-days, as
+// far as the rows have an answer to it.
+func (sk *sumKeeper) likely(s record.Study) []record.Ask {
+	var out []record.Ask
+	for _, metric := range s.Metrics {
+		out = append(out, record.Ask{Metric: metric, From: s.From, Until: s.Until, Epoch: sk.context.Epoch})
+		if sk.days.params == nil {
+			continue
+		}
+		days := out[len(out)-1]
+		days.From, days.Until = state.WholeDays(s.From, s.Until)
+		days.From = max(days.From, days.Until-state.DayHours*privacy.MaxDays)
+		days.Want = privacy.WantMean.String()
+		out = append(out, days)
+	}
+	return out
 }
 
 // quiet waits until no query is open, but not for long: one may stay open until it

@@ -527,7 +527,7 @@ type HistoryEntry struct {
 	RhoMicro uint64 `protobuf:"varint,11,opt,name=rho_micro,json=rhoMicro,proto3" json:"rho_micro,omitempty"`
 	// Patients in the cohort of a query.
 	Cohort uint32 `protobuf:"varint,12,opt,name=cohort,proto3" json:"cohort,omitempty"`
-	// Hours of the patient's data in that cohort.
+	// Hours of the patient's data in that cohort; 0 of a query about person-days.
 	Hours int64 `protobuf:"varint,13,opt,name=hours,proto3" json:"hours,omitempty"`
 	// True when the patient's data are in the answer.
 	Included bool `protobuf:"varint,14,opt,name=included,proto3" json:"included,omitempty"`
@@ -538,7 +538,11 @@ type HistoryEntry struct {
 	// True of an answer without privacy noise: nothing protects what it says.
 	Unprotected bool `protobuf:"varint,17,opt,name=unprotected,proto3" json:"unprotected,omitempty"`
 	// What may be claimed under a consent and how often, in words.
-	Claims        []string `protobuf:"bytes,18,rep,name=claims,proto3" json:"claims,omitempty"`
+	Claims []string `protobuf:"bytes,18,rep,name=claims,proto3" json:"claims,omitempty"`
+	// Of a query about person-days: the figures that were asked, and how many of the
+	// patient's days are in the cohort.
+	Want          string `protobuf:"bytes,19,opt,name=want,proto3" json:"want,omitempty"`
+	Days          int64  `protobuf:"varint,20,opt,name=days,proto3" json:"days,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -697,6 +701,20 @@ func (x *HistoryEntry) GetClaims() []string {
 		return x.Claims
 	}
 	return nil
+}
+
+func (x *HistoryEntry) GetWant() string {
+	if x != nil {
+		return x.Want
+	}
+	return ""
+}
+
+func (x *HistoryEntry) GetDays() int64 {
+	if x != nil {
+		return x.Days
+	}
+	return 0
 }
 
 type PutConsentRequest struct {
@@ -2159,7 +2177,7 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\x11GetHistoryRequest\x12/\n" +
 	"\apatient\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\apatient\"J\n" +
 	"\x12GetHistoryResponse\x124\n" +
-	"\aentries\x18\x01 \x03(\v2\x1a.vitalveil.v1.HistoryEntryR\aentries\"\xc7\x03\n" +
+	"\aentries\x18\x01 \x03(\v2\x1a.vitalveil.v1.HistoryEntryR\aentries\"\xef\x03\n" +
 	"\fHistoryEntry\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -2179,7 +2197,9 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\arelease\x18\x0f \x01(\tR\arelease\x12\x12\n" +
 	"\x04text\x18\x10 \x01(\tR\x04text\x12 \n" +
 	"\vunprotected\x18\x11 \x01(\bR\vunprotected\x12\x16\n" +
-	"\x06claims\x18\x12 \x03(\tR\x06claims\"R\n" +
+	"\x06claims\x18\x12 \x03(\tR\x06claims\x12\x12\n" +
+	"\x04want\x18\x13 \x01(\tR\x04want\x12\x12\n" +
+	"\x04days\x18\x14 \x01(\x03R\x04days\"R\n" +
 	"\x11PutConsentRequest\x12=\n" +
 	"\aconsent\x18\x01 \x01(\v2\x1b.vitalveil.v1.SignedConsentB\x06\xbaH\x03\xc8\x01\x01R\aconsent\"M\n" +
 	"\fEraseRequest\x12=\n" +

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -53,7 +52,8 @@ type filling struct {
 }
 
 const (
-	folder     = "columns"
+	folder     = "columns" // of hours
+	dayFolder  = "day-columns"
 	magic      = 0x76636f31 // "vco1"
 	headerSize = 8          // magic and number of rows
 	keySize    = 8          // device's number, hour of the day, correction
@@ -65,7 +65,8 @@ const (
 	maxPending = 512
 )
 
-// Open opens or makes the columns below dir, of devices with these numbers on the ledger.
+// Open opens or makes the columns below dir, of devices with these numbers on the ledger:
+// those of hours or of day rows, as the parameters are.
 func Open(p *he.Params, network, dir string, s *store.Store, numbers *keysum.Numbers) (*Columns, error) {
 	key, found, err := s.Get(store.ColumnKey)
 	if err == nil && !found {
@@ -79,6 +80,9 @@ func Open(p *he.Params, network, dir string, s *store.Store, numbers *keysum.Num
 	c := &Columns{
 		params: p, network: network, dir: filepath.Join(dir, folder), key: key, numbers: numbers,
 		layouts: map[int]*he.Columns{}, pending: map[fileOf]*filling{}, gone: map[int]bool{}, opened: map[fileOf]bool{},
+	}
+	if p.Schema().Daily() {
+		c.dir = filepath.Join(dir, dayFolder)
 	}
 	for slot := range p.Schema().Slots() {
 		if c.layouts[slot], err = p.Columns(p.Schema().MetricCoefficients(slot)); err != nil {
@@ -240,10 +244,10 @@ func (c *Columns) buffer(size int) []byte {
 // release takes a block back that is not needed any more.
 func (c *Columns) release(block []byte) { c.buffers.Put(&block) }
 
-// slotOf returns the slot of the metric whose coefficients these are.
-func (c *Columns) slotOf(coeffs []int) (int, bool) {
-	for slot := range c.layouts {
-		if slices.Equal(c.params.Schema().MetricCoefficients(slot), coeffs) {
+// slotWith returns the slot of the metric that has these coefficients.
+func (c *Columns) slotWith(coeffs []int) (int, bool) {
+	for slot, layout := range c.layouts {
+		if layout.Cover(coeffs) {
 			return slot, true
 		}
 	}

@@ -20,15 +20,15 @@ import (
 // Wanted is rows that are still to be added, by day: the bits of place.
 type Wanted map[int64]*keysum.Set
 
-// Want is every row of a cohort.
-func Want(members []record.CohortMember, numbers *keysum.Numbers) (Wanted, error) {
+// Want is every row of a cohort, of the kind that the parameters are for.
+func Want(p *he.Params, members []record.CohortMember, numbers *keysum.Numbers) (Wanted, error) {
 	w := Wanted{}
 	for _, m := range members {
 		n, err := numbers.Of(m.Device)
 		if err != nil {
 			return nil, err
 		}
-		for window := range Windows(m) {
+		for window := range p.Windows(m) {
 			w.flip(n, window)
 		}
 	}
@@ -49,9 +49,9 @@ func (w Wanted) Has(device int, window he.Window) bool {
 	return w[day] != nil && w[day].Has(at)
 }
 
-// HasAny reports whether a row of a cohort's member is still wanted.
-func (w Wanted) HasAny(device int, m record.CohortMember) bool {
-	for window := range Windows(m) {
+// HasAny reports whether a row of the device in one of the windows is still wanted.
+func (w Wanted) HasAny(device int, windows iter.Seq[he.Window]) bool {
+	for window := range windows {
 		if w.Has(device, window) {
 			return true
 		}
@@ -68,24 +68,6 @@ func (w Wanted) Size() int {
 	return n
 }
 
-// Windows goes through the windows of a cohort's member.
-func Windows(m record.CohortMember) iter.Seq[he.Window] {
-	return func(yield func(he.Window) bool) {
-		for _, r := range m.Ranges {
-			for h := r[0]; h < r[1]; h++ {
-				if !yield(he.Window{Hour: h}) {
-					return
-				}
-			}
-		}
-		for _, c := range m.Corrections {
-			if !yield(he.Window{Hour: c[0], Correction: uint8(c[1])}) {
-				return
-			}
-		}
-	}
-}
-
 // AddTo adds the wanted rows that are here to a sum, each once, and takes them out of
 // want. It returns how many bytes were read. Memory does not depend on how many rows
 // there are.
@@ -93,7 +75,7 @@ func (c *Columns) AddTo(ctx context.Context, total *he.Sum, want Wanted) (int64,
 	if c == nil {
 		return 0, nil
 	}
-	slot, ok := c.slotOf(total.Coefficients())
+	slot, ok := c.slotWith(total.Coefficients())
 	if !ok {
 		return 0, nil
 	}

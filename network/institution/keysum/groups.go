@@ -11,13 +11,14 @@ import (
 )
 
 // Groups sums one piece of a cohort's devices: every (device, window) of the cohort is
-// in one group. The sums are the caller's to wipe.
-func (k *Sums) Groups(members []record.CohortMember, piece int) ([]he.KeyGroup, error) {
+// in one group. The windows are of rows that are each about so many hours
+// (he.Params.RowHours). The sums are the caller's to wipe.
+func (k *Sums) Groups(members []record.CohortMember, piece int, rowHours int64) ([]he.KeyGroup, error) {
 	numbers, err := k.numbers.Members(members)
 	if err != nil {
 		return nil, err
 	}
-	hours, err := k.hourGroups(members, numbers, piece)
+	hours, err := k.hourGroups(members, numbers, piece, rowHours)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +47,7 @@ func presence(members []record.CohortMember) []change {
 // hourGroups sums over the devices that have a row, hour by hour, and collects the
 // hours in which they are the same, wherever they lie. The sum over a set of devices is
 // made from the nearest that is kept, or from the group before.
-func (k *Sums) hourGroups(members []record.CohortMember, numbers []int, piece int) ([]he.KeyGroup, error) {
+func (k *Sums) hourGroups(members []record.CohortMember, numbers []int, piece int, rowHours int64) ([]he.KeyGroup, error) {
 	changes := presence(members)
 	byPresence := map[record.ID]int{}
 	var groups []he.KeyGroup
@@ -74,7 +75,7 @@ func (k *Sums) hourGroups(members []record.CohortMember, numbers []int, piece in
 		if present.Size() == 0 {
 			continue
 		}
-		for h := hour; h < changes[i].hour; h++ {
+		for h := hour; h < changes[i].hour; h += rowHours {
 			groups[g].Windows = append(groups[g].Windows, he.Window{Hour: h})
 		}
 	}

@@ -33,7 +33,7 @@ func TestGroupsCoverEveryHourOnceWithTheDevicesPresent(t *testing.T) {
 				members = append(members, m)
 			}
 		}
-		groups, err := w.sums.Groups(members, 1)
+		groups, err := w.sums.Groups(members, 1, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
