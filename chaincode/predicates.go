@@ -100,7 +100,7 @@ func (c *call) predicateDetails(e *record.PredicateEntry) (*record.PredicateDeta
 	return d, json.Unmarshal(raw, d)
 }
 
-// putPredicate records a request: what is private beside the chain, the hash of that
+// putPredicate records a request: what is private off-chain, the hash of that
 // on it.
 func (c *call) putPredicate(e *record.PredicateEntry, d *record.PredicateDetails) error {
 	e.Hash = d.Hash(c.genesis.Network)

@@ -8,7 +8,7 @@ import (
 // LayoutVersion is the layout of the state that this version reads and writes.
 const LayoutVersion uint32 = 2
 
-// firstLayout is the first that ledgers record, with consents beside the chain.
+// firstLayout is the first that ledgers record, with consents off-chain.
 const firstLayout uint32 = 2
 
 // Layout says how the state is laid out: which kinds there are and what they mean.

@@ -6,7 +6,7 @@ import (
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
-// Where what a request says travels beside the chain.
+// Where what a request says travels off-chain.
 const (
 	// TransientQuestion is the transient entry in which Predicate:Request gets the
 	// record.Question.

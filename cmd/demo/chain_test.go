@@ -11,7 +11,7 @@ import (
 )
 
 // checkConsentsOffChain reads every block: no argument, write or event has a field
-// or the digest of a consent document, and of the details beside the chain the
+// or the digest of a consent document, and of the details off-chain the
 // erased patient's are gone and the others' there.
 func checkConsentsOffChain(t *testing.T, w *world) {
 	t.Helper()

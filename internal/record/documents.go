@@ -505,7 +505,7 @@ const (
 	DomainPredicate = "predicate/v1"
 )
 
-// Question is what Predicate:Request gets beside the chain. The salt is 32 random
+// Question is what Predicate:Request gets as transient data. The salt is 32 random
 // bytes; without it, whoever guesses a question could tell whether it was asked.
 type Question struct {
 	Ask  AskPredicate `json:"ask"`
@@ -587,7 +587,7 @@ type Sharing struct {
 }
 
 // Attest is a device's answer to a request. The proof, whose existence is the
-// outcome, goes to Predicate:Close beside the chain.
+// outcome, goes to Predicate:Close as transient data.
 type Attest struct {
 	Request string `json:"request"`
 	Proof   []byte `json:"proof"`

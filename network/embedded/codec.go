@@ -135,7 +135,7 @@ type sealedHeader struct {
 	Signature []byte
 }
 
-// privateValue is a private write as it is kept beside the chain.
+// privateValue is a private write as it is kept off-chain.
 type privateValue struct {
 	_     struct{} `cbor:",toarray"`
 	Key   string

@@ -27,7 +27,7 @@
 // operator's time. The operator signs the hash of the header. A transaction
 // holds the proposal without its transient data, the creator's signature over
 // exactly that, the read and write set, the response and the event. All of it is deterministic CBOR (RFC 8949 section 4.2). Private values
-// are kept beside the chain, which has their hashes; a purge removes them.
+// are kept off-chain, which has their hashes; a purge removes them.
 //
 // # Trust
 //

@@ -574,9 +574,9 @@ func TestErasedDetailsOpenNowhereOnRealFabric(t *testing.T) {
 		}
 	}
 	each := (size(t, c.net.Dir(), inChain) - nodes) / int64(n/2-n/4)
-	t.Logf("beside the chain, an enrolment with a consent and its erasure leave %d kB with all nodes together", each>>10)
+	t.Logf("off-chain, an enrolment with a consent and its erasure leave %d kB with all nodes together", each>>10)
 	if each > 1<<20 {
-		t.Errorf("beside the chain, nodes grew by %d bytes for each", each)
+		t.Errorf("off-chain, nodes grew by %d bytes for each", each)
 	}
 	look("before a restart")
 	c.restart()
