@@ -9,6 +9,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/claim"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -227,7 +228,7 @@ func (c *call) question(a record.AskPredicate) (*question, error) {
 	if q.class, err = verifier.ClassByName(a.Class); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
-	if err := consent.CheckClaim(q.metric, q.class.Days, a.Bounds); err != nil {
+	if err := claim.Check(q.metric, q.class.Days, a.Bounds); err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err)
 	}
 	return q, nil
@@ -316,7 +317,7 @@ func (c *call) committed(q *question) (record.ID, []record.ID, error) {
 	return device, roots, nil
 }
 
-// bind computes the public inputs and the claim in words, and checks them.
+// bind computes the public inputs and checks them.
 func (c *call) bind(q *question, p *record.PredicateState) error {
 	digest, err := verifier.DataDigest(p.Roots)
 	if err != nil {
@@ -328,7 +329,6 @@ func (c *call) bind(q *question, p *record.PredicateState) error {
 	if err := s.Check(q.class.Days, q.metric); err != nil {
 		return fault.New(fault.Invalid, "%w", err)
 	}
-	p.Text = s.Text(q.class.Days, q.metric)
 	return nil
 }
 

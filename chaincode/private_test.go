@@ -54,7 +54,7 @@ func (w *world) hides(height uint64, p record.PredicateState) {
 	}
 	for what, words := range map[string]string{
 		"patient": p.Ask.Patient.String(), "nonce": p.Ask.Nonce.String(), "metric": p.Ask.Metric, "purpose": p.Ask.Purpose,
-		"bounds": string(bounds), "names of bounds": "min_count", "day": "first_day", "text": p.Text, "words": "UTC",
+		"bounds": string(bounds), "names of bounds": "min_count", "day": "first_day", "words": "UTC",
 		"root": p.Roots[0].String(), "digest of the data": p.DataDigest.String(), "attestation": record.PredicateAttested,
 		"expiry": record.PredicateExpired, "question's hash without its salt": record.Question{Ask: p.Ask}.Hash(w.Genesis.Network).String(),
 	} {

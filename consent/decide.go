@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/claim"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -186,7 +187,7 @@ func claimObjection(d *Document, r Request) string {
 	if !ok || r.From%hoursPerDay != 0 || r.Until%hoursPerDay != 0 || days > verifier.MaxDays {
 		return "cannot allow a claim that is not about whole days, a few at most"
 	}
-	if err := CheckClaim(m, int(days), r.Claim.Bounds); err != nil {
+	if err := claim.Check(m, int(days), r.Claim.Bounds); err != nil {
 		return "cannot allow it: " + err.Error()
 	}
 	if r.Claim.Used[d.ID] >= d.Claims {

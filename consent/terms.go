@@ -8,6 +8,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/claim"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -83,31 +84,11 @@ func partsOf(b record.Bounds, m wearable.Metric) [3]part {
 
 func (p part) silent() bool { return p.lo == p.lowest && p.hi == p.utmost }
 
-// CheckClaim refuses bounds that are malformed, that could hold without data, and
-// those that say nothing about what was measured, only that it was.
-func CheckClaim(m wearable.Metric, days int, b record.Bounds) error {
-	if err := verifier.CheckBounds(b, days, m); err != nil {
-		return err
-	}
-	parts := partsOf(b, m)
-	if b.K == 0 && b.OutMax >= minutesOf(b.HourMask) {
-		parts[0].lo, parts[0].hi = parts[0].lowest, parts[0].utmost // no reading has to be within the range
-	}
-	for _, p := range parts {
-		if !p.silent() {
-			return nil
-		}
-	}
-	return errors.New("the claim says nothing about the readings: bound how many lie within a range, their mean or their trend")
-}
-
-// minutesOf is how many minutes a day has in the hours of a mask.
-func minutesOf(mask uint32) uint32 { return 60 * uint32(bits.OnesCount32(mask)) }
-
 // objection says why the terms do not cover a claim; empty means that they do.
 func (t Terms) objection(m wearable.Metric, b record.Bounds) string {
+	b = claim.Canonical(m, b) // what a claim means decides, not how it is written
 	switch {
-	case t.Claim != nil && *t.Claim == b:
+	case t.Claim != nil && claim.Canonical(m, *t.Claim) == b:
 		return ""
 	case t.Claim != nil:
 		return "it is not the claim listed"
@@ -173,7 +154,7 @@ func (t Terms) validate(metrics []string) error {
 	case (t.Claim == nil) == (t.Limits == nil):
 		return errors.New("it lists one claim, or limits for claims: one of the two")
 	case t.Claim != nil:
-		return CheckClaim(m, int(t.Days), *t.Claim)
+		return claim.Check(m, int(t.Days), *t.Claim)
 	}
 	return t.Limits.validate(m, t.Days)
 }

@@ -9,6 +9,7 @@ import (
 	apiv1 "github.com/vitalveil/vitalveil/gateway/api/v1"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/index"
+	language "github.com/vitalveil/vitalveil/zk/claim"
 )
 
 // historyEntry puts an event of the index into the form that patients read.
@@ -32,7 +33,7 @@ func predicateEntry(p record.PredicateState) *apiv1.HistoryEntry {
 		Kind: "predicate", Id: p.ID, Time: p.Asked, Institution: p.Asker, Purpose: p.Ask.Purpose, Metrics: []string{p.Ask.Metric},
 		Status: p.Status, Included: p.Status == record.PredicateAttested,
 		From: p.Ask.FirstDay * 24, Until: (p.Ask.FirstDay + int64(len(p.Roots))) * 24,
-		Text: fmt.Sprintf("%s asked for a proof: %s (%s)", p.Asker, p.Text, p.Status),
+		Text: fmt.Sprintf("%s asked for a proof: %s (%s)", p.Asker, language.Sentence(p.Ask, language.English), p.Status),
 	}
 	for _, s := range p.Shared {
 		m.Text += ", passed on to " + s.To

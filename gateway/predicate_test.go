@@ -14,6 +14,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	language "github.com/vitalveil/vitalveil/zk/claim"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -41,7 +42,7 @@ func TestAPatientSeesWhatWasAskedUntilTheErasure(t *testing.T) {
 		w.ok(err)
 		return slices.DeleteFunc(entries, func(e *apiv1.HistoryEntry) bool { return e.Kind != "predicate" })
 	}
-	if got := asked(); len(got) != 1 || got[0].Id != q.ID || got[0].Status != record.PredicateAsked || !strings.Contains(got[0].Text, q.Text) {
+	if got := asked(); len(got) != 1 || got[0].Id != q.ID || got[0].Status != record.PredicateAsked || !strings.Contains(got[0].Text, language.Sentence(q.Ask, language.English)) {
 		t.Errorf("the history has %v", got)
 	}
 	w.done(w.as("", nil).Erase(ctx, p.Erasure(p.Key)))

@@ -303,8 +303,9 @@ func contact(unix int64) string {
 
 type answerCommand struct {
 	dirFlag
-	List bool `help:"Only show what is asked, and answer nothing."`
-	JSON bool `help:"Print JSON."`
+	List     bool   `help:"Only show what is asked, and answer nothing."`
+	Language string `help:"The language that claims are said in: en or de." default:"en"`
+	JSON     bool   `help:"Print JSON."`
 }
 
 // Run shows claims, and has them answered.
@@ -316,7 +317,7 @@ func (c answerCommand) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	list, err := ask(ctx, c.dirFlag, "claims", &none{}, (*hub).claims)
+	list, err := ask(ctx, c.dirFlag, "claims", &claimsRequest{c.Language}, (*hub).claims)
 	if err != nil {
 		return err
 	}

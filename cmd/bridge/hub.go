@@ -18,6 +18,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
+	"github.com/vitalveil/vitalveil/zk/claim"
 )
 
 // hub is an open bridge with what commands ask of it.
@@ -188,8 +189,17 @@ type asked struct {
 	Standing string `json:"standing"`
 }
 
+// claimsRequest says in which language claims are said.
+type claimsRequest struct {
+	Language string `json:"language"`
+}
+
 // claims lists what the patients' devices are asked.
-func (h *hub) claims(ctx context.Context, _ *none) ([]asked, error) {
+func (h *hub) claims(ctx context.Context, r *claimsRequest) ([]asked, error) {
+	l, err := claim.ByTag(r.Language)
+	if err != nil {
+		return nil, err
+	}
 	list := []asked{}
 	for _, d := range h.Devices() {
 		requests, err := d.Asked(ctx)
@@ -198,7 +208,7 @@ func (h *hub) claims(ctx context.Context, _ *none) ([]asked, error) {
 		}
 		for _, a := range requests {
 			q := a.Request
-			list = append(list, asked{d.ID().String(), q.ID, q.Asker, q.Ask.Purpose, q.Text, a.Standing})
+			list = append(list, asked{d.ID().String(), q.ID, q.Asker, q.Ask.Purpose, claim.Sentence(q.Ask, l), a.Standing})
 		}
 	}
 	return list, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/wearable/recording"
+	"github.com/vitalveil/vitalveil/zk/claim"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -122,8 +123,8 @@ func (w *world) askOne(ctx context.Context, q privacy.Question, exact bool, got 
 	return nil
 }
 
-// claim is one predicate with the patient it is about.
-type claim struct {
+// asked is one claim with the patient it is about.
+type asked struct {
 	person *person
 	metric wearable.Metric
 	ask    record.AskPredicate
@@ -132,14 +133,14 @@ type claim struct {
 }
 
 // text is the claim in words.
-func (c *claim) text() string {
-	return verifier.Statement{Slot: c.metric.Slot, FirstDay: c.ask.FirstDay, Bounds: c.ask.Bounds}.Text(1, c.metric)
+func (c *asked) text() string {
+	return claim.Sentence(c.ask, claim.English)
 }
 
 // claims picks two claims from what the demo's people live through, so that
 // both outcomes show: one that holds and one that does not. With one person both
 // are about that person.
-func (w *world) claims(people []*person) []*claim {
+func (w *world) claims(people []*person) []*asked {
 	var fit []*person
 	for _, p := range people {
 		if p.device != nil && !w.extra(p) {
@@ -150,13 +151,13 @@ func (w *world) claims(people []*person) []*claim {
 		return nil
 	}
 	a, b := fit[0], fit[min(1, len(fit)-1)]
-	return slices.DeleteFunc([]*claim{w.claim(a, true), w.claim(b, false)}, func(c *claim) bool { return c == nil })
+	return slices.DeleteFunc([]*asked{w.claim(a, true), w.claim(b, false)}, func(c *asked) bool { return c == nil })
 }
 
 // claim makes a claim about the person's first metric on the day with the most
 // readings. A true one is that all of them were between their own extremes; a
 // false one that as many were outside of these.
-func (w *world) claim(p *person, holds bool) *claim {
+func (w *world) claim(p *person, holds bool) *asked {
 	for _, key := range p.Metrics() {
 		m, _ := wearable.ByKey(key)
 		day, minutes, lo, hi := p.fullestDay(m)
@@ -172,7 +173,7 @@ func (w *world) claim(p *person, holds bool) *claim {
 		default:
 			b.Lo, b.Hi = 1, lo-1
 		}
-		return &claim{person: p, metric: m, ask: record.AskPredicate{
+		return &asked{person: p, metric: m, ask: record.AskPredicate{
 			Patient: p.id, Purpose: purpose, Class: "day", Metric: key, FirstDay: day, Bounds: b, Nonce: record.RandomID(),
 		}}
 	}
@@ -230,7 +231,7 @@ func units(m wearable.Metric, v wearable.Decimal, up bool) int64 {
 
 // askPredicates asks the claims, lets the answer slot and the lifetime pass, and
 // reads what the ledger says in the end.
-func (w *world) askPredicates(ctx context.Context, claims []*claim) error {
+func (w *world) askPredicates(ctx context.Context, claims []*asked) error {
 	var answer, expiry int64
 	for _, c := range claims {
 		id, err := w.asker.inst.AskPredicate(ctx, c.ask)
@@ -261,13 +262,13 @@ func (w *world) askPredicates(ctx context.Context, claims []*claim) error {
 }
 
 // settle records the expiry of a claim that nobody proved.
-func (w *world) settle(ctx context.Context, c *claim) error {
+func (w *world) settle(ctx context.Context, c *asked) error {
 	var err error
 	if c.state, err = w.asker.inst.Predicate(ctx, c.id); err != nil {
 		return err
 	}
 	if c.state.Status == record.PredicateAttested {
-		w.progress.line("attested: %s", c.state.Text)
+		w.progress.line("attested: %s", c.text())
 		return nil
 	}
 	if _, _, err := contracts.PredicateClose.Submit(ctx, w.client(w.asker), contracts.Outcome{Request: c.id}); err != nil {
@@ -276,12 +277,12 @@ func (w *world) settle(ctx context.Context, c *claim) error {
 	if c.state, err = w.asker.inst.Predicate(ctx, c.id); err != nil {
 		return err
 	}
-	w.progress.line("expired without an attestation: %s", c.state.Text)
+	w.progress.line("expired without an attestation: %s", c.text())
 	return nil
 }
 
 // report turns what was learned into the report.
-func (w *world) report(src *recording.Source, exact bool, got *answers, claims []*claim) *Report {
+func (w *world) report(src *recording.Source, exact bool, got *answers, claims []*asked) *Report {
 	r := &Report{
 		Subjects: len(src.People), Source: src.Name, Ignored: src.Ignored, Noise: "on",
 		Refused: got.refused, Metrics: map[string]MetricReport{}, Predicates: []PredicateReport{},
@@ -295,7 +296,7 @@ func (w *world) report(src *recording.Source, exact bool, got *answers, claims [
 	}
 	r.addPairs(got)
 	for _, c := range claims {
-		p := PredicateReport{Text: c.state.Text, Patient: c.person.ID, Outcome: "declined", Tx: c.state.ClosedTx}
+		p := PredicateReport{Text: c.text(), Patient: c.person.ID, Outcome: "declined", Tx: c.state.ClosedTx}
 		if c.state.Status == record.PredicateAttested {
 			p.Outcome = "attested"
 		}

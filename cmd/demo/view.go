@@ -30,7 +30,7 @@ type View struct {
 }
 
 // view gathers what every party saw, each from its own place.
-func (w *world) view(ctx context.Context, r *Report, got *answers, claims []*claim, people []*person) (*View, error) {
+func (w *world) view(ctx context.Context, r *Report, got *answers, claims []*asked, people []*person) (*View, error) {
 	v := &View{Report: r, Lead: lead(r)}
 	gatewaySaw, err := w.gatewaySaw()
 	if err != nil {
@@ -236,14 +236,14 @@ func histogram(m wearable.Metric, a answer) string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-func claimsSection(claims []*claim) web.Section {
+func claimsSection(claims []*asked) web.Section {
 	t := web.Table{Caption: "Claims", Columns: []string{"outcome", "patient", "transaction", "claim"}}
 	for _, c := range claims {
 		outcome := "attested: proven, and nothing else learned"
 		if c.state.Status != record.PredicateAttested {
 			outcome = "declined: no proof came, the request expired"
 		}
-		t.Rows = append(t.Rows, []string{outcome, c.person.ID, c.state.ClosedTx[:8], c.state.Text})
+		t.Rows = append(t.Rows, []string{outcome, c.person.ID, c.state.ClosedTx[:8], c.text()})
 	}
 	return web.Section{
 		Title:      "Claims about one patient",

@@ -20,8 +20,9 @@ import (
 
 // Consent looks into documents of consent, and turns them to FHIR and back.
 type Consent struct {
-	Show showConsent `cmd:"" help:"Say what a consent document permits, signed or not, or write it as a FHIR R4 Consent."`
-	Read readConsent `cmd:"" help:"Read a FHIR R4 Consent as a document, which its patient can then sign; name what in it has no place here."`
+	Show  showConsent `cmd:"" help:"Say what a consent document permits, signed or not, or write it as a FHIR R4 Consent."`
+	Read  readConsent `cmd:"" help:"Read a FHIR R4 Consent as a document, which its patient can then sign; name what in it has no place here."`
+	Claim sayClaim    `cmd:"" help:"Read a claim, a sentence about one metric, and say it in each language; without a sentence, list what can be said."`
 }
 
 // consentFile is what both commands are given.

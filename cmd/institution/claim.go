@@ -9,59 +9,47 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/wearable"
-	"github.com/vitalveil/vitalveil/zk/verifier"
+	"github.com/vitalveil/vitalveil/zk/claim"
 )
 
 type claimCommand struct {
 	dirFlag
-	Patient record.ID     `arg:"" help:"The patient, who allows this institution such claims."`
-	Metric  string        `arg:"" help:"The metric."`
-	Day     time.Time     `help:"The (first) day, UTC, as in 2026-01-31." format:"2006-01-02" required:""`
-	Low     int64         `help:"Least value, in steps of the metric's resolution (\"vitalveil metrics\"); with --high."`
-	High    int64         `help:"Greatest value; with --low."`
-	Minutes uint32        `help:"In how many minutes at least the value was from --low to --high."`
-	Count   uint32        `help:"How many minutes at least have a value at all."`
-	Purpose string        `help:"HL7 v3 purpose of use." default:"HRESCH"`
-	Class   string        `help:"Circuit class." default:"day"`
-	Bounds  string        `help:"All bounds as a JSON document in the place of those above, for other kinds of claims: a file." type:"existingfile"`
-	Wait    time.Duration `help:"Wait so long for the outcome."`
-	JSON    bool          `help:"Print JSON."`
+	Patient  record.ID     `arg:"" help:"The patient, who allows this institution such claims."`
+	Claim    string        `arg:"" help:"The claim, as a sentence."`
+	Language string        `help:"The language of the sentence: en or de." default:"en"`
+	Purpose  string        `help:"HL7 v3 purpose of use." default:"HRESCH"`
+	Wait     time.Duration `help:"Wait so long for the outcome."`
+	JSON     bool          `help:"Print JSON."`
 }
 
 // Help says what is learned.
 func (claimCommand) Help() string {
-	return `Asks a patient's device for a proof that a claim about one metric on one day is true.
-What comes back is the proof or nothing: the patient may decline, the claim may be false,
-the device may be away, and nobody can tell which. "claimed" shows the outcome later.`
+	return `Asks a patient's device for a proof that a sentence about one metric on one day, or seven
+days in a row, is true, such as
+
+  on 2025-01-01, heart rate was between 50 and 90 /min in at least 600 of the 1440 minutes 00:00-24:00 UTC
+  on at least 6 of the 7 days from 2025-01-01, heart rate was between 50 and 90 /min in at least
+    400 of the 480 minutes 00:00-06:00 and 22:00-24:00 UTC of each day
+
+("vitalveil consent claim" lists all that can be said.) What comes back is the proof or
+nothing: the patient may decline, the claim may be false, the device may be away, and nobody
+can tell which. "claimed" shows the outcome later.`
 }
 
 // ask is the document that is asked.
 func (c claimCommand) ask() (record.AskPredicate, error) {
-	a := record.AskPredicate{Patient: c.Patient, Purpose: c.Purpose, Class: c.Class, Metric: c.Metric, FirstDay: c.Day.Unix() / 86400}
-	m, ok := wearable.ByKey(c.Metric)
-	if !ok {
-		return a, fault.New(fault.Invalid, "there is no metric %q (\"vitalveil metrics\" lists them)", c.Metric)
+	l, err := claim.ByTag(c.Language)
+	if err != nil {
+		return record.AskPredicate{}, err
 	}
-	if c.Bounds != "" {
-		b, err := os.ReadFile(c.Bounds)
-		if err == nil {
-			err = record.DecodeJSON(b, maxBounds, &a.Bounds)
-		}
-		return a, err
+	said, err := l.Parse(c.Claim)
+	if err != nil {
+		return record.AskPredicate{}, fault.New(fault.Invalid, "%w", err)
 	}
-	low, fits := m.Code(c.Low)
-	high, also := m.Code(c.High)
-	if !fits || !also {
-		return a, fault.New(fault.Invalid, "--low and --high are from %d to %d for %s", m.MinUnits(), m.MaxUnits(), m.Key)
-	}
-	a.Bounds = verifier.Unbounded()
-	a.Bounds.Lo, a.Bounds.Hi, a.Bounds.K, a.Bounds.MinCount = uint32(low), uint32(high), c.Minutes, max(c.Count, c.Minutes)
-	return a, nil
+	a, err := said.Ask()
+	a.Patient, a.Purpose = c.Patient, c.Purpose
+	return a, err
 }
-
-// maxBounds bounds a file with bounds, in bytes.
-const maxBounds = 4 << 10
 
 // Run asks, and waits for the outcome.
 func (c claimCommand) Run(ctx context.Context) error {
@@ -103,7 +91,7 @@ func (c claimedCommand) Run(ctx context.Context) error {
 		record.PredicateAttested: "attested, with a proof that the ledger has verified",
 		record.PredicateExpired:  "not proven within its time",
 	}[s.Status]
-	_, err := fmt.Printf("request %s: %s\n%s\n", s.ID, s.Text, outcome)
+	_, err := fmt.Printf("request %s: %s\n%s\n", s.ID, claim.Sentence(s.Ask, claim.English), outcome)
 	return err
 }
 

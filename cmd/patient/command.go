@@ -20,7 +20,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/wearable"
-	"github.com/vitalveil/vitalveil/zk/verifier"
+	"github.com/vitalveil/vitalveil/zk/claim"
 )
 
 // Command is "vitalveil patient".
@@ -309,7 +309,7 @@ func deviceWords(r record.DeviceRequest) ([]string, error) {
 		if !ok {
 			return nil, fmt.Errorf("no metric is called %.40q (\"vitalveil metrics\" lists them)", key)
 		}
-		names[i] = verifier.NameInText(m)
+		names[i] = claim.NameInText(m)
 	}
 	return []string{
 		fmt.Sprintf("The bridge with device %s will speak for you from %s on.", record.DeviceID(r.Network, d.Key), clock(d.FirstHour*3600)),

@@ -16,6 +16,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/claim"
 )
 
 type consentCommand struct {
@@ -31,8 +32,10 @@ type consentCommand struct {
 	BeyondShare  bool     `help:"Let the institution use up more than its equal share of what the network allows for you."`
 	Exact        bool     `help:"Permit statistics without privacy noise: nothing protects what they say about you."`
 	NoStatistics bool     `help:"Permit no statistics."`
-	Claims       uint32   `help:"How many claims your device may be asked to prove."`
-	Terms        string   `help:"A JSON file with the claims that may be asked. Default: how many readings of a day lie within a range." type:"existingfile"`
+	Claim        []string `help:"A claim that may be asked, such as \"on a day, heart rate was between 50 and 90 /min in at least 600 of the 1440 minutes 00:00-24:00 UTC\" (\"vitalveil consent claim\"). May be repeated." sep:"none"`
+	Terms        string   `help:"A JSON file with claims, or limits for claims, that may be asked." type:"existingfile"`
+	Claims       uint32   `help:"How many claims may be asked in all. Default: as many as are listed."`
+	Language     string   `help:"The language of claims: en or de." default:"en"`
 	Share        bool     `help:"Let the institution pass on what was proven about you."`
 	Deny         bool     `help:"Forbid instead, whatever else you have allowed."`
 	Out          string   `help:"Also write the signed consent to this file, for \"vitalveil bridge consent\"." type:"path"`
@@ -101,7 +104,7 @@ func (c consentCommand) document(patient record.ID, now int64) (consent.Document
 	if !c.NoStatistics {
 		d.Operations = append(d.Operations, consent.OpAggregate)
 	}
-	if c.Claims > 0 || c.Deny {
+	if len(c.Claim) > 0 || c.Terms != "" || c.Deny {
 		d.Operations = append(d.Operations, consent.OpPredicate)
 	}
 	if c.Share {
@@ -154,20 +157,32 @@ func seconds(text string) (int64, error) {
 	return t.Unix(), nil
 }
 
-// terms lists what may be claimed.
+// terms lists what may be claimed: sentences, and what a file has.
 func (c consentCommand) terms(d *consent.Document) error {
-	switch {
-	case c.Claims == 0 && c.Terms != "":
-		return errors.New("--terms belong to --claims, how many may be asked")
-	case c.Claims == 0:
-		return nil
-	case c.Terms != "":
-		return site.Load(c.Terms, &d.Predicates)
+	l, err := claim.ByTag(c.Language)
+	if err != nil {
+		return err
 	}
-	for _, key := range c.Metrics {
-		if m, ok := wearable.ByKey(key); ok {
-			d.Predicates = append(d.Predicates, consent.Terms{Metric: key, Days: 1, Limits: consent.Readings(1, uint32(m.MaxCode()))})
+	if c.Terms != "" {
+		if err := site.Load(c.Terms, &d.Predicates); err != nil {
+			return err
 		}
+	}
+	for _, text := range c.Claim {
+		said, err := l.Parse(text)
+		if err != nil {
+			return err
+		}
+		if !said.Anytime {
+			return fmt.Errorf("a consent is about any day of the measurements: %q", claim.Claim{Metric: said.Metric, Days: said.Days, Anytime: true, Bounds: said.Bounds}.Text(l))
+		}
+		d.Predicates = append(d.Predicates, consent.Terms{Metric: said.Metric.Key, Days: uint32(said.Days), Claim: &said.Bounds})
+	}
+	switch {
+	case len(d.Predicates) == 0 && c.Claims > 0:
+		return errors.New("say which claims may be asked, with --claim or --terms")
+	case c.Claims == 0:
+		d.Claims = uint32(len(d.Predicates))
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/claim"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -151,6 +152,9 @@ func anyTerms(t *rapid.T, metrics []string) consent.Terms {
 		case 3:
 			b.TrendLo, b.TrendHi = pair("trend", low, high)
 			b.MinHalf = rapid.Uint32Range(1, minutes/2).Draw(t, "min_half")
+		}
+		if m, _ := wearable.ByKey(terms.Metric); claim.Check(m, int(terms.Days), b) != nil { // a contradiction
+			b.MeanLo, b.MeanHi, b.TrendLo, b.TrendHi, b.MinHalf = verifier.MeanLoOff, verifier.MeanHiOff, verifier.TrendLoOff, verifier.TrendHiOff, 0
 		}
 		terms.Claim = &b
 		return terms

@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/zk/claim"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -13,7 +14,7 @@ func terms(t consent.Terms) string {
 	m, _ := wearable.ByKey(t.Metric)
 	switch {
 	case t.Claim != nil:
-		return "That " + verifier.ClaimText(*t.Claim, int(t.Days), m) + "."
+		return "That " + claim.Claim{Metric: m, Days: int(t.Days), Anytime: true, Bounds: *t.Claim}.Text(claim.English) + "."
 	case t.Limits != nil:
 		return limits(*t.Limits, m, t.Days)
 	}
@@ -44,7 +45,7 @@ func limits(l consent.Limits, m wearable.Metric, days uint32) string {
 	if days > 1 {
 		period = fmt.Sprintf("on %s of %d days in a row", span(l.DayK), days)
 	}
-	text := fmt.Sprintf("Claims about %s %s, over at least %d hours of the day (UTC): %s", verifier.NameInText(m), period, l.Hours, strings.Join(about, "; or "))
+	text := fmt.Sprintf("Claims about %s %s, over at least %d hours of the day (UTC): %s", claim.NameInText(m), period, l.Hours, strings.Join(about, "; or "))
 	text += fmt.Sprintf(". In at least %s minutes within the range, %s measured, %s outside", span(l.K), span(l.MinCount), span(l.OutMax))
 	if l.Trend != nil || l.MinHalf.Most > 0 {
 		text += ", " + span(l.MinHalf) + " measured in each half"

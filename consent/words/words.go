@@ -16,7 +16,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/wearable"
-	"github.com/vitalveil/vitalveil/zk/verifier"
+	"github.com/vitalveil/vitalveil/zk/claim"
 )
 
 // Of says a document in words, a sentence to a line.
@@ -28,7 +28,7 @@ func Of(d consent.Document) []string {
 	names := make([]string, len(d.Metrics))
 	for i, key := range d.Metrics {
 		m, _ := wearable.ByKey(key)
-		names[i] = verifier.NameInText(m)
+		names[i] = claim.NameInText(m)
 	}
 	verb := "You allow %s, for %s, to use your %s."
 	if d.Effect == consent.EffectDeny {

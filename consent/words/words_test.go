@@ -68,7 +68,7 @@ func TestTheSameTermsAreSaidInTheSameWords(t *testing.T) {
 	}}
 	want := []string{
 		"Claims about heart rate of a day, over at least 6 hours of the day (UTC): how many readings are within a range, between 50 and 90 /min, bounds at least 10 /min apart. In at least 60 to 1200 minutes within the range, 60 to 1440 measured, 30 to 1440 outside.",
-		"That heart rate was within 59..79 /min in at least 60 minutes of a day (UTC, all hours) and outside in at most 30 minutes, with at least 60 minutes measured; the mean was at least 60 /min.",
+		"That on a day, heart rate was between 59 and 79 /min in at least 60 of the 1440 minutes 00:00-24:00 UTC, and outside of that in at most 30; the mean over all the time was at least 60 /min.",
 		"Claims about heart rate on 2 to 5 of 7 days in a row, over at least 6 hours of the day (UTC): how many readings are within a range, between 50 and 90 /min, bounds at least 10 /min apart; or the mean, between 50 and 90 /min, bounds at least 1 /min apart; or the trend (mean of the second half minus that of the first), between -5 and 5 /min, bounds at least 10 /min apart. In at least 60 to 1200 minutes within the range, 60 to 1440 measured, 30 to 1440 outside, 60 to 720 measured in each half.",
 		"At most 2 such claims in all.",
 	}

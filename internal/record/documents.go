@@ -572,7 +572,6 @@ type PredicateState struct {
 	AnswerFrom int64        `json:"answer_from"`
 	Expires    int64        `json:"expires"`
 	Status     string       `json:"status"`
-	Text       string       `json:"text"` // the claim, for people, with the coverage asked
 	Proof      []byte       `json:"proof,omitempty"`
 	ClosedTx   string       `json:"closed_tx,omitempty"`
 	// Shared is to which institutions the asker passed it on, with the patient's

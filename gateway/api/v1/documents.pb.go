@@ -2065,7 +2065,6 @@ type PredicateState struct {
 	AnswerFrom int64                  `protobuf:"varint,11,opt,name=answer_from,json=answerFrom,proto3" json:"answer_from,omitempty"`
 	Expires    int64                  `protobuf:"varint,12,opt,name=expires,proto3" json:"expires,omitempty"`
 	Status     string                 `protobuf:"bytes,13,opt,name=status,proto3" json:"status,omitempty"`
-	Text       string                 `protobuf:"bytes,14,opt,name=text,proto3" json:"text,omitempty"`
 	Proof      []byte                 `protobuf:"bytes,15,opt,name=proof,proto3" json:"proof,omitempty"`
 	// Transaction that closed it.
 	ClosedTx string `protobuf:"bytes,16,opt,name=closed_tx,json=closedTx,proto3" json:"closed_tx,omitempty"`
@@ -2194,13 +2193,6 @@ func (x *PredicateState) GetExpires() int64 {
 func (x *PredicateState) GetStatus() string {
 	if x != nil {
 		return x.Status
-	}
-	return ""
-}
-
-func (x *PredicateState) GetText() string {
-	if x != nil {
-		return x.Text
 	}
 	return ""
 }
@@ -3479,7 +3471,7 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x06metric\x18\x05 \x01(\tR\x06metric\x12\x1b\n" +
 	"\tfirst_day\x18\x06 \x01(\x03R\bfirstDay\x12,\n" +
 	"\x06bounds\x18\a \x01(\v2\x14.vitalveil.v1.BoundsR\x06bounds\x12\x14\n" +
-	"\x05nonce\x18\b \x01(\tR\x05nonceJ\x04\b\x03\x10\x04\"\xf8\x03\n" +
+	"\x05nonce\x18\b \x01(\tR\x05nonceJ\x04\b\x03\x10\x04\"\xea\x03\n" +
 	"\x0ePredicateState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x03ask\x18\x02 \x01(\v2\x1a.vitalveil.v1.AskPredicateR\x03ask\x12\x14\n" +
@@ -3496,12 +3488,11 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\vanswer_from\x18\v \x01(\x03R\n" +
 	"answerFrom\x12\x18\n" +
 	"\aexpires\x18\f \x01(\x03R\aexpires\x12\x16\n" +
-	"\x06status\x18\r \x01(\tR\x06status\x12\x12\n" +
-	"\x04text\x18\x0e \x01(\tR\x04text\x12\x14\n" +
+	"\x06status\x18\r \x01(\tR\x06status\x12\x14\n" +
 	"\x05proof\x18\x0f \x01(\fR\x05proof\x12\x1b\n" +
 	"\tclosed_tx\x18\x10 \x01(\tR\bclosedTx\x12\x16\n" +
 	"\x06number\x18\x11 \x01(\rR\x06number\x12-\n" +
-	"\x06shared\x18\x12 \x03(\v2\x15.vitalveil.v1.SharingR\x06shared\"-\n" +
+	"\x06shared\x18\x12 \x03(\v2\x15.vitalveil.v1.SharingR\x06sharedJ\x04\b\x0e\x10\x0f\"-\n" +
 	"\aSharing\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\"e\n" +
