@@ -15,6 +15,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
+	"github.com/vitalveil/vitalveil/zk/claim"
 	"github.com/vitalveil/vitalveil/zk/verifier"
 )
 
@@ -327,8 +328,8 @@ func TestAWeeksClaimIsBoundToItsSevenRoots(t *testing.T) {
 	if want := verifier.Binding(w.Genesis.Network, q.ID, ask.Nonce, q.Consent, q.Expires, consortium.WeekFixture("..").Circuit().Hash); q.Binding != want {
 		t.Error("not bound to the key of the week's circuit")
 	}
-	if !strings.Contains(q.Text, "of the 7 days from 2025-01-01 to 2025-01-07") {
-		t.Errorf("the claim is %q", q.Text)
+	if !strings.Contains(claim.Sentence(q.Ask, claim.English), "of the 7 days from 2025-01-01, ") {
+		t.Errorf("the claim is %q", claim.Sentence(q.Ask, claim.English))
 	}
 	ask.Class = "day"
 	w.Refuses(fault.Forbidden, "day", hospitalA, contracts.PredicateRequest, ask)
