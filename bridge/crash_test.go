@@ -55,11 +55,7 @@ func child() {
 }
 
 func live() error {
-	params, err := testParams()
-	if err != nil {
-		return err
-	}
-	cfg := Config{Dir: os.Getenv(childDir), Params: params, GatewayURL: os.Getenv(childGateway)}
+	cfg := Config{Dir: os.Getenv(childDir), Params: dayParams(), GatewayURL: os.Getenv(childGateway)}
 	if err := json.Unmarshal([]byte(os.Getenv(childGenesis)), &cfg.Genesis); err != nil {
 		return err
 	}
@@ -103,7 +99,7 @@ func live() error {
 // the grid or, if it came late, in a correction; the ledger has one row for each
 // hour, and its rows open to all readings.
 func TestKilledBridgeLosesNothingItAcknowledged(t *testing.T) {
-	w := newWorld(t)
+	w := newDayWorld(t)
 	dir := filepath.Join(t.TempDir(), "hub")
 	h := w.hub(dir)
 	d := w.enrolled(h, "heart_rate")
@@ -130,7 +126,7 @@ func TestKilledBridgeLosesNothingItAcknowledged(t *testing.T) {
 			push(t, d, crashReading(i))
 		}
 	}
-	if err := d.Advance(t.Context(), epochStart+2*86400); err != nil {
+	if err := d.Advance(t.Context(), epochStart+2*86400+dayGrace*3600); err != nil {
 		t.Fatal(err)
 	}
 	if r := syncs(t, again); len(r.Refused) != 0 || len(r.Retired) != 0 {
@@ -146,14 +142,14 @@ func TestKilledBridgeLosesNothingItAcknowledged(t *testing.T) {
 		for i, code := range grid.Codes(0) {
 			minute := day*1440 + int64(i)
 			want := uint16(0)
-			inTime := !isLate(minute) || minute+lateness < 1440 || minute >= 1440
+			inTime := !isLate(minute) || minute+lateness < 1440+60*dayGrace || minute >= 1440
 			if minute < crashMinutes && inTime {
 				want, _ = m.Code(60 + minute%100)
 			}
 			// The child advances every 90 minutes; one killed just before the day ended
 			// ends it that much later, and what came by then is in the day.
 			either, _ := m.Code(60 + minute%100)
-			ended := isLate(minute) && minute < 1440 && minute+lateness >= 1440 && minute+lateness < 1440+90
+			ended := isLate(minute) && minute < 1440 && minute+lateness >= 1440+60*dayGrace && minute+lateness < 1440+60*dayGrace+90
 			if code != want && !(ended && code == either) {
 				t.Fatalf("minute %d: code %d, want %d", minute, code, want)
 			}
@@ -165,6 +161,13 @@ func TestKilledBridgeLosesNothingItAcknowledged(t *testing.T) {
 		}
 	}
 	w.holdsEveryReading(d)
+	for day := range int64(2) {
+		receipt, ok, err := d.Receipt(record.KindPersonDay, epochDay+day)
+		if err != nil || !ok {
+			t.Fatalf("no receipt for the row of day %d: %v", day, err)
+		}
+		wantDay(t, w, d, 0, dayOf(t, d, epochDay+day), w.row(receipt.Pointer.Pointer), "heart_rate")
+	}
 }
 
 // holdsEveryReading opens what the ledger has of a device.

@@ -63,12 +63,16 @@ type deviceState struct {
 	Counts       Counts
 }
 
+// mark is what may leave of what is sealed.
+func (s *deviceState) mark() mark { return mark{s.SealedUntil, s.Corrected, s.DaysUntil} }
+
 // Counts says what became of readings since the device was made.
 type Counts struct {
 	Gridded       uint64 // entered the minute grid
 	OutOfRange    uint64 // outside the metric's range
 	Late          uint64 // for an hour that can be corrected no more, or before the first
 	Counted       uint64 // late, for a minute that a sealed row counts already
+	AfterDay      uint64 // minutes that hours count and their day does not, which was committed before they came
 	Early         uint64 // from the future
 	NotDesignated uint64 // of a minute in which a source measured that the patient prefers
 	NotEnrolled   uint64 // of a metric that the device is not enrolled for
@@ -123,7 +127,7 @@ func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
 	d := &Device{
 		hub: h, id: id, vault: v, metrics: p, rec: rec, document: rec.Document.Device,
 		gateways: newGateways(h.cfg.gateways(), h.network, &api.Signer{Party: api.DeviceParty(id), Key: key}),
-		outbox:   outbox{vault: v, id: id, network: h.network, signer: key},
+		outbox:   outbox{vault: v, id: id, network: h.network, signer: key, dayRows: h.schema.Day() != nil},
 		grid:     grid{vault: v, hours: map[int64]*gridHour{}},
 		sealer:   sealer{hub: h, id: id, seeds: rec.Seeds},
 		sources:  sources{vault: v, moved: map[string]Position{}},
@@ -172,7 +176,7 @@ func (h *Hub) loadDevice(id record.ID) (*Device, error) {
 	mark, marked := h.marks[id]
 	switch {
 	case d.state.Retired != "":
-	case marked && (d.state.SealedUntil < mark.Hour || d.state.Corrected < mark.Corrected):
+	case marked && mark.ahead(&d.state):
 		err = d.retire("the store is older than the rollback guard: it was restored from a copy")
 	case d.state.Marked && !marked:
 		err = d.retire("the rollback guard was lost, so the store may be an old copy")
@@ -288,7 +292,7 @@ func (d *Device) Request() (record.DeviceRequest, bool) {
 	return record.DeviceRequest{Network: d.hub.network, Enrolment: d.rec.Document}, d.rec.Enrolled
 }
 
-// Waiting is how many rows and days are not on the ledger, as far as the device was told.
+// Waiting is how many rows, of hours and of days, and day roots are not on the ledger, as far as the device was told.
 func (d *Device) Waiting() (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -296,7 +300,7 @@ func (d *Device) Waiting() (int, error) {
 		return 0, d.failed
 	}
 	s := d.state
-	n := s.SealedUntil - s.PackedRows + s.Corrected - s.PackedLate + s.DaysUntil - s.PackedDays
+	n := s.SealedUntil - s.PackedRows + s.Corrected - s.PackedLate + (s.DaysUntil-s.PackedDays)*int64(len(d.outbox.daily()))
 	uploads, err := d.outbox.uploads()
 	for _, u := range uploads {
 		var open []pointerRecord

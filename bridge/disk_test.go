@@ -45,10 +45,10 @@ func TestADiskThatFailsIsNotDamage(t *testing.T) {
 	for what, err := range map[string]error{
 		"rows of an upload":   second(d.outbox.blob(all)),
 		"a pointer":           onlyError(d.outbox.pointer(record.KindRow, first, 0)),
-		"a row already there": (&sealing{device: d, state: d.state}).hour(first + 20),
+		"a row already there": (&sealing{device: d, state: d.state, days: map[int64]*openDay{}}).hour(first + 20),
 		"a correction":        onlyError(d.outbox.late(0)),
 		"the root of a day":   d.outbox.sign(nil, uploadRecord{DaysFrom: epochDay, DaysUntil: epochDay + 1}),
-		"a day at hand":       (&sealing{device: d, state: d.state}).loadDay(epochDay),
+		"a day at hand":       onlyError((&sealing{device: d, state: d.state, days: map[int64]*openDay{}}).day(epochDay)),
 		"what opens a day":    onlyError(d.predicates.openings(epochDay, []record.ID{{}})),
 	} {
 		if !errors.Is(err, ErrUnreadable) || errors.Is(err, ErrDamaged) {
@@ -77,7 +77,7 @@ func TestWhatIsMissingIsDamage(t *testing.T) {
 		"a correction":      onlyError(d.outbox.late(0)),
 		"a pointer":         onlyError(d.outbox.pointer(record.KindRow, first+6, 0)),
 		"the root of a day": d.outbox.sign(nil, uploadRecord{DaysFrom: epochDay, DaysUntil: epochDay + 1}),
-		"a second row":      (&sealing{device: d, state: d.state}).hour(first),
+		"a second row":      (&sealing{device: d, state: d.state, days: map[int64]*openDay{}}).hour(first),
 	} {
 		if !errors.Is(err, ErrDamaged) || errors.Is(err, ErrUnreadable) {
 			t.Errorf("%s: %v", what, err)

@@ -80,19 +80,31 @@ type batch struct {
 
 func newKey(testing.TB) *ecdsa.PrivateKey { return consortium.NewKey() }
 
-var testParams = sync.OnceValues(func() (*he.Params, error) {
-	return he.New(he.DefaultProfile(), privacy.V2(), consortium.Must(he.NewSharing(3, 2)))
-})
+var (
+	testParams = sync.OnceValue(func() *he.Params { return paramsOf(privacy.V2()) })
+	dayParams  = sync.OnceValue(func() *he.Params { return paramsOf(privacy.V3()) })
+)
+
+func paramsOf(s *privacy.Schema) *he.Params {
+	return consortium.Must(he.New(he.DefaultProfile(), s, consortium.Must(he.NewSharing(3, 2))))
+}
 
 // epochStart is 2025-01-01, a Unix time at which ledger time begins.
 const epochStart = consortium.Start
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	params, err := testParams()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return worldOf(t, testParams())
+}
+
+// newDayWorld is a network with day rows.
+func newDayWorld(t testing.TB) *world {
+	t.Helper()
+	return worldOf(t, dayParams())
+}
+
+func worldOf(t testing.TB, params *he.Params) *world {
+	t.Helper()
 	w := &world{
 		t: t, params: params, time: epochStart, patient: newKey(t), ready: true,
 		devices: map[record.ID]record.EnrolDevice{}, seeds: map[record.ID][]byte{}, blobs: map[record.ID][]byte{},
@@ -276,7 +288,7 @@ func (w *world) anchor(id record.ID, s record.SignedPointer, b *batch) *apiv1.An
 		return &apiv1.AnchorItem{Outcome: record.Refused, Code: string(c), Detail: "by the test ledger"}
 	}
 	length := int64(3600)
-	if p.Kind == record.KindDay {
+	if p.Daily() {
 		length = 86400
 	}
 	switch old := w.pointers[name]; {
@@ -290,9 +302,9 @@ func (w *world) anchor(id record.ID, s record.SignedPointer, b *batch) *apiv1.An
 		return refuse(fault.BadSignature)
 	case (p.Index+1)*length > w.time+600:
 		return refuse(fault.TooEarly)
-	case p.Kind == record.KindDay && w.time > (p.Index+8)*length:
+	case p.Daily() && w.time > (p.Index+8)*length:
 		return refuse(fault.Expired)
-	case p.Correction > record.MaxCorrection || p.Correction > 0 && p.Kind == record.KindDay:
+	case p.Correction > record.MaxCorrection || p.Correction > 0 && p.Daily() || p.Kind == record.KindPersonDay && w.params.Day() == nil:
 		return refuse(fault.Invalid)
 	case p.Correction > 0 && w.time > (dayOfHour(p.Index)+8)*86400:
 		return refuse(fault.Expired)
@@ -334,8 +346,11 @@ func (w *world) wellFormed(p record.Pointer) bool {
 	if p.Kind == record.KindDay {
 		return p.Blob.IsZero()
 	}
-	row := w.row(p)
-	return row != nil && w.params.CheckRow(row) == nil
+	row, params := w.row(p), w.params
+	if p.Kind == record.KindPersonDay {
+		params = params.Day()
+	}
+	return row != nil && params.CheckRow(row) == nil
 }
 
 // row finds a row in its blob; nil where it is not there as committed.
@@ -344,7 +359,8 @@ func (w *world) row(p record.Pointer) []byte {
 	if err != nil || device != p.Device {
 		return nil
 	}
-	i := slices.IndexFunc(rows, func(r record.BlobRow) bool { return r.Hour == p.Index && r.Correction == p.Correction })
+	hour, correction := p.Place()
+	i := slices.IndexFunc(rows, func(r record.BlobRow) bool { return r.Hour == hour && r.Correction == correction })
 	if i < 0 || record.SumID(rows[i].Row) != p.Commitment {
 		return nil
 	}

@@ -158,10 +158,8 @@ func (g *grid) add(s sample, prefers func(a, b byte) bool) (fate, int, error) {
 	return counted, replaced, nil
 }
 
-// codes returns the grid codes of an hour and slot, and false where every
-// minute is missing.
-func (g *grid) codes(hour int64, slot int) ([wearable.MinutesPerHour]uint16, bool, error) {
-	var codes [wearable.MinutesPerHour]uint16
+// codes returns the grid codes of an hour and slot, and how many minutes are present.
+func (g *grid) codes(hour int64, slot int) (codes [wearable.MinutesPerHour]uint16, present uint64, err error) {
 	var m *minutes
 	if h := g.hours[hour]; h != nil {
 		m = h.slots[slot]
@@ -169,17 +167,18 @@ func (g *grid) codes(hour int64, slot int) ([wearable.MinutesPerHour]uint16, boo
 	if m == nil { // not in memory, and not worth keeping there
 		stored, err := g.vault.get(g.key(hour, slot))
 		if err != nil || stored == nil {
-			return codes, false, err
+			return codes, 0, err
 		}
 		if m, err = parseMinutes(slot, stored); err != nil {
-			return codes, false, err
+			return codes, 0, err
 		}
 	}
-	present := false
 	for i, c := range m.cells {
 		if c.sum != nil {
 			codes[i], _ = c.sum.Code()
-			present = present || codes[i] != 0
+			if codes[i] != 0 {
+				present++
+			}
 		}
 	}
 	return codes, present, nil

@@ -57,6 +57,10 @@ type Config struct {
 	// OtherGateways are base URLs of further gateways of the network. Where one fails
 	// or refuses, the next is tried.
 	OtherGateways []string
+	// HeldDays is for how many days more than usual, at most MaxHeldDays, a day stays open
+	// for late data before its root and its day row are made, once for ever: for sources
+	// that deliver late. Hours are sealed all the same.
+	HeldDays int
 	// Clock is the time at which notifications are gridded; nil means time.Now.
 	Clock func() time.Time
 }
@@ -125,6 +129,8 @@ func (c *Config) complete() error {
 	switch {
 	case c.Dir == "":
 		return errors.New("bridge: no directory given")
+	case c.HeldDays < 0 || c.HeldDays > MaxHeldDays:
+		return fmt.Errorf("bridge: days are held for 0 to %d days, not %d", MaxHeldDays, c.HeldDays)
 	case c.Genesis.Network == "" || len(c.Genesis.Members) == 0:
 		return errors.New("bridge: the genesis document names no network or no members")
 	}
@@ -355,7 +361,7 @@ func (h *Hub) raiseMarks(sealed map[record.ID]mark) error {
 	for id, m := range sealed {
 		old, ok := next[id]
 		if ok {
-			m.Hour, m.Corrected = max(m.Hour, old.Hour), max(m.Corrected, old.Corrected)
+			m = m.most(old)
 		}
 		if !ok || m != old {
 			next[id], changed = m, true

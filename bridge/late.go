@@ -99,17 +99,10 @@ func (d *Device) SealLate(ctx context.Context) error {
 		return err
 	}
 	return d.seal(func(w *sealing) error {
-		if err := w.loadDay(w.day.Number); err != nil {
+		if err := w.correct(w.lateDay(), func(int64, uint8) bool { return true }); err != nil {
 			return err
 		}
-		if err := w.correct(func(int64, uint8) bool { return true }); err != nil {
-			return err
-		}
-		store := w.storeDay
-		if w.state.DaysUntil > w.day.Number { // the last day of a device that finished
-			store = func() error { return nil }
-		}
-		return errors.Join(store(), w.device.vault.store(w.batch, w.device.vault.key(kindState), w.state))
+		return w.store()
 	})
 }
 
@@ -123,14 +116,18 @@ func (w *sealing) correctUntil(until int64) func(int64, uint8) bool {
 	}
 }
 
-// correct seals the late data of every hour for which it is time, and forgets
-// what comes too late for that.
-func (w *sealing) correct(due func(hour int64, had uint8) bool) error {
+// lateDay is the day whose late data are being taken: the one at hand, or the one before
+// while that has its grace.
+func (w *sealing) lateDay() int64 { return dayOfHour(w.state.SealedUntil - w.device.hub.grace()) }
+
+// correct seals, at the end of a day, the late data of every hour for which it is time,
+// and forgets what comes too late for that.
+func (w *sealing) correct(day int64, due func(hour int64, had uint8) bool) error {
 	if w.corrected {
 		return nil
 	}
 	w.corrected = true
-	d, today := w.device, w.day.Number*24
+	d, today := w.device, day*24
 	hours, err := d.grid.lateHours(d.state.SealedUntil)
 	if err != nil {
 		return err
@@ -180,18 +177,14 @@ func (g *grid) lateHours(sealedUntil int64) ([]int64, error) {
 func (w *sealing) forget(hour int64) error {
 	d := w.device
 	for _, m := range d.metrics {
-		codes, present, err := d.grid.codes(hour, m.Slot)
+		_, present, err := d.grid.codes(hour, m.Slot)
 		if err != nil {
 			return err
 		}
-		if !present {
+		if present == 0 {
 			continue
 		}
-		for _, code := range codes {
-			if code != 0 {
-				w.state.Counts.Late++
-			}
-		}
+		w.state.Counts.Late += present
 		if err := w.batch.Delete(d.grid.key(hour, m.Slot), nil); err != nil {
 			return err
 		}
@@ -214,8 +207,7 @@ func (w *sealing) correction(hour int64, counted countedRecord) error {
 	if err != nil {
 		return err
 	}
-	open := dayOfHour(hour) == w.day.Number && w.state.DaysUntil <= w.day.Number
-	if err := w.take(hour, h, &counted, open); err != nil {
+	if err := w.take(hour, h, &counted); err != nil {
 		return err
 	}
 	row, err := d.sealer.row(win, h)

@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// rowsPerUpload and daysPerUpload bound one upload: twenty days, and one
-	// batch on the ledger.
-	rowsPerUpload = 480
-	daysPerUpload = record.MaxBatch - rowsPerUpload
+	// rowsPerUpload and daysPerUpload bound one upload: nineteen days, of which each has
+	// two pointers, and one batch on the ledger.
+	rowsPerUpload = 19 * 24
+	daysPerUpload = (record.MaxBatch - rowsPerUpload) / 2
 )
 
 // outbox is what is on its way to the ledger, as the store has it: uploads, the rows
@@ -28,11 +28,12 @@ type outbox struct {
 	id      record.ID
 	network string
 	signer  *ecdsa.PrivateKey
+	dayRows bool // whether days have rows
 }
 
 // uploadRecord is one upload of the outbox: the rows of hours [RowsFrom,
-// RowsUntil) and the corrections [LateFrom, LateUntil), by sequence number, in one
-// blob, and the roots of days [DaysFrom, DaysUntil). Its pointers are in their own
+// RowsUntil) and the corrections [LateFrom, LateUntil), by sequence number, and days [DaysFrom,
+// DaysUntil), where days have rows, in one blob; and the roots of these days. Its pointers are in their own
 // records. It shrinks by what is all on the ledger, and is deleted when nothing is
 // left.
 type uploadRecord struct {
@@ -72,6 +73,14 @@ func (p *pointerRecord) refused(item record.AnchorItem, now int64, gateways int)
 	if waits := p.Refusals - gateways; waits >= 0 {
 		p.Again += min(int64(againFirst)<<min(waits, 20), againMost)
 	}
+}
+
+// overdue reports whether a refused pointer is of a day row that the ledger takes no more,
+// by the hub's own clock and with a day for clocks to differ: it would keep the rows of
+// its blob for ever.
+func (p *pointerRecord) overdue(now int64) bool {
+	ptr := p.Signed.Pointer
+	return ptr.Kind == record.KindPersonDay && p.Code == string(fault.Expired) && now > (ptr.Index+record.CorrectionDays+2)*86400
 }
 
 // Refusal is a pointer that the ledger does not take, by the word of a gateway. It is
@@ -118,9 +127,7 @@ func (o *outbox) sign(b *pebble.Batch, u uploadRecord) error {
 	}
 	name := record.SumID(blob)
 	for _, row := range rows {
-		if err := o.signOne(b, record.Pointer{
-			Device: o.id, Kind: record.KindRow, Index: row.Hour, Correction: row.Correction, Blob: name, Commitment: record.SumID(row.Row),
-		}); err != nil {
+		if err := o.signOne(b, row.Pointer(o.id, name)); err != nil {
 			return err
 		}
 	}
@@ -155,11 +162,7 @@ func (o *outbox) signAnew(b *pebble.Batch, p pointerRecord) error {
 // blob rebuilds the rows blob of an upload from the stored rows; it is nil when
 // the upload has no rows.
 func (o *outbox) blob(u uploadRecord) ([]byte, []record.BlobRow, error) {
-	count := u.RowsUntil - u.RowsFrom + u.LateUntil - u.LateFrom
-	if count == 0 {
-		return nil, nil, nil
-	}
-	rows := make([]record.BlobRow, 0, count)
+	var rows []record.BlobRow
 	for hour := u.RowsFrom; hour < u.RowsUntil; hour++ {
 		row, err := o.vault.get(o.vault.key(kindRow, ordered(hour)...))
 		if err := expect(row != nil, err, "no row for sealed hour %d", hour); err != nil {
@@ -173,6 +176,16 @@ func (o *outbox) blob(u uploadRecord) ([]byte, []record.BlobRow, error) {
 			return nil, nil, err
 		}
 		rows = append(rows, record.BlobRow{Hour: late.Hour, Correction: late.Number, Row: late.Row})
+	}
+	for day := u.DaysFrom; o.dayRows && day < u.DaysUntil; day++ {
+		row, err := o.vault.get(o.vault.key(kindDayRow, ordered(day)...))
+		if err := expect(row != nil, err, "no row for committed day %d", day); err != nil {
+			return nil, nil, err
+		}
+		rows = append(rows, record.BlobRow{Hour: 24 * day, Correction: record.PersonDayMark, Row: row})
+	}
+	if len(rows) == 0 {
+		return nil, nil, nil
 	}
 	slices.SortFunc(rows, func(a, b record.BlobRow) int {
 		return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Correction, b.Correction))
@@ -214,7 +227,7 @@ func (o *outbox) pointer(kind string, index int64, correction uint8) (pointerRec
 }
 
 // pointers lists the pointers of an upload that are not on the ledger: rows, then
-// corrections in the order in which they were sealed, then days.
+// corrections in the order in which they were sealed, then rows and then roots of days.
 func (o *outbox) pointers(u uploadRecord) ([]pointerRecord, error) {
 	var list []pointerRecord
 	collect := func(kind string, index int64, correction uint8) error {
@@ -238,12 +251,22 @@ func (o *outbox) pointers(u uploadRecord) ([]pointerRecord, error) {
 			return nil, err
 		}
 	}
-	for day := u.DaysFrom; day < u.DaysUntil; day++ {
-		if err := collect(record.KindDay, day, 0); err != nil {
-			return nil, err
+	for _, kind := range o.daily() {
+		for day := u.DaysFrom; day < u.DaysUntil; day++ {
+			if err := collect(kind, day, 0); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return list, nil
+}
+
+// daily is the kinds of pointers that there are of each day.
+func (o *outbox) daily() []string {
+	if o.dayRows {
+		return []string{record.KindPersonDay, record.KindDay}
+	}
+	return []string{record.KindDay}
 }
 
 // shrink takes out of an upload what has no pointer left, and the upload if nothing
@@ -251,8 +274,8 @@ func (o *outbox) pointers(u uploadRecord) ([]pointerRecord, error) {
 func (o *outbox) shrink(b *pebble.Batch, u numbered, left map[record.Pointer]bool) error {
 	rows, days := false, false
 	for p := range left {
-		rows = rows || p.Kind == record.KindRow
-		days = days || p.Kind == record.KindDay
+		rows = rows || p.Sealed() // in their blob, all of it or none
+		days = days || p.Daily()
 	}
 	if !rows && !days {
 		return b.Delete(o.key(u.n), nil)
@@ -261,7 +284,7 @@ func (o *outbox) shrink(b *pebble.Batch, u numbered, left map[record.Pointer]boo
 	if !rows {
 		next.RowsFrom, next.LateFrom = next.RowsUntil, next.LateUntil
 	}
-	if !days {
+	if !days && !(rows && o.dayRows) { // day rows are in the blob that is still needed
 		next.DaysFrom = next.DaysUntil
 	}
 	if next == u.uploadRecord {
@@ -312,11 +335,14 @@ func (o *outbox) late(n int64) (lateRecord, error) {
 	return l, expect(found, err, "no row for sealed correction number %d", n)
 }
 
-// sent tells whether this store has made the pointer to a row: hours before
-// packed belong to an upload.
-func (o *outbox) sent(p record.Pointer, packed int64) (bool, error) {
-	if p.Correction == 0 {
-		return p.Index < packed, nil
+// sent tells whether a store in this state has made the pointer to a row, of an hour or
+// of a day.
+func (o *outbox) sent(p record.Pointer, s *deviceState) (bool, error) {
+	switch {
+	case p.Daily():
+		return p.Index < s.PackedDays, nil
+	case p.Correction == 0:
+		return p.Index < s.PackedRows, nil
 	}
 	return o.vault.Has(o.pointerKey(record.KindRow, p.Index, p.Correction))
 }

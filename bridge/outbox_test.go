@@ -130,7 +130,7 @@ func TestLongBacklogTravelsInSeveralUploads(t *testing.T) {
 	if testing.Short() {
 		t.Skip("seals 515 rows, which takes long under the race detector")
 	}
-	w := newWorld(t)
+	w := newDayWorld(t)
 	h := w.hub(filepath.Join(t.TempDir(), "hub"))
 	sealedFor(t, w, h, 5)
 	d := w.enrolled(h, "heart_rate")
@@ -353,7 +353,7 @@ func TestAttackClonedStore(t *testing.T) {
 // Wherever the bridge dies, another one on the same store goes on, and the ledger
 // sees every pointer once and one content for each window.
 func TestSyncResumesAfterACrashAtEveryRequest(t *testing.T) {
-	w := newWorld(t)
+	w := newDayWorld(t)
 	dir := filepath.Join(t.TempDir(), "hub")
 	h := w.hub(dir)
 	d := sealedFor(t, w, h, 26)
@@ -388,8 +388,11 @@ func TestSyncResumesAfterACrashAtEveryRequest(t *testing.T) {
 		syncs(t, again)
 		w.findAvailable(2)
 		syncs(t, again)
+		d2, _ := again.Device(d.ID())
+		if _, ok, err := d2.Receipt(record.KindPersonDay, epochDay); !ok || err != nil {
+			t.Fatalf("point %d: no receipt for the day row: %v", point, err)
+		}
 		for hour := range int64(26) {
-			d2, _ := again.Device(d.ID())
 			if _, ok, err := d2.Receipt(record.KindRow, epochStart/3600+hour); !ok || err != nil {
 				t.Fatalf("point %d: no receipt for hour %d: %v", point, hour, err)
 			}

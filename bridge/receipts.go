@@ -102,20 +102,35 @@ func (c *receiptChecker) checkSignature(m record.Member, s record.SignedAvailabl
 }
 
 // compare looks, once after the hub was opened and before anything is sent,
-// whether the ledger is ahead of the store: receipts of rows, or of corrections,
+// whether the ledger is ahead of the store: receipts of rows, of corrections, or of days,
 // that this store has never sent. Such a store was rolled back, together with its
 // rollback guard, and may never seal again.
 func (d *Device) compare(ctx context.Context) error {
 	d.mu.Lock()
-	checked, packed := d.checked, d.state.PackedRows
+	checked, s := d.checked, d.state
 	d.mu.Unlock()
 	if checked {
 		return nil
 	}
-	from := packed - (record.CorrectionDays+1)*24 // no hour before it can have a correction that is new to us
-	err := d.gateways.pages(ctx, d.id, record.KindRow, from, maxHour, func(list []record.Receipt) (bool, error) {
+	// No hour before it can have a correction that is new to us.
+	err := d.notAhead(ctx, record.KindRow, s.PackedRows-(record.CorrectionDays+1)*24, &s)
+	if err == nil && d.outbox.dayRows {
+		err = d.notAhead(ctx, record.KindPersonDay, s.PackedDays, &s)
+	}
+	if err != nil {
+		return fmt.Errorf("compare with the ledger: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.checked = true
+	return nil
+}
+
+// notAhead is compare for pointers of a kind from an index on, of a store in this state.
+func (d *Device) notAhead(ctx context.Context, kind string, from int64, s *deviceState) error {
+	return d.gateways.pages(ctx, d.id, kind, from, maxHour, func(list []record.Receipt) (bool, error) {
 		for _, r := range list {
-			ours, err := d.outbox.sent(r.Pointer.Pointer, packed)
+			ours, err := d.outbox.sent(r.Pointer.Pointer, s)
 			if err != nil {
 				return false, err
 			}
@@ -127,13 +142,6 @@ func (d *Device) compare(ctx context.Context) error {
 		}
 		return true, nil
 	})
-	if err != nil {
-		return fmt.Errorf("compare with the ledger: %w", err)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.checked = true
-	return nil
 }
 
 // place is where a pointer of a kind stands.
@@ -153,7 +161,7 @@ const lateKind = "correction"
 
 // fetchReceipts fetches, verifies and stores what receipts there are.
 func (d *Device) fetchReceipts(ctx context.Context, r *Report) error {
-	for _, kind := range []string{record.KindRow, lateKind, record.KindDay} {
+	for _, kind := range append([]string{record.KindRow, lateKind}, d.outbox.daily()...) {
 		if err := d.receiptsOf(ctx, kind, r); err != nil {
 			return fmt.Errorf("receipts of %ss: %w", kind, err)
 		}
@@ -207,7 +215,7 @@ func (s *deviceState) unsettled(kind string, first int64) (int64, int64) {
 	from, known := s.ReceiptsFrom[kind]
 	end := s.PackedRows
 	switch kind {
-	case record.KindDay:
+	case record.KindDay, record.KindPersonDay:
 		end, first = s.PackedDays, dayOfHour(first)
 	case lateKind:
 		end, first = s.PackedLate, 0
@@ -270,6 +278,9 @@ func (d *Device) keep(checker *receiptChecker, list []record.Receipt, awaited ma
 			ours, ok := awaited[placeOf(p)]
 			if !ok {
 				continue
+			}
+			if p.Kind != ours.Pointer.Kind { // not what was asked for; ours it may well be
+				return fmt.Errorf("%w: it is about a %s, not a %s", ErrReceipt, p.Kind, ours.Pointer.Kind)
 			}
 			if p != ours.Pointer {
 				return d.foreign(receipt.Pointer)
@@ -342,7 +353,8 @@ func (d *Device) settled(kind string, from int64) error {
 	return nil
 }
 
-// forgetRows deletes rows from the hour first on, or corrections, before from.
+// forgetRows deletes rows from the hour first on, corrections, or rows of days, before
+// from.
 func (o *outbox) forgetRows(b *pebble.Batch, kind string, first, from int64, uploads []numbered) error {
 	switch kind {
 	case record.KindRow:
@@ -359,12 +371,19 @@ func (o *outbox) forgetRows(b *pebble.Batch, kind string, first, from int64, upl
 			}
 		}
 		return b.DeleteRange(o.lateKey(0), o.lateKey(from), nil)
+	case record.KindPersonDay:
+		for _, u := range uploads {
+			if u.DaysFrom < u.DaysUntil {
+				from = min(from, u.DaysFrom)
+			}
+		}
+		return b.DeleteRange(o.vault.key(kindDayRow, ordered(dayOfHour(first))...), o.vault.key(kindDayRow, ordered(from)...), nil)
 	}
 	return nil
 }
 
-// Receipt returns the stored receipt of a pointer (record.KindRow or KindDay) of
-// a first sealing, and false while there is none.
+// Receipt returns the stored receipt of a pointer (record.KindRow, KindPersonDay or
+// KindDay) of a first sealing, and false while there is none.
 func (d *Device) Receipt(kind string, index int64) (record.Receipt, bool, error) {
 	return d.receipt(kind, index, 0)
 }
@@ -377,7 +396,7 @@ func (d *Device) CorrectionReceipt(hour int64, number uint8) (record.Receipt, bo
 
 func (d *Device) receipt(kind string, index int64, correction uint8) (record.Receipt, bool, error) {
 	var r record.Receipt
-	if kind != record.KindRow && kind != record.KindDay {
+	if kind != record.KindRow && !slices.Contains(d.outbox.daily(), kind) {
 		return r, false, fmt.Errorf("bridge: no pointers of kind %q", kind)
 	}
 	d.mu.Lock()

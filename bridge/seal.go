@@ -13,20 +13,14 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
-	"github.com/vitalveil/vitalveil/zk"
 )
 
 // chunkHours is how many hours are sealed by one synced commit.
 const chunkHours = 240
 
-// dayRecord is a committed day: its root and what opens it.
-type dayRecord struct {
-	Root    record.ID
-	Opening []byte
-}
-
 // Advance seals every hour that is over at now (Unix seconds) and commits every
-// day that is over, empty ones too. It is durable on return; an error leaves
+// day that is over, empty ones too; where the network has day rows, two hours after it is
+// over (Config.HeldDays). It is durable on return; an error leaves
 // what was done before it, and Advance may be called again.
 //
 // On a network whose clock is the wall's an hour is over when ledger time says so too:
@@ -161,7 +155,7 @@ func (d *Device) step(now int64) (bool, error) {
 
 // seal does some sealing in one synced commit.
 func (d *Device) seal(work func(*sealing) error) error {
-	w := &sealing{device: d, state: d.state, day: wearable.Day{Number: dayOfHour(d.state.SealedUntil)}}
+	w := &sealing{device: d, state: d.state, days: map[int64]*openDay{}}
 	err := d.vault.Update(true, func(b *pebble.Batch) error {
 		w.batch = b
 		return work(w)
@@ -180,8 +174,8 @@ type sealing struct {
 	device *Device
 	batch  *pebble.Batch
 	state  deviceState
-	day    wearable.Day // the day that is being sealed
-	until  int64        // hours before it are being sealed
+	days   map[int64]*openDay // that were needed, by number
+	until  int64              // hours before it are being sealed
 	// corrected says that late data were looked through: what this commit deletes
 	// is still to be seen in the store until it is made.
 	corrected bool
@@ -190,98 +184,34 @@ type sealing struct {
 // run seals hours before until, and commits days before today that are sealed.
 func (w *sealing) run(until, today int64) error {
 	w.until = until
-	partial := w.partialDay(until, today)
-	if w.state.SealedUntil >= until && !partial {
+	if w.state.SealedUntil >= until && !w.ending(today) {
 		return nil
-	}
-	if err := w.loadDay(w.day.Number); err != nil {
-		return err
 	}
 	for w.state.SealedUntil < until {
 		if err := w.hour(w.state.SealedUntil); err != nil {
 			return fmt.Errorf("seal hour %d: %w", w.state.SealedUntil, err)
 		}
 		w.state.SealedUntil++
-		if w.state.SealedUntil%24 == 0 {
-			if err := w.endDay(today); err != nil {
-				return err
-			}
+		if err := w.turn(); err != nil {
+			return err
 		}
 	}
-	end := w.storeDay
-	if w.partialDay(until, today) {
-		end = w.commitDay
+	if w.ending(today) {
+		if err := w.correct(w.lateDay(), w.correctUntil(until)); err != nil {
+			return err
+		}
 	}
-	return errors.Join(end(), w.device.vault.store(w.batch, w.device.vault.key(kindState), w.state))
+	for w.ending(today) {
+		if err := w.commitDay(); err != nil {
+			return err
+		}
+	}
+	return w.store()
 }
 
-// partialDay tells whether the day at hand is the last of a device that finished
-// and over, though its last hours will never be sealed.
-func (w *sealing) partialDay(until, today int64) bool {
-	return w.state.Finished && until >= w.state.FinishAt && w.state.DaysUntil == w.day.Number &&
-		w.state.FinishAt > w.day.Number*24 && dayOfHour(w.state.FinishAt) == w.day.Number && w.day.Number < today
-}
-
-func (w *sealing) dayKey(day int64) []byte { return w.device.vault.key(kindDay, ordered(day)...) }
-
-func (w *sealing) loadDay(day int64) error {
-	w.day = wearable.Day{Number: day}
-	value, err := w.device.vault.get(w.dayKey(day))
-	if err != nil || value == nil {
-		return err
-	}
-	err = w.day.UnmarshalBinary(value)
-	if err != nil {
-		return fmt.Errorf("%w: day %d: %v", ErrDamaged, day, err)
-	}
-	return expect(w.day.Number == day, nil, "day %d is stored as day %d", w.day.Number, day)
-}
-
-// storeDay keeps the sealed part of the day for its commitment.
-func (w *sealing) storeDay() error {
-	value, err := w.day.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	return w.device.vault.Set(w.batch, w.dayKey(w.day.Number), value)
-}
-
-// endDay commits the day whose last hour was sealed. Hours are sealed when they
-// are over, so the day is.
-func (w *sealing) endDay(today int64) error {
-	if w.day.Number >= today {
-		return errors.New("bridge: a day ended before its time")
-	}
-	if err := w.commitDay(); err != nil {
-		return err
-	}
-	return w.loadDay(w.day.Number + 1)
-}
-
-// commitDay seals what is late, so that it is part of the day if it is the day's,
-// and makes the day root.
-func (w *sealing) commitDay() error {
-	if err := w.correct(w.correctUntil(w.until)); err != nil {
-		return err
-	}
-	root, opening, err := zk.CommitDay(&w.day)
-	if err != nil {
-		return fmt.Errorf("commit day %d: %w", w.day.Number, err)
-	}
-	secret, err := opening.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	v := w.device.vault
-	key := v.key(kindOpening, ordered(w.day.Number)...)
-	old, err := v.get(key)
-	if err := expect(old == nil, err, "day %d is committed already", w.day.Number); err != nil {
-		return err
-	}
-	w.state.DaysUntil = w.day.Number + 1
-	return errors.Join(
-		v.store(w.batch, key, dayRecord{Root: root, Opening: secret}),
-		w.batch.Delete(w.dayKey(w.day.Number), nil))
+// store writes what a step has changed.
+func (w *sealing) store() error {
+	return errors.Join(w.storeDays(), w.device.vault.store(w.batch, w.device.vault.key(kindState), w.state))
 }
 
 // hour seals one hour: everything that the row schema has, absent metrics as
@@ -300,7 +230,7 @@ func (w *sealing) hour(hour int64) error {
 		return err
 	}
 	counted := newCounted()
-	if err := w.take(hour, h, &counted, true); err != nil {
+	if err := w.take(hour, h, &counted); err != nil {
 		return err
 	}
 	row, err := d.sealer.row(he.Window{Hour: hour}, h)
@@ -311,25 +241,25 @@ func (w *sealing) hour(hour int64) error {
 }
 
 // take moves the readings of an hour from the grid into what is sealed, and into the
-// day at hand if that is the hour's and still open.
-func (w *sealing) take(hour int64, h privacy.Hour, counted *countedRecord, intoDay bool) error {
+// hour's day if that is still open.
+func (w *sealing) take(hour int64, h privacy.Hour, counted *countedRecord) error {
 	d := w.device
 	for _, m := range d.metrics {
 		codes, present, err := d.grid.codes(hour, m.Slot)
 		if err != nil {
 			return err
 		}
-		if !present {
+		if present == 0 {
 			continue
 		}
 		if m.Vital() {
 			h.Codes[m.Slot] = codes[:]
 		}
 		counted.add(m.Slot, codes)
-		if intoDay {
-			if err := w.setDay(hour, m.Slot, codes); err != nil {
-				return err
-			}
+		if !w.open(dayOfHour(hour)) {
+			w.state.Counts.AfterDay += present
+		} else if err := w.setDay(hour, m.Slot, codes); err != nil {
+			return err
 		}
 		if err := w.batch.Delete(d.grid.key(hour, m.Slot), nil); err != nil {
 			return err
@@ -341,24 +271,11 @@ func (w *sealing) take(hour int64, h privacy.Hour, counted *countedRecord, intoD
 // newHour is an hour for the patient's stratum, without readings yet; sealed are those
 // that rows of the same hour count.
 func (w *sealing) newHour(sealed map[int][]uint16) (privacy.Hour, error) {
-	stratum, err := w.device.hub.schema.Stratum(w.state.Stratum)
+	stratum, err := stratumIn(w.device.hub.schema, w.state.Stratum)
 	return privacy.Hour{Codes: map[int][]uint16{}, Sealed: sealed, Stratum: stratum}, err
 }
 
-// setDay puts the codes of an hour that are not missing into the day at hand.
-func (w *sealing) setDay(hour int64, slot int, codes [wearable.MinutesPerHour]uint16) error {
-	for i, code := range codes {
-		if code == 0 {
-			continue
-		}
-		if err := w.day.Set(slot, int(hour-w.day.Number*24)*60+i, code); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sealer makes rows of hours, and holds the key for it no longer than it takes.
+// sealer makes rows, and holds the key for it no longer than it takes.
 type sealer struct {
 	hub   *Hub
 	id    record.ID
@@ -386,22 +303,37 @@ func (s *sealer) row(win he.Window, h privacy.Hour) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.key == nil {
-		if s.key, err = s.expand(); err != nil {
-			return nil, err
-		}
+	if err := s.expand(); err != nil {
+		return nil, err
 	}
 	return s.hub.cfg.Params.Seal(s.hub.context(), s.key, win, payloads)
 }
 
-// expand makes the key of the seeds.
-func (s *sealer) expand() (*he.DeviceKey, error) {
+// dayRow seals a day for its window.
+func (s *sealer) dayRow(day *wearable.Day, stratum int) ([]byte, error) {
+	params := s.hub.cfg.Params.Day()
+	payloads, err := params.Schema().DayRow(day, stratum)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.expand(); err != nil {
+		return nil, err
+	}
+	return params.Seal(s.hub.context(), s.key.ForDays(), he.DayWindow(day.Number), payloads)
+}
+
+// expand makes the key of the seeds, if it is not there.
+func (s *sealer) expand() (err error) {
+	if s.key != nil {
+		return nil
+	}
 	seeds := make([]he.Seed, len(s.seeds))
 	for i, seed := range s.seeds {
 		if len(seed) != len(seeds[i]) {
-			return nil, fmt.Errorf("%w: seed of %d bytes", ErrDamaged, len(seed))
+			return fmt.Errorf("%w: seed of %d bytes", ErrDamaged, len(seed))
 		}
 		copy(seeds[i][:], seed)
 	}
-	return s.hub.cfg.Params.NewDeviceKey(s.hub.context(), s.id, seeds)
+	s.key, err = s.hub.cfg.Params.NewDeviceKey(s.hub.context(), s.id, seeds)
+	return err
 }

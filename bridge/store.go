@@ -24,6 +24,7 @@ const (
 	kindCounted byte = 'h' // countedRecord of a sealed hour, by hour
 	kindDay     byte = 'k' // wearable.Day of a day not yet committed, by day
 	kindOpening byte = 'o' // dayRecord, by day
+	kindDayRow  byte = 'y' // sealed day row, by day
 	kindRow     byte = 'r' // sealed row, by hour
 	kindLate    byte = 'l' // lateRecord, by sequence number
 	kindWindow  byte = 'w' // sequence number of a sealed correction, by hour and number

@@ -189,13 +189,13 @@ func TestMarksOnlyRise(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "hub")
 	h := w.hub(dir)
 	id := record.SumID([]byte("device"))
-	for _, m := range []mark{{5, 0}, {9, 2}, {3, 4}, {4, 1}} {
+	for _, m := range []mark{{5, 0, 1}, {9, 2, 0}, {3, 4, 2}, {4, 1, 1}} {
 		if err := h.raiseMarks(map[record.ID]mark{id: m}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := loadMarks(dir + ".mark")
-	if err != nil || got[id] != (mark{9, 4}) {
+	if err != nil || got[id] != (mark{9, 4, 2}) {
 		t.Errorf("mark %v, %v", got[id], err)
 	}
 	if err := os.WriteFile(dir+".mark", []byte(`{"version":1,"sealed":{"x":1}}`), 0o600); err != nil {

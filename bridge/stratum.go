@@ -8,12 +8,17 @@ import (
 	"github.com/vitalveil/vitalveil/he/privacy"
 )
 
-// SetStratum says which of the row schema's strata (privacy.Schema.Strata) the
-// patient is in, for hours not yet sealed; an empty name takes that back. It is
+// SetStratum says which of the strata of the network's rows, of hours or of days
+// (privacy.Schema.Strata), the patient is in, for what is not yet sealed; an empty name
+// takes that back. It is
 // durable on return. Only the device knows: it is stored encrypted, and a sealed
 // row does not show which stratum it counts for.
 func (d *Device) SetStratum(name string) error {
-	if _, err := d.hub.schema.Stratum(name); err != nil {
+	_, err := d.hub.schema.Stratum(name)
+	if day := d.hub.schema.Day(); err != nil && day != nil {
+		_, err = day.Stratum(name)
+	}
+	if err != nil {
 		return fmt.Errorf("bridge: %w", err)
 	}
 	d.mu.Lock()
@@ -23,7 +28,7 @@ func (d *Device) SetStratum(name string) error {
 	}
 	next := d.state
 	next.Stratum = name
-	err := d.vault.Update(true, func(b *pebble.Batch) error {
+	err = d.vault.Update(true, func(b *pebble.Batch) error {
 		return d.vault.store(b, d.vault.key(kindState), next)
 	})
 	if err != nil {
@@ -33,7 +38,7 @@ func (d *Device) SetStratum(name string) error {
 	return nil
 }
 
-// Stratum returns the stratum that hours are sealed for.
+// Stratum returns the stratum that rows are sealed for.
 func (d *Device) Stratum() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -41,4 +46,12 @@ func (d *Device) Stratum() string {
 		return privacy.Unstated
 	}
 	return d.state.Stratum
+}
+
+// stratumIn is the place of a stratum in the rows of a schema; without strata all are one.
+func stratumIn(s *privacy.Schema, name string) (int, error) {
+	if len(s.Strata()) == 0 {
+		return 0, nil
+	}
+	return s.Stratum(name)
 }

@@ -58,7 +58,7 @@ func (h *Hub) Sync(ctx context.Context) (Report, error) {
 		d.mu.Lock()
 		if d.usable() == nil && d.rec.Enrolled {
 			devices = append(devices, d)
-			marked[d.id] = mark{d.state.SealedUntil, d.state.Corrected}
+			marked[d.id] = d.state.mark()
 		}
 		d.mu.Unlock()
 	}
@@ -156,13 +156,13 @@ func (d *Device) pack(marked mark) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	for d.state.PackedRows < marked.Hour || d.state.PackedLate < marked.Corrected || d.state.PackedDays < d.state.DaysUntil {
+	for d.state.PackedRows < marked.Hour || d.state.PackedLate < marked.Corrected || d.state.PackedDays < marked.Day {
 		next := d.state
 		u := uploadRecord{RowsFrom: next.PackedRows, DaysFrom: next.PackedDays, LateFrom: next.PackedLate}
 		u.RowsUntil = min(marked.Hour, u.RowsFrom+rowsPerUpload)
 		// Corrections follow the rows of their hours.
 		u.LateUntil = min(marked.Corrected, u.LateFrom+rowsPerUpload-(u.RowsUntil-u.RowsFrom))
-		u.DaysUntil = min(next.DaysUntil, u.DaysFrom+daysPerUpload)
+		u.DaysUntil = min(marked.Day, u.DaysFrom+daysPerUpload)
 		next.PackedRows, next.PackedDays, next.PackedLate, next.Marked = u.RowsUntil, u.DaysUntil, u.LateUntil, true
 		next.NextUpload++
 		err := d.vault.Update(true, func(b *pebble.Batch) error {
@@ -196,7 +196,7 @@ func (d *Device) upload(ctx context.Context, u numbered, r *Report) error {
 		return d.settle(u, nil, nil, all, r)
 	}
 	var blobs [][]byte
-	if pointers[0].Signed.Pointer.Kind == record.KindRow { // rows come first
+	if pointers[0].Signed.Pointer.Sealed() { // rows come first
 		blob, _, err := d.outbox.blob(u.uploadRecord)
 		if err != nil {
 			return err
@@ -256,6 +256,9 @@ func (d *Device) settle(u numbered, sent []pointerRecord, items []api.Item, open
 			default:
 				p.refused(item, now, len(d.gateways.clients))
 				refused = append(refused, refusal(p))
+				if p.overdue(now) {
+					delete(left, ptr)
+				}
 				copied = copied || d.outbox.provesCopy(ptr, items[i].Recorded)
 			}
 			// Signed anew, or the gateway would take the next upload for this one

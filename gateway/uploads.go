@@ -105,8 +105,8 @@ func checkUpload(network string, d record.DeviceState, m *apiv1.Upload) (*upload
 			return nil, fault.New(fault.Invalid, "pointer %d repeats %s %d of this upload", i, p.Kind, p.Index)
 		}
 		seen[place] = true
-		if (p.Kind == record.KindDay) != p.Blob.IsZero() {
-			return nil, fault.New(fault.Invalid, "pointer %d: a row names its blob, a day has a zero one", i)
+		if p.Sealed() == p.Blob.IsZero() {
+			return nil, fault.New(fault.Invalid, "pointer %d: a row names its blob, a day root has a zero one", i)
 		}
 		if err := record.Verify(d.Device.Key, p.Digest(network), s.Signature); err != nil {
 			return nil, fault.New(fault.BadSignature, "the device's signature of pointer %d: %w", i, err)
@@ -147,8 +147,8 @@ func (u *uploaded) checkRows(id record.ID, data []byte) error {
 		commitments[window{r.Hour, r.Correction}] = record.SumID(r.Row)
 	}
 	for i, s := range u.pointers {
-		p := s.Pointer
-		if p.Blob == id && commitments[window{p.Index, p.Correction}] != p.Commitment {
+		hour, correction := s.Pointer.Place()
+		if s.Pointer.Blob == id && commitments[window{hour, correction}] != s.Pointer.Commitment {
 			return fault.New(fault.Invalid, "blob %s does not hold the row that pointer %d commits to", id.Short(), i)
 		}
 	}

@@ -283,6 +283,7 @@ func (s hubStatus) print() error {
 		}
 		fmt.Printf("  sealed until %s, %d rows and days wait for the ledger\n", clock(d.SealedUntil), d.Waiting)
 		fmt.Printf("  %d readings counted; left out: %s\n", d.Counts.Gridded, leftOutLine(d.Counts.Outcome()))
+		fmt.Printf("  committed until %s; %d minutes came after their day was: they count in hours and are dropped from the day\n", clock(d.CommittedUntil), d.Counts.AfterDay)
 		for _, r := range d.Refused {
 			fmt.Printf("  refused, and offered again: %s\n", r)
 		}
@@ -371,8 +372,9 @@ func (c keysCommand) Run(ctx context.Context) error {
 
 type receiptCommand struct {
 	dirFlag
-	Index      int64  `arg:"" help:"The Unix hour, or with --day the Unix day."`
-	Day        bool   `help:"Of a committed day."`
+	Index      int64  `arg:"" help:"The Unix hour, or with --day or --day-row the Unix day."`
+	Day        bool   `help:"Of a day's root." xor:"kind"`
+	DayRow     bool   `help:"Of a day's row." xor:"kind"`
 	Correction uint8  `help:"Of a correction of the hour, by its number."`
 	Device     string `help:"The device, by the beginning of its identifier; needed where the hub has more than one."`
 	Out        string `help:"Where to write the receipt." type:"path" default:"receipt.json"`
@@ -381,8 +383,11 @@ type receiptCommand struct {
 // Run writes a receipt.
 func (c receiptCommand) Run(ctx context.Context) error {
 	request := receiptRequest{Device: c.Device, Kind: record.KindRow, Index: c.Index, Correction: c.Correction}
-	if c.Day {
+	switch {
+	case c.Day:
 		request.Kind = record.KindDay
+	case c.DayRow:
+		request.Kind = record.KindPersonDay
 	}
 	r, err := ask(ctx, c.dirFlag, "receipt", &request, (*hub).receipt)
 	if err != nil {

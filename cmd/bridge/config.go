@@ -39,6 +39,8 @@ type Config struct {
 	// Every is how many seconds pass between two rounds of sealing and sending; 0 stands
 	// for 60.
 	Every int `json:"every_seconds,omitempty"`
+	// HeldDays is for how many days more than usual a day stays open for what comes late.
+	HeldDays int `json:"held_days,omitempty"`
 }
 
 const maxEvery = 3600 // seconds
@@ -55,6 +57,9 @@ func (c *Config) Check() error {
 	}
 	if c.Every < 0 || c.Every > maxEvery {
 		return fmt.Errorf("every_seconds is 0 to %d", maxEvery)
+	}
+	if c.HeldDays < 0 || c.HeldDays > role.MaxHeldDays {
+		return fmt.Errorf("held_days is 0 to %d", role.MaxHeldDays)
 	}
 	return c.Service.Check()
 }
@@ -95,7 +100,7 @@ func (c Config) hub() (role.Config, error) {
 	}
 	h := role.Config{
 		Dir: string(c.State), KeyFile: key, GuardFile: string(c.Guard), Genesis: d.Genesis,
-		GatewayURL: c.Gateway, OtherGateways: c.OtherGateways,
+		GatewayURL: c.Gateway, OtherGateways: c.OtherGateways, HeldDays: c.HeldDays,
 	}
 	for _, path := range c.Epochs {
 		var e record.EpochState

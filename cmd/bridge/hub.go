@@ -337,17 +337,19 @@ func (h *hub) commands() site.Commands {
 
 // deviceStatus is how far a device has come.
 type deviceStatus struct {
-	ID          string      `json:"id"`
-	Patient     string      `json:"patient"`
-	Metrics     []string    `json:"metrics"`
-	Enrolled    bool        `json:"enrolled"`
-	Ready       bool        `json:"ready"` // every holder has acknowledged its seeds, as a gateway said
-	Stratum     string      `json:"stratum"`
-	SealedUntil int64       `json:"sealed_until"` // Unix seconds
-	Waiting     int         `json:"waiting"`      // rows and days that are not on the ledger
-	Refused     []string    `json:"refused,omitempty"`
-	Retired     string      `json:"retired,omitempty"`
-	Counts      role.Counts `json:"counts"`
+	ID          string   `json:"id"`
+	Patient     string   `json:"patient"`
+	Metrics     []string `json:"metrics"`
+	Enrolled    bool     `json:"enrolled"`
+	Ready       bool     `json:"ready"` // every holder has acknowledged its seeds, as a gateway said
+	Stratum     string   `json:"stratum"`
+	SealedUntil int64    `json:"sealed_until"` // Unix seconds
+	// CommittedUntil is before which every day has its root and, where there are such, its row.
+	CommittedUntil int64       `json:"committed_until"` // Unix seconds
+	Waiting        int         `json:"waiting"`         // rows and days that are not on the ledger
+	Refused        []string    `json:"refused,omitempty"`
+	Retired        string      `json:"retired,omitempty"`
+	Counts         role.Counts `json:"counts"`
 }
 
 // hubStatus is what "status" shows.
@@ -384,11 +386,11 @@ func (h *hub) status(context.Context, *none) (hubStatus, error) {
 }
 
 func deviceStatusOf(d *role.Device) (deviceStatus, error) {
-	sealed, _ := d.Progress()
+	sealed, days := d.Progress()
 	_, enrolled := d.Request()
 	s := deviceStatus{
 		ID: d.ID().String(), Patient: d.Patient().String(), Metrics: slices.Clone(d.Document().Metrics), Stratum: d.Stratum(),
-		Enrolled: enrolled, SealedUntil: sealed * 3600, Retired: d.Retired(), Counts: d.Counts(),
+		Enrolled: enrolled, SealedUntil: sealed * 3600, CommittedUntil: days * 86400, Retired: d.Retired(), Counts: d.Counts(),
 	}
 	refused, err := d.Refused()
 	if err != nil {
@@ -458,7 +460,7 @@ func (h *hub) readyDevices(ctx context.Context) map[record.ID]bool {
 	return ready
 }
 
-// receiptRequest names a row, or a day.
+// receiptRequest names a row, a day's root or a day's row.
 type receiptRequest struct {
 	Device     string `json:"device,omitempty"`
 	Kind       string `json:"kind"`

@@ -115,6 +115,7 @@ func (h *hub) metrics() *prometheus.Registry {
 	gauge("devices", "Devices of this hub.", sum(func(deviceStatus) int { return 1 }))
 	gauge("devices_retired", "Devices that may never seal again.", sum(func(d deviceStatus) int { return min(len(d.Retired), 1) }))
 	gauge("waiting", "Rows and days that are not on the ledger.", sum(func(d deviceStatus) int { return d.Waiting }))
+	gauge("minutes_after_day", "Minutes that count in hours and are dropped from their day, which was committed before they came.", sum(func(d deviceStatus) int { return int(d.Counts.AfterDay) }))
 	gauge("refused", "Pointers that were refused and are offered again.", sum(func(d deviceStatus) int { return len(d.Refused) }))
 	gauge("contact_seconds", "Unix time of the last round that reached the gateway.", func(s hubStatus, _ lastRound) float64 { return float64(s.Contact) })
 	gauge("rounds", "Rounds since the start.", func(_ hubStatus, l lastRound) float64 { return float64(l.rounds) })

@@ -45,9 +45,9 @@ type checker struct {
 	pieceKeys map[string]record.PieceKeyState // by their keys in the state
 	requests  map[string]request
 	queries   map[string]record.QueryState
-	rows      map[record.ID]map[he.Window]record.ID // rows of the blob read last
-	blocks    map[record.ID]uint64                  // numbers, by hash
-	recorded  map[string]uint64                     // blocks of valid transactions, by identifier
+	rows      map[record.ID]map[place]record.ID // rows of the blob read last
+	blocks    map[record.ID]uint64              // numbers, by hash
+	recorded  map[string]uint64                 // blocks of valid transactions, by identifier
 
 	unseen   int // closed requests whose details are not here
 	failures []string
@@ -179,7 +179,7 @@ func (c *checker) pointers(ctx context.Context) int {
 		if err := record.Verify(c.devices[ptr.Device].Device.Key, ptr.Digest(c.genesis.Network), p.Signed.Signature); err != nil {
 			c.wrong("%s: %v", name, err)
 		}
-		if ptr.Kind == record.KindDay {
+		if !ptr.Sealed() {
 			if err := verifier.CheckRoot(ptr.Commitment); err != nil {
 				c.wrong("%s: %v", name, err)
 			}
@@ -193,7 +193,7 @@ func (c *checker) pointers(ctx context.Context) int {
 			c.wrong("%s: %v", name, err)
 			continue
 		}
-		if got, ok := rows[he.Window{Hour: ptr.Index, Correction: ptr.Correction}]; !ok || got != ptr.Commitment {
+		if got, ok := rows[placeOf(ptr)]; !ok || got != ptr.Commitment {
 			c.wrong("%s: the blob %s does not carry this row", name, ptr.Blob)
 		}
 	}
@@ -202,7 +202,7 @@ func (c *checker) pointers(ctx context.Context) int {
 
 // blob reads a rows blob and checks every row in it. The last one is kept, as
 // pointers into one blob stand together.
-func (c *checker) blob(ctx context.Context, device, id record.ID) (map[he.Window]record.ID, error) {
+func (c *checker) blob(ctx context.Context, device, id record.ID) (map[place]record.ID, error) {
 	if rows, ok := c.rows[id]; ok {
 		return rows, nil
 	}
@@ -221,15 +221,37 @@ func (c *checker) blob(ctx context.Context, device, id record.ID) (map[he.Window
 	if err != nil {
 		return nil, err
 	}
-	rows := map[he.Window]record.ID{}
+	rows := map[place]record.ID{}
 	for _, r := range list {
-		if err := params.CheckRow(r.Row); err != nil {
+		if err := checkRow(params, r); err != nil {
 			return nil, fmt.Errorf("blob %s, hour %d: %w", id, r.Hour, err)
 		}
-		rows[he.Window{Hour: r.Hour, Correction: r.Correction}] = record.SumID(r.Row)
+		rows[place{r.Hour, r.Correction}] = record.SumID(r.Row)
 	}
-	c.rows = map[record.ID]map[he.Window]record.ID{id: rows}
+	c.rows = map[record.ID]map[place]record.ID{id: rows}
 	return rows, nil
+}
+
+// place is where a row is in its blob.
+type place struct {
+	hour       int64
+	correction uint8
+}
+
+func placeOf(p record.Pointer) place {
+	hour, correction := p.Place()
+	return place{hour, correction}
+}
+
+// checkRow checks the form of a row of an hour, or of a day.
+func checkRow(params *he.Params, r record.BlobRow) error {
+	if r.Correction != record.PersonDayMark {
+		return params.CheckRow(r.Row)
+	}
+	if params.Day() == nil {
+		return errors.New("a day row in a network of hours")
+	}
+	return params.Day().CheckRow(r.Row)
 }
 
 // batches checks each Merkle root over the pointers in leaf order.
@@ -269,7 +291,7 @@ func (c *checker) posts(context.Context) int {
 func (c *checker) receipts(ctx context.Context) int {
 	n := 0
 	for id := range c.devices {
-		for _, kind := range []string{record.KindRow, record.KindDay} {
+		for _, kind := range []string{record.KindRow, record.KindPersonDay, record.KindDay} {
 			n += c.receiptsOf(ctx, id, kind)
 		}
 	}

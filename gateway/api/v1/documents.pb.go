@@ -1474,8 +1474,9 @@ func (x *SignedRetirement) GetAssertion() *Assertion {
 }
 
 // Pointer names one sealed row ("row": index is the hour, blob the SHA-256 of
-// the stored blob that carries it, commitment the SHA-256 of the row) or one
-// committed day ("day": index is the day, blob is zero, commitment the day root).
+// the stored blob that carries it, commitment the SHA-256 of the row), one committed
+// day ("day": index is the day, blob is zero, commitment the day root) or the sealed
+// row of one day ("person-day": index is the day, blob and commitment as of a row).
 type Pointer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
@@ -3419,11 +3420,11 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x06retire\x18\x01 \x01(\v2\x1a.vitalveil.v1.RetireDeviceB\x06\xbaH\x03\xc8\x01\x01R\x06retire\x12'\n" +
 	"\tsignature\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x10\b\x18HR\tsignature\x125\n" +
 	"\tassertion\x18\x03 \x01(\v2\x17.vitalveil.v1.AssertionR\tassertion:\xc3\x01\xbaH\xbf\x01\x1a\xbc\x01\n" +
-	"\x1bsigned_retirement.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\xfe\x01\n" +
+	"\x1bsigned_retirement.signature\x12Na signature has 64 bytes (r || s), or with an assertion at most 72 (ASN.1 DER)\x1aMhas(this.assertion) ? size(this.signature) <= 72 : size(this.signature) == 64\"\x8a\x02\n" +
 	"\aPointer\x12-\n" +
-	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\x12#\n" +
-	"\x04kind\x18\x02 \x01(\tB\x0f\xbaH\fr\n" +
-	"R\x03rowR\x03dayR\x04kind\x12\x14\n" +
+	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\x12/\n" +
+	"\x04kind\x18\x02 \x01(\tB\x1b\xbaH\x18r\x16R\x03rowR\x03dayR\n" +
+	"person-dayR\x04kind\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x03R\x05index\x12'\n" +
 	"\n" +
 	"correction\x18\x04 \x01(\rB\a\xbaH\x04*\x02\x18\x03R\n" +

@@ -1496,7 +1496,7 @@ type ListReceiptsRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Device string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
 	Kind   string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
-	// Indices [from, until): hours for rows, days for day roots.
+	// Indices [from, until): hours for rows, days for day roots and day rows.
 	From          int64 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
 	Until         int64 `protobuf:"varint,4,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2255,11 +2255,11 @@ const file_vitalveil_v1_gateway_proto_rawDesc = "" +
 	"\x06upload\x18\x02 \x01(\v2\x14.vitalveil.v1.UploadB\x06\xbaH\x03\xc8\x01\x01R\x06upload\"z\n" +
 	"\x06Upload\x12*\n" +
 	"\x05blobs\x18\x01 \x03(\fB\x14\xbaH\x11\x92\x01\x0e\x10\x80\x02\"\tz\a\x10\x01\x18\x80\x80\x80\x02R\x05blobs\x12D\n" +
-	"\bpointers\x18\x02 \x03(\v2\x1b.vitalveil.v1.SignedPointerB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80\bR\bpointers\"\x93\x01\n" +
+	"\bpointers\x18\x02 \x03(\v2\x1b.vitalveil.v1.SignedPointerB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80\bR\bpointers\"\x9f\x01\n" +
 	"\x13ListReceiptsRequest\x12-\n" +
-	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\x12#\n" +
-	"\x04kind\x18\x02 \x01(\tB\x0f\xbaH\fr\n" +
-	"R\x03rowR\x03dayR\x04kind\x12\x12\n" +
+	"\x06device\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06device\x12/\n" +
+	"\x04kind\x18\x02 \x01(\tB\x1b\xbaH\x18r\x16R\x03rowR\x03dayR\n" +
+	"person-dayR\x04kind\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\x03R\x04from\x12\x14\n" +
 	"\x05until\x18\x04 \x01(\x03R\x05until\"I\n" +
 	"\x14ListReceiptsResponse\x121\n" +
