@@ -9,7 +9,7 @@ require (
 	github.com/tuneinsight/lattigo/v5 v5.0.7
 	github.com/vitalveil/vitalveil v0.0.0
 	github.com/zeebo/blake3 v0.2.4
-	golang.org/x/crypto v0.57.0
+	golang.org/x/crypto v0.58.0
 )
 
 require (
