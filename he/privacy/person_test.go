@@ -521,3 +521,44 @@ func soak(short, full int) int {
 	}
 	return short
 }
+
+// TestASummaryHasTheSumsThatAnybodyComputes: uncentred, of days at both ends and between,
+// of every metric.
+func TestASummaryHasTheSumsThatAnybodyComputes(t *testing.T) {
+	s := V3().Day()
+	for slot := range s.Slots() {
+		m, _ := s.metric(slot)
+		var rows [][]Payload
+		var n, sum, squares int64
+		for _, mean := range []int64{m.person.Low, m.person.Low + 1, m.person.Centre, m.person.High} {
+			d := wearable.PersonDay{Mean: mean, Low: m.person.LowMin, High: m.person.HighMax, Within: 1000}
+			row, err := s.PersonRow(slot, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, row)
+			n, sum, squares = n+1, sum+mean, squares+mean*mean
+		}
+		r, err := s.ReleaseDays(slot, openRows(rows, s.MetricCoefficients(slot)), 5, nil, 1, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := r.Summary(7)
+		if e := got.Exact; e.N.Int64() != n || e.Sum.Int64() != sum || e.SumSq.Int64() != squares || got.Rho != 0 || got.People != 5 {
+			t.Errorf("%s: %+v, want %d, %d, %d", m.Key, e, n, sum, squares)
+		}
+	}
+}
+
+// TestWhatIsTooNoisyHasNoNumber in a summary, and neither has what was not asked.
+func TestWhatIsTooNoisyHasNoNumber(t *testing.T) {
+	f := &PersonFigure{Value: 3, SD: 1, CI95: [2]float64{1, 5}}
+	r := PersonRelease{People: 20, Mean: f, Spread: &PersonFigure{Value: 9, TooNoisy: true}}
+	if s := r.Summary(55_000); s.SD != nil || s.Within != nil || *s.Mean != 3 || s.MeanCI95[1] != 5 || s.Rho != 0.055 || s.Exact != nil {
+		t.Errorf("%+v", s)
+	}
+	r.Mean = r.Spread
+	if s := r.Summary(0); s.Mean != nil || s.MeanCI95 != nil {
+		t.Errorf("%+v", s)
+	}
+}

@@ -1,8 +1,8 @@
 // Package web is the pages that the parts of Vitalveil show to people: one
 // template, one style sheet, no script.
 //
-// Entry points: Render writes a page made of sections, SetHeaders sets what
-// every answer to a browser must carry.
+// Entry points: Render writes a page made of sections, Intervals and Columns draw plots
+// for these, SetHeaders sets what every answer to a browser must carry.
 //
 // Trust: text is escaped by html/template. The content security policy allows
 // the one embedded style sheet, by its hash, and nothing else, so markup that
@@ -27,7 +27,10 @@ var style string
 //go:embed page.html
 var layout string
 
-var page = template.Must(template.New("page").Parse(layout))
+//go:embed plot.html
+var plots string
+
+var page = template.Must(template.New("page").Parse(layout + plots))
 
 // policy is the content security policy of every answer.
 var policy = func() string {
@@ -63,6 +66,7 @@ type Section struct {
 	Title      string
 	Paragraphs []string
 	Facts      []Fact   // names with their values
+	Plots      []Plot   // below them
 	Tables     []Table  // below them
 	Code       []string // verbatim blocks
 }
