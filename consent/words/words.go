@@ -10,11 +10,13 @@ package words
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk/claim"
 )
@@ -60,6 +62,16 @@ func operations(d consent.Document) []string {
 	return words
 }
 
+// guess says in one number what all statistics together may tell.
+func guess(rhoMicro uint64) string {
+	often := fmt.Sprintf("right at most %.0f times in 100", math.Ceil(100*privacy.GuessRight(rhoMicro)))
+	if privacy.GuessRight(rhoMicro) > 0.99 {
+		often = "right nearly every time"
+	}
+	return fmt.Sprintf("Noise hides you in each. After all of them, somebody who knows everybody else's values and guesses which of two was yours "+
+		"may be %s; without them it is 50 times (rho %g).", often, float64(rhoMicro)/1e6)
+}
+
 func statistics(d consent.Document) []string {
 	words := []string{"Your measurements may be part of statistics about many people. Nobody sees yours."}
 	switch {
@@ -68,7 +80,7 @@ func statistics(d consent.Document) []string {
 	case d.CapMicro == 0:
 		words = append(words, "No statistic may be asked all the same: the cap is 0.")
 	default:
-		words = append(words, fmt.Sprintf("Noise hides you in each; all together may tell at most so much about you: rho %g.", float64(d.CapMicro)/1e6))
+		words = append(words, guess(d.CapMicro))
 	}
 	if d.BeyondShare {
 		words = append(words, "It may use up more than its equal share of what the network allows for you.")

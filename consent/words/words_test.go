@@ -27,7 +27,7 @@ func TestADocumentSaysInWordsWhatItPermits(t *testing.T) {
 		"You allow HospitalA, for healthcare research, to use your",
 		"from 2025-01-01 00:00 UTC until 2025-01-02 00:00 UTC",
 		"until 2026-01-01 00:00 UTC, unless you take it back",
-		"rho 3.", "more than its equal share", "At most 4 such claims in all.", "pass on to other institutions",
+		"may be right nearly every time; without them it is 50 times (rho 3).", "more than its equal share", "At most 4 such claims in all.", "pass on to other institutions",
 	} {
 		if !strings.Contains(permits, want) {
 			t.Errorf("%q is not said in:\n%s", want, permits)
@@ -36,6 +36,7 @@ func TestADocumentSaysInWordsWhatItPermits(t *testing.T) {
 	// What a permission gives up beyond the usual is never left unsaid.
 	for want, change := range map[string]func(*consent.Document){
 		"Nothing protects what they say":                  func(d *consent.Document) { d.Exact = true },
+		"right at most 73 times in 100":                   func(d *consent.Document) { d.CapMicro = 100_000 },
 		"the cap is 0":                                    func(d *consent.Document) { d.CapMicro = 0 },
 		"You forbid HospitalA":                            func(d *consent.Document) { d.Effect = consent.EffectDeny },
 		"Forbidden are: being part of statistics; claims": func(d *consent.Document) { d.Effect = consent.EffectDeny },
