@@ -24,6 +24,7 @@ type asker struct {
 	*member
 	answerer *answerer
 	rows     *rows
+	progress *progress
 }
 
 // Answer is a query's release and what it took.
@@ -149,9 +150,7 @@ func (r *Refusal) Error() string {
 func (as *asker) Ask(ctx context.Context, ask record.Ask) (*Answer, error) {
 	start := time.Now()
 	ask.Epoch = as.context.Epoch
-	var lacking error // made up or late, a consent that nobody can read must not cost the study
-	known := func() (bool, error) { lacking = as.index.Lacking(as.self.MSP, ask); return lacking == nil, nil }
-	if err := as.await(ctx, known, func() error { return lacking }); err != nil {
+	if err := as.knowable(ctx, ask); err != nil {
 		return nil, err
 	}
 	q, res, err := submit(ctx, as.member, contracts.QueryAsk, ask)
@@ -168,6 +167,14 @@ func (as *asker) Ask(ctx context.Context, ask record.Ask) (*Answer, error) {
 	}
 	a.Timing.Submit, a.Timing.Total = submitted, time.Since(start)
 	return a, nil
+}
+
+// knowable waits until the cohort of a query would be known here: made up or late, a consent
+// that nobody can read must not cost the study.
+func (as *asker) knowable(ctx context.Context, ask record.Ask) error {
+	var lacking error
+	known := func() (bool, error) { lacking = as.index.Lacking(as.self.MSP, ask); return lacking == nil, nil }
+	return as.await(ctx, known, func() error { return lacking })
 }
 
 // Fetch gets the answer to a query that this institution has made: it waits for

@@ -76,6 +76,7 @@ type Institution struct {
 	*keyring
 	*answerer
 	*asker
+	*poser
 	*confirmer
 	*claims
 	seeds     *seedKeeper
@@ -147,7 +148,8 @@ func wired(me *member) *Institution {
 		rows: &rows{me, newVerdicts()}, sumKeeper: &sumKeeper{me},
 	}
 	in.answerer = &answerer{member: me, pieceKeys: in.pieceKeys, locks: newLocks(), standings: newStandings()}
-	in.asker = &asker{me, in.answerer, in.rows}
+	in.asker = &asker{me, in.answerer, in.rows, newProgress()}
+	in.poser = newPoser(me, in.asker)
 	in.confirmer = &confirmer{member: me, answerer: in.answerer, unsaid: map[string]bool{}}
 	in.attester = &attester{member: me, rows: in.rows}
 	in.prober = &prober{me, in.answerer, in.pieceKeys}

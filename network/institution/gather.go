@@ -103,6 +103,9 @@ func (as *asker) gather(ctx context.Context, q record.QueryState) (*gathered, er
 			}
 			open--
 			got.add(r)
+			if r.err == nil {
+				as.progress.note(q.ID, members[r.member].MSP)
+			}
 		case <-late:
 			cancel() // the rest answer with an error at once
 		}

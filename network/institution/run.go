@@ -28,6 +28,7 @@ func (in *Institution) Run(ctx context.Context) error {
 	g.Go(func() error { return in.Follower.Run(ctx) })
 	g.Go(func() error { return in.serve(ctx) })
 	g.Go(func() error { return in.keyring.serve(ctx) })
+	g.Go(func() error { return in.poser.serve(ctx) })
 	duties := []struct {
 		name string
 		work func(context.Context) error

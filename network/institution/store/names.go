@@ -65,3 +65,12 @@ func Probes(asker string) string { return "probes/" + asker }
 
 // Searched is the note that a failed query's devices were all looked at.
 func Searched(query string) string { return "searched/" + query }
+
+// PosedKeys are what is kept under idempotency keys.
+const PosedKeys = "posed/"
+
+// Posed is the question that was posed under a key, and its query.
+func Posed(key record.ID) string { return PosedKeys + key.String() }
+
+// Opened is the answer to a query of this member's.
+func Opened(query string) string { return "opened/" + query }
