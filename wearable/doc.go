@@ -3,18 +3,16 @@
 //
 // It owns the table of metrics ([Metrics]), exact numbers ([Decimal]), the
 // codecs of the Bluetooth characteristics of health sensors ([Decode], [Encode],
-// [Decoder], [Characteristics]), the
-// reader of captured Bluetooth traffic ([DecodeBTSnoop]) and the minute grid
-// ([Accumulator], [Day]). It does no input or output of its own and knows no
-// radio.
+// [Decoder], [Characteristics]) and the minute grid ([Accumulator], [Day]). It does no
+// input or output of its own and knows no radio.
 //
 // # Trust
 //
 // Payloads come from whatever answers on the radio and are treated as hostile:
-// every decoder is bounded and never panics. A payload whose measurement cannot be read is
-// refused; of one that ends early or has more than it announces, what stands whole
-// counts and the rest is a [Drop] with its [Reason]. Nothing here can tell whether a sensor measured the right
-// wrist, or any wrist.
+// every decoder is bounded and never panics. A payload whose measurement cannot be
+// read is refused; of one that ends early or has more than it announces, what stands
+// whole counts and the rest is a [Drop] with its [Reason]. Nothing here can tell
+// whether a sensor measured the right wrist, or any wrist.
 //
 // # Exactness
 //

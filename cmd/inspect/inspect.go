@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/wearable/capture"
 	"github.com/vitalveil/vitalveil/zk"
 )
 
@@ -98,35 +100,43 @@ type Wearable struct {
 }
 
 type decodeCommand struct {
-	UUID    string `arg:"" optional:"" help:"Characteristic, such as 2a37."`
-	Hex     string `arg:"" optional:"" help:"Payload in hexadecimal."`
-	BTSnoop string `name:"btsnoop" help:"Decode every reading of this btsnoop (H4) capture as CSV." type:"existingfile"`
+	UUID    string   `arg:"" optional:"" help:"Characteristic, such as 2a37, or a vendor's full UUID."`
+	Payload []string `arg:"" optional:"" help:"Payload in hexadecimal, as tools print it: 0648, 06-48, 0x06 0x48, '(0x) 06-48', 'handle value: 06 48'; or bytes in decimal: '[6, 72]'."`
+	Capture string   `name:"capture" aliases:"btsnoop" help:"Decode every reading of this capture as CSV: btsnoop (1001, 1002, 2001), PacketLogger, pcap or pcapng (link types 187, 201, 251, 254, 256, 272). What was left out, and why, goes to standard error." type:"existingfile"`
 }
 
 func (c decodeCommand) Run() error {
-	if c.BTSnoop != "" {
+	if c.Capture != "" {
 		if c.UUID != "" {
-			return fmt.Errorf("give either UUID and HEX or --btsnoop, not both")
+			return fmt.Errorf("give either UUID and payload or --capture, not both")
 		}
-		f, err := os.Open(c.BTSnoop)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := wearable.WriteBTSnoopCSV(f, os.Stdout); err != nil {
-			return fmt.Errorf("%s: %w", c.BTSnoop, err)
-		}
-		return nil
+		return decodeCapture(c.Capture)
 	}
-	if c.UUID == "" || c.Hex == "" {
-		return fmt.Errorf("want UUID and HEX, as in \"vitalveil wearable decode 2a37 0648\", or --btsnoop FILE")
+	if c.UUID == "" || len(c.Payload) == 0 {
+		return fmt.Errorf("want UUID and payload, as in \"vitalveil wearable decode 2a37 0648\", or --capture FILE")
 	}
-	b, err := wearable.DecodeJSON(c.UUID, c.Hex)
+	b, err := wearable.DecodeJSON(c.UUID, strings.Join(c.Payload, " "))
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Printf("%s\n", b)
 	return err
+}
+
+func decodeCapture(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	summary, err := capture.WriteCSV(f, os.Stdout)
+	if summary.Records > 0 {
+		fmt.Fprintln(os.Stderr, summary)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
 }
 
 // Version prints which build this is.
