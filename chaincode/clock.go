@@ -79,21 +79,15 @@ func resetClock(c *call, r record.ResetClock) (*record.ClockState, error) {
 	case r.Time >= now || r.Time < -consent.MaxTime:
 		return nil, fault.New(fault.Invalid, "ledger time is %d and can be set back only, not to %d", now, r.Time)
 	}
-	if err := c.put(state.ClockVoteKey(c.msp), record.ClockVote{Reset: r, Member: c.msp, At: now}); err != nil {
+	mine := record.ClockVote{Reset: r, Member: c.msp, At: now}
+	if err := c.put(state.ClockVoteKey(c.msp), mine); err != nil {
 		return nil, err
 	}
-	for _, m := range current.Members {
-		vote := record.ClockVote{Reset: r, At: now}
-		ok := m.MSP == c.msp
-		if !ok {
-			if ok, err = c.get(state.ClockVoteKey(m.MSP), &vote); err != nil {
-				return nil, err
-			}
-		}
-		if ok && vote.For(r, now) {
-			clock.Votes++
-		}
+	with, err := votes(c, current.Members, state.ClockVoteKey, mine, func(v record.ClockVote) bool { return v.For(r, now) })
+	if err != nil {
+		return nil, err
 	}
+	clock.Votes = len(with)
 	if clock.Votes < current.Threshold {
 		return clock, nil
 	}

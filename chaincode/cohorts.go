@@ -58,28 +58,20 @@ func (c *call) checkAttempt(q *record.QueryState, p record.PostCohort) error {
 	return c.checkLife(q)
 }
 
-// tally counts the members that derived the same cohort as p, its own included,
-// which this transaction does not see in the state. A post for an attempt that
+// tally counts the members that derived the same cohort as p. A post for an attempt that
 // is agreed already changes nothing.
 func (c *call) tally(epoch *record.Epoch, q *record.QueryState, p record.PostCohort) (*record.QueryState, error) {
 	if q.Status == record.QueryAgreed && q.Attempt == p.Attempt {
 		return q, nil
 	}
-	equal := 1
-	for _, m := range epoch.Members {
-		if m.MSP == c.msp {
-			continue
-		}
-		var other record.CohortState
-		ok, err := c.get(state.CohortKey(p.Query, p.Attempt, m.MSP), &other)
-		if err != nil {
-			return nil, err
-		}
-		if ok && other.Post.Root == p.Root && other.Post.Size == p.Size {
-			equal++
-		}
+	key := func(msp string) string { return state.CohortKey(p.Query, p.Attempt, msp) }
+	equal, err := votes(c, epoch.Members, key, record.CohortState{Post: p}, func(o record.CohortState) bool {
+		return o.Post.Root == p.Root && o.Post.Size == p.Size
+	})
+	if err != nil {
+		return nil, err
 	}
-	if equal < epoch.Threshold {
+	if len(equal) < epoch.Threshold {
 		return q, nil
 	}
 	q.Status, q.Attempt, q.Root, q.Size = record.QueryAgreed, p.Attempt, p.Root, p.Size

@@ -83,23 +83,15 @@ type epochBid struct {
 	Vote   record.EpochVote `json:"vote"`
 }
 
-// epochVotes returns which of these members vote for the same epoch as the caller,
-// whose own vote this transaction does not see in the state.
+// epochVotes returns which of these members vote for the same epoch as the caller.
 func (c *call) epochVotes(members []record.Member, number uint32, mine epochBid) ([]record.EpochVote, error) {
-	votes := []record.EpochVote{}
-	for _, m := range members {
-		bid := mine
-		if m.MSP != mine.Vote.Member {
-			bid = epochBid{}
-			if _, err := c.get(state.EpochVoteKey(number, m.MSP), &bid); err != nil {
-				return nil, err
-			}
-		}
-		if bid.Digest == mine.Digest {
-			votes = append(votes, bid.Vote)
-		}
+	key := func(msp string) string { return state.EpochVoteKey(number, msp) }
+	bids, err := votes(c, members, key, mine, func(b epochBid) bool { return b.Digest == mine.Digest })
+	list := make([]record.EpochVote, len(bids))
+	for i, b := range bids {
+		list[i] = b.Vote
 	}
-	return votes, nil
+	return list, err
 }
 
 func (c *call) beginEpoch(s *record.EpochState) error {
@@ -143,23 +135,16 @@ func retireEpoch(c *call, r record.RetireEpoch) (*record.EpochState, error) {
 	case r.Epoch == current.Number:
 		return nil, fault.New(fault.Conflict, "epoch %d is the current one; it ends after another has begun", r.Epoch)
 	}
-	if err := c.put(state.EpochEndKey(r.Epoch, c.msp), epochEnd{r.Epoch, c.msp}); err != nil {
+	mine := epochEnd{r.Epoch, c.msp}
+	key := func(msp string) string { return state.EpochEndKey(r.Epoch, msp) }
+	if err := c.put(key(c.msp), mine); err != nil {
 		return nil, err
 	}
-	votes := 1
-	for _, m := range current.Members {
-		if m.MSP == c.msp {
-			continue
-		}
-		voted, err := c.get(state.EpochEndKey(r.Epoch, m.MSP), new(epochEnd))
-		if err != nil {
-			return nil, err
-		}
-		if voted {
-			votes++
-		}
+	with, err := votes(c, current.Members, key, mine, func(epochEnd) bool { return true })
+	if err != nil {
+		return nil, err
 	}
-	if votes < current.Threshold {
+	if len(with) < current.Threshold {
 		return s, nil
 	}
 	if s.Retired, err = c.now(); err != nil {

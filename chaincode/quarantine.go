@@ -93,21 +93,15 @@ func voteQuarantine(c *call, v record.VoteQuarantine) (*record.DeviceState, erro
 // votesWith returns the members of the same opinion in this round, in the order
 // of members.
 func (c *call) votesWith(epoch *record.Epoch, mine record.DeviceVote) ([]string, error) {
+	key := func(msp string) string { return state.DeviceVoteKey(mine.Vote.Device, msp) }
+	same, err := votes(c, epoch.Members, key, mine, func(v record.DeviceVote) bool {
+		return v.Round == mine.Round && v.Vote.Lift == mine.Vote.Lift
+	})
 	var by []string
-	for _, m := range epoch.Members {
-		vote := mine
-		if m.MSP != mine.Member {
-			ok, err := c.get(state.DeviceVoteKey(mine.Vote.Device, m.MSP), &vote)
-			if err != nil {
-				return nil, err
-			}
-			if !ok || vote.Round != mine.Round || vote.Vote.Lift != mine.Vote.Lift {
-				continue
-			}
-		}
-		by = append(by, m.MSP)
+	for _, v := range same {
+		by = append(by, v.Member)
 	}
-	return by, nil
+	return by, err
 }
 
 // FlagDevice records something that the calling member has seen of a device and

@@ -161,18 +161,13 @@ func abandon(c *call, a record.Abandon) (*record.QueryState, error) {
 
 // voteAbandon records the caller's vote and returns how many there are with it.
 func (c *call) voteAbandon(epoch *record.Epoch, a record.Abandon) (int, error) {
-	votes := 1
-	for _, m := range epoch.Members {
-		var vote record.AbandonVote
-		there, err := c.get(state.AbandonKey(a.Query, m.MSP), &vote)
-		if err != nil {
-			return 0, err
-		}
-		if there && m.MSP != c.msp {
-			votes++
-		}
+	mine := record.AbandonVote{Vote: a, Member: c.msp}
+	key := func(msp string) string { return state.AbandonKey(a.Query, msp) }
+	all, err := votes(c, epoch.Members, key, mine, func(record.AbandonVote) bool { return true })
+	if err != nil {
+		return 0, err
 	}
-	return votes, c.put(state.AbandonKey(a.Query, c.msp), record.AbandonVote{Vote: a, Member: c.msp})
+	return len(all), c.put(key(c.msp), mine)
 }
 
 // Fail records that a query cannot be opened although its shares agree
