@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
@@ -27,11 +28,11 @@ type Network interface {
 	SubmitAt(t testing.TB, msp string, call network.Call, at time.Time) error
 }
 
-// Consortium is the one whose network Run is tried on: its clock is the wall's, its channel
-// has this name, and patients' documents come through the client of the association.
+// Consortium is the one whose network Run is tried on: its clock is the wall's, its rows
+// are of hours and of days, its channel has this name, and patients' documents come through the client of the association.
 func Consortium(t testing.TB, channel string) *consortium.Consortium {
 	return consortium.New(t, func(g *record.Genesis) {
-		g.Network, g.Clock, g.RelyingParties = channel, record.ClockWall, consortium.Portals()
+		g.Network, g.Clock, g.RelyingParties, g.Schema = channel, record.ClockWall, consortium.Portals(), privacy.V3().Digest()
 	})
 }
 

@@ -144,15 +144,28 @@ func unknownDevice(w *world) {
 	w.Must(association, contracts.RegistryEnrolDevice, known.Enrolment)
 	w.noRow("a device that was never enrolled", stranger, fault.NotFound)
 	w.noRow("one that is, of an hour that has not ended", known, fault.TooEarly)
+	day := known.PersonDay(known.Enrolment.Device.FirstHour / 24).Pointer
+	corrected, bare := day, day
+	corrected.Correction, bare.Blob = 1, record.ID{}
+	w.noPointer("a day row corrected", known.Pointer(corrected), fault.Invalid)
+	w.noPointer("a day row in no blob", known.Pointer(bare), fault.Invalid)
 }
 
-// noRow shows that a row of a device's first hour is not anchored.
+// noRow shows that neither a row of a device's first hour nor one of its first day is
+// anchored.
 func (w *world) noRow(name string, d *consortium.Device, code fault.Code) {
 	w.Helper()
-	result := w.Anchor(d.Row(d.Enrolment.Device.FirstHour, 0))
+	hour := d.Enrolment.Device.FirstHour
+	w.noPointer("a row of "+name, d.Row(hour, 0), code)
+	w.noPointer("a day row of "+name, d.PersonDay(hour/24), code)
+}
+
+func (w *world) noPointer(name string, p record.SignedPointer, code fault.Code) {
+	w.Helper()
+	result := w.Anchor(p)
 	item := result.Items[0]
 	if item.Outcome != record.Refused || item.Code != string(code) || !result.Batch.IsZero() {
-		w.Errorf("a row of %s: %+v, want refused with %s", name, item, code)
+		w.Errorf("%s: %+v, want refused with %s", name, item, code)
 	}
 }
 
