@@ -12,6 +12,7 @@ import (
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -38,7 +39,7 @@ func must[T any](v T, err error) T { return consortium.Must(v, err) }
 func newWhole(t *testing.T, circuits ...record.Circuit) *whole {
 	t.Helper()
 	c := &whole{Consortium: consortium.New(t, func(g *record.Genesis) {
-		g.Network, g.Exact, g.CapMicro, g.Circuits, g.PredicateSlot = "vitals", false, 3_000_000, circuits, 60
+		g.Network, g.Exact, g.CapMicro, g.Circuits, g.PredicateSlot, g.Schema = "vitals", false, 3_000_000, circuits, 60, privacy.V3().Digest()
 	})}
 	dir, roots := t.TempDir(), map[string][]byte{}
 	c.Seal()
@@ -128,8 +129,9 @@ func (c *whole) aDay(d *bridge.Device) {
 	c.Tick(start + 86400)
 }
 
-// settle syncs until every pointer has its receipt.
-func (c *whole) settle(h *bridge.Hub, pointers int) {
+// settle syncs until every pointer of a day has its receipt: of 24 hours, its row and its
+// root.
+func (c *whole) settle(h *bridge.Hub) {
 	c.Helper()
 	got := 0
 	c.eventually("a receipt for every pointer", func() bool {
@@ -139,7 +141,7 @@ func (c *whole) settle(h *bridge.Hub, pointers int) {
 			c.Fatalf("%+v", r)
 		}
 		got += r.Receipts
-		return got == pointers
+		return got == 24+2
 	})
 }
 
@@ -148,14 +150,14 @@ func TestReadingsTravelToReceiptsOverTheRealNetwork(t *testing.T) {
 	h := c.hub()
 	d := c.device(h, c.person(), "heart_rate", "spo2")
 	c.aDay(d)
-	c.settle(h, 25)
+	c.settle(h)
 	for hour := int64(start / 3600); hour < start/3600+24; hour++ {
 		r, ok, err := d.Receipt(record.KindRow, hour)
 		if err != nil || !ok || bridge.VerifyReceipt(&c.Genesis, r) != nil {
 			t.Fatalf("hour %d: receipt %t, %v", hour, ok, err)
 		}
 		device, rows, err := record.DecodeRows(must(c.blobs.Get(t.Context(), r.Pointer.Pointer.Blob)))
-		if err != nil || device != d.ID() || len(rows) != 24 {
+		if err != nil || device != d.ID() || len(rows) != 25 {
 			t.Fatalf("hour %d: %d rows in its blob, %v", hour, len(rows), err)
 		}
 	}
@@ -180,7 +182,7 @@ func TestPredicateIsAttestedOverTheRealNetwork(t *testing.T) {
 	c.OK(err)
 	c.OK(d.SetConsent(doc))
 	c.aDay(d)
-	c.settle(h, 25)
+	c.settle(h)
 	ask := func(lo, hi int64) record.PredicateState {
 		q := p.Question()
 		q.Bounds.Lo, q.Bounds.Hi, q.Bounds.K, q.Bounds.MinCount = code(lo), code(hi), 600, 600

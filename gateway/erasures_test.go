@@ -36,6 +36,16 @@ func (d *device) rows(from, until int64) ([]byte, []record.SignedPointer) {
 	return d.Rows(rows...)
 }
 
+// dayRows are signed pointers for days, and the one blob they name.
+func (d *device) dayRows(days ...int64) ([]byte, []record.SignedPointer) {
+	d.w.Helper()
+	var rows []record.BlobRow
+	for _, day := range days {
+		rows = append(rows, record.BlobRow{Hour: 24 * day, Correction: record.PersonDayMark, Row: random(64)})
+	}
+	return d.Rows(rows...)
+}
+
 func (w *world) upload(d *device, data []byte, pointers []record.SignedPointer) *api.Operation {
 	w.Helper()
 	return w.done(d.client().Upload(context.Background(), d.ID, [][]byte{data}, pointers))
@@ -67,11 +77,13 @@ func TestAnErasureAndItsReceipt(t *testing.T) {
 	d, other := p.bridge(), w.device()
 	signed := p.consent()
 	w.done(w.as("", nil).PutConsent(ctx, signed))
-	w.advance(10 * 3600)
+	w.advance(26 * 3600)
 	data, pointers := d.rows(startHour, startHour+3)
 	garbage, more := d.rows(startHour+3, startHour+4)
 	w.upload(d, data, pointers)
 	w.upload(d, garbage, more)
+	dayRow, day := d.dayRows(startDay)
+	w.upload(d, dayRow, day)
 	kept, theirs := other.rows(startHour, startHour+3)
 	w.upload(other, kept, theirs)
 	w.indexed()
@@ -84,7 +96,7 @@ func TestAnErasureAndItsReceipt(t *testing.T) {
 		t.Errorf("the same erasure is operation %s and %s", op.ID, again.ID)
 	}
 	w.eventually("the blobs are deleted", func() bool {
-		return !w.stored(record.SumID(data)) && !w.stored(record.SumID(garbage)) && !w.stored(record.SumID(d.Seeds))
+		return !w.stored(record.SumID(data)) && !w.stored(record.SumID(garbage)) && !w.stored(record.SumID(dayRow)) && !w.stored(record.SumID(d.Seeds))
 	})
 	living := w.enrolled()
 	if w.stored(p.Enrolment.DetailsBlob) || !w.stored(living.Enrolment.DetailsBlob) {

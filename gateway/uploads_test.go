@@ -68,6 +68,54 @@ func TestAttackJunkInTheStore(t *testing.T) {
 	w.refusesUpload("rows of another device", fault.Forbidden, d, data, naming(data, pointers[0].Pointer.Commitment))
 }
 
+// TestDayRowsAreTakenWithTheHours, in one blob, and have receipts of their own.
+func TestDayRowsAreTakenWithTheHours(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	d := w.device()
+	w.advance(26 * 3600)
+	hour := record.BlobRow{Hour: startHour, Row: random(64)}
+	day := record.BlobRow{Hour: startHour, Correction: record.PersonDayMark, Row: random(64)}
+	data, pointers := d.Rows(hour, day)
+	op := w.upload(d, data, append(pointers, d.Day(startDay)))
+	for i, item := range op.Items {
+		if item.Outcome != record.Anchored {
+			t.Errorf("pointer %d: %+v", i, item)
+		}
+	}
+	w.postAvailable(op.Items[1].Batch, hospitalA, hospitalB)
+	w.eventually("there is a receipt", func() bool {
+		r, err := d.client().Receipts(ctx, d.ID, record.KindPersonDay, startDay, startDay+1)
+		return err == nil && len(r) == 1 && r[0].Pointer.Pointer == pointers[1].Pointer && len(r[0].Posts) == 2
+	})
+	_, err := d.client().Receipts(ctx, d.ID, "person", startDay, startDay+1)
+	wantFault(t, fault.Invalid, err)
+}
+
+// TestAttackDayRowsPassedOff as an hour's, for another day, or an hour's as a day row: an
+// upload says what its blob holds.
+func TestAttackDayRowsPassedOff(t *testing.T) {
+	w := newWorld(t)
+	d := w.device()
+	w.advance(5 * 86400)
+	for name, lie := range map[string]func(p *record.Pointer, other record.Pointer){
+		"a day row as an hour's":      func(p *record.Pointer, _ record.Pointer) { p.Kind, p.Index = record.KindRow, p.Index*24 },
+		"one day's for another's":     func(p *record.Pointer, other record.Pointer) { p.Commitment = other.Commitment },
+		"of a day that is not there":  func(p *record.Pointer, _ record.Pointer) { p.Index += 2 },
+		"of no blob":                  func(p *record.Pointer, _ record.Pointer) { p.Blob = record.ID{} },
+		"with the number of its mark": func(p *record.Pointer, _ record.Pointer) { p.Correction = record.PersonDayMark },
+		"of the end of time":          func(p *record.Pointer, _ record.Pointer) { p.Index = 1 << 60 },
+	} {
+		data, pointers := d.dayRows(startDay, startDay+1)
+		lie(&pointers[0].Pointer, pointers[1].Pointer)
+		pointers[0] = d.Pointer(pointers[0].Pointer)
+		w.refusesUpload(name, fault.Invalid, d, data, pointers)
+	}
+	data, pointers := d.rows(startHour, startHour+1)
+	pointers[0].Pointer.Kind, pointers[0].Pointer.Index = record.KindPersonDay, startDay
+	w.refusesUpload("an hour's row as a day row", fault.Invalid, d, data, []record.SignedPointer{d.Pointer(pointers[0].Pointer)})
+}
+
 // TestRefusedBlobsGoUnlessAnythingAnchoredNamesThem, also when two uploads name them
 // at once.
 func TestRefusedBlobsGoUnlessAnythingAnchoredNamesThem(t *testing.T) {

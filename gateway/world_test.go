@@ -18,6 +18,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
@@ -65,7 +66,7 @@ func newWorldOn(t testing.TB, channel string, open func(*world)) *world {
 	t.Helper()
 	w := &world{dir: t.TempDir(), logged: &consortium.Log{}, waits: 20 * time.Second}
 	w.Consortium = consortium.New(t, func(g *record.Genesis) {
-		g.Network, g.Exact = channel, false
+		g.Network, g.Exact, g.Schema = channel, false, privacy.V3().Digest()
 		g.Circuits = []record.Circuit{consortium.DayFixture("..").Circuit()}
 		g.RelyingParties = consortium.Portals(nativeApp)
 	})

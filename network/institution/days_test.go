@@ -7,6 +7,7 @@ import (
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
+	"github.com/vitalveil/vitalveil/network/institution/column"
 	"github.com/vitalveil/vitalveil/wearable"
 )
 
@@ -81,5 +82,32 @@ func TestAttackDayRowInABlobOfANetworkOfHours(t *testing.T) {
 	w.Must(msps[hospitalA], contracts.PointerAnchor, record.Anchor{Pointers: pointers}, &r)
 	if r.Items[0].Outcome != record.Refused {
 		t.Errorf("it is %s", r.Items[0].Outcome)
+	}
+}
+
+// An erasure takes a device's day rows out of the columns too, and what was on its way
+// when it went does not come back.
+func TestErasedDeviceLeavesNoDayRowBehind(t *testing.T) {
+	w := dayWorld(t, 11, 2)
+	in := w.members[hospitalB].Institution
+	device := w.patients[3].device.ID
+	params := in.params.Day()
+	held := func() int64 {
+		want := must(column.Want(params, []record.CohortMember{{Device: device, Ranges: [][2]int64{{firstHour, firstHour + 48}}}}, in.numbers))
+		sum := must(params.NewSum(params.Schema().MetricCoefficients(0)))
+		must(in.days.columns.AddTo(t.Context(), sum, want))
+		return sum.Rows()
+	}
+	in.rows.flush()
+	if n := held(); n != 2 {
+		t.Fatalf("columns have %d day rows of the device, want 2", n)
+	}
+	w.check(in.seeds.drop(device))
+	for _, b := range in.index.Batches(0) {
+		in.attester.inspect(t.Context(), b, nil)
+	}
+	in.rows.flush()
+	if n := held(); n != 0 {
+		t.Errorf("columns have %d day rows of the device", n)
 	}
 }
