@@ -1,10 +1,12 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -19,6 +21,7 @@ import (
 // What became of a request that was found to be in order.
 const (
 	answerFalse   = "false"   // does not hold: silence for ever
+	answerRefused = "refused" // the patient said no: the same silence
 	answerPending = "pending" // proven, not sent yet
 	answerSent    = "sent"
 )
@@ -26,6 +29,7 @@ const (
 // answerRecord remembers a request that was in order. It is as secret as the
 // readings: it says whether the claim holds.
 type answerRecord struct {
+	Request    string // what the question was shown as; shown as another it is a replay
 	Outcome    string
 	Consent    record.ID
 	AnswerFrom int64
@@ -38,7 +42,8 @@ type answerRecord struct {
 type Answers struct {
 	Proven  []string // requests whose proofs reached the ledger
 	Pending []string // proven; their slot has not come, or the gateway is away
-	Silent  []string // do not hold, now or when first seen
+	Silent  []string // do not hold, now or when first seen, or the patient said no
+	Waiting []string // for the patient's word (Config.AskFirst)
 	Ignored []string // not in order: not ours, or beyond the consent left with the device
 }
 
@@ -46,6 +51,7 @@ func (a *Answers) add(o Answers) {
 	a.Proven = append(a.Proven, o.Proven...)
 	a.Pending = append(a.Pending, o.Pending...)
 	a.Silent = append(a.Silent, o.Silent...)
+	a.Waiting = append(a.Waiting, o.Waiting...)
 	a.Ignored = append(a.Ignored, o.Ignored...)
 }
 
@@ -72,6 +78,7 @@ func (h *Hub) Answer(ctx context.Context) (Answers, error) {
 // answer is stored, and counts against its consent, before anybody hears of it.
 type predicates struct {
 	hub      *Hub
+	words    sync.Mutex // held while what the patient says and an answer are recorded
 	vault    *deviceVault
 	gateways *gateways
 	id       record.ID
@@ -96,6 +103,7 @@ func (d *Device) answer(ctx context.Context, now int64) (Answers, error) {
 	if err != nil {
 		return a, err
 	}
+	slices.SortStableFunc(requests, func(x, y record.PredicateState) int { return cmp.Compare(x.Expires, y.Expires) })
 	var errs []error
 	for _, q := range requests {
 		if err := d.predicates.request(ctx, q, now, &a); err != nil {
@@ -114,23 +122,28 @@ func (p *predicates) request(ctx context.Context, q record.PredicateState, now i
 		return nil
 	}
 	var rec answerRecord
-	known, err := p.vault.load(p.answerKey(q.ID), &rec)
+	known, err := p.vault.load(p.answerKey(q), &rec)
 	if err != nil {
 		return err
 	}
 	if !known {
-		var inOrder bool
-		rec, inOrder, err = p.decide(ctx, q, now)
-		if err != nil {
-			return err
-		}
-		if !inOrder {
+		rec, err = p.decide(ctx, q, now)
+		switch {
+		case errors.Is(err, errForeign):
 			a.Ignored = append(a.Ignored, q.ID)
 			return nil
+		case errors.Is(err, errWaiting):
+			a.Waiting = append(a.Waiting, q.ID)
+			return nil
+		case err != nil:
+			return err
 		}
 	}
 	switch {
-	case rec.Outcome == answerFalse:
+	case rec.Request != q.ID:
+		a.Ignored = append(a.Ignored, q.ID) // a question is answered once
+		return nil
+	case rec.Outcome == answerFalse || rec.Outcome == answerRefused:
 		a.Silent = append(a.Silent, q.ID)
 		return nil
 	case rec.Outcome != answerPending:
@@ -139,51 +152,18 @@ func (p *predicates) request(ctx context.Context, q record.PredicateState, now i
 		a.Pending = append(a.Pending, q.ID)
 		return nil
 	}
-	return p.handIn(ctx, q.ID, rec, a)
+	return p.handIn(ctx, q, rec, a)
 }
 
-func (p *predicates) answerKey(request string) []byte {
-	return p.vault.key(kindAnswer, []byte(request)...)
+// answerKey is where the answer to a question is kept. Its asker signed the question
+// with a nonce: one that is shown again, as whatever request, has its answer already.
+func (p *predicates) answerKey(q record.PredicateState) []byte {
+	return p.vault.key(kindAnswer, p.questionOf(q)...)
 }
 
-// decide checks a new request, and proves it if it holds. The outcome is durable
-// on return, and counts against the consent; a request that is not in order is
-// not recorded.
-func (p *predicates) decide(ctx context.Context, q record.PredicateState, now int64) (answerRecord, bool, error) {
-	statement, openings, err := p.recognise(q)
-	if err == nil {
-		err = p.forbids(q, now)
-	}
-	if err != nil || now >= q.Expires {
-		return answerRecord{}, false, damage(err)
-	}
-	rec := answerRecord{
-		Outcome: answerFalse, Consent: q.Consent, AnswerFrom: q.AnswerFrom, Expires: q.Expires,
-	}
-	holds, err := zk.Holds(statement, openings)
-	if err != nil {
-		return rec, false, err
-	}
-	if holds {
-		rec.Outcome = answerPending
-		if rec.Proof, err = p.hub.prove(ctx, statement, openings); err != nil {
-			return rec, false, err
-		}
-	}
-	return rec, true, p.keepAnswer(q.ID, rec)
-}
-
-func (p *predicates) keepAnswer(request string, rec answerRecord) error {
-	return p.vault.Update(true, func(b *pebble.Batch) error { return p.vault.store(b, p.answerKey(request), rec) })
-}
-
-// damage lets failures of the store through; what else is wrong with a request
-// is nobody's business.
-func damage(err error) error {
-	if errors.Is(err, errForeign) {
-		return nil
-	}
-	return err
+func (p *predicates) questionOf(q record.PredicateState) []byte {
+	id := q.Ask.Digest(p.hub.network, q.Asker)
+	return id[:]
 }
 
 // errForeign says that a request is not about this device's own commitments as
@@ -208,6 +188,10 @@ func (p *predicates) recognise(q record.PredicateState) (verifier.Statement, []*
 	openings, err := p.openings(q.Ask.FirstDay, q.Roots)
 	if err != nil {
 		return none, nil, err
+	}
+	asker := slices.IndexFunc(g.Members, func(m record.Member) bool { return m.MSP == q.Asker })
+	if asker < 0 || record.Verify(g.Members[asker].SignKey, q.Ask.Digest(g.Network, q.Asker), q.Ask.Signature) != nil {
+		return none, nil, errForeign
 	}
 	digest, err := verifier.DataDigest(q.Roots)
 	if err != nil || digest != q.DataDigest {
@@ -318,21 +302,9 @@ func (p *predicates) used(name record.ID) (uint32, error) {
 	return n, nil
 }
 
-func (h *Hub) prove(ctx context.Context, s verifier.Statement, openings []*zk.Opening) ([]byte, error) {
-	h.mu.Lock()
-	p := h.prover
-	h.mu.Unlock()
-	if p == nil {
-		return nil, ErrNoProver
-	}
-	// One proof takes every processor already.
-	h.proving.Lock()
-	defer h.proving.Unlock()
-	return p.Prove(ctx, s, openings)
-}
-
 // handIn submits a proof. A retry sends the same bytes.
-func (p *predicates) handIn(ctx context.Context, request string, rec answerRecord, a *Answers) error {
+func (p *predicates) handIn(ctx context.Context, q record.PredicateState, rec answerRecord, a *Answers) error {
+	request := q.ID
 	ctx, cancel := context.WithTimeout(ctx, operationTime)
 	defer cancel()
 	op, err := retried(ctx, func() (*api.Operation, error) {
@@ -357,7 +329,7 @@ func (p *predicates) handIn(ctx context.Context, request string, rec answerRecor
 		return fmt.Errorf("hand in the proof: %w", err)
 	}
 	rec.Proof = nil
-	return p.keepAnswer(request, rec)
+	return p.keepAnswer(q, rec)
 }
 
 // permit keeps the highest version of each consent.
@@ -424,6 +396,9 @@ const (
 	StandingAllowed = "the consent left with this device allows it; it is answered if the claim holds"
 	StandingBeyond  = "beyond the consents left with this device, or not about it; it is not answered"
 	StandingSilent  = "the claim does not hold; it is not answered"
+	StandingRefused = "you said no; it is not answered"
+	StandingWaiting = "waits for your word; without it, it is not answered"
+	StandingProving = "being proven"
 	StandingPending = "proven; the proof is handed in when its time has come"
 	StandingSent    = "proven; the proof was handed in"
 )
@@ -461,12 +436,16 @@ func (p *predicates) standing(q record.PredicateState, now int64) (string, error
 		return StandingBeyond, nil
 	}
 	var rec answerRecord
-	known, err := p.vault.load(p.answerKey(q.ID), &rec)
-	if err != nil {
+	known, err := p.vault.load(p.answerKey(q), &rec)
+	switch {
+	case err != nil:
 		return "", err
-	}
-	if known {
-		return map[string]string{answerFalse: StandingSilent, answerPending: StandingPending, answerSent: StandingSent}[rec.Outcome], nil
+	case known && rec.Request != q.ID:
+		return StandingBeyond, nil
+	case known:
+		return map[string]string{
+			answerFalse: StandingSilent, answerRefused: StandingRefused, answerPending: StandingPending, answerSent: StandingSent,
+		}[rec.Outcome], nil
 	}
 	_, _, err = p.recognise(q)
 	if err == nil {
@@ -475,5 +454,16 @@ func (p *predicates) standing(q record.PredicateState, now int64) (string, error
 	if errors.Is(err, errForeign) || err == nil && now >= q.Expires {
 		return StandingBeyond, nil
 	}
-	return StandingAllowed, err
+	word, said, wordErr := p.word(q)
+	switch {
+	case err != nil || wordErr != nil:
+		return "", errors.Join(err, wordErr)
+	case said && !word:
+		return StandingRefused, nil
+	case p.hub.proves(p.questionOf(q)):
+		return StandingProving, nil
+	case p.hub.cfg.AskFirst && !said:
+		return StandingWaiting, nil
+	}
+	return StandingAllowed, nil
 }

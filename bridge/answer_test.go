@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
@@ -97,15 +98,25 @@ func (a *asking) request(t *testing.T, id string, lo, hi uint32) record.Predicat
 	return a.bound(t, q)
 }
 
-// bound fills in the public inputs.
+// bound fills in the public inputs, and the asker's signature.
 func (a *asking) bound(t *testing.T, q record.PredicateState) record.PredicateState {
 	t.Helper()
+	a.sign(&q)
 	var err error
 	if q.DataDigest, err = verifier.DataDigest(q.Roots); err != nil {
 		t.Fatal(err)
 	}
 	q.Binding = verifier.Binding(a.genesis.Network, q.ID, q.Ask.Nonce, q.Consent, q.Expires, a.genesis.Circuits[0].Hash)
 	return q
+}
+
+// sign has the member that asks sign the question.
+func (a *asking) sign(q *record.PredicateState) {
+	for _, m := range a.members {
+		if m.MSP == q.Asker {
+			q.Ask.Signature = consortium.Sign(m.sign, q.Ask.Digest(a.genesis.Network, q.Asker))
+		}
+	}
 }
 
 func (a *asking) answers(t *testing.T, requests ...record.PredicateState) Answers {
@@ -260,6 +271,7 @@ func TestAttackForeignRequest(t *testing.T) {
 		q := a.ask
 		q.Roots = slices.Clone(q.Roots)
 		if f(&q) {
+			a.sign(&q)
 			var err error
 			if q.DataDigest, err = verifier.DataDigest(q.Roots); err != nil {
 				t.Fatal(err)

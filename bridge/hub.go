@@ -52,6 +52,9 @@ type Config struct {
 	Params *he.Params
 	// Prover may be nil; a predicate that holds is then an error until SetProver.
 	Prover Prover
+	// AskFirst has every question wait for the patient's word (Device.Say). One that is
+	// not given in time is silence, which nobody can tell from a no.
+	AskFirst bool
 	// GatewayURL is the base URL of the gateway.
 	GatewayURL string
 	// OtherGateways are base URLs of further gateways of the network. Where one fails
@@ -79,7 +82,8 @@ type Hub struct {
 	mu      sync.Mutex
 	devices map[record.ID]*Device
 	prover  Prover
-	proving sync.Mutex
+	proving proving
+	memory  func() uint64
 	closed  bool
 
 	markMu sync.Mutex
@@ -100,7 +104,7 @@ func Open(cfg Config) (*Hub, error) {
 		return nil, err
 	}
 	h := &Hub{
-		cfg: cfg, epoch: uint32(len(cfg.Epochs)), network: cfg.Genesis.Network, schema: cfg.Params.Schema(), prover: cfg.Prover,
+		cfg: cfg, epoch: uint32(len(cfg.Epochs)), network: cfg.Genesis.Network, schema: cfg.Params.Schema(), prover: cfg.Prover, memory: availableMemory,
 		clock: clock{
 			wall: cfg.Genesis.Clock != record.ClockSimulated, hub: cfg.Clock, network: cfg.Genesis.Network,
 			gateways: newGateways(cfg.gateways(), cfg.Genesis.Network, nil),

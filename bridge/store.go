@@ -31,7 +31,8 @@ const (
 	kindPointer byte = 'p' // pointerRecord, by pointer kind, index and correction
 	kindUpload  byte = 'u' // uploadRecord, by sequence number
 	kindReceipt byte = 't' // record.Receipt, by pointer kind, index and correction
-	kindAnswer  byte = 'q' // answerRecord, by request
+	kindAnswer  byte = 'q' // answerRecord, by question
+	kindWord    byte = 'y' // wordRecord, by question
 	kindSource  byte = 'f' // Position, by source
 )
 

@@ -334,3 +334,22 @@ func TestAWeeksClaimIsBoundToItsSevenRoots(t *testing.T) {
 	ask.Class = "day"
 	w.Refuses(fault.Forbidden, "day", hospitalA, contracts.PredicateRequest, ask)
 }
+
+// A question that another than its asker signed, or nobody, is none.
+func TestAttackAQuestionThatItsAskerDidNotSign(t *testing.T) {
+	w := newWorld(t)
+	p := w.committed()
+	a := p.Question()
+	for name, signature := range map[string][]byte{
+		"nobody's":       {},
+		"another's":      w.SignAsk(hospitalB, a).Signature,
+		"another's name": consortium.Sign(w.Keys[hospitalA], a.Digest(w.Genesis.Network, hospitalB)),
+	} {
+		a.Signature = signature
+		w.Refuses(fault.BadSignature, "not signed by", hospitalA, contracts.PredicateRequest, a)
+		t.Log(name)
+	}
+	a = w.SignAsk(hospitalA, a)
+	a.Bounds.K++
+	w.Refuses(fault.BadSignature, "not signed by", hospitalA, contracts.PredicateRequest, a)
+}

@@ -162,6 +162,9 @@ func request(c *call, r record.RequestPredicate) (*record.PredicateEntry, error)
 		return nil, err
 	}
 	a := asked.Ask
+	if err := c.signedByMember(a.Digest(c.genesis.Network, c.msp), a.Signature); err != nil {
+		return nil, fault.New(fault.BadSignature, "the question is not signed by %s: %w", c.msp, err)
+	}
 	q, err := c.question(a)
 	if err != nil {
 		return nil, err

@@ -305,12 +305,19 @@ func contact(unix int64) string {
 type answerCommand struct {
 	dirFlag
 	List     bool   `help:"Only show what is asked, and answer nothing."`
+	Allow    string `help:"Say yes to a request, where the hub asks first." placeholder:"REQUEST" xor:"word"`
+	Refuse   string `help:"Say no to a request that is not answered yet: nobody can tell that from a claim that does not hold." placeholder:"REQUEST" xor:"word"`
 	Language string `help:"The language that claims are said in: en or de." default:"en"`
 	JSON     bool   `help:"Print JSON."`
 }
 
 // Run shows claims, and has them answered.
 func (c answerCommand) Run(ctx context.Context) error {
+	if request := c.Allow + c.Refuse; request != "" {
+		if _, err := ask(ctx, c.dirFlag, "word", &wordRequest{request, c.Allow != ""}, (*hub).word); err != nil {
+			return err
+		}
+	}
 	var answers role.Answers
 	if !c.List {
 		var err error

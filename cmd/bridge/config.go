@@ -34,6 +34,9 @@ type Config struct {
 	// CircuitKeys is the directory with the network's proving keys; empty: claims that
 	// hold stay unanswered.
 	CircuitKeys site.Path `json:"circuit_keys,omitempty"`
+	// AskFirst has every question wait for the patient's word: "vitalveil bridge answer
+	// --allow REQUEST". Without it there is silence, as for a claim that does not hold.
+	AskFirst bool `json:"ask_first,omitempty"`
 	// Listen is a further socket for sources, which can push and nothing else.
 	Listen site.Path `json:"listen,omitempty"`
 	// Every is how many seconds pass between two rounds of sealing and sending; 0 stands
@@ -100,7 +103,7 @@ func (c Config) hub() (role.Config, error) {
 	}
 	h := role.Config{
 		Dir: string(c.State), KeyFile: key, GuardFile: string(c.Guard), Genesis: d.Genesis,
-		GatewayURL: c.Gateway, OtherGateways: c.OtherGateways, HeldDays: c.HeldDays,
+		GatewayURL: c.Gateway, OtherGateways: c.OtherGateways, HeldDays: c.HeldDays, AskFirst: c.AskFirst,
 	}
 	for _, path := range c.Epochs {
 		var e record.EpochState

@@ -214,6 +214,23 @@ func (h *hub) claims(ctx context.Context, r *claimsRequest) ([]asked, error) {
 	return list, nil
 }
 
+// wordRequest is what a patient says about a request.
+type wordRequest struct {
+	Request string `json:"request"`
+	Yes     bool   `json:"yes"`
+}
+
+// word tells the device that is asked.
+func (h *hub) word(ctx context.Context, r *wordRequest) (none, error) {
+	for _, d := range h.Devices() {
+		found, err := d.Say(ctx, r.Request, r.Yes)
+		if found || err != nil {
+			return none{}, err
+		}
+	}
+	return none{}, fault.New(fault.NotFound, "no device here is asked %.40q, or it is answered already", r.Request)
+}
+
 // answers proves what holds and what consents allow, and hands proofs in.
 func (h *hub) answers(ctx context.Context, _ *none) (role.Answers, error) {
 	a, err := h.Answer(ctx)
@@ -327,7 +344,7 @@ func (h *hub) commands() site.Commands {
 	all := h.sourceCommands()
 	for what, f := range (site.Commands{
 		"enrol": site.Handle(h.enrol), "send": site.Handle(h.send), "consent": site.Handle(h.permit), "keys": site.Handle(h.keys),
-		"claims": site.Handle(h.claims), "answer": site.Handle(h.answers),
+		"claims": site.Handle(h.claims), "word": site.Handle(h.word), "answer": site.Handle(h.answers),
 		"status": site.Handle(h.status), "receipt": site.Handle(h.receipt), "sync": site.Handle(h.sync),
 	}) {
 		all[what] = f

@@ -21,7 +21,7 @@ func terms(t consent.Terms) string {
 	return "Nothing."
 }
 
-// Claims says what may be claimed under a consent, and how often.
+// Claims says what may be claimed under a consent, how often, and what that tells at most.
 func Claims(d consent.Document) []string {
 	if len(d.Predicates) == 0 {
 		return nil
@@ -30,7 +30,8 @@ func Claims(d consent.Document) []string {
 	for _, t := range d.Predicates {
 		texts = append(texts, terms(t))
 	}
-	return append(texts, fmt.Sprintf("At most %d such claims in all.", d.Claims))
+	texts = append(texts, fmt.Sprintf("At most %d such claims in all.", d.Claims))
+	return append(texts, learnable(d)...)
 }
 
 func limits(l consent.Limits, m wearable.Metric, days uint32) string {

@@ -72,6 +72,12 @@ func TestTheSameTermsAreSaidInTheSameWords(t *testing.T) {
 		"That on a day, heart rate was between 59 and 79 /min in at least 60 of the 1440 minutes 00:00-24:00 UTC, and outside of that in at most 30; the mean over all the time was at least 60 /min.",
 		"Claims about heart rate on 2 to 5 of 7 days in a row, over at least 6 hours of the day (UTC): how many readings are within a range, between 50 and 90 /min, bounds at least 10 /min apart; or the mean, between 50 and 90 /min, bounds at least 1 /min apart; or the trend (mean of the second half minus that of the first), between -5 and 5 /min, bounds at least 10 /min apart. In at least 60 to 1200 minutes within the range, 60 to 1440 measured, 30 to 1440 outside, 60 to 720 measured in each half.",
 		"At most 2 such claims in all.",
+		"By halves, all 2 of them narrow a value that heart rate kept to for 60 minutes down to 11 of 41 values; the first would be that on a day, heart rate was between 50 and 70 /min in at least 60 of the 1440 minutes 00:00-24:00 UTC.",
+		"By halves, all 2 of them narrow the number of minutes in which heart rate was in the range down to 286 of 1142 values; the first would be that on a day, heart rate was between 50 and 90 /min in at least 630 of the 1440 minutes 00:00-24:00 UTC.",
+		"By halves, all 2 of them narrow a value that heart rate kept to for 60 minutes down to 11 of 41 values; the first would be that on at least 2 of 7 days in a row, heart rate was between 50 and 70 /min in at least 60 of the 1440 minutes 00:00-24:00 UTC of each day; each half has at least 60 minutes measured.",
+		"By halves, all 2 of them narrow the mean of heart rate down to 11 of 41 values; the first would be that on at least 2 of 7 days in a row, heart rate was between 50 and 90 /min in at least 60 of the 1440 minutes 00:00-24:00 UTC of each day; the mean over all the time was between 50 and 70 /min; each half has at least 60 minutes measured.",
+		"By halves, all 2 of them narrow the number of minutes in which heart rate was in the range down to 286 of 1142 values; the first would be that on at least 2 of 7 days in a row, heart rate was between 50 and 90 /min in at least 630 of the 1440 minutes 00:00-24:00 UTC of each day; each half has at least 60 minutes measured.",
+		"Each answer is yes or silence: all together tell at most 2 bits about you.",
 	}
 	if got := Claims(d); !slices.Equal(got, want) {
 		t.Errorf("the terms are said as\n%s", strings.Join(got, "\n"))

@@ -51,6 +51,20 @@ func (p *Patient) Question() record.AskPredicate {
 	}
 }
 
+// SignAsk signs a question as a member.
+func (c *Consortium) SignAsk(msp string, a record.AskPredicate) record.AskPredicate {
+	a.Signature = Sign(c.Keys[msp], a.Digest(c.Genesis.Network, msp))
+	return a
+}
+
+// signed signs a question that is not signed yet, as its asker's program does.
+func (c *Consortium) signed(msp string, document any) any {
+	if a, ok := document.(record.AskPredicate); ok && a.Signature == nil && c.Keys[msp] != nil {
+		return c.SignAsk(msp, a)
+	}
+	return document
+}
+
 // Ask makes a request for a claim as a member and returns what that sees of it.
 func (c *Consortium) Ask(msp string, a record.AskPredicate) record.PredicateState {
 	c.Helper()

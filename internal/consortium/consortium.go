@@ -209,7 +209,7 @@ func (c *Consortium) Submit(msp string, m contracts.Method, document any, out ..
 	c.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	res, err := network.SubmitRetry(ctx, c.Clients[msp], c.Call(m, document))
+	res, err := network.SubmitRetry(ctx, c.Clients[msp], c.Call(m, c.signed(msp, document)))
 	if err == nil {
 		c.decode(res.Payload, out...)
 	}

@@ -497,10 +497,23 @@ type AskPredicate struct {
 	FirstDay int64  `json:"first_day"`
 	Bounds   Bounds `json:"bounds"`
 	Nonce    ID     `json:"nonce"`
+	// Signature is the asker's (Member.SignKey) over Digest: what a ledger, a gateway or
+	// a device is shown was asked by that member, and once.
+	Signature []byte `json:"signature"`
+}
+
+// Digest is what the asker signs, a member named by its MSP ID.
+func (a AskPredicate) Digest(network, asker string) ID {
+	a.Signature = nil
+	return Digest(DomainAsk, network, struct {
+		Asker string
+		Ask   AskPredicate
+	}{asker, a})
 }
 
 // Domains of the documents below.
 const (
+	DomainAsk       = "predicate-ask/v1"
 	DomainQuestion  = "predicate-question/v1"
 	DomainPredicate = "predicate/v1"
 )

@@ -12,11 +12,15 @@ import (
 type claims struct{ *member }
 
 // AskPredicate asks whether a claim about one patient is true and returns the
-// request's identifier. A zero nonce is replaced by a fresh one. The question goes
-// off-chain.
+// request's identifier. A zero nonce is replaced by a fresh one. The question is signed
+// and goes off-chain.
 func (cm *claims) AskPredicate(ctx context.Context, ask record.AskPredicate) (string, error) {
 	if ask.Nonce.IsZero() {
 		ask.Nonce = record.RandomID()
+	}
+	var err error
+	if ask.Signature, err = record.Sign(cm.cfg.SignKey, ask.Digest(cm.cfg.Genesis.Network, cm.self.MSP)); err != nil {
+		return "", err
 	}
 	q := record.Question{Ask: ask, Salt: record.RandomID()}
 	e, _, err := submit(ctx, cm.member, contracts.PredicateRequest, contracts.Question{Network: cm.cfg.Genesis.Network, Question: q})

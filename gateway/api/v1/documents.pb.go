@@ -1959,14 +1959,16 @@ func (x *Bounds) GetMinHalf() uint32 {
 
 // AskPredicate is what an institution asked about one patient.
 type AskPredicate struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Patient       string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
-	Purpose       string                 `protobuf:"bytes,2,opt,name=purpose,proto3" json:"purpose,omitempty"`
-	Class         string                 `protobuf:"bytes,4,opt,name=class,proto3" json:"class,omitempty"`
-	Metric        string                 `protobuf:"bytes,5,opt,name=metric,proto3" json:"metric,omitempty"`
-	FirstDay      int64                  `protobuf:"varint,6,opt,name=first_day,json=firstDay,proto3" json:"first_day,omitempty"`
-	Bounds        *Bounds                `protobuf:"bytes,7,opt,name=bounds,proto3" json:"bounds,omitempty"`
-	Nonce         string                 `protobuf:"bytes,8,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Patient  string                 `protobuf:"bytes,1,opt,name=patient,proto3" json:"patient,omitempty"`
+	Purpose  string                 `protobuf:"bytes,2,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	Class    string                 `protobuf:"bytes,4,opt,name=class,proto3" json:"class,omitempty"`
+	Metric   string                 `protobuf:"bytes,5,opt,name=metric,proto3" json:"metric,omitempty"`
+	FirstDay int64                  `protobuf:"varint,6,opt,name=first_day,json=firstDay,proto3" json:"first_day,omitempty"`
+	Bounds   *Bounds                `protobuf:"bytes,7,opt,name=bounds,proto3" json:"bounds,omitempty"`
+	Nonce    string                 `protobuf:"bytes,8,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	// Of who asks, over the question.
+	Signature     []byte `protobuf:"bytes,9,opt,name=signature,proto3" json:"signature,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2048,6 +2050,13 @@ func (x *AskPredicate) GetNonce() string {
 		return x.Nonce
 	}
 	return ""
+}
+
+func (x *AskPredicate) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
 }
 
 // PredicateState is a predicate request with its outcome, for whom it concerns.
@@ -3464,7 +3473,7 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\btrend_lo\x18\n" +
 	" \x01(\rR\atrendLo\x12\x19\n" +
 	"\btrend_hi\x18\v \x01(\rR\atrendHi\x12\x19\n" +
-	"\bmin_half\x18\f \x01(\rR\aminHalf\"\xd7\x01\n" +
+	"\bmin_half\x18\f \x01(\rR\aminHalf\"\xf5\x01\n" +
 	"\fAskPredicate\x12\x18\n" +
 	"\apatient\x18\x01 \x01(\tR\apatient\x12\x18\n" +
 	"\apurpose\x18\x02 \x01(\tR\apurpose\x12\x14\n" +
@@ -3472,7 +3481,8 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x06metric\x18\x05 \x01(\tR\x06metric\x12\x1b\n" +
 	"\tfirst_day\x18\x06 \x01(\x03R\bfirstDay\x12,\n" +
 	"\x06bounds\x18\a \x01(\v2\x14.vitalveil.v1.BoundsR\x06bounds\x12\x14\n" +
-	"\x05nonce\x18\b \x01(\tR\x05nonceJ\x04\b\x03\x10\x04\"\xea\x03\n" +
+	"\x05nonce\x18\b \x01(\tR\x05nonce\x12\x1c\n" +
+	"\tsignature\x18\t \x01(\fR\tsignatureJ\x04\b\x03\x10\x04\"\xea\x03\n" +
 	"\x0ePredicateState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x03ask\x18\x02 \x01(\v2\x1a.vitalveil.v1.AskPredicateR\x03ask\x12\x14\n" +

@@ -966,13 +966,14 @@ func (c *converter) fromAskPredicate(m *AskPredicate) record.AskPredicate {
 		return record.AskPredicate{}
 	}
 	return record.AskPredicate{
-		Patient:  c.id("patient", m.Patient),
-		Purpose:  m.Purpose,
-		Class:    m.Class,
-		Metric:   m.Metric,
-		FirstDay: m.FirstDay,
-		Bounds:   c.fromBounds(m.Bounds),
-		Nonce:    c.id("nonce", m.Nonce),
+		Patient:   c.id("patient", m.Patient),
+		Purpose:   m.Purpose,
+		Class:     m.Class,
+		Metric:    m.Metric,
+		FirstDay:  m.FirstDay,
+		Bounds:    c.fromBounds(m.Bounds),
+		Nonce:     c.id("nonce", m.Nonce),
+		Signature: m.Signature,
 	}
 }
 
@@ -984,13 +985,14 @@ func AskPredicateOf(d record.AskPredicate) *AskPredicate {
 
 func (c *converter) toAskPredicate(d record.AskPredicate) *AskPredicate {
 	return &AskPredicate{
-		Patient:  d.Patient.String(),
-		Purpose:  d.Purpose,
-		Class:    d.Class,
-		Metric:   d.Metric,
-		FirstDay: d.FirstDay,
-		Bounds:   c.toBounds(d.Bounds),
-		Nonce:    d.Nonce.String(),
+		Patient:   d.Patient.String(),
+		Purpose:   d.Purpose,
+		Class:     d.Class,
+		Metric:    d.Metric,
+		FirstDay:  d.FirstDay,
+		Bounds:    c.toBounds(d.Bounds),
+		Nonce:     d.Nonce.String(),
+		Signature: d.Signature,
 	}
 }
 
