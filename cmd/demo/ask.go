@@ -43,15 +43,21 @@ func (a answer) preliminary() bool { return a.Standing == record.StandingPrelimi
 // answers is what it learned in all, by key of the question.
 type answers struct {
 	metrics map[string]answer
+	persons map[string]answer
 	pairs   map[string]answer
 	groups  map[string]answer
 	refused map[string]Refusal
 }
 
+// all is what it learned, by kind.
+func (got *answers) all() []map[string]answer {
+	return []map[string]answer{got.metrics, got.persons, got.pairs, got.groups}
+}
+
 // stand takes from the ledger how the answers stand by now: a member that was slow has
 // confirmed them meanwhile.
 func (w *world) stand(got *answers) {
-	for _, all := range []map[string]answer{got.metrics, got.pairs, got.groups} {
+	for _, all := range got.all() {
 		for _, a := range all {
 			if q, err := w.index.Query(a.QueryID); err == nil && q.Standing != "" {
 				a.Standing = q.Standing
@@ -72,34 +78,29 @@ func rhoOf(q privacy.Question) uint64 {
 }
 
 // askStatistics registers the study and asks its questions.
-func (w *world) askStatistics(ctx context.Context, questions []privacy.Question, exact bool) (*answers, error) {
+func (w *world) askStatistics(ctx context.Context, questions []spend, exact bool) (*answers, error) {
 	study := record.Study{
 		ID: studyID, Title: "Vital signs of the day", Purpose: purpose,
 		From: w.firstHour, Until: w.untilHour, MinCohort: w.genesis.MinCohort, Exact: exact,
 	}
 	for _, q := range questions {
 		study.Metrics = append(study.Metrics, q.Key)
-		if !exact {
-			study.Budget += rhoOf(q)
-		}
+		study.Budget += q.rho
 	}
 	if _, _, err := contracts.StudyCreate.Submit(ctx, w.client(w.asker), study); err != nil {
 		return nil, fmt.Errorf("registering the study: %w", err)
 	}
-	got := &answers{metrics: map[string]answer{}, pairs: map[string]answer{}, groups: map[string]answer{}, refused: map[string]Refusal{}}
+	got := &answers{metrics: map[string]answer{}, persons: map[string]answer{}, pairs: map[string]answer{}, groups: map[string]answer{}, refused: map[string]Refusal{}}
 	for _, q := range questions {
-		if err := w.askOne(ctx, q, exact, got); err != nil {
+		if err := w.askOne(ctx, q, got); err != nil {
 			return nil, err
 		}
 	}
 	return got, nil
 }
 
-func (w *world) askOne(ctx context.Context, q privacy.Question, exact bool, got *answers) error {
-	ask := record.Ask{Study: studyID, Metric: q.Key, From: w.firstHour, Until: w.untilHour}
-	if !exact {
-		ask.Rho = rhoOf(q)
-	}
+func (w *world) askOne(ctx context.Context, q spend, got *answers) error {
+	ask := w.askFor(q)
 	begun := time.Now()
 	a, err := w.asker.inst.Ask(ctx, ask)
 	var few *institution.Refusal
@@ -112,6 +113,8 @@ func (w *world) askOne(ctx context.Context, q privacy.Question, exact bool, got 
 		return fmt.Errorf("asking for %s: %w", q.Key, err)
 	}
 	switch q.Shape {
+	case privacy.ShapePerson:
+		got.persons[q.Key] = answer{a, ask.Rho}
 	case privacy.ShapePair:
 		got.pairs[q.Key] = answer{a, ask.Rho}
 	case privacy.ShapeStrata:
@@ -285,16 +288,19 @@ func (w *world) settle(ctx context.Context, c *asked) error {
 func (w *world) report(src *recording.Source, exact bool, got *answers, claims []*asked) *Report {
 	r := &Report{
 		Subjects: len(src.People), Source: src.Name, Ignored: src.Ignored, Noise: "on",
-		Refused: got.refused, Metrics: map[string]MetricReport{}, Predicates: []PredicateReport{},
+		Refused: got.refused, Metrics: map[string]MetricReport{}, Persons: map[string]privacy.PersonSummary{}, Predicates: []PredicateReport{},
 	}
 	if exact {
 		r.Noise = "off"
 	}
 	for key, a := range got.metrics {
 		r.Metrics[key] = metricReport(a)
-		r.Cost.QueryMillis = max(r.Cost.QueryMillis, r.Metrics[key].Millis)
+	}
+	for key, a := range got.persons {
+		r.Persons[key] = a.Persons.Summary(a.rho)
 	}
 	r.addPairs(got)
+	r.addPrivacy(got)
 	for _, c := range claims {
 		p := PredicateReport{Text: c.text(), Patient: c.person.ID, Outcome: "declined", Tx: c.state.ClosedTx}
 		if c.state.Status == record.PredicateAttested {

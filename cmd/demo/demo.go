@@ -12,6 +12,7 @@ package demo
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -40,8 +41,9 @@ type Command struct {
 	Report string   `help:"Also write the answers and costs to this file, as JSON." type:"path" placeholder:"FILE"`
 	Ledger string   `help:"The ledger: embedded in this process, or fabric: a real Hyperledger Fabric network of native processes, built on first use." enum:"embedded,fabric" default:"embedded"`
 	Listen string   `help:"Where gateway and page listen. Default: 127.0.0.1:8080, or a free port with --once." placeholder:"ADDR"`
-	Schema string   `help:"What sealed rows carry: vitals-v1, the nine metrics, or vitals-v2, pairs of metrics and four metrics by age and sex besides." enum:"vitals-v1,vitals-v2" default:"vitals-v1"`
-	Ask    []string `help:"Ask these questions instead of all: metrics (\"vitalveil metrics\"), and with --schema vitals-v2 pairs such as heart_rate*resp_rate and metrics by stratum such as spo2@stratum." placeholder:"QUESTION"`
+	Unit   string   `help:"What statistics are about: person, a value for each person and day, or minute. Default: person; with --noise off both, in two networks one after the other, since an exact answer about one uses up the other." enum:"person,minute," default:""`
+	Schema string   `help:"What sealed rows carry: vitals-v1, minutes of the nine metrics, vitals-v2, pairs of metrics and four metrics by age and sex besides, or vitals-v3, people's days beside the minutes." enum:"vitals-v1,vitals-v2,vitals-v3" default:"vitals-v3"`
+	Ask    []string `help:"Ask these questions instead of all: metrics (\"vitalveil metrics\"), pairs such as heart_rate*resp_rate and metrics by stratum such as spo2@stratum, of people or, with --schema vitals-v2, of minutes." placeholder:"QUESTION"`
 	State  string   `help:"Directory for everything that is kept, new or empty. Default: a fresh temporary one." type:"path" placeholder:"DIR"`
 }
 
@@ -49,7 +51,7 @@ type Command struct {
 func (c Command) Run(ctx context.Context) error {
 	return Run(ctx, Options{
 		Once: c.Once, Replay: c.Replay, Exact: c.Noise == "off", Report: c.Report,
-		Ledger: c.Ledger, Listen: c.Listen, State: c.State, Schema: c.Schema, Ask: c.Ask, Out: os.Stdout,
+		Ledger: c.Ledger, Listen: c.Listen, State: c.State, Unit: c.Unit, Schema: c.Schema, Ask: c.Ask, Out: os.Stdout,
 	})
 }
 
@@ -62,7 +64,8 @@ type Options struct {
 	Ledger string
 	Listen string
 	State  string
-	Schema string   // name of the row schema; default: "vitals-v1"
+	Unit   string   // UnitPerson, UnitMinute, or empty: see units
+	Schema string   // name of the row schema; default: "vitals-v3"
 	Ask    []string // keys of the questions to ask; default: all that the source can answer
 	// Chaincode is the command that serves the contracts to Fabric; default: this
 	// program with the argument "chaincode".
@@ -85,21 +88,41 @@ const stateVersion = 1
 // Run runs the demo and returns when it is over: after the report with Once, else
 // when ctx ends.
 func Run(ctx context.Context, o Options) error {
-	w, view, err := execute(ctx, o)
-	if err == nil {
-		err = finish(ctx, o, w, view)
-	}
-	if cerr := w.close(); err == nil {
-		err = cerr
-	}
+	_, _, err := run(ctx, o)
 	return err
 }
 
-// execute brings a world up and lets it live through the source. The world is
-// still running on return and must be closed, also after an error.
-func execute(ctx context.Context, o Options) (*world, *View, error) {
+// run lives through the source once for each unit, in a network of its own, and returns
+// the worlds, closed, and what was seen in all.
+func run(ctx context.Context, o Options) ([]*world, *View, error) {
+	units, err := o.units()
+	if err != nil {
+		return nil, nil, err
+	}
+	var worlds []*world
+	var view *View
+	for i, unit := range units {
+		o.Unit = unit
+		w, v, err := execute(ctx, o, view)
+		worlds, view = append(worlds, w), v
+		if err == nil && i == len(units)-1 {
+			err = finish(ctx, o, w, view)
+		}
+		if err = errors.Join(err, w.close()); err != nil {
+			return worlds, view, err
+		}
+		// A second network is kept beside what the first one has kept.
+		o.Keys, o.State = keysDirectory(o, w.dir), filepath.Join(w.dir, "second")
+	}
+	return worlds, view, nil
+}
+
+// execute brings a world up and lets it live through the source, after another that saw
+// before, or nil. The world is still running on return and must be closed, also after an
+// error.
+func execute(ctx context.Context, o Options, before *View) (*world, *View, error) {
 	p := newProgress(o.Out)
-	w := &world{progress: p}
+	w := &world{progress: p, daily: o.Unit == UnitPerson}
 	logger.Disable() // gnark's, which would print between our lines
 	src, err := source(o)
 	if err != nil {
@@ -126,6 +149,9 @@ func execute(ctx context.Context, o Options) (*world, *View, error) {
 	}
 	var page atomic.Pointer[View]
 	view, err := w.run(ctx, o, src, l, pageHandler(&page, l.Addr()))
+	if err == nil && before != nil {
+		view = before.and(view)
+	}
 	page.Store(view)
 	return w, view, err
 }
@@ -226,7 +252,11 @@ func (w *world) run(ctx context.Context, o Options, src *recording.Source, l net
 	if err := w.live(ctx, people); err != nil {
 		return nil, err
 	}
-	got, err := w.askStatistics(ctx, w.questions(src, o), o.Exact)
+	questions, err := w.plan(w.questions(src, o), o.Exact)
+	if err != nil {
+		return nil, err
+	}
+	got, err := w.askStatistics(ctx, questions, o.Exact)
 	if err != nil {
 		return nil, err
 	}

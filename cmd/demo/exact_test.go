@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/vitalveil/vitalveil/cmd/verify"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
+	"github.com/vitalveil/vitalveil/wearable/recording"
 )
 
 // expected is one metric's statistics over minutes, computed from the CSV below
@@ -101,6 +101,7 @@ func fromCSV(t *testing.T, dir string) map[string]*expected {
 type tableEntry struct {
 	Key, UCUM, Resolution, Min, Max string
 	Edges                           []string
+	Person                          struct{ Min, Max, Least string }
 }
 
 func metricTable(t *testing.T) map[string]tableEntry {
@@ -190,14 +191,7 @@ func runDemo(t *testing.T, o Options) (*Report, string, *world) {
 		o.State = filepath.Join(t.TempDir(), "state")
 	}
 	o.Report = filepath.Join(t.TempDir(), "report.json")
-	ctx := context.Background()
-	w, view, err := execute(ctx, o)
-	if err == nil {
-		err = finish(ctx, o, w, view)
-	}
-	if cerr := w.close(); err == nil {
-		err = cerr
-	}
+	worlds, _, err := run(t.Context(), o)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
@@ -209,7 +203,7 @@ func runDemo(t *testing.T, o Options) (*Report, string, *world) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		t.Fatal(err)
 	}
-	return &r, out.String(), w
+	return &r, out.String(), worlds[0]
 }
 
 // sharedKeys is where the tests of this package keep proving keys between runs.
@@ -324,6 +318,11 @@ func TestExactAnswersEqualAnIndependentComputation(t *testing.T) {
 	dir := madeUp(t)
 	r, out, w := runDemo(t, Options{Replay: dir, Exact: true})
 	compareExact(t, r, fromCSV(t, dir))
+	src, err := recording.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	comparePeople(t, r, src, dir)
 	if r.Subjects != 12 || len(r.Ignored) != 1 || r.Ignored[0] != "eda" {
 		t.Errorf("subjects %d, ignored %v", r.Subjects, r.Ignored)
 	}
@@ -341,7 +340,7 @@ func TestExactAnswersHaveWhatCameLate(t *testing.T) {
 		t.Skip("runs a whole demo")
 	}
 	dir := madeUp(t)
-	r, _, w := runDemo(t, Options{Replay: dir, Exact: true, Stored: true})
+	r, _, w := runDemo(t, Options{Replay: dir, Exact: true, Stored: true, Unit: UnitMinute})
 	compareExact(t, r, fromCSV(t, dir))
 	corrections := 0
 	for _, d := range w.index.Devices(0) {
@@ -374,11 +373,13 @@ func TestExactAnswersOnRecordedVitals(t *testing.T) {
 	for _, set := range sets {
 		t.Run(set, func(t *testing.T) {
 			dir := filepath.Join("..", "..", "..", "shared", "data", "vitals", set)
-			if _, err := os.Stat(dir); err != nil {
+			src, err := recording.Load(dir)
+			if err != nil {
 				t.Skipf("SKIPPED: recorded vitals are not beside this checkout (%v)", err)
 			}
 			r, _, _ := runDemo(t, Options{Replay: dir, Exact: true})
 			compareExact(t, r, fromCSV(t, dir))
+			comparePeople(t, r, src, dir)
 			checkPredicates(t, r)
 			t.Logf("%d subjects, %d ms, %d MB, slowest query %d ms", r.Subjects, r.Cost.TotalMillis, r.Cost.PeakRSSMB, r.Cost.QueryMillis)
 		})

@@ -16,10 +16,10 @@ func TestNoisyAnswersStateTheirNoise(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs a whole demo")
 	}
-	o := Options{People: 24, Hours: 3}
+	o := Options{People: 24, Hours: 3, Unit: UnitMinute}
 	full := os.Getenv("VITALVEIL_SOAK") != ""
 	if full {
-		o = Options{}
+		o = Options{Unit: UnitMinute}
 	}
 	r, out, w := runDemo(t, o)
 	if r.Noise != "on" || len(r.Metrics) != len(wearable.Vitals()) {

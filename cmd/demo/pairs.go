@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,24 +13,25 @@ import (
 
 // schemaOf is the row schema of a run. What is to be asked must be in it.
 func schemaOf(o Options) (*privacy.Schema, error) {
-	if o.Schema == "" {
-		o.Schema = privacy.V1().Name
-	}
-	schema, ok := privacy.SchemaByName(o.Schema)
+	schema, ok := privacy.SchemaByName(cmp.Or(o.Schema, privacy.V3().Name))
 	if !ok {
 		return nil, fmt.Errorf("there is no row schema %q", o.Schema)
 	}
+	asked := schema
+	if o.Unit == UnitPerson {
+		asked = schema.Day()
+	}
 	for _, key := range o.Ask {
-		if _, ok := schema.Question(key); !ok {
-			return nil, fmt.Errorf("%s has no question %q", schema.Name, key)
+		if _, ok := asked.Question(key); !ok {
+			return nil, fmt.Errorf("%s has no question %q", asked.Name, key)
 		}
 	}
 	return schema, nil
 }
 
 // questions are those asked for or, by default, all of whose metrics anybody has
-// samples. An exact study then asks about metrics alone: their answers use up the
-// hours of every pair.
+// samples. An exact study then asks about metrics alone, since their answers use up the
+// hours of every pair; and so does one about people, since pairs need thousands of them.
 func (w *world) questions(src *recording.Source, o Options) []privacy.Question {
 	has := map[string]bool{}
 	for _, s := range src.People {
@@ -37,12 +39,13 @@ func (w *world) questions(src *recording.Source, o Options) []privacy.Question {
 			has[key] = true
 		}
 	}
-	return slices.DeleteFunc(w.params.Schema().Questions(), func(q privacy.Question) bool {
+	return slices.DeleteFunc(w.schema().Questions(), func(q privacy.Question) bool {
 		if len(o.Ask) > 0 {
 			return !slices.Contains(o.Ask, q.Key)
 		}
 		absent := slices.ContainsFunc(q.Metrics, func(key string) bool { return !has[key] })
-		return absent || o.Exact && q.Shape != privacy.ShapeMetric
+		whole := q.Shape == privacy.ShapeMetric || q.Shape == privacy.ShapePerson
+		return absent || (o.Exact || w.daily) && !whole
 	})
 }
 
@@ -84,26 +87,23 @@ func (r *Report) addPairs(got *answers) {
 }
 
 // pairTables show what was learned about pairs and strata: no table where nothing
-// was asked. It also returns the privacy loss of these answers, in micro-zCDP.
-func pairTables(schema *privacy.Schema, got *answers) ([]web.Table, uint64) {
-	pairs := web.Table{Caption: "Pairs, over minutes with both", Columns: []string{"second on first", "patients", "minutes", "correlation", "slope", "intercept"}}
-	groups := web.Table{Caption: "By stratum", Columns: []string{"metric", "stratum", "readings", "mean", "unit"}}
-	rho := uint64(0)
+// was asked.
+func pairTables(schema *privacy.Schema, got *answers) []web.Table {
+	pairs := web.Table{Caption: "Pairs, where both were measured", Columns: []string{"second on first", "patients", "times", "correlation", "slope", "intercept"}}
+	groups := web.Table{Caption: "By stratum", Columns: []string{"metric", "stratum", "times", "mean", "unit"}}
 	for _, q := range schema.Questions() {
 		if a, ok := got.pairs[q.Key]; ok {
 			p := a.Pair
-			rho += a.rho
 			pairs.Rows = append(pairs.Rows, []string{
 				strings.Join(q.Metrics, ", "), patientsText(a), privacy.Round(float64(p.Sums.N), p.SDs.N),
 				p.Correlation.Text(), p.Slope.Text(), p.Intercept.Text(),
 			})
 		}
 		if a, ok := got.groups[q.Key]; ok {
-			rho += a.rho
 			for _, g := range a.Strata.Groups {
 				groups.Rows = append(groups.Rows, []string{a.Strata.Metric, g.Stratum, privacy.Round(float64(g.N), g.NSD), g.Mean.Text(), a.Strata.Unit})
 			}
 		}
 	}
-	return slices.DeleteFunc([]web.Table{pairs, groups}, func(t web.Table) bool { return len(t.Rows) == 0 }), rho
+	return slices.DeleteFunc([]web.Table{pairs, groups}, func(t web.Table) bool { return len(t.Rows) == 0 })
 }

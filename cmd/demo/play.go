@@ -19,6 +19,8 @@ const (
 	// chunkHours is how much time passes between uploads. Day roots must be
 	// anchored within seven days of the day.
 	chunkHours = 5 * 24
+	// heldSeconds is how long after its end a bridge commits a day.
+	heldSeconds = 2 * 3600
 )
 
 // kit is the sensors that one subject wears, each linked to the bridge, and what
@@ -110,7 +112,27 @@ func (w *world) play(ctx context.Context, people []*person) error {
 		from = until
 	}
 	s.end()
-	return nil
+	return w.endLastDay(ctx, people)
+}
+
+// endLastDay lets time pass until bridges have committed the last day.
+func (w *world) endLastDay(ctx context.Context, people []*person) error {
+	end := w.untilHour*3600 + heldSeconds
+	if err := w.tick(ctx, end); err != nil {
+		return err
+	}
+	err := w.each(ctx, people, func(p *person, ctx context.Context) error {
+		if p.device == nil {
+			return nil
+		}
+		_, last := p.Hours()
+		return p.device.Finish(ctx, last+1, end)
+	})
+	if err != nil {
+		return err
+	}
+	_, err = w.hub.Sync(ctx)
+	return err
 }
 
 // measure replays what is left of the samples before the hour until, minute by

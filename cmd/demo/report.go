@@ -5,21 +5,48 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/state"
 )
 
 // Report is what --report writes.
 type Report struct {
-	Subjects   int                     `json:"subjects"` // of the source; the two added people are not counted
-	Source     string                  `json:"source"`
-	Ignored    []string                `json:"ignored_metrics"`
-	Noise      string                  `json:"noise"` // "on" or "off"
-	Refused    map[string]Refusal      `json:"refused"`
-	Metrics    map[string]MetricReport `json:"metrics"`
-	Pairs      map[string]PairReport   `json:"pairs,omitempty"`  // by question, if any was asked
-	Groups     map[string]GroupsReport `json:"groups,omitempty"` // likewise
-	Predicates []PredicateReport       `json:"predicates"`
-	Cost       Cost                    `json:"cost"`
+	Subjects int                     `json:"subjects"` // of the source; the two added people are not counted
+	Source   string                  `json:"source"`
+	Ignored  []string                `json:"ignored_metrics"`
+	Noise    string                  `json:"noise"` // "on" or "off"
+	Refused  map[string]Refusal      `json:"refused"`
+	Metrics  map[string]MetricReport `json:"metrics"`
+	// Privacy is what all answers together cost a patient; absent of an exact study.
+	Privacy *PrivacyReport                   `json:"privacy,omitempty"`
+	Persons map[string]privacy.PersonSummary `json:"persons"`
+	// RefusedPersons are refusals about people where there are some about minutes too.
+	RefusedPersons map[string]Refusal      `json:"refused_persons,omitempty"`
+	Pairs          map[string]PairReport   `json:"pairs,omitempty"`  // by question, if any was asked
+	Groups         map[string]GroupsReport `json:"groups,omitempty"` // likewise
+	Predicates     []PredicateReport       `json:"predicates"`
+	Cost           Cost                    `json:"cost"`
+}
+
+// PrivacyReport is a privacy loss in zCDP, and what it means at delta.
+type PrivacyReport struct {
+	Rho     float64 `json:"rho"`
+	Epsilon float64 `json:"epsilon"`
+	Delta   float64 `json:"delta"`
+}
+
+// addPrivacy adds up what was asked with, and finds the slowest query.
+func (r *Report) addPrivacy(got *answers) {
+	var rho uint64
+	for _, all := range got.all() {
+		for _, a := range all {
+			rho += a.rho
+			r.Cost.QueryMillis = max(r.Cost.QueryMillis, a.Timing.Total.Milliseconds())
+		}
+	}
+	if rho > 0 {
+		r.Privacy = &PrivacyReport{float64(rho) / 1e6, privacy.Epsilon(rho, totalDelta), totalDelta}
+	}
 }
 
 // Refusal says that a metric had too few eligible subjects.

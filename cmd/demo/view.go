@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -138,8 +137,7 @@ func (w *world) hospitalLearned(r *Report, got *answers) web.Section {
 	s := web.Section{Title: "The asking hospital (" + w.asker.name + ")", Paragraphs: []string{
 		"\"Patients\" are those who allow it and whose rows of these hours are there. Rows do not show whether they are empty, so fewer people may have had a reading.",
 	}}
-	t := web.Table{Caption: "Statistics", Columns: []string{"metric", "patients", "readings", "mean", "standard deviation", "unit", "time"}}
-	rho := uint64(0)
+	t := web.Table{Caption: "Statistics about minutes", Columns: []string{"metric", "patients", "readings", "mean", "standard deviation", "unit", "time"}}
 	for _, m := range wearable.Vitals() {
 		a, ok := got.metrics[m.Key]
 		if few, refused := got.refused[m.Key]; refused {
@@ -148,16 +146,20 @@ func (w *world) hospitalLearned(r *Report, got *answers) web.Section {
 		if !ok {
 			continue
 		}
-		rho += a.rho
 		t.Rows = append(t.Rows, []string{m.Key, patientsText(a), readingsText(a), meanText(a), spreadText(a), m.UCUM, a.Timing.Total.Round(time.Millisecond).String()})
 		s.Code = append(s.Code, histogram(m, a))
 	}
-	more, beside := pairTables(w.params.Schema(), got)
-	s.Tables, rho = append([]web.Table{t}, more...), rho+beside
-	if r.Noise == "on" && rho > 0 {
+	s.Tables = pairTables(w.schema(), got)
+	if !w.daily {
+		s.Tables = append([]web.Table{t}, s.Tables...)
+	}
+	if p := r.Privacy; p != nil {
 		s.Paragraphs = append(s.Paragraphs, fmt.Sprintf(
-			"Intervals are 95 %% and cover the privacy noise alone. Privacy loss of a patient in all answers together: rho = %.2f, that is epsilon = %.1f at delta = 1e-6.",
-			float64(rho)/1e6, privacy.Epsilon(rho, 1e-6)))
+			"Intervals are 95 %% and cover the privacy noise alone. Privacy loss of a patient in all answers together: rho = %.2f, that is epsilon = %.2f at delta = %g.",
+			p.Rho, p.Epsilon, p.Delta))
+	}
+	if w.daily {
+		w.showPeople(&s, got)
 	}
 	return s
 }
@@ -213,27 +215,22 @@ func spreadText(a answer) string {
 	return fmt.Sprintf("%.1f (%.1f to %.1f)", root(rel.Variance), low, high)
 }
 
-// histogram draws the counts as bars; with noise, counts below zero are drawn
-// empty and the standard deviation is stated.
+// histogram draws the counts of minutes.
 func histogram(m wearable.Metric, a answer) string {
-	const width = 48
 	rel := a.Release
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s", m.Name, m.UCUM)
+	title := m.Name + ", " + m.UCUM
 	if !rel.Exact {
-		fmt.Fprintf(&b, " (each count +- %s", privacy.Round(1.96*rel.CountsSD[0], rel.CountsSD[0]))
+		title += fmt.Sprintf(" (each count +- %s", privacy.Round(1.96*rel.CountsSD[0], rel.CountsSD[0]))
 		if rel.CountsTooNoisy {
-			b.WriteString("; " + privacy.TooNoisy)
+			title += "; " + privacy.TooNoisy
 		}
-		b.WriteString(")")
+		title += ")"
 	}
-	b.WriteByte('\n')
-	top := max(slices.Max(rel.Counts[:]), 1)
-	for i, c := range rel.Counts {
-		bar := strings.Repeat("#", int(max(c, 0)*width/top))
-		fmt.Fprintf(&b, "%6s..%-6s %9d %s\n", rel.Edges[i], rel.Edges[i+1], c, bar)
+	var counts []float64
+	for _, c := range rel.Counts {
+		counts = append(counts, float64(c))
 	}
-	return strings.TrimRight(b.String(), "\n")
+	return bars(title, rel.Edges[:], counts)
 }
 
 func claimsSection(claims []*asked) web.Section {

@@ -64,6 +64,7 @@ type world struct {
 	refuser   *recording.Person
 	revoker   *recording.Person
 	stored    bool // Options.Stored
+	daily     bool // statistics are about people's days
 	people    []*person
 
 	genesis         record.Genesis

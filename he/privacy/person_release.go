@@ -64,7 +64,10 @@ type PersonRelease struct {
 
 	// WorthOf is the number of people of whom an exact mean would be as good.
 	WorthOf float64 `json:"worth_of"`
-	// Usable says that half the mean's interval is at most Print, the metric's bound.
+	// Usable says that half the mean's interval is at most Print, the metric's bound, where
+	// everybody has every day: so it was promised (Forecast). To decide by the noisy count
+	// would choose those answers whose intervals noise made short. Only one that came out
+	// half as wide again, since many days are missing, is not usable all the same.
 	Usable bool    `json:"usable"`
 	Print  float64 `json:"print"`
 }
@@ -239,6 +242,16 @@ func fieller(s, n, vs, vn float64) ([2]float64, bool) {
 	return [2]float64{(b - root) / a, (b + root) / a}, true
 }
 
+// tolerable is how much wider than Print an interval of a usable mean may come out.
+const tolerable = 1.5
+
+// usualHalf is half the interval of the mean where everybody has every day and means lie
+// a quarter of their reach from the centre.
+func (d *days) usualHalf() float64 {
+	offset := float64(d.half) / 4
+	return z95 * math.Sqrt(d.noise(KindSum)+offset*offset*d.vn) / float64(d.r.People*d.r.Days) * d.res
+}
+
 func (d *days) figures() {
 	r, w := d.r, d.r.Want
 	if w.has(WantMean | WantSpread) {
@@ -248,7 +261,7 @@ func (d *days) figures() {
 			spread = d.spread()
 		}
 		half := (r.Mean.CI95[1] - r.Mean.CI95[0]) / 2
-		r.Usable = d.n > 0 && !r.Mean.TooNoisy && half <= r.Print
+		r.Usable = d.n > 0 && !r.Mean.TooNoisy && d.usualHalf() <= r.Print && half <= tolerable*r.Print
 		r.WorthOf = float64(r.People) * spread * spread / (spread*spread + float64(r.People)*r.Mean.SD*r.Mean.SD)
 		switch {
 		case d.n <= 0:
