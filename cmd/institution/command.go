@@ -26,6 +26,7 @@ type Command struct {
 	Run     runCommand         `cmd:"" help:"Run the institution: follow the ledger, hold seeds, vouch for rows, answer agreed queries."`
 	Study   studyCommand       `cmd:"" help:"Register a study of the running institution."`
 	Ask     askCommand         `cmd:"" help:"Ask a statistics query within a study and print the answer with its intervals."`
+	Plan    planCommand        `cmd:"" help:"Say before asking what answers about people are worth, and what they need."`
 	Fetch   fetchCommand       `cmd:"" help:"Get the answer to a query of the past again, or what became of it."`
 	Abandon abandonCommand     `cmd:"" help:"End a query of this institution's, or vote that another's be ended."`
 	Confirm confirmCommand     `cmd:"" help:"Confirm or dispute a released answer by this institution's own shares."`
@@ -186,26 +187,60 @@ func (c studyCommand) Run(ctx context.Context) error {
 	return err
 }
 
-// micro turns rho into micro-zCDP; what is negative or too much is for the ledger
-// to refuse.
 type askCommand struct {
 	dirFlag
 	Study  string `arg:"" help:"The study's identifier."`
 	Metric string `arg:"" help:"The metric."`
-	From   int64  `help:"First Unix hour." required:""`
+	Want   string `help:"Ask about people's days, and for these figures: mean, spread, within, limits, range, distribution, separated by commas. Without it minutes are asked." placeholder:"FIGURES"`
+	From   int64  `help:"First Unix hour; of people's days a multiple of 24." required:""`
 	Until  int64  `help:"Unix hour after the last." required:""`
 	Rho    rho    `help:"Privacy loss (zCDP) of this query; 0 in an exact study." default:"0"`
 	JSON   bool   `help:"Print JSON."`
 }
 
+// Help says what is paid for.
+func (askCommand) Help() string {
+	return `What is wanted is what is paid for: each figure about people's days takes its part of rho,
+and with it of the exactness of the others. "institution plan" says beforehand what an
+answer will be worth. An exact study wants all figures.`
+}
+
 // Run asks and prints the answer.
 func (c askCommand) Run(ctx context.Context) error {
-	var a role.Answer
 	ask := record.Ask{Study: c.Study, Metric: c.Metric, From: c.From, Until: c.Until, Rho: uint64(c.Rho)}
+	if c.Want != "" {
+		want, err := privacy.ParseWant(c.Want)
+		if err != nil {
+			return fault.New(fault.Invalid, "--want: %w", err)
+		}
+		ask.Want = want.String()
+	}
+	o := c.look(ctx, ask)
+	if !c.JSON {
+		fmt.Print(before(o))
+	}
+	var a role.Answer
 	if err := c.call(ctx, "ask", ask, &a); err != nil {
 		return err
 	}
-	return printAnswer(os.Stdout, &a, ask.Rho, c.JSON)
+	if err := printAnswer(os.Stdout, &a, ask.Rho, c.JSON); err != nil || c.JSON || a.Persons == nil || a.Persons.Usable || o.People == 0 {
+		return err
+	}
+	_, err := fmt.Printf("too noisy to be worth printing: %s would do\n", needs(o))
+	return err
+}
+
+// look says what the answer will be worth, if that can be said.
+func (c askCommand) look(ctx context.Context, ask record.Ask) role.Outlook {
+	var all []role.Outlook
+	if ask.Want == "" || ask.Rho == 0 {
+		return role.Outlook{}
+	}
+	r := role.PlanRequest{Study: ask.Study, Metrics: []string{ask.Metric}, Want: ask.Want, From: ask.From, Until: ask.Until, Rho: ask.Rho}
+	if err := c.call(ctx, "plan", r, &all); err != nil || len(all) != 1 {
+		return role.Outlook{} // asking will say what is wrong
+	}
+	return all[0]
 }
 
 // delta of the epsilon that is shown beside rho.
@@ -215,13 +250,17 @@ func printAnswer(w io.Writer, a *role.Answer, rho uint64, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(a)
 	}
-	fmt.Fprintf(w, "%s of %d patients who allow it and have rows (which do not tell whether they are empty), %d device hours, query %s\n", a.Metric, a.Cohort, a.Rows, a.QueryID)
-	if a.Release.Exact {
+	rows := "device hours"
+	if a.Want != "" {
+		rows = "device days"
+	}
+	fmt.Fprintf(w, "%s of %d patients who allow it and have rows (which do not tell whether they are empty), %d %s, query %s\n", a.Metric, a.Cohort, a.Rows, rows, a.QueryID)
+	if a.Exact {
 		fmt.Fprintln(w, "exact: without privacy noise")
 	} else {
-		fmt.Fprintf(w, "with privacy noise: rho %g, epsilon %.2f at delta %g; +- is the 95 %% interval\n", float64(rho)/1e6, privacy.Epsilon(rho, delta), delta)
+		fmt.Fprintf(w, "with privacy noise: rho %g, epsilon %.2f at delta %g; +- and what is in brackets are 95 %% intervals\n", float64(rho)/1e6, privacy.Epsilon(rho, delta), delta)
 	}
-	fmt.Fprint(w, a.Release.Text())
+	fmt.Fprint(w, a.Text())
 	if a.Standing == record.StandingPreliminary {
 		fmt.Fprintln(w, "preliminary: a share that one of those who gave it could have made up; \"institution fetch\" tells when the others have confirmed it")
 		for _, u := range a.Unconfirmed {

@@ -46,7 +46,8 @@ type fetchRequest struct {
 // commands are what an operator may say to a running institution.
 func (p *Process) commands() site.Commands {
 	return site.Commands{
-		"ask": site.Handle(func(ctx context.Context, a *record.Ask) (*role.Answer, error) { return p.Ask(ctx, *a) }),
+		"ask":  site.Handle(func(ctx context.Context, a *record.Ask) (*role.Answer, error) { return p.Ask(ctx, *a) }),
+		"plan": site.Handle(func(_ context.Context, r *role.PlanRequest) ([]role.Outlook, error) { return p.Plan(*r) }),
 		"fetch": site.Handle(func(ctx context.Context, f *fetchRequest) (*role.Answer, error) {
 			return p.Fetch(ctx, f.Query)
 		}),

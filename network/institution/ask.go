@@ -60,6 +60,19 @@ type Answer struct {
 	Bytes   Bytes    `json:"bytes"`
 }
 
+// Text is the answer in lines for people.
+func (a *Answer) Text() string {
+	switch {
+	case a.Persons != nil:
+		return a.Persons.Text()
+	case a.Pair != nil:
+		return a.Pair.Text()
+	case a.Strata != nil:
+		return a.Strata.Text()
+	}
+	return a.Release.Text()
+}
+
 // Timing says how long the steps took. Sum and Shares ran at the same time.
 type Timing struct {
 	Submit time.Duration `json:"submit_ns"` // until the query was on the ledger
