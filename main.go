@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/vitalveil/vitalveil/cmd/bridge"
+	"github.com/vitalveil/vitalveil/cmd/ceremony"
 	"github.com/vitalveil/vitalveil/cmd/demo"
 	"github.com/vitalveil/vitalveil/cmd/fabric"
 	"github.com/vitalveil/vitalveil/cmd/gateway"
@@ -41,6 +42,7 @@ type commands struct {
 	Chaincode   fabric.Chaincode    `cmd:"" help:"Serve the contracts to a Fabric peer; \"network up\" does it for you."`
 	Metrics     inspect.Metrics     `cmd:"" help:"List the metrics: units, ranges, what makes a person's day, codes."`
 	Circuits    inspect.Circuits    `cmd:"" help:"List the predicate circuits: constraints, sizes, key hashes, how the keys were made."`
+	Ceremony    ceremony.Command    `cmd:"" help:"Make the keys of a circuit together, so that no single party could forge proofs."`
 	Profiles    inspect.Profiles    `cmd:"" help:"Show the sealing profiles with their computed safety: margins, security level, sizes."`
 	Wearable    inspect.Wearable    `cmd:"" help:"Look into what wearables send."`
 	Consent     inspect.Consent     `cmd:"" help:"Look into consent documents, and turn them to FHIR and back."`

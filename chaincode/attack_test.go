@@ -792,6 +792,18 @@ func TestAttackWeakGenesis(t *testing.T) {
 		"a key of another hash":   func(g *record.Genesis) { g.Circuits[0].Hash = record.RandomID() },
 		"a truncated key":         func(g *record.Genesis) { truncate(&g.Circuits[0]) },
 		"an unknown setup":        func(g *record.Genesis) { g.Circuits[0].Setup = "trusted" },
+		"a ceremony of nobody":    func(g *record.Genesis) { g.Circuits[0].Setup = "ceremony" },
+		"a ceremony of one": func(g *record.Genesis) {
+			g.Circuits[0].Setup, g.Circuits[0].Transcript, g.Circuits[0].Contributors = "ceremony", record.RandomID(), []string{"A"}
+		},
+		"a ceremony of the same twice": func(g *record.Genesis) {
+			g.Circuits[0].Setup, g.Circuits[0].Transcript, g.Circuits[0].Contributors = "ceremony", record.RandomID(), []string{"A", "A"}
+		},
+		"a ceremony without transcript": func(g *record.Genesis) {
+			g.Circuits[0].Setup, g.Circuits[0].Contributors = "ceremony", []string{"A", "B"}
+		},
+		"a development setup with contributors":               func(g *record.Genesis) { g.Circuits[0].Contributors = []string{"A", "B"} },
+		"a development setup, where ceremonies are asked for": func(g *record.Genesis) { g.Ceremony = true },
 		"a class twice":           func(g *record.Genesis) { g.Circuits = append(g.Circuits, g.Circuits[0]) },
 		"answers that come late":  func(g *record.Genesis) { g.PredicateSlot = g.PredicateLife },
 		"an MSP with a separator": func(g *record.Genesis) { g.Gateways = []string{"a\x00b"} },
@@ -800,6 +812,7 @@ func TestAttackWeakGenesis(t *testing.T) {
 		},
 	} {
 		g := w.Genesis
+		g.Members, g.Circuits, g.Gateways = slices.Clone(g.Members), slices.Clone(g.Circuits), slices.Clone(g.Gateways)
 		weaken(&g)
 		before := w.Ledger.Height()
 		if _, err := w.Submit(hospitalA, contracts.RegistryInit, g); fault.Of(err) != fault.Invalid || w.Ledger.Height() != before {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/consensys/gnark-crypto/ecc/bn254/fr"
 	"github.com/consensys/gnark/constraint/solver"
 	"github.com/consensys/gnark/std/rangecheck"
 
@@ -354,5 +355,114 @@ func TestAttackVacuousTruths(t *testing.T) {
 				t.Errorf("Prove got as far as: %v", err)
 			}
 		})
+	}
+}
+
+// A week's roots in another order, of other days or of another patient are other roots,
+// also where the readings are the same.
+func TestAttackRootsOfAnotherWeek(t *testing.T) {
+	system(t, 7)
+	b := bounds(func(b *record.Bounds) { b.K, b.DayK = 60, 7 })
+	days := [][]uint16{good(), good(), good(), good(), good(), good(), good()}
+	s, openings := about(t, heartRate, b, days...)
+	_, foreign := about(t, heartRate, b, days...)
+	honest, err := assign(s, openings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if solve(t, honest) != nil {
+		t.Fatal("the honest prover cannot prove what is true")
+	}
+	for name, other := range map[string][]*Opening{
+		"two days exchanged":     {openings[1], openings[0], openings[2], openings[3], openings[4], openings[5], openings[6]},
+		"a day twice":            {openings[0], openings[0], openings[2], openings[3], openings[4], openings[5], openings[6]},
+		"a day of another":       {openings[0], openings[1], openings[2], foreign[3], openings[4], openings[5], openings[6]},
+		"the week of another":    foreign,
+		"the days back to front": {openings[6], openings[5], openings[4], openings[3], openings[2], openings[1], openings[0]},
+	} {
+		c, err := assign(s, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if solve(t, c) == nil {
+			t.Errorf("%s: the circuit accepts it", name)
+		}
+		if _, err := (&Keys{Class: verifier.Class{Name: "week", Days: 7}}).Prove(t.Context(), s, other); !errors.Is(err, ErrOpenings) {
+			t.Errorf("%s: %v, want ErrOpenings", name, err)
+		}
+	}
+	for name, lie := range map[string]func(*circuit){
+		"a week later":   func(c *circuit) { c.FirstDay = newYear + 7 + 1<<31 },
+		"another metric": func(c *circuit) { c.Slot = spo2 },
+		"the digest of one day": func(c *circuit) {
+			d, _ := commitDays(t, heartRate, good())
+			e, _ := verifier.ToElement(d)
+			c.DataDigest = e
+		},
+		"a reading of the third": func(c *circuit) { c.Days[2].Readings[700] = 50 },
+		"a salt of the seventh":  func(c *circuit) { c.Days[6].DaySalt = 1 },
+	} {
+		c, err := assign(s, openings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lie(c)
+		if solve(t, c) == nil {
+			t.Errorf("%s: the circuit accepts it", name)
+		}
+	}
+}
+
+// A prover that knew the challenge before it gives the histogram could give one with
+// another sum: two counts, of codes that nobody looks up, make up for each other in
+// identity (1). What it gives is in what the challenge is drawn from, so it does not.
+func TestAttackHistogramMadeForTheChallenge(t *testing.T) {
+	const more = 100 // what the sum of codes is to grow by
+	s, openings := about(t, heartRate, bounds(func(b *record.Bounds) { b.MeanLo = 51 }), column([3]int{0, 60, 50}, [3]int{720, 721, 50}))
+	if accepts(t, s, openings) {
+		t.Fatal("the honest prover proves what is false")
+	}
+	// First with that sum and an identity that does not hold, to see the challenge.
+	var x fr.Element
+	seen := override(quotientsHint, func(field *big.Int, in, out []*big.Int) error {
+		if len(out) == wearable.MinutesPerDay {
+			x.SetBigInt(new(big.Int).Add(in[len(out)], big.NewInt(50))) // x less the first reading
+		}
+		return quotientsHint(field, in, out)
+	})
+	grown := func(counts func(out []*big.Int)) solver.Option {
+		return lie(atLeastHint, func(_, out []*big.Int) {
+			if out[1].Int64() == 60 { // the first half
+				counts(out)
+			}
+		})
+	}
+	if accepts(t, s, openings, seen, grown(func(out []*big.Int) { up(out[100], more) })) {
+		t.Fatal("a sum that the histogram does not bear out is accepted")
+	}
+	if x.IsZero() {
+		t.Fatal("the challenge was not seen")
+	}
+	// Then a, b with a+b = more and a w(100) + b w(200) = 0, where w(c) is what one more
+	// in M[c] adds to the identity's right side.
+	w := func(c uint64) fr.Element {
+		var at, before, sum fr.Element
+		at.SetUint64(c)
+		at.Sub(&x, &at).Inverse(&at)
+		before.SetUint64(c - 1)
+		before.Sub(&x, &before).Inverse(&before)
+		return *sum.Sub(&at, &before)
+	}
+	var a, b, all fr.Element
+	w1, w2 := w(100), w(200)
+	all.SetUint64(more)
+	b.Sub(&w1, &w2)
+	b.Div(&w1, &b).Mul(&b, &all)
+	a.Sub(&all, &b)
+	if accepts(t, s, openings, grown(func(out []*big.Int) {
+		out[100].Add(out[100], a.BigInt(new(big.Int)))
+		out[200].Add(out[200], b.BigInt(new(big.Int)))
+	})) {
+		t.Error("a histogram that was made for the challenge is accepted")
 	}
 }

@@ -21,7 +21,7 @@ import (
 // the program.
 const (
 	keyMagic       = "VVKEYS01"
-	maxHeaderBytes = 1024
+	maxHeaderBytes = 4096
 	maxFileBytes   = 1 << 30
 )
 
@@ -29,11 +29,11 @@ const (
 var errCache = errors.New("not a usable key file")
 
 type keyHeader struct {
-	Class          string    `json:"class"`
-	Circuit        record.ID `json:"circuit"` // digest of the compiled circuit
-	Setup          string    `json:"setup"`
-	VerifyingBytes int       `json:"verifying_key_bytes"`
-	ProvingBytes   int       `json:"proving_key_bytes"`
+	Class   string    `json:"class"`
+	Circuit record.ID `json:"circuit"` // digest of the compiled circuit
+	Origin
+	VerifyingBytes int `json:"verifying_key_bytes"`
+	ProvingBytes   int `json:"proving_key_bytes"`
 }
 
 type keyFile struct {

@@ -224,7 +224,7 @@ func drawStatement(t *rapid.T, columns [][]uint16) record.Bounds {
 }
 
 // The circuit and the native decision agree wherever both are defined, also on
-// statements that Check would refuse.
+// statements that Check would refuse. Ten thousand cases: -rapid.checks 10000.
 func TestCircuitAgreesWithNativeDecision(t *testing.T) {
 	agree(t, 1)
 }
@@ -236,22 +236,29 @@ func TestWeekCircuitAgreesWithNativeDecision(t *testing.T) {
 
 func agree(t *testing.T, days int) {
 	outcomes := map[bool]int{}
-	rapid.Check(t, func(rt *rapid.T) {
-		var columns [][]uint16
-		for range days {
-			columns = append(columns, drawColumn(rt))
-		}
-		slot := rapid.SampledFrom([]int{heartRate, spo2, glucose}).Draw(rt, "slot")
-		s, openings := about(t, slot, drawStatement(rt, columns), columns...)
-		failed := failedParts(s, columns)
-		outcomes[len(failed) == 0]++
-		if got := accepts(t, s, openings); got != (len(failed) == 0) {
-			rt.Fatalf("the circuit accepts: %v, natively these parts fail: %v", got, failed)
-		}
-	})
+	rapid.Check(t, func(rt *rapid.T) { outcomes[agreesOnce(t, rt, days)]++ })
 	if outcomes[true] == 0 || outcomes[false] == 0 {
 		t.Errorf("the cases were one-sided: %v", outcomes)
 	}
+}
+
+// agreesOnce draws a case and returns whether its statement holds.
+func agreesOnce(t testing.TB, rt *rapid.T, days int) bool {
+	var columns [][]uint16
+	for range days {
+		columns = append(columns, drawColumn(rt))
+	}
+	slot := rapid.SampledFrom([]int{heartRate, spo2, glucose}).Draw(rt, "slot")
+	s, openings := about(t, slot, drawStatement(rt, columns), columns...)
+	failed := failedParts(s, columns)
+	if got := accepts(t, s, openings); got != (len(failed) == 0) {
+		rt.Fatalf("the circuit accepts: %v, natively these parts fail: %v", got, failed)
+	}
+	return len(failed) == 0
+}
+
+func FuzzCircuitAgreesWithNativeDecision(f *testing.F) {
+	f.Fuzz(rapid.MakeFuzz(func(rt *rapid.T) { agreesOnce(f, rt, 1) }))
 }
 
 // The circuit's public inputs are the verifier's, in its order.

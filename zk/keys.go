@@ -26,6 +26,17 @@ import (
 // could have kept what forges proofs. For demos and tests.
 const SetupDevelopment = "development"
 
+// SetupCeremony marks keys that several parties made together (package ceremony): who
+// would forge proofs needs what every one of them has forgotten.
+const SetupCeremony = "ceremony"
+
+// Origin says how keys were made.
+type Origin struct {
+	Setup        string    `json:"setup"`                  // SetupDevelopment or SetupCeremony
+	Transcript   record.ID `json:"transcript,omitzero"`    // of a ceremony: the digest of its transcript
+	Contributors []string  `json:"contributors,omitempty"` // of a ceremony
+}
+
 // Keys are the compiled circuit and the keys of one class. Safe for concurrent
 // use.
 type Keys struct {
@@ -33,7 +44,7 @@ type Keys struct {
 	VerifyingKey []byte    // as verifier.NewVerifier reads it
 	Hash         record.ID // SHA-256 of VerifyingKey
 	Constraints  int
-	Setup        string // SetupDevelopment
+	Origin       Origin
 
 	system          *bn254cs.R1CS
 	proving         *groth16.ProvingKey
@@ -50,7 +61,7 @@ type Info struct {
 	ProvingKeyBytes   int       `json:"proving_key_bytes"`
 	VerifyingKeyBytes int       `json:"verifying_key_bytes"`
 	VerifyingKeyHash  record.ID `json:"verifying_key_hash"`
-	Setup             string    `json:"setup"`
+	Origin
 }
 
 // Info returns what `vitalveil circuits --json` prints of a class.
@@ -62,7 +73,7 @@ func (k *Keys) Info() Info {
 		ProvingKeyBytes:   k.provingKeyBytes,
 		VerifyingKeyBytes: len(k.VerifyingKey),
 		VerifyingKeyHash:  k.Hash,
-		Setup:             k.Setup,
+		Origin:            k.Origin,
 	}
 }
 
@@ -110,12 +121,12 @@ func Infos(dir string, make []string, progress func(string)) ([]Info, error) {
 func (p sizes) info(dir string, make bool, progress func(string)) (Info, error) {
 	i := Info{
 		Class: p.Class, Constraints: p.Constraints, ProofBytes: p.ProofBytes,
-		ProvingKeyBytes: p.ProvingKeyBytes, VerifyingKeyBytes: p.VerifyingKeyBytes, Setup: SetupNone,
+		ProvingKeyBytes: p.ProvingKeyBytes, VerifyingKeyBytes: p.VerifyingKeyBytes, Origin: Origin{Setup: SetupNone},
 	}
 	f, err := readKeyFile(filepath.Join(dir, p.Class+".keys"), p.Class, p.Circuit)
 	switch {
 	case err == nil:
-		i.VerifyingKeyHash, i.Setup = record.SumID(f.verifying), f.header.Setup
+		i.VerifyingKeyHash, i.Origin = record.SumID(f.verifying), f.header.Origin
 		return i, nil
 	case make:
 		k, err := LoadKeys(dir, p.Class, progress)
@@ -131,7 +142,10 @@ func (p sizes) info(dir string, make bool, progress func(string)) (Info, error) 
 
 // Circuit returns the class's key as the genesis document of a network names it.
 func (k *Keys) Circuit() record.Circuit {
-	return record.Circuit{Class: k.Class.Name, VerifyingKey: k.VerifyingKey, Hash: k.Hash, Setup: k.Setup}
+	return record.Circuit{
+		Class: k.Class.Name, VerifyingKey: k.VerifyingKey, Hash: k.Hash,
+		Setup: k.Origin.Setup, Transcript: k.Origin.Transcript, Contributors: k.Origin.Contributors,
+	}
 }
 
 // LoadKeys compiles a class's circuit and loads its keys from dir, or runs a
@@ -145,46 +159,77 @@ func LoadKeys(dir, class string, progress func(string)) (*Keys, error) {
 	if progress == nil {
 		progress = func(string) {}
 	}
-	c, err := verifier.ClassByName(class)
-	if err != nil {
-		return nil, err
-	}
 	progress("compiling circuit " + class)
-	system, err := compile(c.Days)
+	c, err := Compile(class)
 	if err != nil {
 		return nil, err
 	}
-	digest, err := systemDigest(system)
+	f, err := cachedOrNew(dir, class, c.Digest, c.System, progress)
 	if err != nil {
 		return nil, err
 	}
-	f, err := cachedOrNew(dir, c.Name, digest, system, progress)
-	if err != nil {
-		return nil, err
-	}
-	return f.keys(c, system)
+	return f.keys(c.Class, c.System)
 }
 
 // ReadKeys compiles a class's circuit and loads its keys from dir, which has them: it makes
 // none, since a network takes no proofs by others than those that it accepted.
 func ReadKeys(dir, class string) (*Keys, error) {
-	c, err := verifier.ClassByName(class)
+	c, err := Compile(class)
 	if err != nil {
 		return nil, err
 	}
-	system, err := compile(c.Days)
-	if err != nil {
-		return nil, err
-	}
-	digest, err := systemDigest(system)
-	if err != nil {
-		return nil, err
-	}
-	f, err := readKeyFile(filepath.Join(dir, class+".keys"), class, digest)
+	f, err := readKeyFile(filepath.Join(dir, class+".keys"), class, c.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("keys of circuit %s: %w", class, err)
 	}
-	return f.keys(c, system)
+	return f.keys(c.Class, c.System)
+}
+
+// Compiled is a class's circuit as constraints.
+type Compiled struct {
+	Class  verifier.Class
+	System *bn254cs.R1CS
+	Digest record.ID // names the circuit: SHA-256 of its serialised form
+}
+
+// Compile turns the circuit of a class into constraints, always the same.
+func Compile(class string) (Compiled, error) {
+	c, err := verifier.ClassByName(class)
+	if err != nil {
+		return Compiled{}, err
+	}
+	system, err := compile(c.Days)
+	if err != nil {
+		return Compiled{}, err
+	}
+	digest, err := systemDigest(system)
+	return Compiled{c, system, digest}, err
+}
+
+// SaveKeys keeps keys of the circuit in dir, from where LoadKeys, ReadKeys and Prover
+// take them. Keys that are there already are not replaced.
+func (c Compiled) SaveKeys(dir string, o Origin, pk *groth16.ProvingKey, vk *groth16.VerifyingKey) (*Keys, error) {
+	f, err := newKeyFile(keyHeader{Class: c.Class.Name, Circuit: c.Digest, Origin: o}, pk, vk)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := f.keys(c.Class, c.System)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, c.Class.Name+".keys")
+	unlock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("there are keys in %s already", path), err)
+	}
+	return keys, f.write(path)
 }
 
 // cachedOrNew returns the key file of dir, making it if need be. The lock keeps
@@ -251,6 +296,11 @@ func setup(class string, digest record.ID, system *bn254cs.R1CS, progress func(s
 	if err := groth16.Setup(system, &pk, &vk); err != nil {
 		return nil, fmt.Errorf("setup of circuit %s: %w", class, err)
 	}
+	header := keyHeader{Class: class, Circuit: digest, Origin: Origin{Setup: SetupDevelopment}}
+	return newKeyFile(header, &pk, &vk)
+}
+
+func newKeyFile(header keyHeader, pk *groth16.ProvingKey, vk *groth16.VerifyingKey) (*keyFile, error) {
 	var verifying, proving bytes.Buffer
 	if _, err := vk.WriteTo(&verifying); err != nil {
 		return nil, err
@@ -258,17 +308,14 @@ func setup(class string, digest record.ID, system *bn254cs.R1CS, progress func(s
 	if _, err := pk.WriteRawTo(&proving); err != nil {
 		return nil, err
 	}
-	return &keyFile{
-		header:    keyHeader{Class: class, Circuit: digest, Setup: SetupDevelopment},
-		verifying: verifying.Bytes(), proving: proving.Bytes(), parsed: &pk,
-	}, nil
+	return &keyFile{header: header, verifying: verifying.Bytes(), proving: proving.Bytes(), parsed: pk}, nil
 }
 
 // keys makes ready what a key file holds.
 func (f *keyFile) keys(c verifier.Class, system *bn254cs.R1CS) (*Keys, error) {
 	k := &Keys{
 		Class: c, VerifyingKey: f.verifying, Hash: record.SumID(f.verifying),
-		Constraints: system.GetNbConstraints(), Setup: f.header.Setup,
+		Constraints: system.GetNbConstraints(), Origin: f.header.Origin,
 		system: system, proving: f.parsed, provingKeyBytes: len(f.proving),
 	}
 	if k.proving == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -58,8 +59,8 @@ func TestKeysAreCached(t *testing.T) {
 	if len(said) != 2 || !strings.Contains(said[0], "setup") || !strings.Contains(said[1], "loaded") {
 		t.Errorf("progress: %q", said)
 	}
-	if second.header.Setup != SetupDevelopment {
-		t.Errorf("the setup is marked %q", second.header.Setup)
+	if second.header.Origin.Setup != SetupDevelopment {
+		t.Errorf("the setup is marked %q", second.header.Origin.Setup)
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
@@ -224,7 +225,7 @@ func TestLoadKeys(t *testing.T) {
 		info.VerifyingKeyHash != k.Hash || info.Setup != SetupDevelopment {
 		t.Errorf("info: %+v", info)
 	}
-	if infos, err := Infos(keyDir, nil, nil); err != nil || len(infos) != 2 || infos[0] != info {
+	if infos, err := Infos(keyDir, nil, nil); err != nil || len(infos) != 2 || !reflect.DeepEqual(infos[0], info) {
 		t.Errorf("infos: %+v, %v", infos, err)
 	}
 	if c := again.Circuit(); c.Hash != k.Hash || c.Class != "day" || c.Setup != SetupDevelopment {
@@ -259,7 +260,7 @@ func TestLoadKeysRefusesUnknownClass(t *testing.T) {
 }
 
 func TestInfoIsWhatCircuitsPrints(t *testing.T) {
-	text, err := json.Marshal((&Keys{Class: verifier.Class{Name: "day", Days: 1}, Setup: SetupDevelopment}).Info())
+	text, err := json.Marshal((&Keys{Class: verifier.Class{Name: "day", Days: 1}, Origin: Origin{Setup: SetupDevelopment}}).Info())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func CheckGenesis(g record.Genesis) error {
 	if err := consent.CheckRelyingParties(g.RelyingParties); err != nil {
 		return err
 	}
-	return checkCircuits(g.Circuits)
+	return checkCircuits(g.Circuits, g.Ceremony)
 }
 
 func knownSchema(digest record.ID) bool {
@@ -127,7 +127,7 @@ func checkVouching(g record.Genesis, threshold int, members []string) error {
 	return nil
 }
 
-func checkCircuits(circuits []record.Circuit) error {
+func checkCircuits(circuits []record.Circuit, ceremony bool) error {
 	if len(circuits) > maxCircuits {
 		return fmt.Errorf("more than %d circuits", maxCircuits)
 	}
@@ -137,8 +137,8 @@ func checkCircuits(circuits []record.Circuit) error {
 		if len(k.VerifyingKey) > maxVK {
 			return fmt.Errorf("circuit %q: the verifying key has more than %d bytes", clip(k.Class), maxVK)
 		}
-		if k.Setup != "development" && k.Setup != "ceremony" {
-			return fmt.Errorf("circuit %q: setup is \"development\" or \"ceremony\"", clip(k.Class))
+		if err := checkSetup(k, ceremony); err != nil {
+			return fmt.Errorf("circuit %q: %w", clip(k.Class), err)
 		}
 		if _, err := VerifierOf(k); err != nil {
 			return fmt.Errorf("circuit %q: %w", clip(k.Class), err)
@@ -149,6 +149,36 @@ func checkCircuits(circuits []record.Circuit) error {
 	}
 	return nil
 }
+
+// checkSetup asks that a circuit says how its keys were made, and refuses those that one
+// party made where the network takes those of ceremonies only.
+func checkSetup(k record.Circuit, ceremony bool) error {
+	switch k.Setup {
+	case "development":
+		if ceremony {
+			return errors.New("its keys are of a development setup, and this network takes keys of ceremonies only")
+		}
+		if !k.Transcript.IsZero() || len(k.Contributors) > 0 {
+			return errors.New("a development setup has no transcript and no contributors")
+		}
+	case "ceremony":
+		n := len(k.Contributors)
+		if k.Transcript.IsZero() || n < 2 || n > maxMembers || record.Repeats(k.Contributors) {
+			return fmt.Errorf("a ceremony has a transcript and names 2 to %d contributors, each once", maxMembers)
+		}
+		for _, name := range k.Contributors {
+			if name == "" || len(name) > maxContributor {
+				return fmt.Errorf("a contributor's name has 1 to %d bytes", maxContributor)
+			}
+		}
+	default:
+		return errors.New("setup is \"development\" or \"ceremony\"")
+	}
+	return nil
+}
+
+// maxContributor bounds a contributor's name in bytes.
+const maxContributor = 64
 
 // MaxCohort bounds minimum cohorts and cohort sizes.
 const MaxCohort = 10_000_000

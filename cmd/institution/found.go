@@ -36,6 +36,7 @@ type networkCommand struct {
 	Schema       string            `help:"The row schema: what is measured and can be asked." default:"vitals-v1"`
 	Circuits     string            `help:"Directory of the proving keys of the circuits, made there where they are missing (a development setup); without it nobody asks claims." type:"path"`
 	Classes      []string          `help:"Which claims can be asked: about a day, a week. A week's keys take half a minute to make." default:"day"`
+	Ceremony     bool              `help:"Take keys of ceremonies only, which must be in the directory of circuits; the network then has no others."`
 	RelyingParty map[string]string `help:"A portal on which patients may sign with passkeys, as DOMAIN=ORIGIN, with more origins after commas; repeat it."`
 }
 
@@ -66,7 +67,7 @@ func (c networkCommand) document() (record.Descriptor, error) {
 	d := record.Descriptor{Roots: map[string][]byte{}, Genesis: record.Genesis{
 		Network: c.Name, Clock: c.Clock, Threshold: c.Threshold, Registrar: c.Registrar, Gateways: c.Gateways, MinCohort: c.Minimum, DailyAsks: c.DailyAsks, Exact: c.Exact,
 		Profile: he.DefaultProfile().Name, Schema: schema.Digest(), CapMicro: uint64(c.Cap), Circuits: []record.Circuit{}, Vouchers: c.Vouchers,
-		PredicateSlot: c.Slot, PredicateLife: c.Life,
+		PredicateSlot: c.Slot, PredicateLife: c.Life, Ceremony: c.Ceremony,
 	}}
 	for _, path := range c.Members {
 		var m site.MemberDocument
@@ -97,13 +98,21 @@ func (c networkCommand) more(g *record.Genesis) error {
 		return nil
 	}
 	for _, class := range c.Classes {
-		k, err := zk.LoadKeys(c.Circuits, class, func(s string) { fmt.Fprintln(os.Stderr, s) })
+		k, err := c.keys(class)
 		if err != nil {
 			return err
 		}
 		g.Circuits = append(g.Circuits, k.Circuit())
 	}
 	return nil
+}
+
+// keys loads the keys of a class, and makes them unless they must be of a ceremony.
+func (c networkCommand) keys(class string) (*zk.Keys, error) {
+	if c.Ceremony {
+		return zk.ReadKeys(c.Circuits, class)
+	}
+	return zk.LoadKeys(c.Circuits, class, func(s string) { fmt.Fprintln(os.Stderr, s) })
 }
 
 // checkNetwork refuses what the ledger or a member would refuse later, when everybody

@@ -42,6 +42,8 @@ type Genesis struct {
 	// DailyAsks is how many queries a member may ask in a day (UTC, ledger time),
 	// exact ones included; 0 stands for DefaultDailyAsks.
 	DailyAsks int `json:"daily_asks,omitempty"`
+	// Ceremony says that keys of circuits come from ceremonies only.
+	Ceremony bool `json:"ceremony,omitempty"`
 }
 
 // RelyingParty is who a WebAuthn authenticator signs for, and the origins from which it
@@ -78,6 +80,9 @@ type Circuit struct {
 	VerifyingKey []byte `json:"verifying_key"`
 	Hash         ID     `json:"hash"`  // SHA-256 of VerifyingKey
 	Setup        string `json:"setup"` // "development" or "ceremony"
+	// Of a ceremony: the digest of its transcript, and who took part.
+	Transcript   ID       `json:"transcript,omitzero"`
+	Contributors []string `json:"contributors,omitempty"`
 }
 
 // Inception is the record whose digest is the patient's identifier.

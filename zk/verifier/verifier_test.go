@@ -293,6 +293,12 @@ func FuzzVerify(f *testing.F) {
 	f.Add(fix.Proof[:164])
 	f.Add(make([]byte, ProofBytes))
 	f.Fuzz(func(t *testing.T, proof []byte) {
+		if len(proof) > maxInput {
+			return
+		}
+		if n := allocated(func() { v.Verify(fix.Statement, proof) }); n > maxAllocated {
+			t.Errorf("%d bytes allocated", n)
+		}
 		p, err := parseProof(proof)
 		if err != nil {
 			return

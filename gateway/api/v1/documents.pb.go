@@ -45,7 +45,9 @@ type Genesis struct {
 	// Members that must vouch for a patient, where there is no registrar.
 	Vouchers uint32 `protobuf:"varint,16,opt,name=vouchers,proto3" json:"vouchers,omitempty"`
 	// Queries that a member may ask in a day; 0 stands for 100.
-	DailyAsks     uint32 `protobuf:"varint,17,opt,name=daily_asks,json=dailyAsks,proto3" json:"daily_asks,omitempty"`
+	DailyAsks uint32 `protobuf:"varint,17,opt,name=daily_asks,json=dailyAsks,proto3" json:"daily_asks,omitempty"`
+	// Keys of circuits come from ceremonies only.
+	Ceremony      bool `protobuf:"varint,18,opt,name=ceremony,proto3" json:"ceremony,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -197,6 +199,13 @@ func (x *Genesis) GetDailyAsks() uint32 {
 		return x.DailyAsks
 	}
 	return 0
+}
+
+func (x *Genesis) GetCeremony() bool {
+	if x != nil {
+		return x.Ceremony
+	}
+	return false
 }
 
 // RelyingParty is who a WebAuthn authenticator signs for, and the web origins
@@ -353,7 +362,10 @@ type Circuit struct {
 	VerifyingKey []byte                 `protobuf:"bytes,2,opt,name=verifying_key,json=verifyingKey,proto3" json:"verifying_key,omitempty"`
 	Hash         string                 `protobuf:"bytes,3,opt,name=hash,proto3" json:"hash,omitempty"`
 	// "development" or "ceremony". A development setup is not safe.
-	Setup         string `protobuf:"bytes,4,opt,name=setup,proto3" json:"setup,omitempty"`
+	Setup string `protobuf:"bytes,4,opt,name=setup,proto3" json:"setup,omitempty"`
+	// Of a ceremony: the digest of its transcript, and who took part.
+	Transcript    string   `protobuf:"bytes,5,opt,name=transcript,proto3" json:"transcript,omitempty"`
+	Contributors  []string `protobuf:"bytes,6,rep,name=contributors,proto3" json:"contributors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -414,6 +426,20 @@ func (x *Circuit) GetSetup() string {
 		return x.Setup
 	}
 	return ""
+}
+
+func (x *Circuit) GetTranscript() string {
+	if x != nil {
+		return x.Transcript
+	}
+	return ""
+}
+
+func (x *Circuit) GetContributors() []string {
+	if x != nil {
+		return x.Contributors
+	}
+	return nil
 }
 
 // Inception is the record whose digest is the patient's identifier.
@@ -3296,7 +3322,7 @@ var File_vitalveil_v1_documents_proto protoreflect.FileDescriptor
 
 const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\n" +
-	"\x1cvitalveil/v1/documents.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\"\xc6\x04\n" +
+	"\x1cvitalveil/v1/documents.proto\x12\fvitalveil.v1\x1a\x1bbuf/validate/validate.proto\"\xe2\x04\n" +
 	"\aGenesis\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\tR\x05clock\x12\x1c\n" +
@@ -3317,7 +3343,8 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\x0frelying_parties\x18\x0f \x03(\v2\x1a.vitalveil.v1.RelyingPartyR\x0erelyingParties\x12\x1a\n" +
 	"\bvouchers\x18\x10 \x01(\rR\bvouchers\x12\x1d\n" +
 	"\n" +
-	"daily_asks\x18\x11 \x01(\rR\tdailyAsks\"8\n" +
+	"daily_asks\x18\x11 \x01(\rR\tdailyAsks\x12\x1a\n" +
+	"\bceremony\x18\x12 \x01(\bR\bceremony\"8\n" +
 	"\fRelyingParty\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aorigins\x18\x02 \x03(\tR\aorigins\"\xbd\x01\n" +
@@ -3329,12 +3356,16 @@ const file_vitalveil_v1_documents_proto_rawDesc = "" +
 	"\tpiece_key\x18\x05 \x01(\fR\bpieceKey\x12\x1b\n" +
 	"\tshare_key\x18\x06 \x01(\fR\bshareKey\x12\x1d\n" +
 	"\n" +
-	"detail_key\x18\a \x01(\fR\tdetailKey\"n\n" +
+	"detail_key\x18\a \x01(\fR\tdetailKey\"\xb2\x01\n" +
 	"\aCircuit\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x12#\n" +
 	"\rverifying_key\x18\x02 \x01(\fR\fverifyingKey\x12\x12\n" +
 	"\x04hash\x18\x03 \x01(\tR\x04hash\x12\x14\n" +
-	"\x05setup\x18\x04 \x01(\tR\x05setup\"\xdf\x01\n" +
+	"\x05setup\x18\x04 \x01(\tR\x05setup\x12\x1e\n" +
+	"\n" +
+	"transcript\x18\x05 \x01(\tR\n" +
+	"transcript\x12\"\n" +
+	"\fcontributors\x18\x06 \x03(\tR\fcontributors\"\xdf\x01\n" +
 	"\tInception\x123\n" +
 	"\fconsent_keys\x18\x01 \x03(\fB\x10\xbaH\r\x92\x01\n" +
 	"\b\x01\x10\x10\"\x04z\x02h!R\vconsentKeys\x12:\n" +

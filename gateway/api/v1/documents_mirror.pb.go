@@ -66,6 +66,8 @@ func (c *converter) fromCircuit(m *Circuit) record.Circuit {
 		VerifyingKey: m.VerifyingKey,
 		Hash:         c.id("hash", m.Hash),
 		Setup:        m.Setup,
+		Transcript:   c.id("transcript", m.Transcript),
+		Contributors: given(m.Contributors),
 	}
 }
 
@@ -81,6 +83,8 @@ func (c *converter) toCircuit(d record.Circuit) *Circuit {
 		VerifyingKey: d.VerifyingKey,
 		Hash:         d.Hash.String(),
 		Setup:        d.Setup,
+		Transcript:   d.Transcript.String(),
+		Contributors: d.Contributors,
 	}
 }
 
@@ -145,6 +149,7 @@ func (c *converter) fromGenesis(m *Genesis) record.Genesis {
 		RelyingParties: each(m.RelyingParties, c.fromRelyingParty),
 		Vouchers:       narrow[int](c, "vouchers", m.Vouchers),
 		DailyAsks:      narrow[int](c, "daily_asks", m.DailyAsks),
+		Ceremony:       m.Ceremony,
 	}
 }
 
@@ -175,6 +180,7 @@ func (c *converter) toGenesis(d record.Genesis) *Genesis {
 		RelyingParties: each(d.RelyingParties, c.toRelyingParty),
 		Vouchers:       narrow[uint32](c, "vouchers", d.Vouchers),
 		DailyAsks:      narrow[uint32](c, "daily_asks", d.DailyAsks),
+		Ceremony:       d.Ceremony,
 	}
 }
 
