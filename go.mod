@@ -16,6 +16,7 @@ require (
 	github.com/dunglas/httpsfv v1.1.2 // structured fields of request signatures
 	github.com/fxamacker/cbor/v2 v2.9.2 // passkeys' extensions, ledger's records
 	github.com/go-ble/ble v0.0.0-20240122180141-8c5522f54333 // ATT and GATT
+	github.com/godbus/dbus/v5 v5.2.4 // bluetoothd of Linux
 	github.com/gopacket/gopacket v1.7.7 // captures: pcap and pcapng
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.31.0 // REST from protobuf
 	github.com/hyperledger/fabric-chaincode-go/v2 v2.3.0 // contracts as a service

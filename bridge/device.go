@@ -59,6 +59,8 @@ type deviceState struct {
 	Sensors      map[string]string // of version 3: the one sensor of a metric, by its key
 	Sources      []sourceState     // by number
 	Preferred    map[string][]byte // numbers of the sources that the patient put in order, by metric key
+	Held         []held            // values whose time is not known yet
+	Dropped      map[string]uint64 // parts of notifications that were left out, by reason
 	Stratum      string            // of the patient, or empty: privacy.Unstated
 	Counts       Counts
 }
@@ -80,6 +82,8 @@ type Counts struct {
 	Special       uint64 // NaN and other special values in notifications
 	Repeated      uint64 // samples that their minute had already
 	Crowded       uint64 // of a minute that has too many samples
+	OtherUser     uint64 // of a user of the sensor who is not the patient, or not known to be
+	NoTime        uint64 // from a sensor's memory, and without its time
 }
 
 // Device is one enrolled bridge installation for one patient. It is safe for
@@ -107,8 +111,12 @@ type Device struct {
 	sealer  sealer
 	changed bool // counts in state differ from the store
 	sources sources
-	failed  error
-	checked bool // compared with the ledger since the hub was opened
+	records records
+	// sessions are the open ones, by sensor.
+	sessions map[string]*Session
+	settling bool
+	failed   error
+	checked  bool // compared with the ledger since the hub was opened
 }
 
 func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
@@ -131,6 +139,8 @@ func (h *Hub) newDevice(id record.ID, rec deviceRecord) (*Device, error) {
 		grid:     grid{vault: v, hours: map[int64]*gridHour{}},
 		sealer:   sealer{hub: h, id: id, seeds: rec.Seeds},
 		sources:  sources{vault: v, moved: map[string]Position{}},
+		records:  records{vault: v, seen: map[byte]*seenRecords{}},
+		sessions: map[string]*Session{},
 	}
 	d.receipts = receipts{v, &d.outbox}
 	d.predicates = predicates{hub: h, vault: v, gateways: d.gateways, id: id, patient: d.Patient(), metrics: d.metrics}
@@ -249,13 +259,21 @@ func (d *Device) fail(err error) error {
 
 // flush writes the open minutes and the counts, and with sync waits until they are on
 // disk.
-func (d *Device) flush(sync bool) error { return d.fail(d.vault.Update(sync, d.writeGrid)) }
+func (d *Device) flush(sync bool) error {
+	if err := d.waiting().due(); err != nil {
+		return d.fail(err)
+	}
+	return d.fail(d.vault.Update(sync, d.writeGrid))
+}
 
 // writeGrid puts every changed hour, the counts, and how far sources have come with that
 // into the batch.
 func (d *Device) writeGrid(b *pebble.Batch) error {
 	changed, err := d.grid.write(b)
 	if err != nil {
+		return err
+	}
+	if err := d.records.write(b); err != nil {
 		return err
 	}
 	if err := d.sources.write(b); err != nil {

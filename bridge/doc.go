@@ -4,7 +4,8 @@
 // ledger through a gateway and proves predicates where the patient allowed it.
 //
 // Entry points: Open opens a Hub, which serves one Device per patient.
-// Device.Connect and Device.Push take readings, Device.Advance seals what is
+// Device.Connect (of what package radio has connected) and Device.Push take readings,
+// Sensors.Prefer says whose count where several measure, Device.Advance seals what is
 // over, Hub.Sync brings it to the ledger and fetches receipts, Hub.Answer
 // proves predicates.
 //
@@ -44,8 +45,7 @@
 // is withhold, and invent a request that the patient's own terms allow; the
 // number of times that a consent names bounds the latter.
 //
-// Sensors are hostile until proven otherwise: every PDU is checked before
-// go-ble's GATT client sees it.
+// Sensors are hostile until proven otherwise (package radio).
 //
 // # Never restore from backup
 //

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/bridge"
+	"github.com/vitalveil/vitalveil/bridge/radio"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway"
 	"github.com/vitalveil/vitalveil/gateway/api"
@@ -114,7 +115,9 @@ func (c *whole) aDay(d *bridge.Device) {
 	strap := virtual.NewHeartRateStrap("strap")
 	var served sync.WaitGroup
 	served.Go(func() { c.OK(strap.Serve(peripheral)) })
-	session, err := d.Connect(c.Context(), central, "strap")
+	link, err := radio.OverATT(c.Context(), central)
+	c.OK(err)
+	session, err := d.Connect(c.Context(), link, "strap")
 	c.OK(err)
 	c.OK(strap.Emit(c.Context(), wearable.Reading{Metric: "heart_rate", Value: wearable.Int(70)}))
 	c.OK(session.Close())

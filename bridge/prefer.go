@@ -12,6 +12,37 @@ import (
 type sourceState struct {
 	Name string
 	Last map[string]int64 // latest minute with a reading, by metric key
+
+	// Of a sensor: the patient's number in it, what to add to its stamps for Unix time, the
+	// highest number of its records, and its battery in per cent.
+	User         uint8
+	UserSet      bool
+	Offset       int64
+	OffsetKnown  bool
+	Sequence     uint32
+	Battery      uint8
+	BatteryKnown bool
+}
+
+// maxReasons bounds how many reasons of drops are told apart.
+const maxReasons = 64
+
+// dropped counts a part of a notification that was left out.
+func (s *deviceState) dropped(reason string) {
+	if s.Dropped == nil {
+		s.Dropped = map[string]uint64{}
+	}
+	if _, ok := s.Dropped[reason]; ok || len(s.Dropped) < maxReasons {
+		s.Dropped[reason]++
+	}
+}
+
+// Dropped counts parts of notifications that had no value, by reason.
+func (p Sensors) Dropped() map[string]uint64 {
+	d := p.device
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.state.Dropped)
 }
 
 const (
@@ -68,6 +99,13 @@ func (s *deviceState) migrateSensors() {
 	s.Sensors = nil
 }
 
+// Sensors is what a patient sees of a device's sensors and other sources, and says about
+// them.
+type Sensors struct{ device *Device }
+
+// Sensors returns the device's.
+func (d *Device) Sensors() Sensors { return Sensors{d} }
+
 // Source is one that measured a metric, or that the patient named for it.
 type Source struct {
 	Name string
@@ -76,7 +114,8 @@ type Source struct {
 }
 
 // Sources returns the sources of a metric, the one that goes first in every minute first.
-func (d *Device) Sources(metric string) []Source {
+func (p Sensors) Sources(metric string) []Source {
+	d := p.device
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var numbers []byte
@@ -98,7 +137,8 @@ func (d *Device) Sources(metric string) []Source {
 // of. A minute counts the samples of one source: the first in this order that measured in
 // it. So no minute is lost while any of them measures, and none counts twice. What was
 // sealed stays as it is. It is durable on return.
-func (d *Device) Prefer(metric string, sources ...string) error {
+func (p Sensors) Prefer(metric string, sources ...string) error {
+	d := p.device
 	m, ok := d.metrics.find(metric)
 	if !ok {
 		return fmt.Errorf("bridge: device is not enrolled for %q", metric)

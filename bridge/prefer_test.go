@@ -64,7 +64,7 @@ func TestComplaintASecondSourceCostsNoMinuteAndDoublesNone(t *testing.T) {
 	push(t, d, from("watch", night(0, "60")), from("watch", night(1, "61")))
 	push(t, d, from("phone", night(1, "90")), from("phone", night(2, "92")), from("phone", night(3, "93")))
 	push(t, d, from("watch", night(3, "63")))
-	if s := d.Sources("heart_rate"); len(s) != 2 || s[0].Name != "watch" || s[1].Name != "phone" {
+	if s := d.Sensors().Sources("heart_rate"); len(s) != 2 || s[0].Name != "watch" || s[1].Name != "phone" {
 		t.Errorf("sources %v", s)
 	}
 	if err := d.Advance(t.Context(), epochStart+86400); err != nil {
@@ -79,7 +79,7 @@ func TestComplaintASecondSourceCostsNoMinuteAndDoublesNone(t *testing.T) {
 	if c := d.Counts(); c.NotDesignated != 2 { // of minutes 1 and 3
 		t.Errorf("counts %+v", c)
 	}
-	if err := d.Prefer("heart_rate", "phone", "phone"); err == nil {
+	if err := d.Sensors().Prefer("heart_rate", "phone", "phone"); err == nil {
 		t.Error("a source has two places")
 	}
 }
@@ -99,7 +99,7 @@ func TestTheGridIsOfTheSamplesAndNotOfTheirOrder(t *testing.T) {
 		var first [][wearable.MinutesPerHour]uint16
 		for range 3 {
 			d := w.enrolled(h, "heart_rate")
-			if err := d.Prefer("heart_rate", "b", "a"); err != nil {
+			if err := d.Sensors().Prefer("heart_rate", "b", "a"); err != nil {
 				rt.Fatal(err)
 			}
 			for part := range slices.Chunk(append(slices.Clone(list), rapid.Permutation(list).Draw(rt, "again")...), 7) {
@@ -150,7 +150,7 @@ func TestAStoreOfOneSensorForEachMetricIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, _ := w.hub(copied).Device(d.ID())
-	if s := again.Sources("heart_rate"); len(s) != 1 || s[0] != (Source{Name: "strap"}) {
+	if s := again.Sensors().Sources("heart_rate"); len(s) != 1 || s[0] != (Source{Name: "strap"}) {
 		t.Errorf("sources %v", s)
 	}
 	push(t, again, from("strap", reading(t, "heart_rate", epochStart+1, "62")))

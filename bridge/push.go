@@ -63,7 +63,7 @@ var ErrReading = errors.New("reading refused")
 // no error, as a source cannot know what is sealed.
 //
 // An identical sample, of the same metric, time and value, counts once. Where several
-// sources measured in one minute, the one that the patient prefers counts (see Prefer).
+// sources measured in one minute, the one that the patient prefers counts (see Sensors.Prefer).
 func (d *Device) Push(ctx context.Context, readings []Reading) (Outcome, error) {
 	return d.push(ctx, readings, func() error { return nil }, func(Reading) {})
 }

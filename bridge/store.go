@@ -34,6 +34,7 @@ const (
 	kindAnswer  byte = 'q' // answerRecord, by question
 	kindWord    byte = 'y' // wordRecord, by question
 	kindSource  byte = 'f' // Position, by source
+	kindRecords byte = 'n' // digests of stamped records that were taken, by the source's number
 )
 
 var (

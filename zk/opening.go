@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -96,6 +97,9 @@ func checkColumn(slot int, c *wearable.Column) error {
 
 // Day returns the Unix day that is opened.
 func (o *Opening) Day() int64 { return o.day.Number }
+
+// Codes returns the day's grid codes of a slot, one a minute, which the opening keeps secret.
+func (o *Opening) Codes(slot int) []uint16 { return slices.Clone(o.day.Codes(slot)) }
 
 // Root recomputes the day root.
 func (o *Opening) Root() (record.ID, error) {

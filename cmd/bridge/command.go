@@ -26,6 +26,9 @@ type Command struct {
 	Run     runCommand     `cmd:"" help:"Run the hub: take readings, seal every hour, send what is sealed, answer claims that consents allow."`
 	Push    pushCommand    `cmd:"" help:"Send readings from a file to the running hub. Repeat it as often as you like: each line counts once."`
 	Import  importCommand  `cmd:"" help:"Take readings from an export of Apple Health, Health Connect, Fitbit or Garmin into the running hub."`
+	Pair    pairCommand    `cmd:"" help:"Pair with a sensor that is near, and have the hub keep it connected; without an address, list those there are."`
+	Sensors sensorsCommand `cmd:"" help:"Show sensors and sources, put sources in order, set the patient's number in a shared sensor."`
+	Export  exportCommand  `cmd:"" help:"Write the patient's own readings as CSV or as FHIR Observations."`
 	Status  statusCommand  `cmd:"" help:"Show the devices, how far they are, and what is wrong."`
 	Answer  answerCommand  `cmd:"" help:"Show what the patients' devices are asked to prove, and answer what consents allow."`
 	Consent consentCommand `cmd:"" help:"Leave a signed consent with the devices of its patient: claims are answered within it."`
@@ -273,6 +276,9 @@ func (s hubStatus) print() error {
 	if s.Problem != "" {
 		fmt.Printf("problem: %s\n", s.Problem)
 	}
+	for _, x := range s.Sensors {
+		x.print()
+	}
 	for _, d := range s.Devices {
 		fmt.Printf("device %s of patient %s for %s\n", d.ID, d.Patient, strings.Join(d.Metrics, ", "))
 		if d.Enrolled && s.Contact != 0 && !d.Ready {
@@ -282,8 +288,9 @@ func (s hubStatus) print() error {
 			fmt.Println("  not enrolled: its patient has to sign its request (\"enrol --device\" writes it again)")
 		}
 		fmt.Printf("  sealed until %s, %d rows and days wait for the ledger\n", clock(d.SealedUntil), d.Waiting)
-		fmt.Printf("  %d readings counted; left out: %s\n", d.Counts.Gridded, leftOutLine(d.Counts.Outcome()))
 		fmt.Printf("  committed until %s; %d minutes came after their day was: they count in hours and are dropped from the day\n", clock(d.CommittedUntil), d.Counts.AfterDay)
+		fmt.Printf("  %d readings counted; left out: %s\n", d.Counts.Gridded, lineOf(leftOutOf(d.Counts, d.Dropped)))
+		d.printMetrics()
 		for _, r := range d.Refused {
 			fmt.Printf("  refused, and offered again: %s\n", r)
 		}

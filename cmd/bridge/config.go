@@ -37,6 +37,12 @@ type Config struct {
 	// AskFirst has every question wait for the patient's word: "vitalveil bridge answer
 	// --allow REQUEST". Without it there is silence, as for a claim that does not hold.
 	AskFirst bool `json:"ask_first,omitempty"`
+	// Radio is how sensors are reached: "bluez" stands for Linux's bluetoothd; empty: not at
+	// all. Adapter is the adapter's name, such as "hci0"; empty: the first. Bus is the address
+	// of the message bus; empty: the system's.
+	Radio   string `json:"radio,omitempty"`
+	Adapter string `json:"adapter,omitempty"`
+	Bus     string `json:"bus,omitempty"`
 	// Listen is a further socket for sources, which can push and nothing else.
 	Listen site.Path `json:"listen,omitempty"`
 	// Every is how many seconds pass between two rounds of sealing and sending; 0 stands
@@ -44,9 +50,14 @@ type Config struct {
 	Every int `json:"every_seconds,omitempty"`
 	// HeldDays is for how many days more than usual a day stays open for what comes late.
 	HeldDays int `json:"held_days,omitempty"`
+
+	dir string // where the configuration is
 }
 
-const maxEvery = 3600 // seconds
+const (
+	maxEvery   = 3600 // seconds
+	radioBlueZ = "bluez"
+)
 
 // Check refuses what cannot work.
 func (c *Config) Check() error {
@@ -57,6 +68,9 @@ func (c *Config) Check() error {
 		if u, err := url.Parse(g); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return fmt.Errorf("gateway %q is not an http or https URL", g)
 		}
+	}
+	if c.Radio != "" && c.Radio != radioBlueZ {
+		return fmt.Errorf("radio %q: %q is known, and none", c.Radio, radioBlueZ)
 	}
 	if c.Every < 0 || c.Every > maxEvery {
 		return fmt.Errorf("every_seconds is 0 to %d", maxEvery)
@@ -88,6 +102,7 @@ func load(dir string) (Config, error) {
 	if c.Every == 0 {
 		c.Every = 60
 	}
+	c.dir = dir
 	return c, nil
 }
 

@@ -27,6 +27,7 @@ type hub struct {
 	cfg     Config
 	genesis record.Genesis
 	open    *api.Client // of the gateway, without a signer
+	sensors *sensors
 
 	round sync.Mutex // one round at a time
 	mu    sync.Mutex
@@ -48,6 +49,9 @@ func openHub(cfg Config) (*hub, error) {
 		return nil, err
 	}
 	h := &hub{cfg: cfg, genesis: c.Genesis, open: api.NewClient(cfg.Gateway, c.Genesis.Network, nil)}
+	if h.sensors, err = openSensors(h, cfg.dir); err != nil {
+		return nil, err
+	}
 	h.Hub, err = role.Open(c)
 	return h, err
 }
@@ -345,6 +349,8 @@ func (h *hub) commands() site.Commands {
 	for what, f := range (site.Commands{
 		"enrol": site.Handle(h.enrol), "send": site.Handle(h.send), "consent": site.Handle(h.permit), "keys": site.Handle(h.keys),
 		"claims": site.Handle(h.claims), "word": site.Handle(h.word), "answer": site.Handle(h.answers),
+		"keep": site.Handle(h.keep), "drop": site.Handle(h.drop), "change": site.Handle(h.change),
+		"device": site.Handle(h.describe), "export": site.Handle(h.export),
 		"status": site.Handle(h.status), "receipt": site.Handle(h.receipt), "sync": site.Handle(h.sync),
 	}) {
 		all[what] = f
@@ -367,6 +373,9 @@ type deviceStatus struct {
 	Refused        []string    `json:"refused,omitempty"`
 	Retired        string      `json:"retired,omitempty"`
 	Counts         role.Counts `json:"counts"`
+	// Dropped counts parts of sensors' notifications that had no value, by reason.
+	Dropped  map[string]uint64 `json:"dropped,omitempty"`
+	Readings []metricStatus    `json:"readings"`
 }
 
 // hubStatus is what "status" shows.
@@ -375,6 +384,7 @@ type hubStatus struct {
 	Gateway string         `json:"gateway"`
 	Contact int64          `json:"contact"` // Unix seconds of the last round that reached it; 0: none
 	Running bool           `json:"running"`
+	Sensors []sensorStatus `json:"sensors"`
 	Devices []deviceStatus `json:"devices"`
 	Ahead   int64          `json:"ahead,omitempty"` // seconds by which the hub's clock is ahead of ledger time
 	Problem string         `json:"problem,omitempty"`
@@ -391,6 +401,7 @@ func (h *hub) status(context.Context, *none) (hubStatus, error) {
 	if last.problem != nil {
 		s.Problem = last.problem.Error()
 	}
+	s.Sensors = h.sensors.status()
 	for _, d := range h.Devices() {
 		one, err := deviceStatusOf(d)
 		if err != nil {
@@ -408,6 +419,11 @@ func deviceStatusOf(d *role.Device) (deviceStatus, error) {
 	s := deviceStatus{
 		ID: d.ID().String(), Patient: d.Patient().String(), Metrics: slices.Clone(d.Document().Metrics), Stratum: d.Stratum(),
 		Enrolled: enrolled, SealedUntil: sealed * 3600, CommittedUntil: days * 86400, Retired: d.Retired(), Counts: d.Counts(),
+	}
+	var err error
+	s.Dropped = d.Sensors().Dropped()
+	if s.Readings, err = metricsOf(d); err != nil {
+		return s, err
 	}
 	refused, err := d.Refused()
 	if err != nil {

@@ -148,9 +148,27 @@ func leftOut(o role.Outcome) map[string]int {
 	}
 }
 
+// leftOutOf is why readings of a device were left out since it was made, and parts of its
+// sensors' notifications.
+func leftOutOf(c role.Counts, parts map[string]uint64) map[string]uint64 {
+	all := map[string]uint64{
+		"of a time that is still to come": c.Early, "of what the device is not enrolled for": c.NotEnrolled,
+		"of notifications that do not decode": c.Undecodable, "of another user of the sensor": c.OtherUser,
+		"from a sensor's memory without their time": c.NoTime,
+	}
+	for why, n := range leftOut(c.Outcome()) {
+		all[why] += uint64(n)
+	}
+	for why, n := range parts {
+		all["parts of notifications ("+why+")"] += n
+	}
+	return all
+}
+
 // leftOutLine is leftOut for people: "1 out of range, 2 too late", or "none".
-func leftOutLine(o role.Outcome) string {
-	reasons := leftOut(o)
+func leftOutLine(o role.Outcome) string { return lineOf(leftOut(o)) }
+
+func lineOf[N int | uint64](reasons map[string]N) string {
 	var parts []string
 	for _, why := range slices.Sorted(maps.Keys(reasons)) {
 		if reasons[why] > 0 {

@@ -31,6 +31,7 @@ func (h *hub) run(ctx context.Context, dir dirFlag, log *slog.Logger) error {
 		g.Go(func() error { return h.sourceCommands().Serve(ctx, sources) })
 	}
 	g.Go(func() error { return h.cfg.Observe(ctx, h.metrics(), h.ready) })
+	g.Go(func() error { return h.sensors.run(ctx, log) })
 	g.Go(func() error {
 		h.rounds(ctx, log)
 		return nil
@@ -89,6 +90,27 @@ func (h *hub) ready(context.Context) error {
 	return nil
 }
 
+// dropsOf counts what was left out, by reason.
+type dropsOf struct{ hub *hub }
+
+var droppedReadings = prometheus.NewDesc("vitalveil_bridge_dropped", "Readings and parts of notifications that were left out since the device was made.", []string{"reason"}, nil)
+
+// Describe implements prometheus.Collector.
+func (dropsOf) Describe(to chan<- *prometheus.Desc) { to <- droppedReadings }
+
+// Collect implements prometheus.Collector.
+func (d dropsOf) Collect(to chan<- prometheus.Metric) {
+	all := map[string]uint64{}
+	for _, device := range d.hub.Devices() {
+		for why, n := range leftOutOf(device.Counts(), device.Sensors().Dropped()) {
+			all[why] += n
+		}
+	}
+	for why, n := range all {
+		to <- prometheus.MustNewConstMetric(droppedReadings, prometheus.CounterValue, float64(n), why)
+	}
+}
+
 // metrics are numbers about the hub, none about a patient.
 func (h *hub) metrics() *prometheus.Registry {
 	r := prometheus.NewRegistry()
@@ -117,6 +139,48 @@ func (h *hub) metrics() *prometheus.Registry {
 	gauge("waiting", "Rows and days that are not on the ledger.", sum(func(d deviceStatus) int { return d.Waiting }))
 	gauge("minutes_after_day", "Minutes that count in hours and are dropped from their day, which was committed before they came.", sum(func(d deviceStatus) int { return int(d.Counts.AfterDay) }))
 	gauge("refused", "Pointers that were refused and are offered again.", sum(func(d deviceStatus) int { return len(d.Refused) }))
+	gauge("sensors_connected", "Sensors that are connected now.", func(s hubStatus, _ lastRound) float64 {
+		n := 0
+		for _, x := range s.Sensors {
+			if x.Connected {
+				n++
+			}
+		}
+		return float64(n)
+	})
+	gauge("sensors_battery_least", "The lowest battery of all sensors, in per cent; 100 where none says.", func(s hubStatus, _ lastRound) float64 {
+		least := 100
+		for _, x := range s.Sensors {
+			if x.Battery >= 0 {
+				least = min(least, x.Battery)
+			}
+		}
+		return float64(least)
+	})
+	gauge("metrics_silent", "Enrolled metrics that nothing has measured for a day, or ever.", sum(func(d deviceStatus) int {
+		n := 0
+		for _, m := range d.Readings {
+			n += min(len(m.Problem), 1)
+		}
+		return n
+	}))
+	gauge("gap_minutes", "Minutes of the last day without a reading, of all enrolled metrics.", sum(func(d deviceStatus) int {
+		n := 0
+		for _, m := range d.Readings {
+			n += m.Gaps
+		}
+		return n
+	}))
+	gauge("reading_seconds", "Unix time of the latest minute with a reading of any metric.", func(s hubStatus, _ lastRound) float64 {
+		last := int64(0)
+		for _, d := range s.Devices {
+			for _, m := range d.Readings {
+				last = max(last, m.Last)
+			}
+		}
+		return float64(last)
+	})
+	r.MustRegister(dropsOf{h})
 	gauge("contact_seconds", "Unix time of the last round that reached the gateway.", func(s hubStatus, _ lastRound) float64 { return float64(s.Contact) })
 	gauge("rounds", "Rounds since the start.", func(_ hubStatus, l lastRound) float64 { return float64(l.rounds) })
 	gauge("rounds_failed", "Rounds since the start that were not complete.", func(_ hubStatus, l lastRound) float64 { return float64(l.failed) })

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/bridge"
+	"github.com/vitalveil/vitalveil/bridge/radio"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/wearable/recording"
 	"github.com/vitalveil/vitalveil/wearable/virtual"
@@ -58,7 +59,11 @@ func (w *world) wear(ctx context.Context, p *person) error {
 			}
 			return <-served
 		})
-		session, err := p.device.Connect(ctx, central, s.Name())
+		link, err := radio.OverATT(ctx, central)
+		if err != nil {
+			return fmt.Errorf("connecting the %s of %s: %w", s.Name(), p.ID, err)
+		}
+		session, err := p.device.Connect(ctx, link, s.Name())
 		if err != nil {
 			return fmt.Errorf("connecting the %s of %s: %w", s.Name(), p.ID, err)
 		}

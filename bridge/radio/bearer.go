@@ -1,11 +1,11 @@
-package bridge
+package radio
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/go-ble/ble"
 )
@@ -17,6 +17,7 @@ const (
 	attMTUResponse  = 0x03
 	attFindInfo     = 0x04
 	attReadByType   = 0x08
+	attRead         = 0x0a
 	attReadByGroup  = 0x10
 	attWrite        = 0x12
 	attNotification = 0x1b
@@ -31,10 +32,6 @@ const (
 	attNotSupported = 0x06 // error code "request not supported"
 )
 
-// ErrSensor says that a sensor broke the Attribute Protocol. The connection is
-// closed; connecting again may help if the radio was at fault.
-var ErrSensor = errors.New("sensor breaks the attribute protocol")
-
 // bearer stands between a connection and go-ble's GATT client, for two reasons.
 //
 // go-ble trusts its peer: an empty PDU, a short notification or a list with
@@ -48,7 +45,7 @@ var ErrSensor = errors.New("sensor breaks the attribute protocol")
 // indication only then.
 type bearer struct {
 	ble.Conn
-	take func(handle uint16, payload []byte, indicated bool) error
+	take func(handle uint16, payload []byte) error
 
 	responses chan []byte
 	closing   chan struct{}
@@ -58,10 +55,11 @@ type bearer struct {
 	mu      sync.Mutex
 	request []byte // outstanding, or nil
 	err     error  // why the pump ended
+	heard   time.Time
 }
 
-func newBearer(conn ble.Conn, take func(handle uint16, payload []byte, indicated bool) error) *bearer {
-	b := &bearer{Conn: conn, take: take, responses: make(chan []byte), closing: make(chan struct{})}
+func newBearer(conn ble.Conn, take func(handle uint16, payload []byte) error) *bearer {
+	b := &bearer{Conn: conn, take: take, responses: make(chan []byte), closing: make(chan struct{}), heard: time.Now()}
 	b.pump.Go(b.run)
 	return b
 }
@@ -80,6 +78,9 @@ func (b *bearer) run() {
 			b.fail(fmt.Errorf("%w: empty PDU", ErrSensor))
 			return
 		}
+		b.mu.Lock()
+		b.heard = time.Now()
+		b.mu.Unlock()
 		if err := b.dispatch(append([]byte(nil), buf[:n]...)); err != nil {
 			b.fail(err)
 			return
@@ -124,7 +125,7 @@ func (b *bearer) value(pdu []byte) error {
 		return fmt.Errorf("%w: notification of %d bytes", ErrSensor, len(pdu))
 	}
 	indicated := pdu[0] == attIndication
-	if err := b.take(binary.LittleEndian.Uint16(pdu[1:]), pdu[3:], indicated); err != nil {
+	if err := b.take(binary.LittleEndian.Uint16(pdu[1:]), pdu[3:]); err != nil {
 		return err
 	}
 	// Simulated sensors wait for this before they send more.
@@ -197,6 +198,22 @@ func (b *bearer) fail(err error) {
 	}
 }
 
+// blame says why the connection was ended here, if nothing else did.
+func (b *bearer) blame(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// silence is how long nothing has come.
+func (b *bearer) silence() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Since(b.heard)
+}
+
 // cause returns why the connection ended by itself, or nil.
 func (b *bearer) cause() error {
 	b.mu.Lock()
@@ -227,6 +244,7 @@ func checkResponse(request, pdu []byte) error {
 		})
 	case request[0] == attWrite:
 		ok = len(pdu) == 1
+	case request[0] == attRead:
 	default: // no other request is made
 		ok = false
 	}
