@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-
 	"errors"
 	"path/filepath"
 	"sync"
