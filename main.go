@@ -33,6 +33,7 @@ type commands struct {
 	Demo        demo.Command        `cmd:"" help:"Run the whole system in one process on loopback and show what each party saw."`
 	Up          up.Command          `cmd:"" help:"Run a durable network of one site, each role a process: for a pilot."`
 	Verify      verify.Command      `cmd:"" help:"Re-check a state directory offline: blocks, signatures, pointers, Merkle roots, receipts, proofs."`
+	Proof       verify.ProofCommand `cmd:"" name:"verify-proof" help:"Verify proofs of claims offline, and say in words what they prove."`
 	Institution institution.Command `cmd:"" help:"An institution as a process of its own: make its keys, run it, ask."`
 	Bridge      bridge.Command      `cmd:"" help:"A hub at a patient's home or of a ward: takes readings, seals them, sends them, answers claims."`
 	Patient     patient.Command     `cmd:"" help:"A patient's own tool: keys, consents, history, erasure."`

@@ -130,10 +130,12 @@ func (c *checker) request(r request) (*attestation, error) {
 	if p.Status != record.PredicateAttested {
 		return nil, nil
 	}
-	return c.attestation(p, r.entry.Binding)
+	return attestationOf(c.genesis, p, r.entry.Binding)
 }
 
-func (c *checker) attestation(p record.PredicateState, bound record.ID) (*attestation, error) {
+// attestationOf makes the statement of an answered request anew, from its roots and the
+// network's genesis. bound is the binding that others say it has.
+func attestationOf(g record.Genesis, p record.PredicateState, bound record.ID) (*attestation, error) {
 	m, ok := wearable.ByKey(p.Ask.Metric)
 	if !ok {
 		return nil, fmt.Errorf("metric %q is not known", p.Ask.Metric)
@@ -142,13 +144,13 @@ func (c *checker) attestation(p record.PredicateState, bound record.ID) (*attest
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range c.genesis.Circuits {
+	for _, k := range g.Circuits {
 		if k.Class != p.Ask.Class {
 			continue
 		}
-		binding := verifier.Binding(c.genesis.Network, p.ID, p.Ask.Nonce, p.Consent, p.Expires, k.Hash)
+		binding := verifier.Binding(g.Network, p.ID, p.Ask.Nonce, p.Consent, p.Expires, k.Hash)
 		if binding != bound {
-			return nil, errors.New("the binding on the chain is another request's")
+			return nil, errors.New("the binding is another request's")
 		}
 		return &attestation{p.ID, k.Class, verifier.Claim{Proof: p.Proof, Statement: verifier.Statement{
 			DataDigest: digest, Slot: m.Slot, FirstDay: p.Ask.FirstDay, Bounds: p.Ask.Bounds, Binding: binding,
