@@ -517,7 +517,7 @@ func TestEncodeReadingsRefusesMixtures(t *testing.T) {
 }
 
 func TestUUIDsHaveOneForm(t *testing.T) {
-	for _, s := range []string{"2a37", "2A37", "0x2A37", "0X2a37", "00002a37", "00002a37-0000-1000-8000-00805f9b34fb", "00002A37-0000-1000-8000-00805F9B34FB"} {
+	for _, s := range []string{"2a37", "2A37", "0x2A37", "0X2a37", "00002a37", "00002a37-0000-1000-8000-00805f9b34fb", "00002A37-0000-1000-8000-00805F9B34FB", "00002a3700001000800000805f9b34fb"} {
 		if uuid, err := ParseUUID(s); err != nil || uuid != UUIDHeartRate {
 			t.Errorf("%q is %s, %v", s, uuid, err)
 		}

@@ -1,5 +1,7 @@
 package wearable
 
+import "math/big"
+
 // glucose is 0x2A18 (Glucose Service 1.0, section 3.1). Meters send records of
 // their memory and nothing else, on request by the Record Access Control Point.
 // Measurements of control solution are dropped, and those that the meter marks as
@@ -32,11 +34,14 @@ func glucose(c *coder) {
 // concentration is the value with its type and location; it returns why the value
 // must not count, if so.
 func (c *coder) concentration(molar bool) Reason {
-	unit, factor := "kg/L", mgdLPerKgL
+	unit, factor := "kg/L", (*big.Rat)(nil)
 	if molar {
 		unit, factor = "mol/L", mgdLPerMolL
 	}
 	value := c.sfloat("concentration", unit)
+	if !molar && value.Kind == Number {
+		value.Exponent += mgdLInKgL
+	}
 	c.measured("glucose", value, factor)
 	kind, location := c.nibbles("type", "sample_location", glucoseTypes, glucoseLocations)
 	if kind == glucoseControlType || location == glucoseControlLocation {
@@ -44,6 +49,9 @@ func (c *coder) concentration(molar bool) Reason {
 	}
 	return 0
 }
+
+// mgdLInKgL: 1 kg/L is 10^5 mg/dL.
+const mgdLInKgL = 5
 
 const (
 	glucoseControlType     = 10

@@ -54,7 +54,7 @@ const (
 const bluetoothBase = "-0000-1000-8000-00805f9b34fb"
 
 // ParseUUID reads a characteristic's UUID in any of the forms that tools print, in
-// either case: "2a37", "0x2A37", "00002a37", or a full one such as
+// either case: "2a37", "0x2A37", "00002a37", or a full one, with hyphens or without, such as
 // "00002a37-0000-1000-8000-00805f9b34fb", which is the same as "2a37".
 func ParseUUID(s string) (UUID, error) {
 	short := strings.TrimPrefix(strings.ToLower(s), "0x")
@@ -62,6 +62,8 @@ func ParseUUID(s string) (UUID, error) {
 	case 4:
 	case 8:
 		short += bluetoothBase
+	case 32:
+		short = short[:8] + "-" + short[8:12] + "-" + short[12:16] + "-" + short[16:20] + "-" + short[20:]
 	case 36:
 		if short[8] != '-' || short[13] != '-' || short[18] != '-' || short[23] != '-' {
 			return "", badUUID(s)

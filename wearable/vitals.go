@@ -8,8 +8,6 @@ var (
 	// times 9.80665 m/s2 times 1 mm (NIST Special Publication 811, appendix B.8,
 	// gives it to fewer digits). So 1 kPa is 1000 / 133.322387415 mmHg.
 	mmHgPerKPa = big.NewRat(1_000_000_000_000, 133_322_387_415)
-	// 1 kg/L is 10^6 mg in 10 dL.
-	mgdLPerKgL = big.NewRat(100_000, 1)
 	// One mole of glucose, C6H12O6, is 180.156 g (PubChem CID 5793), so 1 mol/L
 	// is 18015.6 mg/dL.
 	mgdLPerMolL  = big.NewRat(180_156, 10)

@@ -4,8 +4,16 @@
 // the GATT server of go-ble: services, discovery, subscriptions and values go
 // through the same attribute protocol as over a radio. The other end is for a
 // GATT client, the bridge's own. [Sensor.Emit] sends a value and returns once
-// the client has taken it. [Person] generates the vital signs of a made-up
-// patient.
+// the client has taken it, [Sensor.EmitPayload] whatever bytes a test wants.
+// [Person] generates the vital signs of a made-up patient.
+//
+// # What can be scripted
+//
+// [New] makes a sensor of any profile that the package wearable decodes. A sensor
+// with a memory ([Sensor.Remember]) gives it out through its Record Access Control
+// Point. It may have a wrong clock ([WithClock]), several persons ([Pressure]),
+// demand pairing ([WithPairing], [Sensor.Pair]) and change its address
+// ([Identity], [NewLinkTo]). A link breaks at any packet ([Central.BreakAt]).
 //
 // # Nothing is lost
 //

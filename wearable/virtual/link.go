@@ -41,6 +41,8 @@ type shared struct {
 	taken chan struct{}
 	done  chan struct{}
 	close sync.Once
+	// left counts down to the packet at which the link breaks.
+	left atomic.Int64
 }
 
 // end is one end of a link. Each packet written is read whole, in order, at the
@@ -54,6 +56,10 @@ type end struct {
 	ctx           atomic.Pointer[context.Context]
 }
 
+// sensorMTU is the largest packet that a sensor takes, and sends where the client
+// takes it too.
+const sensorMTU = 247
+
 var serial atomic.Uint32
 
 // NewLink returns the two ends of a new connection. Closing either closes both.
@@ -61,13 +67,18 @@ var serial atomic.Uint32
 func NewLink() (*Central, *Peripheral) {
 	n := serial.Add(1)
 	// 0xC6: a random static address, as wearables have.
-	address := net.HardwareAddr{0xC6, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
+	return NewLinkTo(net.HardwareAddr{0xC6, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+// NewLinkTo is NewLink with a sensor at that address.
+func NewLinkTo(address ble.Addr) (*Central, *Peripheral) {
 	phone := net.HardwareAddr{0xC2, 0, 0, 0, 0, 1}
 	up, down := make(chan []byte, depth), make(chan []byte, depth)
 	both := &shared{taken: make(chan struct{}, 1), done: make(chan struct{})}
 	central, peripheral := new(Central), new(Peripheral)
 	central.open(both, up, down, phone, address)
 	peripheral.open(both, down, up, address, phone)
+	peripheral.SetRxMTU(sensorMTU)
 	return central, peripheral
 }
 
@@ -102,6 +113,10 @@ func (e *end) Write(b []byte) (int, error) {
 		return 0, io.ErrClosedPipe
 	default:
 	}
+	if e.shared.left.Load() > 0 && e.shared.left.Add(-1) == 0 {
+		_ = e.Close()
+		return 0, io.ErrClosedPipe
+	}
 	select {
 	case e.out <- append([]byte(nil), b...):
 		return len(b), nil
@@ -109,6 +124,10 @@ func (e *end) Write(b []byte) (int, error) {
 		return 0, io.ErrClosedPipe
 	}
 }
+
+// BreakAt makes the link break at the nth packet from now, of either side: that
+// packet is lost.
+func (e *end) BreakAt(n int) { e.shared.left.Store(int64(n)) }
 
 // Close ends the connection for both ends.
 func (e *end) Close() error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/go-ble/ble"
 	"github.com/go-ble/ble/linux/att"
@@ -24,35 +25,44 @@ var (
 // Sensor is a simulated peripheral of one kind. It serves one connection at a
 // time. All methods may be called concurrently.
 type Sensor struct {
-	kind kind
+	kind Kind
 	name string
 	// turn holds one token: the right to have a value under way.
-	turn chan struct{}
+	turn   chan struct{}
+	clock  func() time.Time
+	extras []Kind
 
 	mu      sync.Mutex
 	session *session
+	locked  bool
+	memory  []Stored
 	// changed is closed and replaced whenever a subscription comes about.
 	changed chan struct{}
 }
 
 // NewHeartRateStrap returns a sensor with the Heart Rate Service: heart_rate by
 // notification.
-func NewHeartRateStrap(name string) *Sensor { return newSensor(name, heartRateStrap) }
+func NewHeartRateStrap(name string) *Sensor { return New(HeartRateStrap, name) }
 
 // NewPulseOximeter returns a sensor with the Pulse Oximeter Service: spo2 and
 // pulse_rate by notification of continuous measurements.
-func NewPulseOximeter(name string) *Sensor { return newSensor(name, pulseOximeter) }
+func NewPulseOximeter(name string) *Sensor { return New(PulseOximeter, name) }
 
 // NewThermometer returns a sensor with the Health Thermometer Service: body_temp
 // by indication, intermediate values by notification.
-func NewThermometer(name string) *Sensor { return newSensor(name, thermometer) }
+func NewThermometer(name string) *Sensor { return New(Thermometer, name) }
 
 // NewBloodPressureCuff returns a sensor with the Blood Pressure Service:
 // bp_systolic and bp_diastolic by indication.
-func NewBloodPressureCuff(name string) *Sensor { return newSensor(name, bloodPressureCuff) }
+func NewBloodPressureCuff(name string) *Sensor { return New(BloodPressureCuff, name) }
 
-func newSensor(name string, k kind) *Sensor {
-	return &Sensor{kind: k, name: name, turn: make(chan struct{}, 1), changed: make(chan struct{})}
+// New returns a sensor of any kind.
+func New(k Kind, name string, options ...Option) *Sensor {
+	s := &Sensor{kind: k, name: name, turn: make(chan struct{}, 1), changed: make(chan struct{})}
+	for _, option := range options {
+		option(s)
+	}
+	return s
 }
 
 // Name returns the device name that the sensor shows to clients.
@@ -85,15 +95,9 @@ func (s *Sensor) Emit(ctx context.Context, readings ...wearable.Reading) error {
 	return s.EmitPayload(ctx, s.UUID(), payload)
 }
 
-// maxValue is what fits the smallest MTU; longer values would be cut short.
-const maxValue = ble.DefaultMTU - 3
-
 // EmitPayload is Emit for a ready payload of any characteristic that the sensor
 // sends, also a malformed one.
 func (s *Sensor) EmitPayload(ctx context.Context, uuid wearable.UUID, payload []byte) error {
-	if len(payload) > maxValue {
-		return fmt.Errorf("%s: value of %d bytes, at most %d fit a packet", s.name, len(payload), maxValue)
-	}
 	if !s.kind.sends(uuid) {
 		return fmt.Errorf("%s: characteristic %s: %w", s.name, uuid, ErrForeign)
 	}
@@ -106,6 +110,9 @@ func (s *Sensor) EmitPayload(ctx context.Context, uuid wearable.UUID, payload []
 	sub, err := s.subscription(ctx, uuid)
 	if err != nil {
 		return err
+	}
+	if most := sub.session.conn.TxMTU() - 3; len(payload) > most {
+		return fmt.Errorf("%s: value of %d bytes, at most %d fit a packet", s.name, len(payload), most)
 	}
 	return sub.send(ctx, payload)
 }
@@ -134,7 +141,10 @@ func (s *Sensor) subscription(ctx context.Context, uuid wearable.UUID) (*subscri
 // Serve answers a client until the connection ends, then returns. It fails at
 // once where the sensor is being served already.
 func (s *Sensor) Serve(conn *Peripheral) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	serving := &session{
+		ctx:           ctx,
 		conn:          &bearer{Peripheral: conn, confirmed: make(chan struct{}, 1)},
 		subscriptions: map[wearable.UUID]*subscription{},
 	}
@@ -143,11 +153,14 @@ func (s *Sensor) Serve(conn *Peripheral) error {
 	}
 	defer s.end(serving)
 	db := att.NewDB(s.services(serving), 1)
+	serving.conn.refuses = s.refuses(serving)
 	server, err := att.NewServer(db, serving.conn)
 	if err != nil {
 		return fmt.Errorf("%s: serve: %w", s.name, errors.Join(err, conn.Close()))
 	}
 	server.Loop()
+	cancel()
+	serving.work.Wait()
 	return nil
 }
 
@@ -181,6 +194,16 @@ func (s *Sensor) subscribed(serving *session, c *ble.Characteristic, v value, n 
 // session is one connection.
 type session struct {
 	conn *bearer
+	ctx  context.Context
+	// sending are the characteristics that a client may subscribe to.
+	sending []*ble.Characteristic
+	// work is what the control point was asked for; abort ends it, guarded by the
+	// sensor's mu.
+	work  sync.WaitGroup
+	abort context.CancelFunc
+	// listening: the client wants the control point's answers; go-ble says so later,
+	// in subscriptions. Guarded by the sensor's mu.
+	listening bool
 	// subscriptions by characteristic; guarded by the sensor's mu.
 	subscriptions map[wearable.UUID]*subscription
 	// owed is true while a value has not been taken; guarded by the sensor's turn.
@@ -191,18 +214,67 @@ type session struct {
 type bearer struct {
 	*Peripheral
 	confirmed chan struct{}
+	// refuses answers a request that needs pairing, nil for all others.
+	refuses func(request []byte) []byte
 }
 
-// Read returns the next packet that is not a confirmation.
+// Read returns the next packet that is for the server: no confirmation, and no
+// request that needs pairing.
 func (b *bearer) Read(p []byte) (int, error) {
 	for {
 		n, err := b.Peripheral.Read(p)
-		if err != nil || n == 0 || p[0] != att.HandleValueConfirmationCode {
+		if err != nil || n == 0 {
 			return n, err
 		}
-		select {
-		case b.confirmed <- struct{}{}:
-		default: // nobody asked for it
+		if p[0] == att.HandleValueConfirmationCode {
+			select {
+			case b.confirmed <- struct{}{}:
+			default: // nobody asked for it
+			}
+			continue
+		}
+		refusal := b.refuses(p[:n])
+		if refusal == nil {
+			return n, nil
+		}
+		if _, err := b.Write(refusal); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// refuses returns the answer to requests that need pairing, while the sensor wants
+// it: subscribing, and reading what would be sent.
+func (s *Sensor) refuses(serving *session) func([]byte) []byte {
+	protected := map[uint16]bool{}
+	for _, c := range serving.sending {
+		// The client configuration is the only descriptor, behind the value.
+		protected[c.ValueHandle], protected[c.ValueHandle+1] = true, true
+	}
+	return func(request []byte) []byte {
+		s.configured(serving, request)
+		reads := request[0] == att.ReadRequestCode || request[0] == att.ReadBlobRequestCode
+		if len(request) < 3 || !reads && request[0] != att.WriteRequestCode || !s.isLocked() {
+			return nil
+		}
+		if !protected[uint16(request[1])|uint16(request[2])<<8] {
+			return nil
+		}
+		return []byte{att.ErrorResponseCode, request[0], request[1], request[2], byte(ble.ErrAuthentication)}
+	}
+}
+
+// configured looks for the client's wish to hear of the control point.
+func (s *Sensor) configured(serving *session, request []byte) {
+	if len(request) != 5 || request[0] != att.WriteRequestCode || s.isLocked() {
+		return
+	}
+	handle := uint16(request[1]) | uint16(request[2])<<8
+	for _, c := range serving.sending {
+		if c.UUID.Equal(attribute(wearable.UUIDRecordAccess)) && handle == c.ValueHandle+1 {
+			s.mu.Lock()
+			serving.listening = request[3]&2 != 0
+			s.mu.Unlock()
 		}
 	}
 }

@@ -48,12 +48,12 @@ func connect(t testing.TB, s *Sensor, handle func(uuid wearable.UUID, payload []
 	}
 	for _, service := range profile.Services {
 		for _, ch := range service.Characteristics {
-			uuid, err := wearable.ParseUUID(ch.UUID.String())
-			if err != nil || !wearable.Measures(uuid) {
+			uuid := wearable.UUIDFromBytes(ch.UUID)
+			if !wearable.Decodes(uuid) || ch.Property&(ble.CharIndicate|ble.CharNotify) == 0 {
 				continue
 			}
 			indicate := ch.Property&ble.CharIndicate != 0
-			err = c.Subscribe(ch, indicate, func(payload []byte) {
+			err := c.Subscribe(ch, indicate, func(payload []byte) {
 				handle(uuid, payload)
 				central.Taken()
 			})
@@ -275,6 +275,7 @@ func TestASensorRefusesWhatItCannotSend(t *testing.T) {
 	if err := s.EmitPayload(t.Context(), wearable.UUIDGlucose, []byte{0}); !errors.Is(err, ErrForeign) {
 		t.Errorf("a strap sent glucose: %v", err)
 	}
+	connect(t, s, func(wearable.UUID, []byte) {})
 	if err := s.EmitPayload(t.Context(), wearable.UUIDHeartRate, make([]byte, 21)); err == nil {
 		t.Error("a value longer than a packet was sent")
 	}
