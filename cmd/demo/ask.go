@@ -310,7 +310,7 @@ func (w *world) report(src *recording.Source, exact bool, got *answers, claims [
 	}
 	r.Cost.RowBytes = w.params.RowBytes()
 	r.Cost.EnrolmentBytes = w.enrolment
-	r.Cost.ProofBytes = w.keys.Info().ProofBytes
+	r.Cost.ProofBytes = verifier.ProofBytes
 	return r
 }
 

@@ -30,7 +30,6 @@ import (
 	"github.com/vitalveil/vitalveil/internal/state"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/wearable/recording"
-	"github.com/vitalveil/vitalveil/zk"
 )
 
 // Command is "vitalveil demo".
@@ -44,6 +43,7 @@ type Command struct {
 	Unit   string   `help:"What statistics are about: person, a value for each person and day, or minute. Default: person; with --noise off both, in two networks one after the other, since an exact answer about one uses up the other." enum:"person,minute," default:""`
 	Schema string   `help:"What sealed rows carry: vitals-v1, minutes of the nine metrics, vitals-v2, pairs of metrics and four metrics by age and sex besides, or vitals-v3, people's days beside the minutes." enum:"vitals-v1,vitals-v2,vitals-v3" default:"vitals-v3"`
 	Ask    []string `help:"Ask these questions instead of all: metrics (\"vitalveil metrics\"), pairs such as heart_rate*resp_rate and metrics by stratum such as spo2@stratum, of people or, with --schema vitals-v2, of minutes." placeholder:"QUESTION"`
+	Claim  []string `help:"Ask this claim instead of two of the demo's own; may be repeated. Such as \"synthetic-001: on 2025-01-01, heart rate was between 50 and 90 /min in at least 600 of the 1440 minutes 00:00-24:00 UTC\"." placeholder:"SUBJECT: CLAIM" sep:"none"`
 	State  string   `help:"Directory for everything that is kept, new or empty. Default: a fresh temporary one." type:"path" placeholder:"DIR"`
 }
 
@@ -51,7 +51,7 @@ type Command struct {
 func (c Command) Run(ctx context.Context) error {
 	return Run(ctx, Options{
 		Once: c.Once, Replay: c.Replay, Exact: c.Noise == "off", Report: c.Report,
-		Ledger: c.Ledger, Listen: c.Listen, State: c.State, Unit: c.Unit, Schema: c.Schema, Ask: c.Ask, Out: os.Stdout,
+		Ledger: c.Ledger, Listen: c.Listen, State: c.State, Unit: c.Unit, Schema: c.Schema, Ask: c.Ask, Claims: c.Claim, Out: os.Stdout,
 	})
 }
 
@@ -67,6 +67,7 @@ type Options struct {
 	Unit   string   // UnitPerson, UnitMinute, or empty: see units
 	Schema string   // name of the row schema; default: "vitals-v3"
 	Ask    []string // keys of the questions to ask; default: all that the source can answer
+	Claims []string // claims to ask, after their subjects; default: two of the demo's own
 	// Chaincode is the command that serves the contracts to Fabric; default: this
 	// program with the argument "chaincode".
 	Chaincode []string
@@ -139,8 +140,10 @@ func execute(ctx context.Context, o Options, before *View) (*world, *View, error
 		return w, nil, err
 	}
 	p.line("state directory: %s", w.dir)
-	w.keys, err = zk.LoadKeys(keysDirectory(o, w.dir), "day", func(s string) { p.line("%s", s) })
-	if err != nil {
+	if err := w.readClaims(src, o.Claims); err != nil {
+		return w, nil, err
+	}
+	if err := w.loadKeys(keysDirectory(o, w.dir)); err != nil {
 		return w, nil, err
 	}
 	l, err := listen(o)
@@ -261,6 +264,11 @@ func (w *world) run(ctx context.Context, o Options, src *recording.Source, l net
 		return nil, err
 	}
 	claims := w.claims(people)
+	if len(w.said) > 0 {
+		if claims, err = w.sayClaims(people); err != nil {
+			return nil, err
+		}
+	}
 	if err := w.askPredicates(ctx, claims); err != nil {
 		return nil, err
 	}

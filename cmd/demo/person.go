@@ -181,6 +181,9 @@ func (w *world) consentOf(p *person) consent.Document {
 		d.Metrics = append(d.Metrics, m.Key)
 		d.Predicates = append(d.Predicates, consent.Terms{Metric: m.Key, Days: 1, Limits: consent.Readings(1, uint32(m.MaxCode()))})
 	}
+	if said := w.termsOf(p); said != nil {
+		d.Predicates, d.Claims = said, uint32(len(w.said))
+	}
 	if p.Person == w.refuser {
 		d.Effect, d.Predicates, d.Claims = consent.EffectDeny, nil, 0
 		d.Exact, d.BeyondShare = false, false

@@ -69,7 +69,9 @@ type world struct {
 
 	genesis         record.Genesis
 	params          *he.Params
-	keys            *zk.Keys
+	said            []said // claims that the demo was told to ask
+	circuits        []record.Circuit
+	keysDir         string
 	orgs            []*org
 	asker           *org
 	registrar       *org
@@ -174,7 +176,7 @@ func (w *world) makeGenesis(exact bool) {
 		Registrar: w.registrar.msp, Gateways: []string{w.registrar.msp},
 		MinCohort: state.MinCohort, Exact: exact,
 		Profile: w.params.Profile().Name, Schema: w.params.Schema().Digest(),
-		CapMicro: patientCap, Circuits: []record.Circuit{w.keys.Circuit()},
+		CapMicro: patientCap, Circuits: w.circuits,
 		PredicateSlot: slotSeconds, PredicateLife: lifeSeconds,
 	}
 	for _, o := range w.orgs {
@@ -274,7 +276,7 @@ func (w *world) startInstitutions(ctx context.Context) error {
 func (w *world) openHub() error {
 	var err error
 	w.hub, err = bridge.Open(bridge.Config{
-		Dir: filepath.Join(w.dir, "hub"), Genesis: w.genesis, Params: w.params, Prover: w.keys, GatewayURL: w.url,
+		Dir: filepath.Join(w.dir, "hub"), Genesis: w.genesis, Params: w.params, Prover: zk.NewProver(w.keysDir, w.circuits), GatewayURL: w.url,
 		Clock: func() time.Time { return time.Unix(w.now.Load(), 0) },
 	})
 	return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/zk/claim"
 )
 
@@ -66,7 +67,7 @@ func (c claimCommand) Run(ctx context.Context) error {
 
 type claimedCommand struct {
 	dirFlag
-	Request string        `arg:"" help:"The request's transaction."`
+	Request string        `arg:"" optional:"" help:"The request's transaction. Without one, all are shown, and all their proofs are checked here in one batch."`
 	Wait    time.Duration `help:"Wait so long for the outcome."`
 	JSON    bool          `help:"Print JSON."`
 }
@@ -79,6 +80,9 @@ type claimedRequest struct {
 
 // Run shows how a request stands.
 func (c claimedCommand) Run(ctx context.Context) error {
+	if c.Request == "" {
+		return c.all(ctx)
+	}
 	var s record.PredicateState
 	if err := c.call(ctx, "claimed", claimedRequest{c.Request, int64(c.Wait / time.Second)}, &s); err != nil {
 		return err
@@ -94,6 +98,36 @@ func (c claimedCommand) Run(ctx context.Context) error {
 	_, err := fmt.Printf("request %s: %s\n%s\n", s.ID, claim.Sentence(s.Ask, claim.English), outcome)
 	return err
 }
+
+// all shows the requests of this institution, with what it has found itself.
+func (c claimedCommand) all(ctx context.Context) error {
+	var list []institution.Claimed
+	if err := c.call(ctx, "claims", struct{}{}, &list); err != nil {
+		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(os.Stdout).Encode(list)
+	}
+	attested, wrong := 0, 0
+	for _, a := range list {
+		status := a.State.Status
+		switch {
+		case a.Wrong != "":
+			status, wrong = "WRONG, "+a.Wrong, wrong+1
+		case status == record.PredicateAttested:
+			attested++
+		}
+		fmt.Printf("%s patient %s: %s (%s)\n", a.State.ID[:8], a.State.Ask.Patient.Short(), claim.Sentence(a.State.Ask, claim.English), status)
+	}
+	fmt.Printf("%d requests, %d attested with proofs that hold\n", len(list), attested)
+	if wrong > 0 {
+		return fmt.Errorf("%d attestations on the ledger are none", wrong)
+	}
+	return nil
+}
+
+// maxClaims bounds how many requests are shown.
+const maxClaims = 1000
 
 // claimed is the state of a request, after a while if it is open.
 func (p *Process) claimed(ctx context.Context, r *claimedRequest) (record.PredicateState, error) {

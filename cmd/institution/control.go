@@ -9,6 +9,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/index/follow"
+	"github.com/vitalveil/vitalveil/network/institution"
 	role "github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/network/site"
 )
@@ -68,7 +69,10 @@ func (p *Process) commands() site.Commands {
 		}),
 		"enrol":   site.Handle(p.enrol),
 		"claimed": site.Handle(p.claimed),
-		"claim":   site.Handle(func(ctx context.Context, a *record.AskPredicate) (string, error) { return p.AskPredicate(ctx, *a) }),
+		"claims": site.Handle(func(ctx context.Context, _ *struct{}) ([]institution.Claimed, error) {
+			return p.Claimed(ctx, maxClaims)
+		}),
+		"claim": site.Handle(func(ctx context.Context, a *record.AskPredicate) (string, error) { return p.AskPredicate(ctx, *a) }),
 		"epoch-vote": site.Handle(func(ctx context.Context, e *record.Epoch) (record.EpochState, error) {
 			sig, err := record.Sign(p.sign, e.Digest(p.genesis.Network))
 			if err != nil {

@@ -357,6 +357,19 @@ func (ix *Index) Predicate(id string) (record.PredicateEntry, bool) {
 	return *p, true
 }
 
+// AskedBy returns an institution's requests, in the ledger's order.
+func (ix *Index) AskedBy(asker string) []string {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	var out []string
+	for _, id := range ix.claims.order {
+		if ix.claims.predicates[id].Asker == asker {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
 // Lapsed returns the asker's requests that have expired and are not closed yet.
 func (ix *Index) Lapsed(asker string) []string {
 	ix.mu.RLock()

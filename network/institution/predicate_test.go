@@ -16,6 +16,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
 	"github.com/vitalveil/vitalveil/consent"
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network/contracts"
@@ -161,5 +162,53 @@ func TestPredicateThatNobodyProvesIsClosedWhenItExpires(t *testing.T) {
 	got, err := in.WaitPredicate(t.Context(), id)
 	if err != nil || got.Status != record.PredicateExpired {
 		t.Errorf("the request is %s (%v)", got.Status, err)
+	}
+}
+
+// A member believes no attestation that it has not checked: not that it asked, and no
+// proof. One that is wrong does not taint the others of its batch.
+func TestAttackALedgerAttestsWhatWasNotProven(t *testing.T) {
+	w, keys := predicateWorld(t)
+	in := w.members[hospitalA]
+	var ids []string
+	for range 3 {
+		id, err := in.AskPredicate(t.Context(), claim(w))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	var states []record.PredicateState
+	for _, id := range ids {
+		p, err := in.Predicate(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		states = append(states, p)
+	}
+	w.Tick(states[2].AnswerFrom)
+	for _, p := range states {
+		w.submit(hospitalB, contracts.PredicateClose, record.Attest{Request: p.ID, Proof: keys.prove(t, p)})
+		if _, err := in.WaitPredicate(t.Context(), p.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	honest, err := in.Claimed(t.Context(), 2)
+	if err != nil || len(honest) != 2 || honest[0].Wrong+honest[1].Wrong != "" || honest[1].State.ID != ids[2] {
+		t.Fatalf("%+v, %v", honest, err)
+	}
+	for name, change := range map[string]func(p *record.PredicateState){
+		"another proof":        func(p *record.PredicateState) { p.Proof = append([]byte{p.Proof[0] ^ 1}, p.Proof[1:]...) },
+		"half a proof":         func(p *record.PredicateState) { p.Proof = p.Proof[:90] },
+		"another question":     func(p *record.PredicateState) { p.Ask.Bounds.Hi++ },
+		"another's question":   func(p *record.PredicateState) { p.Asker = consortium.HospitalB },
+		"roots of another day": func(p *record.PredicateState) { p.Roots = []record.ID{{31: 2}} },
+		"another consent":      func(p *record.PredicateState) { p.Consent[0] ^= 1 },
+	} {
+		list := []Claimed{{State: honest[0].State}, {State: honest[1].State}}
+		change(&list[1].State)
+		if err := in.examine(list); err != nil || list[1].Wrong == "" || list[0].Wrong != "" {
+			t.Errorf("%s: %q and %q, %v", name, list[0].Wrong, list[1].Wrong, err)
+		}
 	}
 }
