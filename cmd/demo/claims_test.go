@@ -54,7 +54,7 @@ func TestClaimsAboutRecordedVitalsAreProvenIfTheyHold(t *testing.T) {
 		claims = append(claims[:len(claims):len(claims)], recordedWeeks...)
 	}
 	want := truths(t, dir, claims)
-	o := Options{Replay: dir, Claims: claims, Ask: []string{"heart_rate"}}
+	o := Options{Replay: dir, Claims: claims, Ask: []string{"heart_rate"}, Unit: UnitMinute}
 	r, _, _ := runDemo(t, o)
 	if got := outcomes(r); !reflect.DeepEqual(got, want) {
 		t.Errorf("embedded:\n%v\nfrom the recordings:\n%v", got, want)
