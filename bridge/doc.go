@@ -1,7 +1,7 @@
 // Package bridge is what runs on the patient's phone or on a hub at home: it
 // takes vitals from Bluetooth LE sensors and from other sources, keeps them as
-// an exact minute grid, seals every hour, commits every day, brings both to the
-// ledger through a gateway and proves predicates where the patient allowed it.
+// an exact minute grid, seals every hour and every day, commits every day, brings
+// that to the ledger through a gateway and proves predicates where the patient allowed it.
 //
 // Entry points: Open opens a Hub, which serves one Device per patient.
 // Device.Connect (of what package radio has connected) and Device.Push take readings,
@@ -24,7 +24,7 @@
 //   - sealed: the hour's row and the mark "sealed up to" were written by one
 //     synced commit. A crash before it leaves the hour gridded; the row that
 //     was lost never left. A correction is sealed in the same way, together with
-//     its number and the minutes that it counts.
+//     its number and the minutes that it counts, and a day's row together with its root.
 //   - stored: the gateway has the blob that carries the row. Which rows share a
 //     blob, and the signed pointers to them, are synced before the first byte is
 //     sent; a retry after a crash sends the same bytes.
@@ -52,16 +52,17 @@
 // Two rows sealed under one window open their difference to everyone. So the
 // store must never be rolled back: keep the directory, its key file and its
 // rollback guard out of backups. The rollback guard lies outside the directory and holds,
-// per device, the hour up to which rows may have left, and how many corrections
-// may have. A device whose store is behind its mark, or behind the ledger, is
+// per device, the hour and the day up to which rows may have left, and how many
+// corrections may have. A device whose store is behind its mark, or behind the ledger, is
 // retired for good (ErrRetired) and its patient enrols a new one with new seeds.
 //
 // # Late data
 //
 // What comes when its hour is sealed becomes a correction: a row of its own for
 // the minutes that were missing, up to three for an hour and for six days after
-// its day (docs/life-of-a-reading.md). Advance seals them when a day ends,
-// Device.SealLate at once.
+// its day (docs/life-of-a-reading.md). Advance seals them once a day,
+// Device.SealLate at once. What comes once its day is committed is in no row of the day,
+// and counted (Counts.AfterDay).
 //
 // # What a gateway's word is worth
 //
