@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	maxMembers  = 200_000  // of an archive
-	maxUnpacked = 64 << 30 // bytes of all of them
+	maxMembers  = 200_000         // of an archive
+	maxUnpacked = int64(64 << 30) // bytes of all of them
 	// maxRatio is how much larger than itself an archive may unpack. Text of exports packs
 	// to a thirtieth; deflate cannot do better than 1,032.
 	maxRatio  = 250
-	ratioFrom = 64 << 20 // bytes from which on that is looked at
+	ratioFrom = int64(64 << 20) // bytes from which on that is looked at
 )
 
 func isZip(head []byte) bool { return bytes.HasPrefix(head, []byte("PK\x03\x04")) }

@@ -43,7 +43,7 @@ var connectTables = []connectTable{
 }
 
 // maxDatabase is the most bytes that a database in an archive unpacks to.
-const maxDatabase = 8 << 30
+const maxDatabase = int64(8 << 30)
 
 // readHealthConnect reads the database where it lies, or from a copy that nobody else can
 // open, and that is gone when the program is.
@@ -87,7 +87,7 @@ func unpack(p part, name string) error {
 	}
 	n, err := io.Copy(out, io.LimitReader(in, maxDatabase+1))
 	if n > maxDatabase {
-		err = fmt.Errorf("%w: a database of more than %d bytes", ErrLimit, int64(maxDatabase))
+		err = fmt.Errorf("%w: a database of more than %d bytes", ErrLimit, maxDatabase)
 	}
 	return errors.Join(damaged(err), out.Close())
 }

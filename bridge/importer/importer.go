@@ -217,7 +217,7 @@ func clip(name string) string {
 // parts is a stream whose reader says where a new part begins: none is longer than maxPart.
 type parts struct {
 	io.Reader
-	left int
+	left int64
 }
 
 // Read implements io.Reader.
@@ -225,8 +225,8 @@ func (p *parts) Read(b []byte) (int, error) {
 	if p.left <= 0 {
 		return 0, fmt.Errorf("%w: one part of it has more than %d bytes", ErrLimit, maxPart)
 	}
-	n, err := p.Reader.Read(b[:min(len(b), p.left)])
-	p.left -= n
+	n, err := p.Reader.Read(b[:min(int64(len(b)), p.left)])
+	p.left -= int64(n)
 	return n, err
 }
 
