@@ -28,6 +28,7 @@ import (
 
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/state"
+	"github.com/vitalveil/vitalveil/internal/web"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/wearable/recording"
 )
@@ -167,7 +168,7 @@ func finish(ctx context.Context, o Options, w *world, v *View) error {
 		}
 		w.progress.line("report written to %s", o.Report)
 	}
-	if err := v.Text(o.Out); err != nil {
+	if err := web.Text(o.Out, v.Sections); err != nil {
 		return err
 	}
 	if o.State == "" {

@@ -81,60 +81,22 @@ func (w *world) plan(questions []privacy.Question, exact bool) ([]spend, error) 
 	return all, w.byNeed(all)
 }
 
-// byNeed gives every mean what its printed interval needs of the people there are. What
-// is left of the total buys histograms, as long as noise leaves a column of a tenth of the
-// people; where it is not enough for the means, all get less.
+// byNeed shares the total among the questions by what they need of the people there are.
 func (w *world) byNeed(all []spend) error {
-	left, needed := privacy.RhoFor(totalEpsilon, totalDelta), uint64(0)
-	people := make([]int64, len(all))
-	for i := range all {
-		all[i].want = privacy.WantMean
-		c, err := w.index.Eligible(w.asker.msp, purpose, false, w.askFor(all[i]))
+	asks := make([]privacy.Spending, len(all))
+	for i, s := range all {
+		s.want = privacy.WantMean
+		c, err := w.index.Eligible(w.asker.msp, purpose, false, w.askFor(s))
 		if err != nil {
 			return err
 		}
-		people[i] = int64(c.Size)
-		if all[i].rho, err = w.need(all[i], people[i]); err != nil {
-			return err
-		}
-		needed += all[i].rho
+		asks[i] = privacy.Spending{Slot: s.Slot, People: int64(c.Size)}
 	}
-	if needed > left {
-		for i := range all {
-			all[i].rho = max(all[i].rho*left/needed, 100)
-		}
-		return nil
+	err := w.schema().SpendByNeed(asks, (w.untilHour-w.firstHour)/24, privacy.RhoFor(totalEpsilon, totalDelta), w.params.Sharing().Pieces())
+	for i, a := range asks {
+		all[i].want, all[i].rho = a.Want, a.RhoMicro
 	}
-	left -= needed
-	for i, s := range all {
-		more := spend{Question: s.Question, want: privacy.WantMean | privacy.WantDistribution}
-		var err error
-		if more.rho, err = w.need(more, people[i]); err != nil || s.Shape != privacy.ShapePerson {
-			continue
-		}
-		more.rho = max(more.rho, w.columnNeed(people[i]))
-		if more.rho-min(s.rho, more.rho) <= left {
-			left -= more.rho - s.rho
-			all[i] = more
-		}
-	}
-	return nil
-}
-
-// need is the loss at which a question's mean is worth printing. Of too few people it does
-// not matter: they are refused.
-func (w *world) need(s spend, people int64) (uint64, error) {
-	if people < int64(w.genesis.MinCohort) {
-		return 100, nil
-	}
-	return w.schema().RhoByNeed(s.Slot, s.want, people, (w.untilHour-w.firstHour)/24, 0, w.params.Sharing().Pieces())
-}
-
-// columnNeed is the loss at which the 95 % of noise in a column is a tenth of the people,
-// of a histogram that gets a third of it.
-func (w *world) columnNeed(people int64) uint64 {
-	sigmas := 1.96 * 10 / float64(max(people, 1))
-	return uint64(3 * float64(w.params.Sharing().Pieces()) / 2 * sigmas * sigmas * 1e6)
+	return err
 }
 
 // showPeople adds what was learned about people: means with intervals and histograms as

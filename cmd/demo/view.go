@@ -3,16 +3,13 @@ package demo
 import (
 	"context"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"net"
 	"net/http"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
 	"github.com/vitalveil/vitalveil/he/privacy"
@@ -326,44 +323,10 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// Text writes the view for a terminal. Of several plots in a section it shows
-// the first; the page and the report have all.
-func (v *View) Text(out io.Writer) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, s := range v.Sections {
-		fmt.Fprintf(w, "\n== %s\n", s.Title)
-		for _, p := range s.Paragraphs {
-			fmt.Fprintln(w, p)
-		}
-		for _, f := range s.Facts {
-			fmt.Fprintf(w, "%s\t%s\n", f.Name, f.Value)
-		}
-		for _, t := range s.Tables {
-			fmt.Fprintln(w, strings.ToUpper(strings.Join(t.Columns, "\t")))
-			for _, row := range t.Rows {
-				fmt.Fprintln(w, strings.Join(row, "\t"))
-			}
-		}
-		if err := w.Flush(); err != nil {
-			return err
-		}
-		if len(s.Code) > 0 {
-			fmt.Fprintf(w, "\n%s\n", s.Code[0])
-		}
-	}
-	fmt.Fprintln(w)
-	return w.Flush()
-}
-
 // pageHandler shows the view once it is there, and that work is under way until
-// then. It answers under the names of the address it is served on and no others:
-// a page elsewhere, whose name was made to point here, reads nothing.
+// then.
 func pageHandler(v *atomic.Pointer[View], at net.Addr) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !servedAs(r.Host, at) {
-			http.Error(w, "this page is at "+at.String(), http.StatusMisdirectedRequest)
-			return
-		}
+	return web.At(at, func(w http.ResponseWriter, r *http.Request) {
 		p := web.Page{Title: "Vitalveil demo", Links: []web.Link{{Text: "API", Href: "/docs"}, {Text: "OpenAPI", Href: "/openapi.json"}}}
 		p.Notice = "Simulated clock; every party in one process. Not for patients' data."
 		if view := v.Load(); view != nil {
@@ -373,22 +336,6 @@ func pageHandler(v *atomic.Pointer[View], at net.Addr) http.Handler {
 		}
 		web.Render(w, http.StatusOK, p)
 	})
-}
-
-// servedAs reports whether a Host header names an address: itself, or localhost where
-// it is on loopback.
-func servedAs(host string, at net.Addr) bool {
-	if host == at.String() {
-		return true
-	}
-	own, ok := at.(*net.TCPAddr)
-	name, port, err := net.SplitHostPort(host)
-	if !ok || err != nil || port != strconv.Itoa(own.Port) {
-		return false
-	}
-	ip := net.ParseIP(name)
-	local := name == "localhost" || ip != nil && ip.IsLoopback()
-	return own.IP.IsLoopback() && local || own.IP.IsUnspecified() && (local || ip != nil)
 }
 
 // root is the square root of a variance, 0 where noise has made that negative.

@@ -33,7 +33,7 @@ type networkCommand struct {
 	Clock        string            `help:"wall, or simulated for trials: time is what members post." enum:"wall,simulated" default:"wall"`
 	Slot         int64             `help:"Predicates are answered in slots of so many seconds." default:"300"`
 	Life         int64             `help:"Predicates expire after so many seconds." default:"86400"`
-	Schema       string            `help:"The row schema: what is measured and can be asked." default:"vitals-v1"`
+	Schema       string            `help:"The row schema: what is measured and can be asked." default:"vitals-v3"`
 	Circuits     string            `help:"Directory of the proving keys of the circuits, made there where they are missing (a development setup); without it nobody asks claims." type:"path"`
 	Classes      []string          `help:"Which claims can be asked: about a day, a week. A week's keys take half a minute to make." default:"day"`
 	Ceremony     bool              `help:"Take keys of ceremonies only, which must be in the directory of circuits; the network then has no others."`
@@ -60,7 +60,7 @@ func (c networkCommand) document() (record.Descriptor, error) {
 	if len(c.Gateways) == 0 {
 		c.Gateways = []string{c.Registrar}
 	}
-	schema, ok := privacy.SchemaByName(cmp.Or(c.Schema, privacy.V1().Name))
+	schema, ok := privacy.SchemaByName(cmp.Or(c.Schema, privacy.V3().Name))
 	if !ok {
 		return record.Descriptor{}, fmt.Errorf("there is no row schema %q", c.Schema)
 	}

@@ -1,14 +1,16 @@
-package demo
+package web_test
 
 import (
 	"net"
+	"net/http"
 	"net/http/httptest"
-	"sync/atomic"
 	"testing"
+
+	"github.com/vitalveil/vitalveil/internal/web"
 )
 
 // TestAttackPageUnderAnotherName: a page elsewhere has its own name point at this
-// machine, so that a browser lets it read the demo's.
+// machine, so that a browser lets it read a page of ours.
 func TestAttackPageUnderAnotherName(t *testing.T) {
 	page := func(host, at string) int {
 		addr, err := net.ResolveTCPAddr("tcp", at)
@@ -18,7 +20,7 @@ func TestAttackPageUnderAnotherName(t *testing.T) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Host = host
 		w := httptest.NewRecorder()
-		pageHandler(new(atomic.Pointer[View]), addr).ServeHTTP(w, r)
+		web.At(addr, func(http.ResponseWriter, *http.Request) {}).ServeHTTP(w, r)
 		return w.Code
 	}
 	for _, c := range []struct {
