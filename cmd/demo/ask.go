@@ -2,10 +2,8 @@ package demo
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"slices"
 	"time"
 
@@ -183,53 +181,33 @@ func (w *world) claim(p *person, holds bool) *asked {
 	return nil
 }
 
-// fullestDay returns the day on which most minutes have an in-range sample of
-// the metric, their number, and codes that enclose their values.
-func (p *person) fullestDay(m wearable.Metric) (int64, int, uint32, uint32) {
-	type seen struct {
-		minutes map[int64]bool
-		lo, hi  wearable.Decimal
-	}
-	days := map[int64]*seen{}
+// fullestDay returns the day on which most minutes have a value of the metric, their
+// number, and the lowest and highest code among them.
+func (p *person) fullestDay(m wearable.Metric) (day int64, minutes int, lo, hi uint32) {
+	grid := map[int64]*wearable.Accumulator{}
 	for _, s := range p.Samples {
-		if s.Slot != m.Slot || !m.InRange(s.Value) {
+		if s.Slot != m.Slot {
 			continue
 		}
-		d := days[wearable.DayOf(s.Unix)]
-		if d == nil {
-			d = &seen{minutes: map[int64]bool{}, lo: s.Value, hi: s.Value}
-			days[wearable.DayOf(s.Unix)] = d
+		at := wearable.MinuteOf(s.Unix)
+		if grid[at] == nil {
+			grid[at], _ = wearable.NewAccumulator(m.Key)
 		}
-		d.minutes[wearable.MinuteOf(s.Unix)] = true
-		if s.Value.Cmp(d.lo) < 0 {
-			d.lo = s.Value
-		}
-		if s.Value.Cmp(d.hi) > 0 {
-			d.hi = s.Value
-		}
+		grid[at].Add(s.Value)
 	}
-	best, most := int64(0), 0
-	for day, d := range days {
-		if n := len(d.minutes); n > most || n == most && n > 0 && day < best {
-			best, most = day, n
+	days := map[int64][]uint32{}
+	for at, a := range grid {
+		if code, _ := a.Code(); code != 0 {
+			d, _ := wearable.SplitMinute(at)
+			days[d] = append(days[d], uint32(code))
 		}
 	}
-	if most == 0 {
-		return 0, 0, 0, 0
+	for d, codes := range days {
+		if n := len(codes); n > minutes || n == minutes && d < day {
+			day, minutes, lo, hi = d, n, slices.Min(codes), slices.Max(codes)
+		}
 	}
-	lo, _ := m.Code(units(m, days[best].lo, false))
-	hi, _ := m.Code(units(m, days[best].hi, true))
-	return best, most, uint32(lo), uint32(hi)
-}
-
-// units returns v in units of the metric's resolution, rounded down or up.
-func units(m wearable.Metric, v wearable.Decimal, up bool) int64 {
-	q := new(big.Rat).Quo(v.Rat(), m.Resolution.Rat())
-	n := new(big.Int).Div(q.Num(), q.Denom()) // Euclidean: down
-	if up && !q.IsInt() {
-		n.Add(n, big.NewInt(1))
-	}
-	return n.Int64()
+	return day, minutes, lo, hi
 }
 
 // askPredicates asks the claims, lets the answer slot and the lifetime pass, and
@@ -294,7 +272,7 @@ func (w *world) report(src *recording.Source, exact bool, got *answers, claims [
 		r.Noise = "off"
 	}
 	for key, a := range got.metrics {
-		r.Metrics[key] = metricReport(a)
+		r.Metrics[key] = MetricReport{a.Release.Summary(), askedFor(a)}
 	}
 	for key, a := range got.persons {
 		r.Persons[key] = a.Persons.Summary(a.rho)
@@ -313,46 +291,3 @@ func (w *world) report(src *recording.Source, exact bool, got *answers, claims [
 	r.Cost.ProofBytes = verifier.ProofBytes
 	return r
 }
-
-func metricReport(a answer) MetricReport {
-	m, _ := wearable.ByKey(a.Metric)
-	rel := a.Release
-	out := MetricReport{
-		Unit: m.UCUM, Resolution: m.Resolution.String(), Cohort: a.Cohort,
-		N: number(rel.N), Sum: number(rel.Sum), SumSq: number(rel.SumSq),
-		Query: a.QueryID, Preliminary: a.preliminary(), Millis: a.Timing.Total.Milliseconds(),
-	}
-	for _, e := range rel.Edges {
-		out.Histogram.Edges = append(out.Histogram.Edges, e)
-	}
-	for _, c := range rel.Counts {
-		out.Histogram.Counts = append(out.Histogram.Counts, number(c))
-	}
-	if rel.Defined {
-		out.Mean, out.Variance = &rel.Mean, &rel.Variance
-	}
-	if !rel.Exact {
-		noisy(&out, rel)
-		out.Rho = float64(a.rho) / 1e6
-	}
-	return out
-}
-
-// noisy adds what the noise did to each figure.
-func noisy(out *MetricReport, rel privacy.Release) {
-	d := &DeviationsOf{N: rel.NSD, Sum: rel.SumSD, SumSq: rel.SumSqSD, Counts: rel.CountsSD[:]}
-	if rel.Defined {
-		d.Mean, d.Variance, out.Interval95 = &rel.MeanSD, &rel.VarianceSD, &rel.MeanCI95
-	}
-	out.Sd = d
-	for _, f := range []struct {
-		name  string
-		noisy bool
-	}{{"mean", rel.MeanTooNoisy}, {"variance", rel.VarianceTooNoisy}, {"histogram", rel.CountsTooNoisy}} {
-		if f.noisy {
-			out.TooNoisy = append(out.TooNoisy, f.name)
-		}
-	}
-}
-
-func number(n int64) json.Number { return json.Number(fmt.Sprint(n)) }

@@ -35,50 +35,41 @@ import (
 
 // Command is "vitalveil demo".
 type Command struct {
+	Options `embed:""`
+	Noise   string `help:"Privacy noise in the answers: on, or off for an exact study." enum:"on,off" default:"on"`
+}
+
+// Run runs the command.
+func (c Command) Run(ctx context.Context) error {
+	c.Exact, c.Out = c.Noise == "off", os.Stdout
+	return Run(ctx, c.Options)
+}
+
+// Options are the settings of a run: those of the command, and what tests set besides.
+type Options struct {
 	Once   bool     `help:"End after the report instead of showing it on --listen until interrupted."`
 	Replay string   `help:"Replay the *.csv and *.csv.gz files below this directory (columns subject,t_seconds,metric,value,unit) instead of synthetic patients." type:"path" placeholder:"DIR"`
-	Noise  string   `help:"Privacy noise in the answers: on, or off for an exact study." enum:"on,off" default:"on"`
 	Report string   `help:"Also write the answers and costs to this file, as JSON." type:"path" placeholder:"FILE"`
 	Ledger string   `help:"The ledger: embedded in this process, or fabric: a real Hyperledger Fabric network of native processes, built on first use." enum:"embedded,fabric" default:"embedded"`
 	Listen string   `help:"Where gateway and page listen. Default: 127.0.0.1:8080, or a free port with --once." placeholder:"ADDR"`
 	Unit   string   `help:"What statistics are about: person, a value for each person and day, or minute. Default: person; with --noise off both, in two networks one after the other, since an exact answer about one uses up the other." enum:"person,minute," default:""`
 	Schema string   `help:"What sealed rows carry: vitals-v1, minutes of the nine metrics, vitals-v2, pairs of metrics and four metrics by age and sex besides, or vitals-v3, people's days beside the minutes." enum:"vitals-v1,vitals-v2,vitals-v3" default:"vitals-v3"`
 	Ask    []string `help:"Ask these questions instead of all: metrics (\"vitalveil metrics\"), pairs such as heart_rate*resp_rate and metrics by stratum such as spo2@stratum, of people or, with --schema vitals-v2, of minutes." placeholder:"QUESTION"`
-	Claim  []string `help:"Ask this claim instead of two of the demo's own; may be repeated. Such as \"synthetic-001: on 2025-01-01, heart rate was between 50 and 90 /min in at least 600 of the 1440 minutes 00:00-24:00 UTC\"." placeholder:"SUBJECT: CLAIM" sep:"none"`
+	Claims []string `name:"claim" help:"Ask this claim instead of two of the demo's own; may be repeated. Such as \"synthetic-001: on 2025-01-01, heart rate was between 50 and 90 /min in at least 600 of the 1440 minutes 00:00-24:00 UTC\"." placeholder:"SUBJECT: CLAIM" sep:"none"`
 	State  string   `help:"Directory for everything that is kept, new or empty. Default: a fresh temporary one." type:"path" placeholder:"DIR"`
-}
 
-// Run runs the command.
-func (c Command) Run(ctx context.Context) error {
-	return Run(ctx, Options{
-		Once: c.Once, Replay: c.Replay, Exact: c.Noise == "off", Report: c.Report,
-		Ledger: c.Ledger, Listen: c.Listen, State: c.State, Unit: c.Unit, Schema: c.Schema, Ask: c.Ask, Claims: c.Claim, Out: os.Stdout,
-	})
-}
-
-// Options are the settings of a run.
-type Options struct {
-	Once   bool
-	Replay string
-	Exact  bool
-	Report string
-	Ledger string
-	Listen string
-	State  string
-	Unit   string   // UnitPerson, UnitMinute, or empty: see units
-	Schema string   // name of the row schema; default: "vitals-v3"
-	Ask    []string // keys of the questions to ask; default: all that the source can answer
-	Claims []string // claims to ask, after their subjects; default: two of the demo's own
+	Exact bool `kong:"-"` // ask in an exact study
 	// Chaincode is the command that serves the contracts to Fabric; default: this
 	// program with the argument "chaincode".
-	Chaincode []string
-	Keys      string // directory of the proving keys; default below State, or the user's cache
+	Chaincode []string `kong:"-"`
+	Keys      string   `kong:"-"` // directory of the proving keys; default below State, or the user's cache
 	// People and Hours size the synthetic source; 0 stands for 200 and 24.
-	People, Hours int
+	People int `kong:"-"`
+	Hours  int `kong:"-"`
 	// Stored lets sensors keep the readings of every third minute to themselves and
 	// deliver them when the hours they belong to are sealed.
-	Stored bool
-	Out    io.Writer
+	Stored bool      `kong:"-"`
+	Out    io.Writer `kong:"-"`
 }
 
 // LedgerFabric is the value of Options.Ledger for Hyperledger Fabric.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -85,15 +86,15 @@ func secretsOf(t *testing.T, w *world) []needle {
 			needle{name + " in base64", []byte(base64.RawStdEncoding.EncodeToString(b))})
 	}
 	for _, o := range w.orgs {
-		for _, key := range []*he.HPKEPrivate{o.boxes.Seed, o.boxes.Piece, o.boxes.Share, o.boxes.Detail} {
+		for _, key := range []*he.HPKEPrivate{o.Boxes.Seed, o.Boxes.Piece, o.Boxes.Share, o.Boxes.Detail} {
 			k, err := key.Bytes()
 			if err != nil {
 				t.Fatal(err)
 			}
 			secret("an HPKE key of "+o.msp, k)
 		}
-		secret("the signing key of "+o.msp, scalar(t, o.signKey))
-		secret("the network key of "+o.msp, scalar(t, o.identity.Key))
+		secret("the signing key of "+o.msp, scalar(t, o.Sign))
+		secret("the network key of "+o.msp, scalar(t, o.Identity.Key))
 	}
 	secret("the registrar's secret", w.registrarSecret)
 	for _, p := range w.people {
@@ -140,7 +141,7 @@ func seedsOf(t *testing.T, w *world) map[string][]byte {
 			t.Fatal(err)
 		}
 		for i, o := range w.orgs {
-			seeds, err := w.params.OpenSeeds(he.Context{Network: w.genesis.Network, Epoch: d.Device.Epoch}, d.ID, i, w.genesis.Members[i], o.boxes.Seed, b, d.Device.SeedHashes)
+			seeds, err := w.params.OpenSeeds(he.Context{Network: w.genesis.Network, Epoch: d.Device.Epoch}, d.ID, i, w.genesis.Members[i], o.Boxes.Seed, b, d.Device.SeedHashes)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,8 +179,9 @@ func columnNeedles(t *testing.T, p *person, m wearable.Metric) []needle {
 	codes := map[int64]uint16{}
 	for _, s := range p.Samples {
 		if s.Slot == m.Slot && m.InRange(s.Value) && s.Value.Finite() {
-			c, _ := m.Code(units(m, s.Value, false))
-			codes[wearable.MinuteOf(s.Unix)] = c
+			a, _ := wearable.NewAccumulator(m.Key)
+			a.Add(s.Value)
+			codes[wearable.MinuteOf(s.Unix)], _ = a.Code()
 		}
 	}
 	var big, little, text []byte
@@ -198,7 +200,7 @@ func columnNeedles(t *testing.T, p *person, m wearable.Metric) []needle {
 	return []needle{{name + " (big-endian)", big}, {name + " (little-endian)", little}, {name + " (JSON)", text}}
 }
 
-func uintText(c uint16) string { return number(int64(c)).String() }
+func uintText(c uint16) string { return strconv.Itoa(int(c)) }
 
 // scanFiles reads every file below dir, and every key and value of the databases
 // there.

@@ -52,23 +52,13 @@ func (w *world) questions(src *recording.Source, o Options) []privacy.Question {
 // PairReport is a released pair.
 type PairReport struct {
 	privacy.PairRelease
-	Cohort int     `json:"cohort"`
-	Rho    float64 `json:"rho,omitempty"`
-	Query  string  `json:"query"`
-	// Preliminary is as in MetricReport.
-	Preliminary bool  `json:"preliminary,omitempty"`
-	Millis      int64 `json:"query_ms"`
+	Asked
 }
 
 // GroupsReport is a released metric by stratum.
 type GroupsReport struct {
 	privacy.StrataRelease
-	Cohort int     `json:"cohort"`
-	Rho    float64 `json:"rho"`
-	Query  string  `json:"query"`
-	// Preliminary is as in MetricReport.
-	Preliminary bool  `json:"preliminary,omitempty"`
-	Millis      int64 `json:"query_ms"`
+	Asked
 }
 
 func (r *Report) addPairs(got *answers) {
@@ -76,13 +66,13 @@ func (r *Report) addPairs(got *answers) {
 		if r.Pairs == nil {
 			r.Pairs = map[string]PairReport{}
 		}
-		r.Pairs[key] = PairReport{*a.Pair, a.Cohort, float64(a.rho) / 1e6, a.QueryID, a.preliminary(), a.Timing.Total.Milliseconds()}
+		r.Pairs[key] = PairReport{*a.Pair, askedFor(a)}
 	}
 	for key, a := range got.groups {
 		if r.Groups == nil {
 			r.Groups = map[string]GroupsReport{}
 		}
-		r.Groups[key] = GroupsReport{*a.Strata, a.Cohort, float64(a.rho) / 1e6, a.QueryID, a.preliminary(), a.Timing.Total.Milliseconds()}
+		r.Groups[key] = GroupsReport{*a.Strata, askedFor(a)}
 	}
 }
 

@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vitalveil/vitalveil/bridge"
+	"github.com/vitalveil/vitalveil/cmd/patient"
 	"github.com/vitalveil/vitalveil/consent"
 	"github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/he/privacy"
-	"github.com/vitalveil/vitalveil/internal/details"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/wearable/recording"
@@ -80,20 +80,13 @@ func (w *world) enrol(ctx context.Context, sub *recording.Person, stratum string
 	if err != nil {
 		return nil, err
 	}
-	recovery, err := record.NewRecoveryCode().Key(w.genesis.Network) // the demo's patients never need it
+	request, err := patient.NewRequest(w.genesis, key, record.NewRecoveryCode()) // the demo's patients never need the code
 	if err != nil {
 		return nil, err
 	}
-	in := record.Inception{
-		ConsentKeys:  [][]byte{record.PublicKeyBytes(&key.PublicKey)},
-		RecoveryHash: consent.RecoveryHash(record.PublicKeyBytes(&recovery.PublicKey)),
-		Salt:         record.RandomID(),
-	}
-	secret := details.NewKey()
-	in.DetailsKey = secret.Digest(w.genesis.Network)
-	p := &person{Person: sub, stratum: stratum, id: in.PatientID(w.genesis.Network), key: key}
+	p := &person{Person: sub, stratum: stratum, id: request.Patient(), key: key}
 	p.client = api.NewClient(w.url, w.genesis.Network, &api.Signer{Party: api.PatientParty(p.id), Key: key})
-	if err := w.enrolPatient(ctx, p, in, secret); err != nil {
+	if err := w.enrolPatient(ctx, p, request); err != nil {
 		return nil, err
 	}
 	if len(sub.Samples) > 0 {
@@ -111,32 +104,19 @@ func (w *world) enrol(ctx context.Context, sub *recording.Person, stratum string
 	return p, nil
 }
 
-// enrolPatient has the registrar vouch for the person and records the patient, with the
-// details key sealed to the members. Nobody else keeps the key.
-func (w *world) enrolPatient(ctx context.Context, p *person, in record.Inception, secret details.Key) error {
-	boxes, err := details.SealBoxes(w.genesis.Network, p.id, secret, w.genesis.Members)
-	if err != nil {
-		return err
-	}
-	e := record.EnrolPatient{Inception: in, DetailsBlob: record.SumID(boxes)}
-	e.Signature, err = record.Sign(p.key, e.Digest(w.genesis.Network))
-	if err != nil {
-		return err
-	}
+// enrolPatient has the registrar vouch for the person, and records the patient.
+func (w *world) enrolPatient(ctx context.Context, p *person, request record.PatientRequest) error {
 	mac := hmac.New(sha256.New, w.registrarSecret)
 	mac.Write([]byte(p.ID))
+	e := request.Enrolment
 	e.Voucher = record.Voucher{Patient: p.id, Person: record.ID(mac.Sum(nil))}
-	vsig, err := record.Sign(w.registrar.signKey, record.Digest(record.DomainVoucher, w.genesis.Network, e.Voucher))
+	vsig, err := record.Sign(w.registrar.Sign, record.Digest(record.DomainVoucher, w.genesis.Network, e.Voucher))
 	if err != nil {
 		return err
 	}
 	e.Vouchers = []record.VoucherSignature{{By: w.registrar.msp, Signature: vsig}}
-	op, err := p.client.EnrolPatient(ctx, e, boxes)
-	if err != nil {
-		return err
-	}
-	_, err = p.client.Wait(ctx, op)
-	return err
+	op, err := p.client.EnrolPatient(ctx, e, request.Boxes)
+	return patient.Done(ctx, p.client, op, err)
 }
 
 func (w *world) enrolDevice(ctx context.Context, p *person) error {
@@ -198,10 +178,7 @@ func (w *world) putConsent(ctx context.Context, p *person, d consent.Document) e
 		return err
 	}
 	op, err := p.client.PutConsent(ctx, consent.Signed{Document: d, Key: record.PublicKeyBytes(&p.key.PublicKey), Signature: sig})
-	if err != nil {
-		return err
-	}
-	if _, err := p.client.Wait(ctx, op); err != nil {
+	if err := patient.Done(ctx, p.client, op, err); err != nil {
 		return err
 	}
 	p.consent = d

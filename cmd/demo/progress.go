@@ -3,29 +3,17 @@ package demo
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
-
-	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows long steps: a bar on a terminal, one line per step and a line
-// every five seconds elsewhere.
+// progress tells what is done, and of long steps every five seconds how far they are.
 type progress struct {
 	out   io.Writer
-	tty   bool
 	start time.Time
 }
 
-func newProgress(out io.Writer) *progress {
-	p := &progress{out: out, start: time.Now()}
-	if f, ok := out.(*os.File); ok {
-		info, err := f.Stat()
-		p.tty = err == nil && info.Mode()&os.ModeCharDevice != 0
-	}
-	return p
-}
+func newProgress(out io.Writer) *progress { return &progress{out: out, start: time.Now()} }
 
 // line prints one finished fact with the time since the start.
 func (p *progress) line(format string, args ...any) {
@@ -37,7 +25,6 @@ type step struct {
 	p     *progress
 	name  string
 	total int
-	bar   *progressbar.ProgressBar
 	begun time.Time
 
 	mu   sync.Mutex
@@ -47,12 +34,7 @@ type step struct {
 
 func (p *progress) step(name string, total int) *step {
 	now := time.Now()
-	s := &step{p: p, name: name, total: total, begun: now, said: now}
-	if p.tty {
-		s.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(p.out), progressbar.OptionSetDescription(name),
-			progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
-	}
-	return s
+	return &step{p: p, name: name, total: total, begun: now, said: now}
 }
 
 // add counts n more as done. It may be called from several goroutines.
@@ -60,10 +42,6 @@ func (s *step) add(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done += n
-	if s.bar != nil {
-		_ = s.bar.Add(n) // a failing terminal must not stop the work
-		return
-	}
 	if time.Since(s.said) > 5*time.Second {
 		s.said = time.Now()
 		s.p.line("%s: %d of %d", s.name, s.done, s.total)
@@ -72,8 +50,5 @@ func (s *step) add(n int) {
 
 // end closes the step and says how long it took.
 func (s *step) end() {
-	if s.bar != nil {
-		_ = s.bar.Finish()
-	}
 	s.p.line("%s: %d in %s", s.name, s.done, time.Since(s.begun).Round(time.Millisecond))
 }

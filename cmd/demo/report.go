@@ -57,45 +57,24 @@ type Refusal struct {
 	Readings bool `json:"readings,omitempty"`
 }
 
-// MetricReport is a released statistic. N, Sum and SumSq are over minute values
-// in units of the resolution; Mean and Variance (population) in the metric's
-// unit. With noise each figure has its standard deviation and SumSq, N and the
-// counts may be negative.
+// MetricReport is a released statistic of minutes.
 type MetricReport struct {
-	Unit       string          `json:"unit"`
-	Resolution string          `json:"resolution"`
-	Cohort     int             `json:"cohort"`
-	N          json.Number     `json:"n"`
-	Sum        json.Number     `json:"sum"`
-	SumSq      json.Number     `json:"sum_sq"`
-	Mean       *float64        `json:"mean"`     // absent when n is not positive
-	Variance   *float64        `json:"variance"` // likewise
-	Histogram  HistogramReport `json:"histogram"`
-	Sd         *DeviationsOf   `json:"sd,omitempty"`
-	Interval95 *[2]float64     `json:"mean_interval_95,omitempty"`
-	TooNoisy   []string        `json:"too_noisy,omitempty"`
-	Rho        float64         `json:"rho,omitempty"`
-	Query      string          `json:"query"`
+	privacy.ReleaseSummary
+	Asked
+}
+
+// Asked is what was asked for an answer, and how that went.
+type Asked struct {
+	Cohort int     `json:"cohort"`
+	Rho    float64 `json:"rho,omitempty"` // absent of an exact answer
+	Query  string  `json:"query"`
 	// Preliminary: some share of the answer has the word of too few members.
 	Preliminary bool  `json:"preliminary,omitempty"`
 	Millis      int64 `json:"query_ms"`
 }
 
-// HistogramReport has 17 edges and 16 counts; Counts[i] counts Edges[i] <= x <
-// Edges[i+1], the last one inclusive.
-type HistogramReport struct {
-	Edges  []string      `json:"edges"`
-	Counts []json.Number `json:"counts"`
-}
-
-// DeviationsOf are the standard deviations of the privacy noise in each figure.
-type DeviationsOf struct {
-	N        float64   `json:"n"`
-	Sum      float64   `json:"sum"`
-	SumSq    float64   `json:"sum_sq"`
-	Mean     *float64  `json:"mean"`
-	Variance *float64  `json:"variance"`
-	Counts   []float64 `json:"counts"`
+func askedFor(a answer) Asked {
+	return Asked{a.Cohort, float64(a.rho) / 1e6, a.QueryID, a.preliminary(), a.Timing.Total.Milliseconds()}
 }
 
 // PredicateReport is a claim and what became of it.

@@ -72,7 +72,7 @@ func (w *world) gatewaySaw() (web.Section, error) {
 	return web.Section{
 		Title:      "The gateway",
 		Paragraphs: []string{"Ciphertext under content hashes, and signed documents that it passed on. Nothing here opens."},
-		Facts:      []web.Fact{{Name: "blobs", Value: fmt.Sprint(blobs)}, {Name: "ciphertext", Value: bytesText(size)}},
+		Facts:      []web.Fact{{Name: "blobs", Value: fmt.Sprint(blobs)}, {Name: "ciphertext", Value: fmt.Sprintf("%.1f MB", float64(size)/(1<<20))}},
 	}, err
 }
 
@@ -311,16 +311,6 @@ func costSection(r *Report, people []*person) web.Section {
 		{Name: "peak memory", Value: fmt.Sprintf("%d MB", r.Cost.PeakRSSMB)},
 		{Name: "whole run", Value: (time.Duration(r.Cost.TotalMillis) * time.Millisecond).Round(100 * time.Millisecond).String()},
 	}}
-}
-
-func bytesText(n int64) string {
-	switch {
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
-	case n >= 1<<10:
-		return fmt.Sprintf("%.1f kB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%d bytes", n)
 }
 
 // pageHandler shows the view once it is there, and that work is under way until

@@ -2,16 +2,14 @@ package demo
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,11 +23,11 @@ import (
 	"github.com/vitalveil/vitalveil/he"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/record"
-	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/index/follow"
 	"github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/wearable/recording"
 	"github.com/vitalveil/vitalveil/zk"
 )
@@ -47,11 +45,9 @@ const (
 // org is one organisation of the consortium with everything it keeps secret.
 type org struct {
 	msp, name string
-	ca        *network.CA
-	identity  network.Identity
-	boxes     *he.MemberKeys
-	signKey   *ecdsa.PrivateKey
-	inst      *institution.Institution
+	site.Keys
+	document site.MemberDocument
+	inst     *institution.Institution
 }
 
 // world is a running network: ledger, gateway, institutions and one hub with
@@ -87,9 +83,9 @@ type world struct {
 	now     atomic.Int64 // simulated Unix seconds, for the hub
 
 	log       *slog.Logger // of the services, to the file log.jsonl
-	logFile   *os.File
 	services  *errgroup.Group
 	stop      context.CancelFunc
+	closings  []func() error
 	mu        sync.Mutex
 	enrolment int // bytes of the largest enrolment
 }
@@ -115,10 +111,11 @@ func newWorld(ctx context.Context, w *world, o Options, listener net.Listener, p
 	if w.params, err = he.New(he.DefaultProfile(), schema, sharing); err != nil {
 		return err
 	}
-	if w.logFile, err = os.OpenFile(filepath.Join(w.dir, "log.jsonl"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+	file, err := os.OpenFile(filepath.Join(w.dir, "log.jsonl"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if file, err = opened(w, file, err); err != nil {
 		return err
 	}
-	w.log = slog.New(slog.NewJSONHandler(w.logFile, nil))
+	w.log = slog.New(slog.NewJSONHandler(file, nil))
 	if err := w.makeOrgs(); err != nil {
 		return err
 	}
@@ -126,7 +123,7 @@ func newWorld(ctx context.Context, w *world, o Options, listener net.Listener, p
 	if w.ledger, err = w.openLedger(ctx, o); err != nil {
 		return err
 	}
-	if err := w.writeDescriptor(); err != nil {
+	if err := site.Save(filepath.Join(w.dir, "network.json"), w.descriptor()); err != nil {
 		return err
 	}
 	ctx, w.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -143,6 +140,7 @@ func newWorld(ctx context.Context, w *world, o Options, listener net.Listener, p
 	return w.openHub()
 }
 
+// makeOrgs makes everybody's keys, as organisations do that each run their own.
 func (w *world) makeOrgs() error {
 	for _, o := range []*org{
 		{msp: "HospitalA", name: "Hospital A"},
@@ -150,16 +148,11 @@ func (w *world) makeOrgs() error {
 		{msp: "PatientsAssociation", name: "Patients' Association"},
 	} {
 		var err error
-		if o.ca, err = network.NewCA(o.msp); err != nil {
+		dir := filepath.Join(w.dir, "organisations", o.msp)
+		if o.document, err = site.MakeKeys(dir, dir+"-ca", o.msp, o.name); err != nil {
 			return err
 		}
-		if o.identity, err = o.ca.Issue("institution", "peer"); err != nil {
-			return err
-		}
-		if o.boxes, err = he.NewMemberKeys(); err != nil {
-			return err
-		}
-		if o.signKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		if o.Keys, err = site.LoadKeys(dir); err != nil {
 			return err
 		}
 		w.orgs = append(w.orgs, o)
@@ -180,26 +173,20 @@ func (w *world) makeGenesis(exact bool) {
 		PredicateSlot: slotSeconds, PredicateLife: lifeSeconds,
 	}
 	for _, o := range w.orgs {
-		w.genesis.Members = append(w.genesis.Members, o.boxes.Enter(record.Member{
-			MSP: o.msp, Name: o.name, SignKey: record.PublicKeyBytes(&o.signKey.PublicKey),
-		}))
+		w.genesis.Members = append(w.genesis.Members, o.document.Member)
 	}
 }
 
 func (w *world) roots() map[string][]byte {
 	roots := map[string][]byte{}
 	for _, o := range w.orgs {
-		roots[o.msp] = o.ca.RootPEM()
+		roots[o.msp] = o.document.Root
 	}
 	return roots
 }
 
-func (w *world) writeDescriptor() error {
-	b, err := json.MarshalIndent(record.Descriptor{Genesis: w.genesis, Roots: w.roots()}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(w.dir, "network.json"), b, 0o644)
+func (w *world) descriptor() record.Descriptor {
+	return record.Descriptor{Genesis: w.genesis, Roots: w.roots()}
 }
 
 // startLedger records the genesis on the opened ledger and follows its blocks.
@@ -210,8 +197,8 @@ func (w *world) startLedger(ctx context.Context) error {
 	w.index = index.New()
 	w.index.OpenWith(&w.details)
 	f, err := follow.New(follow.Config{
-		Genesis: w.genesis, Client: w.ledger.gateway, Index: w.index, Role: "gateway", Log: w.log.With("part", "gateway"),
-		Height: func(ctx context.Context) (uint64, error) { return w.ledger.height(ctx, w.registrar.msp) },
+		Genesis: w.genesis, Client: w.client(w.registrar), Index: w.index, Role: "gateway", Log: w.log.With("part", "gateway"),
+		Height: w.client(w.registrar).Height,
 	})
 	if err != nil {
 		return err
@@ -220,18 +207,18 @@ func (w *world) startLedger(ctx context.Context) error {
 	return nil
 }
 
-func (w *world) client(o *org) network.Client { return w.ledger.clients[o.msp] }
+func (w *world) client(o *org) site.Ledger { return w.ledger.of[o.msp] }
 
 func (w *world) startGateway(ctx context.Context, l net.Listener, page http.Handler) error {
 	dir := filepath.Join(w.dir, "gateway")
-	var err error
-	if w.blobs, err = blob.Open(filepath.Join(dir, "blobs")); err != nil {
+	b, err := blob.Open(filepath.Join(dir, "blobs"))
+	if w.blobs, err = opened(w, b, err); err != nil {
 		return err
 	}
-	w.gw, err = gateway.New(gateway.Config{
-		Genesis: w.genesis, Client: w.ledger.gateway, Blobs: w.blobs, Dir: dir, Index: w.index, Page: page, Log: w.log.With("part", "gateway"),
+	gw, err := gateway.New(gateway.Config{
+		Genesis: w.genesis, Client: w.client(w.registrar), Blobs: w.blobs, Dir: dir, Index: w.index, Page: page, Log: w.log.With("part", "gateway"),
 	})
-	if err != nil {
+	if w.gw, err = opened(w, gw, err); err != nil {
 		return err
 	}
 	w.url = "http://" + l.Addr().String()
@@ -250,19 +237,19 @@ func (w *world) startInstitutions(ctx context.Context) error {
 		peers[o.msp], listeners[o.msp] = l.Addr().String(), l
 	}
 	for i, o := range w.orgs {
-		blobs := api.NewClient(w.url, w.genesis.Network, &api.Signer{Party: api.MemberParty(o.msp), Key: o.signKey})
+		blobs := api.NewClient(w.url, w.genesis.Network, &api.Signer{Party: api.MemberParty(o.msp), Key: o.Sign})
 		var err error
 		cfg := institution.Config{
-			Genesis: w.genesis, Member: i, Identity: o.identity, Client: w.client(o),
-			Height: func(ctx context.Context) (uint64, error) { return w.ledger.height(ctx, o.msp) },
-			Keys:   o.boxes, SignKey: o.signKey, Dir: filepath.Join(w.dir, "institutions", o.msp),
+			Genesis: w.genesis, Member: i, Identity: o.Identity, Client: w.client(o), Height: w.client(o).Height,
+			Keys: o.Boxes, SignKey: o.Sign, Dir: filepath.Join(w.dir, "institutions", o.msp),
 			Blobs: blobs, Peers: peers, Roots: w.roots(), Listen: listeners[o.msp],
 			Log: w.log.With("part", "institution"),
 		}
 		if w.ledger.keySocket != nil {
 			cfg.KeySocket = w.ledger.keySocket(o.msp)
 		}
-		if o.inst, err = institution.New(cfg); err != nil {
+		inst, err := institution.New(cfg)
+		if o.inst, err = opened(w, inst, err); err != nil {
 			return err
 		}
 		if o == w.registrar {
@@ -274,11 +261,11 @@ func (w *world) startInstitutions(ctx context.Context) error {
 }
 
 func (w *world) openHub() error {
-	var err error
-	w.hub, err = bridge.Open(bridge.Config{
+	hub, err := bridge.Open(bridge.Config{
 		Dir: filepath.Join(w.dir, "hub"), Genesis: w.genesis, Params: w.params, Prover: zk.NewProver(w.keysDir, w.circuits), GatewayURL: w.url,
 		Clock: func() time.Time { return time.Unix(w.now.Load(), 0) },
 	})
+	w.hub, err = opened(w, hub, err)
 	return err
 }
 
@@ -292,35 +279,25 @@ func (w *world) tick(ctx context.Context, unix int64) error {
 	return g.Wait()
 }
 
-// close ends every part in the order of who needs whom, and reports the first
-// failure of a service.
+// opened notes how to close what was opened, unless that failed.
+func opened[T interface{ Close() error }](w *world, v T, err error) (T, error) {
+	if err == nil {
+		w.closings = append(w.closings, v.Close)
+	}
+	return v, err
+}
+
+// close ends services, then closes what was opened, the last one first.
 func (w *world) close() error {
 	var errs []error
-	if w.hub != nil {
-		errs = append(errs, w.hub.Close())
-	}
 	if w.stop != nil {
 		w.stop()
 		if err := w.services.Wait(); !errors.Is(err, context.Canceled) {
 			errs = append(errs, err)
 		}
 	}
-	for _, o := range w.orgs {
-		if o.inst != nil {
-			errs = append(errs, o.inst.Close())
-		}
-	}
-	if w.gw != nil {
-		errs = append(errs, w.gw.Close())
-	}
-	if w.blobs != nil {
-		errs = append(errs, w.blobs.Close())
-	}
-	if w.ledger != nil {
-		errs = append(errs, w.ledger.close())
-	}
-	if w.logFile != nil {
-		errs = append(errs, w.logFile.Close())
+	for _, c := range slices.Backward(w.closings) {
+		errs = append(errs, c())
 	}
 	return errors.Join(errs...)
 }

@@ -76,7 +76,7 @@ func (c initCommand) Run() error {
 		return err
 	}
 	code := record.NewRecoveryCode()
-	request, err := newRequest(d.Genesis, key, code)
+	request, err := NewRequest(d.Genesis, key, code)
 	if err != nil {
 		return err
 	}
@@ -91,9 +91,9 @@ func (c initCommand) Run() error {
 	return show(code, func() error { return confirmCommand{c.dirFlag}.Run() })
 }
 
-// newRequest makes what the patient is to the network. The details key goes into boxes
+// NewRequest makes what the patient is to the network. The details key goes into boxes
 // for members, and is forgotten.
-func newRequest(g record.Genesis, key *ecdsa.PrivateKey, code record.RecoveryCode) (record.PatientRequest, error) {
+func NewRequest(g record.Genesis, key *ecdsa.PrivateKey, code record.RecoveryCode) (record.PatientRequest, error) {
 	r := record.PatientRequest{Network: g.Network}
 	hash, err := recoveryHash(g.Network, code)
 	if err != nil {

@@ -78,7 +78,7 @@ func (c consentCommand) Run(ctx context.Context) error {
 		}
 	}
 	op, err := client.PutConsent(ctx, s)
-	if err := done(ctx, client, op, err); err != nil {
+	if err := Done(ctx, client, op, err); err != nil {
 		return err
 	}
 	_, err = fmt.Printf("consent %s\n", d.ID)
@@ -247,7 +247,7 @@ func (c revokeCommand) Run(ctx context.Context) error {
 		}
 	}
 	op, err := client.PutConsent(ctx, revoked)
-	if err := done(ctx, client, op, err); err != nil {
+	if err := Done(ctx, client, op, err); err != nil {
 		return err
 	}
 	_, err = fmt.Printf("consent %s is revoked\n", d.ID)

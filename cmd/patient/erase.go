@@ -2,6 +2,7 @@ package patient
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"fmt"
 	"slices"
 	"time"
@@ -41,18 +42,13 @@ func (c eraseCommand) Run(ctx context.Context) error {
 		if err := agree(eraseWords, c.Yes); err != nil {
 			return err
 		}
-		s := record.SignedErasure{Erasure: record.Erasure{Patient: h.Patient}, Key: record.PublicKeyBytes(&key.PublicKey)}
-		if s.Signature, err = record.Sign(key, s.Erasure.Digest(h.genesis.Network)); err != nil {
-			return err
-		}
-		op, err := client.Erase(ctx, s)
-		if err := done(ctx, client, op, err); err != nil {
+		if err := Erase(ctx, client, h.genesis.Network, h.Patient, key); err != nil {
 			return err
 		}
 	} else if err != nil {
 		return err
 	}
-	receipt, complete, err := h.receipt(ctx, client, c.Wait)
+	receipt, complete, err := Receipt(ctx, client, h.Patient, c.Wait)
 	if err != nil {
 		return err
 	}
@@ -78,11 +74,23 @@ func (c eraseCommand) Run(ctx context.Context) error {
 
 const receiptPause = 200 * time.Millisecond
 
-// receipt asks for the receipt until it is complete or the wait is over.
-func (h *home) receipt(ctx context.Context, client *api.Client, wait time.Duration) (record.ErasureReceipt, bool, error) {
+// Erase has a patient erased, whose key this is.
+func Erase(ctx context.Context, client *api.Client, network string, patient record.ID, key *ecdsa.PrivateKey) error {
+	s := record.SignedErasure{Erasure: record.Erasure{Patient: patient}, Key: record.PublicKeyBytes(&key.PublicKey)}
+	var err error
+	if s.Signature, err = record.Sign(key, s.Erasure.Digest(network)); err != nil {
+		return err
+	}
+	op, err := client.Erase(ctx, s)
+	return Done(ctx, client, op, err)
+}
+
+// Receipt asks for the receipt of an erasure until it is complete or the wait is over, and
+// says which.
+func Receipt(ctx context.Context, client *api.Client, patient record.ID, wait time.Duration) (record.ErasureReceipt, bool, error) {
 	var r record.ErasureReceipt
 	for deadline := time.Now().Add(wait); ; {
-		m, err := client.Erasure(ctx, h.Patient)
+		m, err := client.Erasure(ctx, patient)
 		late := time.Now().After(deadline)
 		if err != nil && (late || !fault.Codes[fault.Of(err)].Retry) {
 			return r, false, err

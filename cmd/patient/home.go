@@ -224,8 +224,9 @@ func (h *home) client() (*api.Client, *ecdsa.PrivateKey, error) {
 // operationTime bounds the wait for what was handed in; it goes on without us.
 const operationTime = 2 * time.Minute
 
-// done waits until what was handed in is on the ledger.
-func done(ctx context.Context, c *api.Client, op *api.Operation, err error) error {
+// Done waits until what was handed in is on the ledger; op and err are what handing it in
+// gave.
+func Done(ctx context.Context, c *api.Client, op *api.Operation, err error) error {
 	if err != nil {
 		return err
 	}

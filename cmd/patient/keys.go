@@ -147,7 +147,7 @@ func (h *home) sign(ctx context.Context, client *api.Client, p record.Patient, n
 		return err
 	}
 	op, err := client.ChangeKeys(ctx, s)
-	if err := done(ctx, client, op, err); err != nil {
+	if err := Done(ctx, client, op, err); err != nil {
 		return err
 	}
 	p.Keys = &next

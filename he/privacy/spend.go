@@ -11,9 +11,9 @@ type Spending struct {
 }
 
 const (
-	// spare is how many times its need a mean gets where there is enough: then it is
-	// worth printing also where a third of the days are missing.
-	spare = 2.25
+	// spare is how many times its need a mean gets at most: then it is worth printing also
+	// where half of the days are missing.
+	spare = 4
 	// column is the part of the people that the 95 % of noise in a column of a
 	// histogram that is worth asking is at most.
 	column = 0.1
@@ -22,8 +22,10 @@ const (
 )
 
 // SpendByNeed shares a total of micro-zCDP among questions about days days of each
-// person: each mean gets what its printed bound needs (RhoByNeed), or spare times as much,
-// as far as the total goes. What is left buys histograms, in the order of the questions.
+// person: each mean gets what its printed bound needs (RhoByNeed), or all get less. Of what
+// is left they get more, up to spare times their need, since days may be missing: half by
+// need, and half in equal parts, because those that need little gain most. What is left
+// then buys histograms, in the order of the questions.
 func (s *Schema) SpendByNeed(all []Spending, days int64, total uint64, pieces int) error {
 	if floor := uint64(len(all)) * fewest; total < floor {
 		return fmt.Errorf("%d questions cost at least %d micro-zCDP, not %d", len(all), floor, total)
@@ -38,10 +40,15 @@ func (s *Schema) SpendByNeed(all []Spending, days int64, total uint64, pieces in
 		needed += need
 		all[i].RhoMicro = uint64(need)
 	}
-	times := min(float64(total)/needed, spare)
+	over := float64(total) - needed
+	times, part := 1+over/2/needed, over/2/float64(len(all))
+	if over < 0 {
+		times, part = float64(total)/needed, 0
+	}
 	left := total
 	for i := range all {
-		all[i].RhoMicro = max(uint64(float64(all[i].RhoMicro)*times), fewest)
+		need := float64(all[i].RhoMicro)
+		all[i].RhoMicro = max(uint64(min(need*times+part, need*spare)), fewest)
 		left -= min(all[i].RhoMicro, left)
 	}
 	for i, a := range all {
@@ -54,8 +61,9 @@ func (s *Schema) SpendByNeed(all []Spending, days int64, total uint64, pieces in
 			continue // not with all the loss that a query may have
 		}
 		sigmas := z95 / (column * float64(max(a.People, 1)))
-		a.RhoMicro = uint64(max(need*times, 3*float64(pieces)/2*sigmas*sigmas*micro, fewest))
-		if more := a.RhoMicro - min(all[i].RhoMicro, a.RhoMicro); more <= left && a.RhoMicro <= MaxRhoMicro {
+		a.RhoMicro = uint64(max(need*min(times, spare), 3*float64(pieces)/2*sigmas*sigmas*micro, fewest))
+		a.RhoMicro = max(a.RhoMicro, all[i].RhoMicro)
+		if more := a.RhoMicro - all[i].RhoMicro; more <= left && a.RhoMicro <= MaxRhoMicro {
 			left -= more
 			all[i] = a
 		}
