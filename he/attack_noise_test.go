@@ -89,16 +89,22 @@ func checkNoise(t *testing.T, what string, noise []privacy.Totals, plan *privacy
 		for i, n := range noise {
 			samples[i] = f.of(n)
 		}
-		if d := kolmogorov(samples, gaussianCDF(pieces*variance)); d > kolmogorovLimit {
-			t.Errorf("%s, %s: Kolmogorov-Smirnov %.2f, limit %.2f", what, f.name, d, kolmogorovLimit)
-		}
-		squares := 0.0
-		for _, x := range samples {
-			squares += float64(x) * float64(x)
-		}
-		if n := float64(len(samples)); math.Abs(squares/n/(pieces*variance)-1) > 4.5*math.Sqrt(2/n) {
-			t.Errorf("%s, %s: the variance is %.3f times the stated one", what, f.name, squares/n/(pieces*variance))
-		}
+		checkSamples(t, what+", "+f.name, samples, pieces*variance)
+	}
+}
+
+// checkSamples tests samples against the discrete Gaussian of a variance, as checkNoise.
+func checkSamples(t *testing.T, what string, samples []int64, variance float64) {
+	t.Helper()
+	if d := kolmogorov(samples, gaussianCDF(variance)); d > kolmogorovLimit {
+		t.Errorf("%s: Kolmogorov-Smirnov %.2f, limit %.2f", what, d, kolmogorovLimit)
+	}
+	squares := 0.0
+	for _, x := range samples {
+		squares += float64(x) * float64(x)
+	}
+	if n := float64(len(samples)); math.Abs(squares/n/variance-1) > 4.5*math.Sqrt(2/n) {
+		t.Errorf("%s: the variance is %.3f times the stated one", what, squares/n/variance)
 	}
 }
 

@@ -430,15 +430,20 @@ func (l *ledger) askEpoch(epoch uint32, asker string, from, until int64, rho uin
 
 // askFor asks any question of the row schema.
 func (l *ledger) askFor(epoch uint32, asker, key string, from, until int64, rho uint64) string {
-	study := l.study(asker, key, rho == 0)
+	return l.askAbout(asker, record.Ask{Metric: key, From: from, Until: until, Rho: rho, Epoch: epoch})
+}
+
+// askAbout asks in a study of its own: exactly where nothing is paid.
+func (l *ledger) askAbout(asker string, a record.Ask) string {
+	a.Study = l.study(asker, a.Metric, a.Rho == 0)
 	q := record.QueryState{
-		ID: l.id().String(), Ask: record.Ask{Study: study, Metric: key, From: from, Until: until, Rho: rho, Epoch: epoch}, Asker: asker, Purpose: purpose,
-		Exact: rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + state.QueryLife, Status: record.QueryAsked,
+		ID: l.id().String(), Ask: a, Asker: asker, Purpose: purpose,
+		Exact: a.Rho == 0, MinCohort: 2, Asked: l.time(), Expires: l.time() + state.QueryLife, Status: record.QueryAsked,
 	}
 	l.add(network.Tx{
 		ID: q.ID, Creator: network.Creator{MSP: asker}, Function: contracts.QueryAsk.Name(), Writes: []network.Write{put(state.QueryKey(q.ID), q)},
 	}, q.Ask)
-	if slices.ContainsFunc(l.roster.Epoch(epoch).Members, func(m record.Member) bool { return m.MSP == asker }) {
+	if slices.ContainsFunc(l.roster.Epoch(a.Epoch).Members, func(m record.Member) bool { return m.MSP == asker }) {
 		l.queries = append(l.queries, q)
 	}
 	return q.ID
@@ -525,6 +530,9 @@ func (l *ledger) settle(t *rapid.T) {
 		for _, m := range members[:2] {
 			l.available(len(l.batches)-1, m, ^uint64(0)<<rapid.IntRange(0, 40).Draw(t, "unavailable"))
 		}
+		if l.genesis.Schema == privacy.V3().Digest() {
+			l.dayRows(d.ID, day0, day0+1)
+		}
 		for _, grantee := range members[:2] {
 			c := l.permit(p, grantee, day0*24, day0*24+72)
 			c.Metrics = []string{metric, other}
@@ -564,7 +572,15 @@ func (l *ledger) random(t *rapid.T) {
 	case 4, 5:
 		l.randomConsent(t, pick, hour)
 	case 6, 7:
-		if len(l.devices) > 0 {
+		daily := l.genesis.Schema == privacy.V3().Digest()
+		if daily && len(l.devices) > 0 && pick("rows", 2) == 0 {
+			from := day0 + int64(pick("from", 3))
+			if !l.days(l.devices[pick("device", len(l.devices))].ID, from, from+1).IsZero() {
+				for _, m := range members[:pick("posts", 4)] {
+					l.available(len(l.batches)-1, m, rapid.Uint64().Draw(t, "bits"))
+				}
+			}
+		} else if len(l.devices) > 0 {
 			d, from := l.devices[pick("device", len(l.devices))].ID, hour("from")
 			var hours []int64
 			for h := range int64(pick("count", 20)) {
@@ -588,10 +604,17 @@ func (l *ledger) random(t *rapid.T) {
 		}
 		key := []string{metric, metric, other, pairKey, metric + "@stratum"}[pick("key", 5)]
 		until, rho := from+1+int64(pick("hours", 48)), []uint64{0, 0, 300, 600}[pick("rho", 4)]
-		if rho == 0 { // whole days
-			from, until = from/24*24, (until+23)/24*24
+		a := record.Ask{Metric: key, From: from, Until: until, Rho: rho, Epoch: uint32(pick("epoch", int(l.roster.Current)+1))}
+		if l.genesis.Schema == privacy.V3().Digest() && pick("days", 2) == 0 {
+			asked, _ := privacy.V3().Day().Question(key)
+			if a.Want = "mean"; rho == 0 {
+				a.Want = asked.Whole().String()
+			}
 		}
-		l.askFor(uint32(pick("epoch", int(l.roster.Current)+1)), members[pick("asker", 2)], key, from, until, rho)
+		if rho == 0 || a.Want != "" { // whole days
+			a.From, a.Until = from/24*24, (until+23)/24*24
+		}
+		l.askAbout(members[pick("asker", 2)], a)
 	case 11:
 		l.tick(members[pick("member", 3)], day0*86400+int64(pick("seconds", 4000))*int64(1+29*(pick("days", 4)/3)))
 	case 12:

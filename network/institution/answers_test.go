@@ -162,7 +162,10 @@ func TestAttackAMemberMovesAnAnswerWhileTheOtherHolderIsAway(t *testing.T) {
 // TestAnAnswerBecomesFinalWhenTheOtherHolderIsBack: with nothing wrong the same ends
 // well, also where the holder had answered before it was away.
 func TestAnAnswerBecomesFinalWhenTheOtherHolderIsBack(t *testing.T) {
-	w := settledWorld(t, 11)
+	bothUnits(t, 11, answerBecomesFinal)
+}
+
+func answerBecomesFinal(t *testing.T, w *world) {
 	id := w.agreedQuery("exact")
 	if _, err := w.getShare(hospitalA, association, id, 0); err != nil {
 		t.Fatal(err)
@@ -190,7 +193,10 @@ func TestAnAnswerBecomesFinalWhenTheOtherHolderIsBack(t *testing.T) {
 
 // TestAMemberThatVotedToAbandonGivesNoShare: nor does its vote alone end the query.
 func TestAMemberThatVotedToAbandonGivesNoShare(t *testing.T) {
-	w := settledWorld(t, 11)
+	bothUnits(t, 11, abandonerGivesNoShare)
+}
+
+func abandonerGivesNoShare(t *testing.T, w *world) {
 	id := w.agreedQuery("exact")
 	if err := w.members[hospitalB].Abandon(t.Context(), id, "not with us"); err != nil {
 		t.Fatal(err)
@@ -201,5 +207,5 @@ func TestAMemberThatVotedToAbandonGivesNoShare(t *testing.T) {
 	if err != nil || !slices.Equal(a.Missing, []string{msps[hospitalB]}) {
 		t.Fatalf("missing %v: %v", a.Missing, err)
 	}
-	w.want(a, w.truth)
+	w.wantAll(a)
 }

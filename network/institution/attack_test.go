@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/vitalveil/vitalveil/he"
+	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
@@ -31,7 +32,7 @@ import (
 // it agreed, without asking for shares.
 func (w *world) agreedQuery(study string) string {
 	w.Helper()
-	res := w.submit(hospitalA, contracts.QueryAsk, ask(study, 0))
+	res := w.submit(hospitalA, contracts.QueryAsk, w.ask(study, 0))
 	w.everywhere("query agreed", func(in *Institution) bool {
 		q, err := in.Index().Query(res.TxID)
 		return err == nil && q.Status == record.QueryAgreed
@@ -80,8 +81,9 @@ func TestAttackShareToNonAsker(t *testing.T) {
 	}
 }
 
-func TestAttackRepeatGivesSameBytes(t *testing.T) {
-	w := settledWorld(t, 11)
+func TestAttackRepeatGivesSameBytes(t *testing.T) { bothUnits(t, 11, attackRepeatGivesSameBytes) }
+
+func attackRepeatGivesSameBytes(t *testing.T, w *world) {
 	id := w.agreedQuery("exact")
 	first := must(proto.Marshal(must(w.getShare(hospitalA, hospitalB, id, 0))))
 	killed := filepath.Join(w.dir, "killed") // the state as a power cut right after the answer leaves it
@@ -125,8 +127,9 @@ func copyTree(t *testing.T, from, to string) {
 	}
 }
 
-func TestAttackRetryWithOtherCohort(t *testing.T) {
-	w := settledWorld(t, 13)
+func TestAttackRetryWithOtherCohort(t *testing.T) { bothUnits(t, 13, attackRetryWithOtherCohort) }
+
+func attackRetryWithOtherCohort(t *testing.T, w *world) {
 	id := w.agreedQuery("exact")
 	// Hospital B's share has left; then a patient revokes. A second share of a
 	// smaller cohort would open that patient's readings.
@@ -299,6 +302,9 @@ func (w *world) replace(member int, with liar) {
 func (w *world) forge(member, piece int) func(*share.GetShareResponse, record.QueryState) {
 	return func(r *share.GetShareResponse, q record.QueryState) {
 		share := bytes.Repeat([]byte{1}, w.Params.ShareBytes(6))
+		if w.daily {
+			share = bytes.Repeat([]byte{1}, w.Params.ShareBytes(privacy.PersonCoefficients))
+		}
 		st := record.ShareStatement{Member: msps[member], Query: q.ID, Attempt: q.Attempt, Root: q.Root, Block: r.CheckedBlock}
 		for _, s := range r.Shares {
 			if int(s.Piece) == piece {
@@ -312,9 +318,12 @@ func (w *world) forge(member, piece int) func(*share.GetShareResponse, record.Qu
 }
 
 func TestAttackAlteredShareIsAttributed(t *testing.T) {
-	w := settledWorld(t, 11)
+	bothUnits(t, 11, attackAlteredShareIsAttributed)
+}
+
+func attackAlteredShareIsAttributed(t *testing.T, w *world) {
 	w.corrupt(hospitalB, w.forge(hospitalB, 0))
-	_, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	_, err := w.members[hospitalA].Ask(t.Context(), w.ask("exact", 0))
 	wantFault(t, fault.Conflict, err)
 	var d *Dispute
 	if !errors.As(err, &d) {

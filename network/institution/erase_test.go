@@ -6,6 +6,7 @@ import (
 	"iter"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -58,10 +59,11 @@ func (w *world) allReport(p *person) record.ErasureReceipt {
 	return r
 }
 
-func TestAnErasureEndsWithEveryMembersReport(t *testing.T) {
-	w := settledWorld(t, 12)
+func TestAnErasureEndsWithEveryMembersReport(t *testing.T) { bothUnits(t, 12, erasureEnds) }
+
+func erasureEnds(t *testing.T, w *world) {
 	gone, left := w.patients[3], w.patients[4]
-	first, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+	first, err := w.members[hospitalA].Ask(t.Context(), w.ask("exact", 0))
 	if err != nil || first.Cohort != 12 {
 		t.Fatalf("before: %+v, %v", first, err)
 	}
@@ -79,6 +81,12 @@ func TestAnErasureEndsWithEveryMembersReport(t *testing.T) {
 		}
 		if _, err := w.members[i].sums.Secret(gone.device.ID, r.Reports[i].Report.Seeds-1); err == nil {
 			t.Errorf("%s still expands a piece", msps[i])
+		}
+	}
+	for i := range msps { // who is erased is in no column, however it was asked
+		files, err := filepath.Glob(filepath.Join(w.dir, strconv.Itoa(i), "*columns", "*"))
+		if err != nil || len(files) > 0 {
+			t.Errorf("%s keeps %v (%v)", msps[i], files, err)
 		}
 	}
 	// The shares that left before are not given again: they would include the

@@ -1,6 +1,7 @@
 package institution
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"testing"
@@ -21,6 +22,7 @@ func rate(i int, day int64) int64 { return 50 + int64(i)*3%40 + 2*day }
 // measures nothing on the first day.
 func dayWorld(t testing.TB, n int, days int64) *world {
 	w := newWorld(t, withDays)
+	w.daily = true
 	w.enrol(n)
 	w.measureDays(days)
 	w.study("exact", true)
@@ -33,16 +35,58 @@ func (w *world) measureDays(days int64) {
 	w.Tick((firstHour + days*24) * 3600)
 	var pointers []record.SignedPointer
 	for i, p := range w.patients {
-		var rows []record.BlobRow
-		for day := range days {
-			rows = append(rows, p.device.MeasureDay(w.grid(firstDay+day, measured(i, day), rate(i, day))))
-		}
-		pointers = append(pointers, p.device.Upload(rows...)...)
+		pointers = append(pointers, w.uploadDays(i, p, days)...)
 	}
 	for part := range slices.Chunk(pointers, record.MaxBatch) {
 		w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: part})
 	}
 	w.everywhere("day rows available", func(in *Institution) bool { return in.Index().Counts().Available >= len(pointers) })
+}
+
+func (w *world) uploadDays(i int, p *person, days int64) []record.SignedPointer {
+	var rows []record.BlobRow
+	for day := range days {
+		rows = append(rows, p.device.MeasureDay(w.grid(firstDay+day, measured(i, day), rate(i, day))))
+	}
+	return p.device.Upload(rows...)
+}
+
+// bothUnits runs a test in a settled network in which hours are asked, and in one in
+// which a day is: what holds for the one holds for the other.
+func bothUnits(t *testing.T, patients int, test func(t *testing.T, w *world)) {
+	t.Run("hours", func(t *testing.T) { test(t, settledWorld(t, patients)) })
+	t.Run("days", func(t *testing.T) { test(t, dayWorld(t, patients, 2)) })
+}
+
+// ask asks in the unit of the network's rows.
+func (w *world) ask(study string, rho uint64) record.Ask {
+	switch {
+	case !w.daily:
+		return ask(study, rho)
+	case rho == 0:
+		return askDays(study, allFigures, 2, 0)
+	}
+	return askDays(study, "mean", 2, rho)
+}
+
+// wantAll compares an exact release about everybody with what was measured.
+func (w *world) wantAll(a *Answer) {
+	w.Helper()
+	if !w.daily {
+		w.want(a, w.truth)
+		return
+	}
+	var n, sum int64
+	for i := range w.patients {
+		for day := range int64(2) {
+			if measured(i, day) {
+				n, sum = n+1, sum+rate(i, day)
+			}
+		}
+	}
+	if got := a.Persons; got.Raw.N != n || math.Abs(got.Mean.Value-float64(sum)/float64(n)) > 1e-9 {
+		w.Errorf("released %+v with mean %+v, measured %d with sum %d", got, got.Mean, n, sum)
+	}
 }
 
 func measured(i int, day int64) bool { return i != 1 || day > 0 }
@@ -129,5 +173,62 @@ func TestNoisyQueryAboutPersonDaysIsNearThem(t *testing.T) {
 	}
 	if r.Spread != nil || r.Within != nil || r.Histogram != nil || r.Raw.SumSq != 0 {
 		t.Errorf("figures that nobody asked: %+v", r)
+	}
+}
+
+// TestAttackAveragingAQuestionAboutDays: the same question again is another query, which
+// is debited and has noise of its own.
+func TestAttackAveragingAQuestionAboutDays(t *testing.T) {
+	w := dayWorld(t, 11, 2)
+	seen := map[[2]int64]bool{}
+	for range 3 {
+		a, err := w.members[hospitalA].Ask(t.Context(), askDays("noisy", "mean", 2, 900_000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[[2]int64{a.Persons.Raw.N, a.Persons.Raw.Sum}] = true
+	}
+	if len(seen) < 3 {
+		t.Errorf("three answers have %d noises", len(seen))
+	}
+	var s record.StudyState
+	w.Read(msps[hospitalA], contracts.StudyGet, "noisy", &s)
+	if s.Spent != 2_700_000 {
+		t.Errorf("three questions cost %d", s.Spent)
+	}
+	_, err := w.members[hospitalA].Ask(t.Context(), askDays("noisy", "mean", 2, 900_000)) // 0.3 of 3 is left of each
+	wantFault(t, fault.TooFew, err)
+}
+
+// TestAttackExactDaysOfFewPeople: eleven allow it and have day rows, and six of them
+// measured, on two days. Twelve person-days are more than eleven, but six people's: the
+// answer is withheld. Of ten there is none at all.
+func TestAttackExactDaysOfFewPeople(t *testing.T) {
+	w := newWorld(t, withDays)
+	w.enrol(11)
+	w.Tick((firstHour + 48) * 3600)
+	var pointers []record.SignedPointer
+	for i, p := range w.patients {
+		var rows []record.BlobRow
+		for day := range int64(2) {
+			rows = append(rows, p.device.MeasureDay(w.grid(firstDay+day, i < 6, rate(i, day))))
+		}
+		pointers = append(pointers, p.device.Upload(rows...)...)
+	}
+	w.submit(hospitalA, contracts.PointerAnchor, record.Anchor{Pointers: pointers})
+	w.everywhere("day rows available", func(in *Institution) bool { return in.Index().Counts().Available == len(pointers) })
+	w.study("exact", true)
+	_, err := w.members[hospitalA].Ask(t.Context(), askDays("exact", allFigures, 2, 0))
+	wantFault(t, fault.TooFew, err)
+	var few *Refusal
+	if !errors.As(err, &few) || !few.Readings || few.Days != 2 || few.Size != 11 {
+		t.Errorf("refused with %+v: %v", few, err)
+	}
+	w.revoke(w.patients[10])
+	w.study("noisy", false)
+	_, err = w.members[hospitalA].Ask(t.Context(), askDays("noisy", "mean", 2, 900_000))
+	wantFault(t, fault.TooFew, err)
+	if !errors.As(err, &few) || few.Readings || few.Size != 10 {
+		t.Errorf("refused with %+v: %v", few, err)
 	}
 }

@@ -20,16 +20,23 @@ import (
 // rows, and signs for them.
 func (w *world) measureWithJunk(broken *person) {
 	w.Helper()
-	w.Tick((firstHour + dayHours) * 3600)
+	w.Tick((firstHour + 2*dayHours) * 3600)
 	var pointers []record.SignedPointer
 	for i, p := range w.patients {
 		if p != broken {
-			pointers = append(pointers, w.upload(i, p)...)
+			if w.daily {
+				pointers = append(pointers, w.uploadDays(i, p, 1)...)
+			} else {
+				pointers = append(pointers, w.upload(i, p)...)
+			}
 			continue
 		}
 		var rows []record.BlobRow
 		for h := range w.hours {
 			rows = append(rows, record.BlobRow{Hour: firstHour + h, Row: consortium.Junk(w.Params, uint64(h))})
+		}
+		if w.daily {
+			rows = []record.BlobRow{{Hour: firstHour, Correction: record.PersonDayMark, Row: consortium.Junk(w.Params.Day(), 1)}}
 		}
 		pointers = append(pointers, p.device.Upload(rows...)...)
 	}
@@ -54,13 +61,21 @@ func quarantined(in *Institution) []record.ID {
 // that it is in its debit, and no other. The members find it among all, each for itself,
 // and put it out.
 func TestAttackOneDeviceStopsAllQueries(t *testing.T) {
-	w := newWorld(t)
+	t.Run("hours", func(t *testing.T) { attackOneDevice(t, newWorld(t)) })
+	t.Run("days", func(t *testing.T) {
+		w := newWorld(t, withDays)
+		w.daily = true
+		attackOneDevice(t, w)
+	})
+}
+
+func attackOneDevice(t *testing.T, w *world) {
 	w.enrol(12)
 	broken := w.patients[3]
 	w.measureWithJunk(broken)
 	w.study("noisy", false)
 	in := w.members[hospitalA]
-	_, err := in.Ask(t.Context(), ask("noisy", 900_000))
+	_, err := in.Ask(t.Context(), w.ask("noisy", 900_000))
 	wantFault(t, fault.Conflict, err)
 	if !strings.Contains(err.Error(), "a device has sealed what is no row") {
 		t.Errorf("the asker learns: %v", err)
@@ -79,7 +94,7 @@ func TestAttackOneDeviceStopsAllQueries(t *testing.T) {
 			t.Errorf("%s sees %d devices in quarantine, want the broken one alone", m.MSP(), len(got))
 		}
 	}
-	a, err := in.Ask(t.Context(), ask("noisy", 900_000))
+	a, err := in.Ask(t.Context(), w.ask("noisy", 900_000))
 	if err != nil || a.Cohort != 11 {
 		t.Fatalf("the next query: %+v (%v)", a, err)
 	}

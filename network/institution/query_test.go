@@ -37,12 +37,10 @@ func TestExactQueryGivesTheSumsOfTheReadings(t *testing.T) {
 	t.Logf("%+v", a.Timing)
 }
 
-func TestAnswerCanBeFetchedAgain(t *testing.T) {
-	w := newWorld(t)
-	w.enrol(11)
-	w.measure()
-	w.study("exact", true)
-	a, err := w.members[hospitalA].Ask(t.Context(), ask("exact", 0))
+func TestAnswerCanBeFetchedAgain(t *testing.T) { bothUnits(t, 11, answerCanBeFetchedAgain) }
+
+func answerCanBeFetchedAgain(t *testing.T, w *world) {
+	a, err := w.members[hospitalA].Ask(t.Context(), w.ask("exact", 0))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,8 @@ type world struct {
 	patients []*person
 	truth    privacy.HourStats // of all readings, for exact answers
 	// hour is what the device of patient i seals for the h-th hour.
-	hour func(i int, h int64) privacy.Hour
+	hour  func(i int, h int64) privacy.Hour
+	daily bool // day rows are anchored, and asked about
 }
 
 // running is an institution and how to stop it.
