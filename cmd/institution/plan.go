@@ -76,19 +76,26 @@ func (c planCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out := planned{Answers: all}
-	for _, o := range all {
-		if n := len(out.Totals); n == 0 || out.Totals[n-1].Days != o.Days {
-			out.Totals = append(out.Totals, total{Days: o.Days, Delta: delta})
-		}
-		t := &out.Totals[len(out.Totals)-1]
-		t.Rho += float64(o.RhoMicro) / 1e6
-		t.Epsilon = privacy.Epsilon(uint64(t.Rho*1e6+0.5), delta)
-	}
+	out := planned{Answers: all, Totals: totals(all)}
 	if c.JSON {
 		return json.NewEncoder(os.Stdout).Encode(out)
 	}
 	return out.print(os.Stdout)
+}
+
+// totals sums up what is asked of the same days.
+func totals(all []role.Outlook) []total {
+	var out []total
+	var rho uint64
+	for i, o := range all {
+		if i == 0 || all[i-1].Days != o.Days {
+			out, rho = append(out, total{Days: o.Days, Delta: delta}), 0
+		}
+		rho += o.RhoMicro
+		t := &out[len(out)-1]
+		t.Rho, t.Epsilon = float64(rho)/1e6, privacy.Epsilon(rho, delta)
+	}
+	return out
 }
 
 // plan asks the running institution, or, for people who are not there yet, needs none.

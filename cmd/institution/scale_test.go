@@ -3,6 +3,7 @@ package institution
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,6 +81,51 @@ func TestTenThousandDevices(t *testing.T) {
 	if table.most > 2*memoryGoal {
 		t.Errorf("all members took %d MB at most, the goal is %d", table.most, memoryGoal)
 	}
+}
+
+// TestTenThousandPeopleOfThirtyDays asks for a mean of person-days through three
+// institution processes, with everything kept: of 10,000 people and 30 days with
+// VITALVEIL_SOAK=1, and of 60 and 3 otherwise. docs/performance.md sets it beside hours.
+func TestTenThousandPeopleOfThirtyDays(t *testing.T) {
+	people, days := scaleOf(60, 3, 10_000, 30)
+	w := newWorldOf(t, 0, int64(days))
+	w.startAll()
+	table := &table{load: loadAverage()}
+	table.step("enrolment", func() { w.enrol(people) })
+	table.step("sealing, anchoring, availability", w.measure)
+	w.study(hospitalA, "noisy", false)
+	w.study(hospitalA, "exact", true)
+	time.Sleep(time.Second) // for the sums of the new studies
+	for range 5 {
+		table.query("sums and columns kept", w)
+	}
+	table.memory("intake and queries", w)
+	var exact role.Answer
+	w.check(w.call(t.Context(), hospitalA, "ask", w.ask("exact", 0), &exact))
+	t.Logf("%d people, %d days; load %s before, %s after\n%s", people, days, table.load, loadAverage(), strings.Join(table.lines, "\n"))
+	var n, sum int64
+	for i := range people {
+		for day := range int64(days) {
+			n, sum = n+1, sum+heartRate(i, day)
+		}
+	}
+	if r := exact.Persons; r.Raw.N != n || math.Abs(r.Mean.Value-float64(sum)/float64(n)) > 1e-9 || exact.Rows != n {
+		t.Errorf("%d rows, %d person-days with mean %g; measured were %d with sum %d", exact.Rows, r.Raw.N, r.Mean.Value, n, sum)
+	}
+}
+
+// scaleOf is two numbers for the usual run, and VITALVEIL_SCALE or the soak's.
+func scaleOf(a, b, soakA, soakB int) (int, int) {
+	if text := os.Getenv("VITALVEIL_SCALE"); text != "" {
+		if _, err := fmt.Sscanf(text, "%dx%d", &a, &b); err != nil {
+			panic(err)
+		}
+		return a, b
+	}
+	if os.Getenv("VITALVEIL_SOAK") != "" {
+		return soakA, soakB
+	}
+	return a, b
 }
 
 // table is what is measured.

@@ -27,6 +27,7 @@ import (
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/embedded"
 	"github.com/vitalveil/vitalveil/network/site"
+	"github.com/vitalveil/vitalveil/wearable"
 )
 
 // childVariable makes the test's binary run a command instead of the tests.
@@ -65,7 +66,8 @@ var msps = consortium.MSPs
 type world struct {
 	*consortium.Consortium
 	dir     string
-	hours   int64
+	hours   int64 // that devices measure, or
+	days    int64 // whose day rows alone are anchored, and asked about
 	network record.Descriptor
 	keys    []site.Keys
 	clients []*embedded.Remote
@@ -97,10 +99,12 @@ type child struct {
 
 func must[T any](v T, err error) T { return consortium.Must(v, err) }
 
-func newWorld(t testing.TB, hours int64) *world {
+func newWorld(t testing.TB, hours int64) *world { return newWorldOf(t, hours, 0) }
+
+func newWorldOf(t testing.TB, hours, days int64) *world {
 	t.Helper()
 	dir := must(os.MkdirTemp("", "vv")) // short: sockets have short names
-	w := &world{Consortium: &consortium.Consortium{TB: t}, dir: dir, hours: hours, blobs: must(blob.Open(filepath.Join(dir, "blobs")))}
+	w := &world{Consortium: &consortium.Consortium{TB: t}, dir: dir, hours: hours, days: days, blobs: must(blob.Open(filepath.Join(dir, "blobs")))}
 	t.Cleanup(w.close)
 	for range 4 {
 		l := must(net.Listen("tcp", "127.0.0.1:0"))
@@ -117,6 +121,9 @@ func (w *world) found() {
 	c := networkCommand{
 		Name: netName, Out: path, Threshold: 2, Registrar: msps[patients], Minimum: 11, Cap: 3_000_000, Exact: true,
 		Clock: record.ClockSimulated, Slot: 60, Life: 600,
+	}
+	if w.days > 0 {
+		c.Schema = privacy.V3().Name
 	}
 	for i, msp := range msps {
 		peers := map[string]string{}
@@ -293,11 +300,13 @@ func (w *world) consent(p *person, hospital int) consent.Document {
 	})
 }
 
-// measure seals and anchors every hour of everybody and waits until the rows count.
+// measure seals and anchors every hour, or day, of everybody and waits until the rows
+// count.
 func (w *world) measure() {
 	w.Helper()
-	w.Tick((firstHour + askedHours) * 3600)
-	perBatch := max(1, record.MaxBatch/int(w.hours))
+	w.Tick((firstHour + max(askedHours, 24*w.days)) * 3600)
+	each := int(w.hours + w.days)
+	perBatch := max(1, record.MaxBatch/each)
 	batches := (len(w.people) + perBatch - 1) / perBatch
 	w.each(batches, func(b int) error {
 		var pointers []record.SignedPointer
@@ -307,12 +316,15 @@ func (w *world) measure() {
 		w.Anchor(pointers...)
 		return nil
 	})
-	rows := len(w.people) * int(w.hours)
+	rows := len(w.people) * each
 	w.wait("rows available", time.Minute+time.Duration(rows)*10*time.Millisecond, func(s Status) bool { return s.Counts.Available == rows })
 }
 
 func (w *world) upload(i int, p *person) []record.SignedPointer {
 	var rows []record.BlobRow
+	for day := range w.days {
+		rows = append(rows, p.device.MeasureDay(steadyDay(firstHour/24+day, heartRate(i, day))))
+	}
 	for h := range w.hours {
 		row := p.device.Measure(firstHour+h, consortium.HeartRates(i, h))
 		if p.broken {
@@ -337,7 +349,29 @@ func (w *world) study(member int, id string, exact bool) {
 }
 
 func (w *world) ask(study string, rho uint64) record.Ask {
-	return record.Ask{Study: study, Metric: metricKey, From: firstHour, Until: firstHour + askedHours, Rho: rho}
+	a := record.Ask{Study: study, Metric: metricKey, From: firstHour, Until: firstHour + askedHours, Rho: rho}
+	if w.days > 0 {
+		a.Until, a.Want = firstHour+24*w.days, privacy.WantMean.String()
+		if rho == 0 {
+			a.Want = privacy.WantAll.String()
+		}
+	}
+	return a
+}
+
+// heartRate is that of a patient on a day, in every minute that is measured.
+func heartRate(i int, day int64) int64 { return 50 + int64(i)%40 + day%5 }
+
+func steadyDay(day, rate int64) *wearable.Day {
+	d := &wearable.Day{Number: day}
+	m, _ := wearable.ByKey(metricKey)
+	code, _ := m.Code(rate)
+	for minute := range 600 {
+		if err := d.Set(m.Slot, minute, code); err != nil {
+			panic(err) // the table is part of the program
+		}
+	}
+	return d
 }
 
 // want compares an exact release with the readings.
