@@ -13,9 +13,11 @@ require (
 	github.com/cockroachdb/pebble/v2 v2.1.4 // databases: ledger, journal, vaults
 	github.com/consensys/gnark v0.16.3 // claims: circuits and proofs
 	github.com/consensys/gnark-crypto v0.21.0 // claims: curves and hashes
+	github.com/danielgtaylor/huma/v2 v2.37.2 // institution's interface: routes, validation and OpenAPI 3.1 of one source
 	github.com/dunglas/httpsfv v1.1.2 // structured fields of request signatures
 	github.com/fxamacker/cbor/v2 v2.9.2 // passkeys' extensions, ledger's records
 	github.com/go-ble/ble v0.0.0-20240122180141-8c5522f54333 // ATT and GATT
+	github.com/go-jose/go-jose/v4 v4.1.9 // bearer tokens of the institution's interface
 	github.com/godbus/dbus/v5 v5.2.4 // bluetoothd of Linux
 	github.com/gopacket/gopacket v1.7.7 // captures: pcap and pcapng
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.31.0 // REST from protobuf
@@ -91,7 +93,7 @@ require (
 	github.com/hashicorp/hcl v1.0.0 // indirect
 	github.com/hyperledger/fabric-config v0.0.5 // indirect
 	github.com/hyperledger/fabric-lib-go v1.0.0 // indirect
-	github.com/klauspost/compress v1.17.11 // indirect
+	github.com/klauspost/compress v1.18.4 // indirect
 	github.com/kr/pretty v0.3.1 // indirect
 	github.com/kr/text v0.2.0 // indirect
 	github.com/magiconair/properties v1.8.5 // indirect

@@ -225,7 +225,7 @@ func TestReadersOfTheLedgerLinkNoContract(t *testing.T) {
 // list, each with the reason why it is there. What only tests of peers need has a
 // module of its own.
 func TestDirectRequirementsHaveReasons(t *testing.T) {
-	const most = 37
+	const most = 39
 	file, err := os.ReadFile("go.mod")
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,7 @@ type Command struct {
 	Enrol   enrolCommand       `cmd:"" help:"Vouch for a person who wants to be a patient, and enrol the patient."`
 	Claim   claimCommand       `cmd:"" help:"Ask for a proof of a claim about one patient."`
 	Claimed claimedCommand     `cmd:"" help:"Show what became of a claim that was asked."`
+	Caller  callerCommand      `cmd:"" help:"Let somebody call the institution's own interface, or no more."`
 	Epoch   epochCommand       `cmd:"" help:"Vote about which members share secrets from now on."`
 	Call    callCommand        `cmd:"" help:"Submit a document to a contract as this institution."`
 	Status  statusCommand      `cmd:"" help:"Show how far the running institution is."`

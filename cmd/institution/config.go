@@ -40,6 +40,8 @@ type Config struct {
 	// PersonKey is the file with the key of persons' pseudonyms, of whoever vouches for
 	// patients; empty stands for persons.key beside this file.
 	PersonKey site.Secret `json:"person_key,omitempty"`
+	// API has the institution serve an interface to its own people and programs.
+	API *APIConfig `json:"api,omitempty"`
 }
 
 // BlobsConfig names one of two sources of sealed rows and seeds. Neither is trusted.
@@ -71,7 +73,7 @@ func (c Config) Check() error {
 	if c.Patience < 0 || c.Patience > maxPatience {
 		return fmt.Errorf("patience_seconds is 0 to %d", maxPatience)
 	}
-	return errors.Join(c.Service.Check(), c.Ledger.Check(), c.Blobs.check())
+	return errors.Join(c.Service.Check(), c.Ledger.Check(), c.Blobs.check(), c.API.check())
 }
 
 func (c BlobsConfig) check() error {

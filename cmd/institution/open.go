@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/vitalveil/vitalveil/chaincode/state"
-	"github.com/vitalveil/vitalveil/gateway/api"
+	gateway "github.com/vitalveil/vitalveil/gateway/api"
 	"github.com/vitalveil/vitalveil/internal/blob"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/network"
 	"github.com/vitalveil/vitalveil/network/contracts"
 	role "github.com/vitalveil/vitalveil/network/institution"
+	"github.com/vitalveil/vitalveil/network/institution/api"
 	"github.com/vitalveil/vitalveil/network/site"
 )
 
@@ -29,12 +30,14 @@ type Process struct {
 	service   site.Service
 	genesis   record.Genesis
 	ledger    site.Ledger
-	blobs     *blob.Store // nil where blobs come through a gateway
-	gateway   *api.Client // nil where blobs do not
+	blobs     *blob.Store     // nil where blobs come through a gateway
+	gateway   *gateway.Client // nil where blobs do not
 	sign      *ecdsa.PrivateKey
 	personKey site.Secret
 	log       *slog.Logger
 	ids       site.Identities
+	api       *api.Server // nil: none is served
+	apiListen net.Listener
 }
 
 // Open opens the institution in dir, which has this configuration, and connects it,
@@ -77,12 +80,15 @@ func Open(dir string, cfg Config, log *slog.Logger) (*Process, error) {
 	if p.Institution, err = role.New(c); err != nil {
 		return nil, errors.Join(err, c.Listen.Close(), p.close())
 	}
+	if err := p.openAPI(cfg.API); err != nil {
+		return nil, errors.Join(err, c.Listen.Close(), p.Close())
+	}
 	return p, nil
 }
 
 func (p *Process) openBlobs(cfg Config, k site.Keys) (role.Blobs, error) {
 	if cfg.Blobs.Directory == "" {
-		p.gateway = api.NewClient(cfg.Blobs.Gateway, p.genesis.Network, &api.Signer{Party: api.MemberParty(k.Identity.MSP), Key: k.Sign})
+		p.gateway = gateway.NewClient(cfg.Blobs.Gateway, p.genesis.Network, &gateway.Signer{Party: gateway.MemberParty(k.Identity.MSP), Key: k.Sign})
 		return p.gateway, nil
 	}
 	var err error

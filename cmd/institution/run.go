@@ -23,6 +23,7 @@ func (p *Process) Run(ctx context.Context) error {
 	g.Go(func() error { return p.Institution.Run(ctx) })
 	g.Go(func() error { return p.commands().Serve(ctx, l) })
 	g.Go(func() error { return p.foundUntilDone(ctx) })
+	g.Go(func() error { return p.serveAPI(ctx) })
 	g.Go(func() error { return p.service.Observe(ctx, p.metrics(), p.ready) })
 	g.Go(func() error { return p.ids.Warn(ctx, p.log) })
 	p.log.Info("running", "network", p.genesis.Network, "dir", p.dir)
