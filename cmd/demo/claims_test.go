@@ -37,7 +37,7 @@ var recordedWeeks = []string{
 // Ten claims about recorded vitals, some of which hold, go from sentences through bridge
 // and ledger and back; which hold is computed from the recordings alone. The weeks' keys
 // take long to make, so these wait for VITALVEIL_SOAK, and for Fabric too.
-func TestClaimsAboutRecordedVitalsAreProvenIfTheyHold(t *testing.T) {
+func TestRecordedClaimsAreProvenIfTheyHold(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIPPED: whole demo runs")
 	}
@@ -62,9 +62,11 @@ func TestClaimsAboutRecordedVitalsAreProvenIfTheyHold(t *testing.T) {
 	if !soak {
 		return
 	}
-	if _, err := launch.Build(t.Context(), testLog{t}); errors.Is(err, launch.ErrModules) || errors.Is(err, launch.ErrNoGo) {
+	_, err := launch.Build(t.Context(), testLog{t})
+	if errors.Is(err, launch.ErrModules) || errors.Is(err, launch.ErrNoGo) {
 		t.Skipf("SKIPPED: Fabric cannot be built here: %v", err)
-	} else if err != nil {
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(t.TempDir(), "vitalveil")
@@ -72,6 +74,10 @@ func TestClaimsAboutRecordedVitalsAreProvenIfTheyHold(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	o.Ledger, o.Chaincode = LedgerFabric, []string{program, "chaincode"}
+	if o.State, err = os.MkdirTemp("", "vv"); err != nil { // sockets lie below it, whose paths are short
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(o.State) })
 	r, _, _ = runDemo(t, o)
 	if got := outcomes(r); !reflect.DeepEqual(got, want) {
 		t.Errorf("Fabric:\n%v\nfrom the recordings:\n%v", got, want)
