@@ -55,14 +55,17 @@ func (s *Schema) SpendByNeed(all []Spending, days int64, total uint64, pieces in
 		if b, err := s.block(a.Slot); err != nil || b.Shape != ShapePerson {
 			continue
 		}
+		mean, err := s.spendNeed(a, days, pieces)
+		if err != nil {
+			return err
+		}
 		a.Want = WantMean | WantDistribution
-		need, err := s.spendNeed(a, days, pieces)
+		both, err := s.spendNeed(a, days, pieces)
 		if err != nil {
 			continue // not with all the loss that a query may have
 		}
 		sigmas := z95 / (column * float64(max(a.People, 1)))
-		a.RhoMicro = uint64(max(need*min(times, spare), 3*float64(pieces)/2*sigmas*sigmas*micro, fewest))
-		a.RhoMicro = max(a.RhoMicro, all[i].RhoMicro)
+		a.RhoMicro = uint64(max(float64(a.RhoMicro)*both/mean, 3*float64(pieces)/2*sigmas*sigmas*micro)) // the mean stays as good
 		if more := a.RhoMicro - all[i].RhoMicro; more <= left && a.RhoMicro <= MaxRhoMicro {
 			left -= more
 			all[i] = a
