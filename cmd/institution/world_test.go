@@ -300,31 +300,50 @@ func (w *world) consent(p *person, hospital int) consent.Document {
 	})
 }
 
-// measure seals and anchors every hour, or day, of everybody and waits until the rows
-// count.
+// measure seals and anchors every hour of everybody, or every day, a week at a time
+// because day rows are due by then, and waits until the rows count.
 func (w *world) measure() {
 	w.Helper()
-	w.Tick((firstHour + max(askedHours, 24*w.days)) * 3600)
-	each := int(w.hours + w.days)
-	perBatch := max(1, record.MaxBatch/each)
+	const week = 6
+	w.Tick((firstHour + askedHours) * 3600)
+	w.anchorAll(int(w.hours), w.upload)
+	for from := int64(0); from < w.days; from += week {
+		until := min(from+week, w.days)
+		w.Tick((firstHour + 24*until) * 3600)
+		w.anchorAll(int(until-from), func(i int, p *person) []record.SignedPointer { return w.uploadDays(i, p, from, until) })
+	}
+	rows := len(w.people) * int(w.hours+w.days)
+	w.wait("rows available", time.Minute+time.Duration(rows)*10*time.Millisecond, func(s Status) bool { return s.Counts.Available == rows })
+}
+
+// anchorAll anchors so many rows of each in batches.
+func (w *world) anchorAll(rows int, upload func(i int, p *person) []record.SignedPointer) {
+	w.Helper()
+	if rows == 0 {
+		return
+	}
+	perBatch := max(1, record.MaxBatch/rows)
 	batches := (len(w.people) + perBatch - 1) / perBatch
 	w.each(batches, func(b int) error {
 		var pointers []record.SignedPointer
 		for i := b * perBatch; i < min((b+1)*perBatch, len(w.people)); i++ {
-			pointers = append(pointers, w.upload(i, w.people[i])...)
+			pointers = append(pointers, upload(i, w.people[i])...)
 		}
 		w.Anchor(pointers...)
 		return nil
 	})
-	rows := len(w.people) * each
-	w.wait("rows available", time.Minute+time.Duration(rows)*10*time.Millisecond, func(s Status) bool { return s.Counts.Available == rows })
+}
+
+func (w *world) uploadDays(i int, p *person, from, until int64) []record.SignedPointer {
+	var rows []record.BlobRow
+	for day := from; day < until; day++ {
+		rows = append(rows, p.device.MeasureDay(steadyDay(firstHour/24+day, heartRate(i, day))))
+	}
+	return p.device.Upload(rows...)
 }
 
 func (w *world) upload(i int, p *person) []record.SignedPointer {
 	var rows []record.BlobRow
-	for day := range w.days {
-		rows = append(rows, p.device.MeasureDay(steadyDay(firstHour/24+day, heartRate(i, day))))
-	}
 	for h := range w.hours {
 		row := p.device.Measure(firstHour+h, consortium.HeartRates(i, h))
 		if p.broken {
