@@ -251,6 +251,7 @@ func TestAQuestionAboutTooFewPeopleIsAnsweredAsSuch(t *testing.T) {
 	w.populate(3)
 	ana := w.known("ana")
 	w.post(ana, "/v1/studies", heart())
+	w.plans(t, ana)
 	asked := w.askAs(ana, "too few of them", question(1))
 	if a := w.settled(ana, asked.header.Get("Location")); a.code(t) != "TOO_FEW" {
 		t.Errorf("%d %s", a.status, a.body)
@@ -258,6 +259,31 @@ func TestAQuestionAboutTooFewPeopleIsAnsweredAsSuch(t *testing.T) {
 	// How many they are is not said: not to whoever asks, nor to whoever plans.
 	if a := w.get(ana, asked.header.Get("Location")); strings.Contains(string(a.body), "size") {
 		t.Errorf("%s", a.body)
+	}
+}
+
+// plans plans for people who are there, who are too few, and for more.
+func (w *world) plans(t *testing.T, c *http.Client) {
+	t.Helper()
+	var out struct{ Answers []Outlook }
+	plan := func(p Plan) Outlook {
+		a := w.post(c, "/v1/plan", p)
+		a.into(t, &out)
+		if a.status != http.StatusOK || len(out.Answers) != 1 {
+			t.Fatalf("plan: %d %s", a.status, a.body)
+		}
+		return out.Answers[0]
+	}
+	if o := plan(Plan{Study: "heart", Want: "mean", Rho: 0.5}); o.People != 0 {
+		t.Errorf("of three people it is said that there are %d", o.People)
+	}
+	buys := plan(Plan{Study: "heart", Want: "mean", Rho: 0.5, People: 200})
+	needs := plan(Plan{Study: "heart", Want: "mean", Half: buys.Half, People: 200})
+	if buys.Half <= 0 || needs.Rho < 0.49 || needs.Rho > 0.51 {
+		t.Errorf("rho 0.5 buys +- %v, which needs rho %v", buys.Half, needs.Rho)
+	}
+	if s := w.get(c, "/v1/studies/heart"); !strings.Contains(string(s.body), `"spent":0,`) {
+		t.Errorf("a plan touched the budget: %s", s.body)
 	}
 }
 
