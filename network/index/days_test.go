@@ -6,12 +6,20 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/vitalveil/vitalveil/he/privacy"
 	"github.com/vitalveil/vitalveil/internal/fault"
 	"github.com/vitalveil/vitalveil/internal/record"
 )
 
 func withDays(g *record.Genesis) { g.Schema = privacy.V3().Digest() }
+
+// anyRows draws a network: of rows of hours, or of day rows beside them.
+func anyRows(t *rapid.T) func(*record.Genesis) {
+	schema := rapid.SampledFrom([]*privacy.Schema{privacy.V2(), privacy.V3()}).Draw(t, "schema")
+	return func(g *record.Genesis) { g.Schema = schema.Digest() }
+}
 
 // A day counts, all 24 hours of it, once threshold members have found its day row,
 // whatever its hours and its root do.

@@ -32,7 +32,7 @@ func (l *ledger) answers(ix *Index) map[string][]any {
 // another one than theirs.
 func TestLateDetailsChangeNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := newLedger()
+		l := newLedger(anyRows(t))
 		l.settle(t)
 		for range rapid.IntRange(5, 40).Draw(t, "steps") {
 			l.random(t)
@@ -91,7 +91,7 @@ func (l *ledger) neverOtherwise(t *rapid.T, whole, lacking *Index) {
 // later cohort who would not be in that of a witness.
 func TestARebuildAfterAnErasureIsConservative(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := newLedger()
+		l := newLedger(anyRows(t))
 		l.settle(t)
 		for range rapid.IntRange(5, 40).Draw(t, "steps") {
 			l.random(t)

@@ -245,3 +245,37 @@ func TestPatientsReadWhichFiguresOfTheirDaysWereAsked(t *testing.T) {
 		t.Errorf("the patient reads %+v", last)
 	}
 }
+
+// TestAttackHalfADayOfConsentsThatComeLate: a day of which a part is allowed counts no more
+// where what is allowed is read after the question than where it was known.
+func TestAttackHalfADayOfConsentsThatComeLate(t *testing.T) {
+	l := newLedger(withDays)
+	for _, c := range [][2]int64{{0, 48}, {0, 23}, {23, 24}, {12, 36}, {1, 47}, {1, 48}} {
+		l.patient()
+		p := l.patients[len(l.patients)-1]
+		d := l.device(p, day0, metric)
+		for _, m := range members {
+			l.ack(d.ID, m)
+		}
+		l.rows(d.ID, hour0, hour0+48)
+		l.dayRows(d.ID, day0, day0+1)
+		l.consent(l.permit(p, members[0], hour0+c[0], hour0+c[1]))
+	}
+	noisy, exact := l.askDays(members[0], day0, day0+2, 100), l.askDays(members[0], day0, day0+2, 0)
+	l.cut()
+	whole, late := apply(t, l.blocks), apply(t, withheld(l.blocks, func(consent.Document) bool { return true }))
+	for _, b := range l.blocks {
+		if _, err := late.Supply(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, query := range []string{noisy, exact} {
+		want, err := whole.Cohort(query, 0)
+		if err != nil || want.Size != 2 || want.Rows != 3 {
+			t.Fatalf("%d patients with %d days (%v)", want.Size, want.Rows, err)
+		}
+		if got, err := late.Cohort(query, 0); err != nil || !slices.EqualFunc(got.Members, want.Members, sameMember) || got.Rows != want.Rows {
+			t.Errorf("with late consents %d patients with %d days, %v, instead of %v (%v)", got.Size, got.Rows, got.Members, want.Members, err)
+		}
+	}
+}

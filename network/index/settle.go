@@ -112,7 +112,7 @@ func (c candidate) judge(q *query, ask question) *verdict {
 		return v
 	}
 	for _, m := range c.rows {
-		if ranges := (&Hours{m.Ranges}).Within(v.allowed.From, v.allowed.Until); v.allowed.Permit && len(ranges) > 0 {
+		if ranges := ask.within(&Hours{m.Ranges}, v.allowed.From, v.allowed.Until); v.allowed.Permit && len(ranges) > 0 {
 			var late [][2]int64
 			for _, c := range m.Corrections {
 				if c[0] >= v.allowed.From && c[0] < v.allowed.Until {
