@@ -104,6 +104,7 @@ func (d *Device) answer(ctx context.Context, now int64) (Answers, error) {
 		return a, err
 	}
 	slices.SortStableFunc(requests, func(x, y record.PredicateState) int { return cmp.Compare(x.Expires, y.Expires) })
+	record.InTurns(requests, func(q record.PredicateState) string { return q.Asker })
 	var errs []error
 	for _, q := range requests {
 		if err := d.predicates.request(ctx, q, now, &a); err != nil {
@@ -152,6 +153,13 @@ func (p *predicates) request(ctx context.Context, q record.PredicateState, now i
 		a.Pending = append(a.Pending, q.ID)
 		return nil
 	}
+	switch err := p.covers(q, rec.Consent, 0, now); {
+	case errors.Is(err, errForeign): // taken back since it was proven
+		a.Ignored = append(a.Ignored, q.ID)
+		return nil
+	case err != nil:
+		return err
+	}
 	return p.handIn(ctx, q, rec, a)
 }
 
@@ -162,8 +170,13 @@ func (p *predicates) answerKey(q record.PredicateState) []byte {
 }
 
 func (p *predicates) questionOf(q record.PredicateState) []byte {
-	id := q.Ask.Digest(p.hub.network, q.Asker)
+	id := p.name(q)
 	return id[:]
+}
+
+// name is what a question is called by: all of it, and who signed it.
+func (p *predicates) name(q record.PredicateState) record.ID {
+	return q.Ask.Digest(p.hub.network, q.Asker)
 }
 
 // errForeign says that a request is not about this device's own commitments as
@@ -233,30 +246,43 @@ func (p *predicates) openings(first int64, roots []record.ID) ([]*zk.Opening, er
 	return list, nil
 }
 
-// forbids is errForeign where the consent left with the device does not allow a request,
-// and nil where it does. The consent that the ledger names must allow it by itself, and no denial
-// may touch it.
+// forbids is errForeign where the consent left with the device does not allow a new
+// question, and nil where it does. It is asked under the version that the device has.
 func (p *predicates) forbids(q record.PredicateState, now int64) error {
-	docs, named, err := p.consents(q.Consent)
-	if err != nil {
+	switch _, named, err := p.consents(q.Consent); {
+	case err != nil:
 		return err
-	}
-	if named == nil || named.Version != q.Version {
+	case named == nil || named.Version != q.Version:
 		return errForeign // not the consent left with this device
 	}
 	used, err := p.used(q.Consent)
 	if err != nil {
 		return err
 	}
-	claim := consent.Claim{Bounds: q.Ask.Bounds, Used: map[record.ID]uint32{q.Consent: used}}
+	return p.covers(q, q.Consent, used, now)
+}
+
+// covers is errForeign unless the consent named allows a question by itself, after so many
+// others, and no denial touches it. It is asked again when a proof is about to leave: what
+// a patient took back meanwhile is not for the gateway to learn either.
+func (p *predicates) covers(q record.PredicateState, name record.ID, used uint32, now int64) error {
+	docs, _, err := p.consents(name)
+	if err != nil {
+		return err
+	}
+	class, err := verifier.ClassByName(q.Ask.Class)
+	if err != nil {
+		return errForeign
+	}
 	if p.hub.clock.wall {
 		now = max(now, p.hub.clock.now()) // ledger time is the gateway's word
 	}
 	decision := consent.Decide(docs, consent.Request{
 		Grantee: q.Asker, Purpose: q.Ask.Purpose, Operation: consent.OpPredicate, Metric: q.Ask.Metric,
-		From: q.Ask.FirstDay * 24, Until: (q.Ask.FirstDay + int64(len(q.Roots))) * 24, At: now, Claim: &claim,
+		From: q.Ask.FirstDay * 24, Until: (q.Ask.FirstDay + int64(class.Days)) * 24, At: now,
+		Claim: &consent.Claim{Bounds: q.Ask.Bounds, Used: map[record.ID]uint32{name: used}},
 	})
-	if !decision.Permit || decision.Document != q.Consent {
+	if !decision.Permit || decision.Document != name {
 		return errForeign
 	}
 	return nil
@@ -385,7 +411,8 @@ func (p *predicates) withdraw() error {
 
 // Asked is a request for a claim as its patient sees it.
 type Asked struct {
-	Request record.PredicateState
+	Question record.ID // by which the patient speaks of it: a gateway can give a request another
+	Request  record.PredicateState
 	// Standing says what the device does about it.
 	Standing string
 }
@@ -426,7 +453,7 @@ func (d *Device) Asked(ctx context.Context) ([]Asked, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, Asked{Request: q, Standing: standing})
+		list = append(list, Asked{Question: d.predicates.name(q), Request: q, Standing: standing})
 	}
 	return list, nil
 }
@@ -442,10 +469,15 @@ func (p *predicates) standing(q record.PredicateState, now int64) (string, error
 		return "", err
 	case known && rec.Request != q.ID:
 		return StandingBeyond, nil
+	case known && rec.Outcome == answerPending:
+		if err := p.covers(q, rec.Consent, 0, now); errors.Is(err, errForeign) {
+			return StandingBeyond, nil
+		} else if err != nil {
+			return "", err
+		}
+		return StandingPending, nil
 	case known:
-		return map[string]string{
-			answerFalse: StandingSilent, answerRefused: StandingRefused, answerPending: StandingPending, answerSent: StandingSent,
-		}[rec.Outcome], nil
+		return map[string]string{answerFalse: StandingSilent, answerRefused: StandingRefused, answerSent: StandingSent}[rec.Outcome], nil
 	}
 	_, _, err = p.recognise(q)
 	if err == nil {

@@ -91,18 +91,18 @@ func (p *predicates) word(q record.PredicateState) (yes, said bool, err error) {
 	return w.Yes, said, err
 }
 
-// Say is the patient's word about a request to the device: without a yes it is not
+// Say is the patient's word about a question that Asked has shown: without a yes it is not
 // answered where the hub asks first (Config.AskFirst), and with a no nowhere, as long as
 // the proof has not been handed in. A proof that is being made is given up. It is durable
-// on return; found is false for a request that the gateway does not show as open, that is
+// on return; found is false for one that the gateway does not show as open, that is
 // beyond the consents here, or that was answered.
-func (d *Device) Say(ctx context.Context, request string, yes bool) (found bool, err error) {
+func (d *Device) Say(ctx context.Context, question record.ID, yes bool) (found bool, err error) {
 	list, err := d.Asked(ctx)
 	if err != nil {
 		return false, err
 	}
 	for _, a := range list {
-		if a.Request.ID == request && a.Standing != StandingBeyond && a.Standing != StandingSent {
+		if a.Question == question && a.Standing != StandingBeyond && a.Standing != StandingSent {
 			return true, d.predicates.say(a.Request, yes)
 		}
 	}

@@ -59,18 +59,18 @@ func TestAHubThatAsksFirstAnswersOnTheWordOfItsPatient(t *testing.T) {
 	a := newAsking(t)
 	a.hub.cfg.AskFirst = true
 	other := a.request(t, "request-2", heartRateCode(60), heartRateCode(90))
-	say := func(request string, yes, want bool) {
+	say := func(q record.PredicateState, yes, want bool) {
 		t.Helper()
-		if found, err := a.device.Say(t.Context(), request, yes); err != nil || found != want {
-			t.Fatalf("%s: %v, %v", request, found, err)
+		if found, err := a.device.Say(t.Context(), a.device.predicates.name(q), yes); err != nil || found != want {
+			t.Fatalf("%s: %v, %v", q.ID, found, err)
 		}
 	}
 	if got := a.answers(t, a.ask, other); len(got.Waiting) != 2 || len(a.prover.asked) != 0 {
 		t.Fatalf("before a word: %+v", got)
 	}
-	say("request-7", true, false)
-	say("request-1", true, true)
-	say("request-2", false, true)
+	say(a.request(t, "request-7", heartRateCode(50), heartRateCode(90)), true, false)
+	say(a.ask, true, true)
+	say(other, false, true)
 	a.hub = a.world.hub(crashed(t, a.dir)) // what was said is kept
 	a.hub.cfg.AskFirst = true
 	a.hub.SetProver(a.prover)
@@ -89,7 +89,7 @@ func TestSilenceAndANoLookAlike(t *testing.T) {
 	for name, prepare := range map[string]func(a *asking){
 		"no word": func(a *asking) { a.hub.cfg.AskFirst = true },
 		"a no": func(a *asking) {
-			if found, err := a.device.Say(t.Context(), "request-1", false); err != nil || !found {
+			if found, err := a.device.Say(t.Context(), a.device.predicates.name(a.ask), false); err != nil || !found {
 				t.Fatal(found, err)
 			}
 		},
@@ -133,7 +133,7 @@ func TestAProofThatIsBeingMadeIsShownAndGivenUp(t *testing.T) {
 	if list, err := a.device.Asked(t.Context()); err != nil || len(list) != 1 || list[0].Standing != StandingProving {
 		t.Errorf("meanwhile: %+v, %v", list, err)
 	}
-	if found, err := a.device.Say(t.Context(), "request-1", false); err != nil || !found {
+	if found, err := a.device.Say(t.Context(), a.device.predicates.name(a.ask), false); err != nil || !found {
 		t.Errorf("no: %v, %v", found, err)
 	}
 	if got := <-answered; !slices.Equal(got.Silent, []string{"request-1"}) {
@@ -147,7 +147,7 @@ func TestAProofThatIsBeingMadeIsShownAndGivenUp(t *testing.T) {
 func TestAProofThatWaitsForItsTimeCanBeTakenBack(t *testing.T) {
 	a := newAsking(t)
 	a.answers(t, a.ask)
-	if found, err := a.device.Say(t.Context(), "request-1", false); err != nil || !found {
+	if found, err := a.device.Say(t.Context(), a.device.predicates.name(a.ask), false); err != nil || !found {
 		t.Fatal(found, err)
 	}
 	a.at(a.ask.AnswerFrom)

@@ -353,3 +353,22 @@ func TestAttackAQuestionThatItsAskerDidNotSign(t *testing.T) {
 	a.Bounds.K++
 	w.Refuses(fault.BadSignature, "not signed by", hospitalA, contracts.PredicateRequest, a)
 }
+
+// One institution has asked more than a device is shown at once, and lets all of it lie:
+// what another asks is shown all the same.
+func TestAttackOneAskerHidesWhatAnotherAsks(t *testing.T) {
+	w := newWorld(t)
+	p := w.committed()
+	p.consents(hospitalB)
+	many := p.document(hospitalA)
+	many.ID, many.Claims = record.RandomID(), consent.MaxClaims
+	w.Must(gatewayMSP, contracts.ConsentPut, p.Sign(many))
+	for range 110 {
+		w.Must(hospitalA, contracts.PredicateRequest, p.Question())
+	}
+	other := w.Ask(hospitalB, p.Question())
+	open := w.pending(other.Device)
+	if len(open) != 100 || !slices.ContainsFunc(open[:2], func(q record.PredicateState) bool { return q.ID == other.ID }) {
+		t.Errorf("%d requests are shown, and the other's is not among the first two", len(open))
+	}
+}

@@ -1,6 +1,7 @@
 package chaincode
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 
@@ -51,7 +52,8 @@ func (*Predicate) Get(tx transaction, arg string) (string, error) {
 }
 
 // Pending returns the open requests for a device ([]record.PredicateState), at
-// most 100, those that have expired left out. It is for gateways and to be evaluated
+// most 100, those that have expired left out, in turns of their askers and the oldest
+// first: one who asks much hides nobody. It is for gateways and to be evaluated
 // only, as OfPatient.
 func (*Predicate) Pending(tx transaction, arg string) (string, error) {
 	return serveID(tx, arg, pending)
@@ -369,28 +371,35 @@ func pending(c *call, device record.ID) ([]record.PredicateState, error) {
 	if err != nil {
 		return nil, err
 	}
-	open := []record.PredicateState{}
-	err = c.scan(state.KindPending, []string{device.String()}, maxPendingScan, func(key string, _ []byte) error {
+	var asked []*record.PredicateEntry
+	err = c.scan(state.KindPending, []string{device.String()}, maxAsked, func(key string, _ []byte) error {
 		_, attrs, err := state.ParseKey(key)
-		if err != nil || len(open) == maxPending {
+		if err != nil {
 			return err
 		}
 		e, err := c.predicate(attrs[1])
-		if err != nil || now >= e.Expires {
-			return err
-		}
-		d, err := c.predicateDetails(e)
-		switch {
-		case fault.Of(err) == fault.Purged:
-			return nil
-		case err == nil:
-			open = append(open, d.State)
+		if err == nil && now < e.Expires {
+			asked = append(asked, e)
 		}
 		return err
 	})
-	return open, err
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(asked, func(a, b *record.PredicateEntry) int {
+		return cmp.Or(cmp.Compare(a.Asked, b.Asked), cmp.Compare(a.ID, b.ID))
+	})
+	record.InTurns(asked, func(e *record.PredicateEntry) string { return e.Asker })
+	open := []record.PredicateState{}
+	for _, e := range asked[:min(len(asked), maxPending)] {
+		d, err := c.predicateDetails(e)
+		switch {
+		case fault.Of(err) == fault.Purged:
+		case err != nil:
+			return nil, err
+		default:
+			open = append(open, d.State)
+		}
+	}
+	return open, nil
 }
-
-// maxPendingScan bounds how many open requests, expired ones among them, are
-// looked at.
-const maxPendingScan = 1000

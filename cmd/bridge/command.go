@@ -312,16 +312,16 @@ func contact(unix int64) string {
 type answerCommand struct {
 	dirFlag
 	List     bool   `help:"Only show what is asked, and answer nothing."`
-	Allow    string `help:"Say yes to a request, where the hub asks first." placeholder:"REQUEST" xor:"word"`
-	Refuse   string `help:"Say no to a request that is not answered yet: nobody can tell that from a claim that does not hold." placeholder:"REQUEST" xor:"word"`
+	Allow    string `help:"Say yes to a question, where the hub asks first." placeholder:"QUESTION" xor:"word"`
+	Refuse   string `help:"Say no to a question that is not answered yet: nobody can tell that from a claim that does not hold." placeholder:"QUESTION" xor:"word"`
 	Language string `help:"The language that claims are said in: en or de." default:"en"`
 	JSON     bool   `help:"Print JSON."`
 }
 
 // Run shows claims, and has them answered.
 func (c answerCommand) Run(ctx context.Context) error {
-	if request := c.Allow + c.Refuse; request != "" {
-		if _, err := ask(ctx, c.dirFlag, "word", &wordRequest{request, c.Allow != ""}, (*hub).word); err != nil {
+	if question := c.Allow + c.Refuse; question != "" {
+		if _, err := ask(ctx, c.dirFlag, "word", &wordRequest{question, c.Allow != ""}, (*hub).word); err != nil {
 			return err
 		}
 	}
@@ -340,7 +340,7 @@ func (c answerCommand) Run(ctx context.Context) error {
 		return json.NewEncoder(os.Stdout).Encode(list)
 	}
 	for _, a := range list {
-		fmt.Printf("%s asks device %s for a proof (%s): %s\n  request %s: %s\n", a.Asker, a.Device[:8], a.Purpose, a.Text, a.Request, a.Standing)
+		fmt.Printf("%s asks device %s for a proof (%s): %s\n  question %s: %s\n", a.Asker, a.Device[:8], a.Purpose, a.Text, a.Question, a.Standing)
 	}
 	_, err = fmt.Printf("%d open requests, %d proofs handed in\n", len(list), len(answers.Proven))
 	return err

@@ -35,7 +35,7 @@ type Config struct {
 	// hold stay unanswered.
 	CircuitKeys site.Path `json:"circuit_keys,omitempty"`
 	// AskFirst has every question wait for the patient's word: "vitalveil bridge answer
-	// --allow REQUEST". Without it there is silence, as for a claim that does not hold.
+	// --allow QUESTION". Without it there is silence, as for a claim that does not hold.
 	AskFirst bool `json:"ask_first,omitempty"`
 	// Radio is how sensors are reached: "bluez" stands for Linux's bluetoothd; empty: not at
 	// all. Adapter is the adapter's name, such as "hci0"; empty: the first. Bus is the address

@@ -186,6 +186,7 @@ func (h *hub) ofPatient(patient record.ID, do func(*role.Device) error) (int, er
 // asked is a request for a claim, and what the hub does about it.
 type asked struct {
 	Device   string `json:"device"`
+	Question string `json:"question"`
 	Request  string `json:"request"`
 	Asker    string `json:"asker"`
 	Purpose  string `json:"purpose"`
@@ -212,27 +213,31 @@ func (h *hub) claims(ctx context.Context, r *claimsRequest) ([]asked, error) {
 		}
 		for _, a := range requests {
 			q := a.Request
-			list = append(list, asked{d.ID().String(), q.ID, q.Asker, q.Ask.Purpose, claim.Sentence(q.Ask, l), a.Standing})
+			list = append(list, asked{d.ID().String(), a.Question.String(), q.ID, q.Asker, q.Ask.Purpose, claim.Sentence(q.Ask, l), a.Standing})
 		}
 	}
 	return list, nil
 }
 
-// wordRequest is what a patient says about a request.
+// wordRequest is what a patient says about a question.
 type wordRequest struct {
-	Request string `json:"request"`
-	Yes     bool   `json:"yes"`
+	Question string `json:"question"`
+	Yes      bool   `json:"yes"`
 }
 
 // word tells the device that is asked.
 func (h *hub) word(ctx context.Context, r *wordRequest) (none, error) {
+	question, err := record.ParseID(r.Question)
+	if err != nil {
+		return none{}, fault.New(fault.Invalid, "a question: %w", err)
+	}
 	for _, d := range h.Devices() {
-		found, err := d.Say(ctx, r.Request, r.Yes)
+		found, err := d.Say(ctx, question, r.Yes)
 		if found || err != nil {
 			return none{}, err
 		}
 	}
-	return none{}, fault.New(fault.NotFound, "no device here is asked %.40q, or it is answered already", r.Request)
+	return none{}, fault.New(fault.NotFound, "no device here is asked %.40q, or it is answered already", r.Question)
 }
 
 // answers proves what holds and what consents allow, and hands proofs in.

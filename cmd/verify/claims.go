@@ -118,11 +118,24 @@ func (c *checker) proofs(class string, list []attestation) {
 	}
 }
 
+// asked reports whether a member has signed a question, with a key that it has had.
+func (c *checker) asked(p record.PredicateState) bool {
+	for _, s := range c.epochs {
+		if signedBy(s.Epoch, c.genesis.Network, p) {
+			return true
+		}
+	}
+	return false
+}
+
 // request returns the attestation of a request, nil where there is none.
 func (c *checker) request(r request) (*attestation, error) {
 	p := r.details.State
 	if r.details.Hash(c.genesis.Network) != r.entry.Hash || p.ID != r.entry.ID {
 		return nil, errors.New("its details are not those whose hash is on the chain")
+	}
+	if !c.asked(p) {
+		return nil, fmt.Errorf("its question is not signed by %s, who is said to have asked it", p.Asker)
 	}
 	if closed := p.Status != record.PredicateAsked; closed != (r.entry.Status == record.PredicateClosed) {
 		return nil, fmt.Errorf("the chain says that it is %s, its details that it is %s", r.entry.Status, p.Status)
@@ -131,6 +144,13 @@ func (c *checker) request(r request) (*attestation, error) {
 		return nil, nil
 	}
 	return attestationOf(c.genesis, p, r.entry.Binding)
+}
+
+// signedBy reports whether who is said to have asked a question has signed it, as a member
+// of an epoch.
+func signedBy(e record.Epoch, network string, p record.PredicateState) bool {
+	m := e.Member(p.Asker)
+	return m != nil && record.Verify(m.SignKey, p.Ask.Digest(network, p.Asker), p.Ask.Signature) == nil
 }
 
 // attestationOf makes the statement of an answered request anew, from its roots and the

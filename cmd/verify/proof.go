@@ -81,6 +81,11 @@ func answered(g record.Genesis, p record.PredicateState) (*attestation, error) {
 	if p.Status != record.PredicateAttested || len(p.Proof) == 0 {
 		return nil, fmt.Errorf("the request is %s: there is no proof to verify", p.Status)
 	}
+	// The proof is bound to the question's nonce; whom it is about and for what it was asked
+	// is in the question alone.
+	if !signedBy(g.FirstEpoch(), g.Network, p) {
+		return nil, fmt.Errorf("its question is not signed by %.64q with the key in the network's description", p.Asker)
+	}
 	a, err := attestationOf(g, p, p.Binding)
 	if err == nil && a.Statement.DataDigest != p.DataDigest {
 		err = errors.New("its digest is not that of its day roots")

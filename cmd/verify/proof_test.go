@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/vitalveil/vitalveil/internal/consortium"
 	"github.com/vitalveil/vitalveil/internal/record"
 	"github.com/vitalveil/vitalveil/wearable"
 	"github.com/vitalveil/vitalveil/zk"
@@ -27,7 +28,10 @@ func provenAnswer(t *testing.T) (record.Descriptor, record.PredicateState) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := record.Descriptor{Genesis: record.Genesis{Network: "trial", Members: []record.Member{{MSP: "HospitalA"}}, Circuits: []record.Circuit{keys.Circuit()}}}
+	asker := consortium.NewKey()
+	d := record.Descriptor{Genesis: record.Genesis{Network: "trial", Members: []record.Member{
+		{MSP: "HospitalA", SignKey: consortium.Public(asker)}, {MSP: "HospitalB", SignKey: consortium.Public(consortium.NewKey())},
+	}, Circuits: []record.Circuit{keys.Circuit()}}}
 	codes := make([]uint16, wearable.MinutesPerDay)
 	for i := range codes[:700] {
 		codes[i] = 41
@@ -43,6 +47,7 @@ func provenAnswer(t *testing.T) (record.Descriptor, record.PredicateState) {
 		},
 	}
 	p.Ask.Bounds.Lo, p.Ask.Bounds.Hi, p.Ask.Bounds.K = 31, 71, 600
+	p.Ask.Signature = consortium.Sign(asker, p.Ask.Digest("trial", p.Asker))
 	if p.DataDigest, err = verifier.DataDigest(p.Roots); err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +106,11 @@ func TestAttackAnswerThatWasChanged(t *testing.T) {
 		"nothing":          func(*record.PredicateState) {},
 		"the claim":        func(p *record.PredicateState) { p.Ask.Bounds.K = 601 },
 		"the day":          func(p *record.PredicateState) { p.Ask.FirstDay++ },
+		"the patient":      func(p *record.PredicateState) { p.Ask.Patient = record.RandomID() },
+		"the purpose":      func(p *record.PredicateState) { p.Ask.Purpose = "TREAT" },
+		"who asked":        func(p *record.PredicateState) { p.Asker = "HospitalB" },
+		"a member's name":  func(p *record.PredicateState) { p.Asker = "HospitalX" },
+		"no signature":     func(p *record.PredicateState) { p.Ask.Signature = nil },
 		"the metric":       func(p *record.PredicateState) { p.Ask.Metric = "spo2" },
 		"no such metric":   func(p *record.PredicateState) { p.Ask.Metric = "mood" },
 		"the class":        func(p *record.PredicateState) { p.Ask.Class = "week" },
