@@ -87,18 +87,6 @@ func (c *coder) has(bit int, part string) bool {
 	return true
 }
 
-// optional tells whether a last part without a flag is there.
-func (c *coder) optional(part string) bool {
-	if c.writes {
-		return c.find(part) != nil
-	}
-	if c.err != nil || c.ended || c.at == len(c.data) {
-		return false
-	}
-	c.part = part
-	return true
-}
-
 // flags begins a payload, or a part of one, with its flags.
 func (c *coder) flags(wide int) {
 	if c.writes {

@@ -9,7 +9,6 @@ import (
 	"github.com/vitalveil/vitalveil/network/contracts"
 	"github.com/vitalveil/vitalveil/network/index"
 	"github.com/vitalveil/vitalveil/network/index/follow"
-	"github.com/vitalveil/vitalveil/network/institution"
 	role "github.com/vitalveil/vitalveil/network/institution"
 	"github.com/vitalveil/vitalveil/network/site"
 )
@@ -69,7 +68,7 @@ func (p *Process) commands() site.Commands {
 		}),
 		"enrol":   site.Handle(p.enrol),
 		"claimed": site.Handle(p.claimed),
-		"claims": site.Handle(func(ctx context.Context, _ *struct{}) ([]institution.Claimed, error) {
+		"claims": site.Handle(func(ctx context.Context, _ *struct{}) ([]role.Claimed, error) {
 			return p.Claimed(ctx, maxClaims)
 		}),
 		"claim": site.Handle(func(ctx context.Context, a *record.AskPredicate) (string, error) { return p.AskPredicate(ctx, *a) }),

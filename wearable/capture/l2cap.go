@@ -30,7 +30,6 @@ const (
 type half struct {
 	data     []byte
 	expected int
-	from     int
 }
 
 // channel is an enhanced bearer in one direction: a value under way in it.

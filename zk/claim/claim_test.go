@@ -16,14 +16,6 @@ import (
 
 const week = "on at least 6 of the 7 days from 2025-01-01, heart rate was between 50 and 90 /min in at least 400 of the 480 minutes 00:00-06:00 and 22:00-24:00 UTC of each day"
 
-func metric(t testing.TB, key string) wearable.Metric {
-	m, ok := wearable.ByKey(key)
-	if !ok {
-		t.Fatalf("no metric %s", key)
-	}
-	return m
-}
-
 func language(t testing.TB, tag string) *claim.Language {
 	l, err := claim.ByTag(tag)
 	if err != nil {

@@ -51,13 +51,3 @@ func metric(t testing.TB, key string) wearable.Metric {
 	}
 	return m
 }
-
-// codeOf is the code of a value in units of the metric's resolution.
-func codeOf(t testing.TB, m wearable.Metric, units int64) uint32 {
-	t.Helper()
-	c, ok := m.Code(units)
-	if !ok {
-		t.Fatalf("%s has no %d", m.Key, units)
-	}
-	return uint32(c)
-}
