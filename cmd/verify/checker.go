@@ -45,9 +45,9 @@ type checker struct {
 	pieceKeys map[string]record.PieceKeyState // by their keys in the state
 	requests  map[string]request
 	queries   map[string]record.QueryState
-	rows      map[record.ID]map[place]record.ID // rows of the blob read last
-	blocks    map[record.ID]uint64              // numbers, by hash
-	recorded  map[string]uint64                 // blocks of valid transactions, by identifier
+	rows      map[carried]map[place]record.ID // rows of the blob read last
+	blocks    map[record.ID]uint64            // numbers, by hash
+	recorded  map[string]uint64               // blocks of valid transactions, by identifier
 
 	unseen   int // closed requests whose details are not here
 	failures []string
@@ -203,7 +203,7 @@ func (c *checker) pointers(ctx context.Context) int {
 // blob reads a rows blob and checks every row in it. The last one is kept, as
 // pointers into one blob stand together.
 func (c *checker) blob(ctx context.Context, device, id record.ID) (map[place]record.ID, error) {
-	if rows, ok := c.rows[id]; ok {
+	if rows, ok := c.rows[carried{device, id}]; ok {
 		return rows, nil
 	}
 	data, err := c.blobs.Get(ctx, id)
@@ -228,9 +228,12 @@ func (c *checker) blob(ctx context.Context, device, id record.ID) (map[place]rec
 		}
 		rows[place{r.Hour, r.Correction}] = record.SumID(r.Row)
 	}
-	c.rows = map[record.ID]map[place]record.ID{id: rows}
+	c.rows = map[carried]map[place]record.ID{{device, id}: rows}
 	return rows, nil
 }
+
+// carried is a blob as one device's.
+type carried struct{ device, blob record.ID }
 
 // place is where a row is in its blob.
 type place struct {
