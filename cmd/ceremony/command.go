@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/vitalveil/vitalveil/internal/record"
+	"github.com/vitalveil/vitalveil/network/site"
 	"github.com/vitalveil/vitalveil/zk/ceremony"
 )
 
@@ -57,7 +58,7 @@ func (c contributeCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("contributed: %s\nkeep this, and look for it with \"vitalveil ceremony verify --mine\" before you accept the keys\n", hash)
+	fmt.Printf("contributed: %s\nkeep this, and look for it with \"vitalveil ceremony verify --mine\" before you accept the keys, which --network compares\n", hash)
 	if phase, turn := opened.Turn(); phase > 0 {
 		fmt.Printf("hand %s to %s, for phase %d\n", c.Dir, turn, phase)
 	} else {
@@ -68,7 +69,8 @@ func (c contributeCommand) Run() error {
 
 type verifyCommand struct {
 	dirFlag
-	Mine []string `help:"What \"contribute\" printed for you: it must be among the contributions."`
+	Mine    []string `help:"What \"contribute\" printed for you: it must be among the contributions."`
+	Network string   `help:"The description of a network, network.json: its key of the class must be the one that this ceremony made." type:"existingfile"`
 }
 
 // Run verifies.
@@ -83,7 +85,7 @@ func (c verifyCommand) Run() error {
 			return fmt.Errorf("%s is not among the contributions: somebody has left yours out", mine)
 		}
 	}
-	if err := opened.Verify(); err != nil {
+	if err := c.all(opened); err != nil {
 		return err
 	}
 	fmt.Printf("class %s, contributors %s\n", t.Class, strings.Join(t.Contributors, ", "))
@@ -97,6 +99,22 @@ func (c verifyCommand) Run() error {
 		return nil
 	}
 	_, err = fmt.Printf("all of it verifies and is complete; transcript %s\n", t.Digest())
+	return err
+}
+
+// all verifies the ceremony, and that a network has its key.
+func (c verifyCommand) all(opened *ceremony.Ceremony) error {
+	if c.Network == "" {
+		return opened.Verify()
+	}
+	d, err := site.Descriptor(c.Network)
+	if err != nil {
+		return err
+	}
+	if err := opened.VerifyNetwork(d.Genesis); err != nil {
+		return err
+	}
+	_, err = fmt.Printf("network %q takes proofs by the key of this ceremony\n", d.Genesis.Network)
 	return err
 }
 

@@ -2,8 +2,9 @@
 // go from one to the next.
 //
 // Entry points: Start begins one, Open reads one; Ceremony.Contribute adds a party's
-// secrets, Ceremony.Verify checks everything that was contributed, and Ceremony.Seal
-// makes the keys. Whoever has the directory can do the last two and gets the same.
+// secrets, Ceremony.Verify checks everything that was contributed, Ceremony.Seal makes the
+// keys, and Ceremony.VerifyNetwork holds a network to them. Whoever has the directory can do
+// the last three and gets the same.
 //
 // # How
 //
@@ -39,6 +40,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"unicode"
 
 	"github.com/consensys/gnark-crypto/ecc"
@@ -152,7 +154,7 @@ func open(dir string, circuit zk.Compiled, t Transcript) (*Ceremony, error) {
 func readTranscript(dir string) (Transcript, error) {
 	var t Transcript
 	path := filepath.Join(dir, transcriptFile)
-	b, err := state.ReadFile(path, maxTranscript)
+	b, err := readFile(path, maxTranscript)
 	if err != nil {
 		return t, err
 	}
@@ -160,6 +162,19 @@ func readTranscript(dir string) (Transcript, error) {
 		return t, fmt.Errorf("%s: %w", path, err)
 	}
 	return t, t.check()
+}
+
+// readFile reads a file of a directory that others have had: one that is no file, such as
+// a pipe, would be waited for without end.
+func readFile(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
+	return state.ReadFile(path, most)
 }
 
 func (c *Ceremony) path(name string) string { return filepath.Join(c.dir, name) }
@@ -231,22 +246,57 @@ func (c *Ceremony) Verify() error {
 // Seal verifies a complete ceremony and keeps the keys that come out of it in a
 // directory of keys, where there must be none of the class.
 func (c *Ceremony) Seal(keys string) (*zk.Keys, error) {
+	proving, verifying, err := c.keys()
+	if err != nil {
+		return nil, err
+	}
+	return c.circuit.SaveKeys(keys, zk.Origin{
+		Setup: zk.SetupCeremony, Transcript: c.transcript.Digest(), Contributors: c.transcript.Contributors,
+	}, proving, verifying)
+}
+
+// VerifyNetwork verifies a complete ceremony and that its keys are those that a network
+// takes proofs by. Which ceremony a key is of is the word of who founded the network: a key
+// of anybody's own could have the name of this transcript.
+func (c *Ceremony) VerifyNetwork(g record.Genesis) error {
+	_, verifying, err := c.keys()
+	if err != nil {
+		return err
+	}
+	var key bytes.Buffer
+	if _, err := verifying.WriteTo(&key); err != nil {
+		return err
+	}
+	for _, k := range g.Circuits {
+		switch {
+		case k.Class != c.transcript.Class:
+		case k.Hash != record.SumID(key.Bytes()) || !bytes.Equal(k.VerifyingKey, key.Bytes()):
+			return fmt.Errorf("network %q has another key of class %s than this ceremony made", g.Network, k.Class)
+		case k.Setup != zk.SetupCeremony || k.Transcript != c.transcript.Digest() || !slices.Equal(k.Contributors, c.transcript.Contributors):
+			return fmt.Errorf("network %q says otherwise of how its key of class %s was made than this ceremony does", g.Network, k.Class)
+		default:
+			return nil
+		}
+	}
+	return fmt.Errorf("network %q has no key of class %s", g.Network, c.transcript.Class)
+}
+
+// keys verifies a complete ceremony and makes its keys, always the same.
+func (c *Ceremony) keys() (*groth16.ProvingKey, *groth16.VerifyingKey, error) {
 	if phase, turn := c.Turn(); phase != 0 {
-		return nil, fmt.Errorf("not everybody has contributed: it is the turn of %q, in phase %d", turn, phase)
+		return nil, nil, fmt.Errorf("not everybody has contributed: it is the turn of %q, in phase %d", turn, phase)
 	}
 	last, err := c.replay()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	pk, vk := last.second.Seal(&last.commons, &last.evaluations, nil)
 	proving, ok := pk.(*groth16.ProvingKey)
 	verifying, ok2 := vk.(*groth16.VerifyingKey)
 	if !ok || !ok2 {
-		return nil, fmt.Errorf("the ceremony gave a %T and a %T", pk, vk)
+		return nil, nil, fmt.Errorf("the ceremony gave a %T and a %T", pk, vk)
 	}
-	return c.circuit.SaveKeys(keys, zk.Origin{
-		Setup: zk.SetupCeremony, Transcript: c.transcript.Digest(), Contributors: c.transcript.Contributors,
-	}, proving, verifying)
+	return proving, verifying, nil
 }
 
 // progress is where verified contributions have led to. second and what it rests on are
@@ -311,7 +361,7 @@ func follow(b []byte, read func(io.Reader) (int64, error), verify func() error) 
 
 // contribution reads a file that the transcript names and that has the shape.
 func (c *Ceremony) contribution(phase, turn int, want shape) ([]byte, error) {
-	b, err := state.ReadFile(c.path(fileName(phase, turn)), int64(want.length))
+	b, err := readFile(c.path(fileName(phase, turn)), int64(want.length))
 	if err == nil && record.SumID(b) != c.transcript.Phases[phase-1][turn] {
 		err = errors.New("the file is not the one whose hash is in the transcript")
 	}

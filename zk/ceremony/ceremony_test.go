@@ -374,3 +374,40 @@ func testCeremony(t *testing.T, class string) {
 		t.Errorf("a proof with keys of the ceremony: %v", err)
 	}
 }
+
+// Who founds a network has a key made alone and gives it the name of the ceremony that the
+// members held.
+func TestAttackAKeyUnderTheNameOfACeremony(t *testing.T) {
+	c := begun(t, 6)
+	keys, err := c.Seal(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := begun(t, 6).Seal(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*record.Circuit){
+		"nothing":          func(*record.Circuit) {},
+		"the key":          func(k *record.Circuit) { k.VerifyingKey, k.Hash = other.VerifyingKey, other.Hash },
+		"the key's bytes":  func(k *record.Circuit) { k.VerifyingKey = other.VerifyingKey },
+		"the transcript":   func(k *record.Circuit) { k.Transcript = other.Origin.Transcript },
+		"a contributor":    func(k *record.Circuit) { k.Contributors = []string{"HospitalA", "HospitalB", "HospitalC"} },
+		"how it was made":  func(k *record.Circuit) { k.Setup = zk.SetupDevelopment },
+		"what it is about": func(k *record.Circuit) { k.Class = "week" },
+		"whose key it is":  func(k *record.Circuit) { *k = other.Circuit() },
+		"no contributors":  func(k *record.Circuit) { k.Contributors = nil },
+		"no transcript":    func(k *record.Circuit) { k.Transcript = record.ID{} },
+		"an empty key":     func(k *record.Circuit) { k.VerifyingKey = nil },
+		"another order":    func(k *record.Circuit) { k.Contributors = []string{"HospitalB", "HospitalA", "Patients"} },
+	} {
+		k := keys.Circuit()
+		change(&k)
+		if err := c.VerifyNetwork(record.Genesis{Network: "trial", Circuits: []record.Circuit{k}}); (err == nil) != (what == "nothing") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if begun(t, 5).VerifyNetwork(record.Genesis{Circuits: []record.Circuit{keys.Circuit()}}) == nil {
+		t.Error("a ceremony that is not complete has keys")
+	}
+}
