@@ -534,7 +534,7 @@ func (l *ledger) settle(t *rapid.T) {
 			l.dayRows(d.ID, day0, day0+1)
 		}
 		for _, grantee := range members[:2] {
-			c := l.permit(p, grantee, day0*24, day0*24+72)
+			c := l.permit(p, grantee, day0*24+rapid.SampledFrom([]int64{0, 0, 0, 5, 23}).Draw(t, "begins"), day0*24+72)
 			c.Metrics = []string{metric, other}
 			c.Expires = day0*86400 + rapid.Int64Range(1, 8000).Draw(t, "expires")
 			l.consent(c)
