@@ -274,7 +274,7 @@ func (s hubStatus) print() error {
 		fmt.Printf("the clock is %d seconds ahead of the network's: hours stay open until that has come\n", s.Ahead)
 	}
 	if s.Problem != "" {
-		fmt.Printf("problem: %s\n", s.Problem)
+		fmt.Printf("problem: %s\n", site.Plain(s.Problem))
 	}
 	for _, x := range s.Sensors {
 		x.print()
@@ -292,10 +292,10 @@ func (s hubStatus) print() error {
 		fmt.Printf("  %d readings counted; left out: %s\n", d.Counts.Gridded, lineOf(leftOutOf(d.Counts, d.Dropped)))
 		d.printMetrics()
 		for _, r := range d.Refused {
-			fmt.Printf("  refused, and offered again: %s\n", r)
+			fmt.Printf("  refused, and offered again: %s\n", site.Plain(r))
 		}
 		if d.Retired != "" {
-			fmt.Printf("  retired, enrol a new device: %s\n", d.Retired)
+			fmt.Printf("  retired, enrol a new device: %s\n", site.Plain(d.Retired))
 		}
 	}
 	_, err := fmt.Printf("%d devices\n", len(s.Devices))
@@ -340,7 +340,7 @@ func (c answerCommand) Run(ctx context.Context) error {
 		return json.NewEncoder(os.Stdout).Encode(list)
 	}
 	for _, a := range list {
-		fmt.Printf("%s asks device %s for a proof (%s): %s\n  question %s: %s\n", a.Asker, a.Device[:8], a.Purpose, a.Text, a.Question, a.Standing)
+		fmt.Print(a)
 	}
 	_, err = fmt.Printf("%d open requests, %d proofs handed in\n", len(list), len(answers.Proven))
 	return err

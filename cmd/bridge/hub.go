@@ -194,6 +194,13 @@ type asked struct {
 	Standing string `json:"standing"`
 }
 
+// String is the question for its patient to read. Who asks and for what is a gateway's word
+// until the signature was checked, which it is not of questions that are not answered.
+func (a asked) String() string {
+	return fmt.Sprintf("%.64s asks device %.8s for a proof (%.64s): %s\n  question %s: %s\n",
+		site.Plain(a.Asker), a.Device, site.Plain(a.Purpose), site.Plain(a.Text), a.Question, a.Standing)
+}
+
 // claimsRequest says in which language claims are said.
 type claimsRequest struct {
 	Language string `json:"language"`

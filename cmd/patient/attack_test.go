@@ -100,7 +100,7 @@ func TestAttackADeviceWhoseMetricsHideWords(t *testing.T) {
 	if err := (deviceCommand{dirFlag: l.dirFlag, File: file, Yes: true}).Run(); err == nil || !strings.Contains(err.Error(), `\x1b`) {
 		t.Errorf("it is signed: %v", err)
 	}
-	if shown := plain("\x1b]52;c;eA==\a\u202eyes\r\n"); strings.ContainsAny(shown, "\x1b\a\r\n\u202e") {
+	if shown := site.Plain("\x1b]52;c;eA==\a\u202eyes\r\n"); strings.ContainsAny(shown, "\x1b\a\r\n\u202e") {
 		t.Errorf("a terminal gets %q", shown)
 	}
 }

@@ -278,9 +278,9 @@ func (c historyCommand) Run(ctx context.Context) error {
 		return json.NewEncoder(os.Stdout).Encode(entries)
 	}
 	for _, e := range entries {
-		fmt.Printf("%s  %s\n", clock(e.Time), plain(e.Text))
+		fmt.Printf("%s  %s\n", clock(e.Time), site.Plain(e.Text))
 		for _, claim := range e.Claims {
-			fmt.Printf("    %s\n", plain(claim))
+			fmt.Printf("    %s\n", site.Plain(claim))
 		}
 	}
 	_, err = fmt.Printf("%d entries\n", len(entries))

@@ -16,9 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/term"
 
@@ -268,21 +266,10 @@ func (h *home) record(ctx context.Context, c *api.Client) (record.Patient, error
 	return p, nil
 }
 
-// plain is a text of somebody else's for a terminal: what could move the cursor, hide or
-// change what else is shown is shown as a mark.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, text)
-}
-
 // agree shows words and asks whether to sign.
 func agree(words []string, yes bool) error {
 	for _, w := range words {
-		fmt.Println(plain(w))
+		fmt.Println(site.Plain(w))
 	}
 	if yes {
 		return nil

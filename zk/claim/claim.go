@@ -26,7 +26,7 @@ type Claim struct {
 func Of(a record.AskPredicate) (Claim, error) {
 	m, ok := wearable.ByKey(a.Metric)
 	if !ok {
-		return Claim{}, fmt.Errorf("no metric %q", a.Metric)
+		return Claim{}, fmt.Errorf("no metric %.64q", a.Metric)
 	}
 	class, err := verifier.ClassByName(a.Class)
 	if err != nil {

@@ -29,5 +29,5 @@ func ClassByName(name string) (Class, error) {
 	for _, c := range classes {
 		known += " " + c.Name
 	}
-	return Class{}, fmt.Errorf("no circuit class %q; there are:%s", name, known)
+	return Class{}, fmt.Errorf("no circuit class %.64q; there are:%s", name, known)
 }
