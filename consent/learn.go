@@ -13,7 +13,9 @@ import (
 // asking each time about half of what is left.
 type Search struct {
 	// About is "range": the value that was kept to for so many minutes; "count": how many
-	// minutes were in the range; "mean"; or "trend".
+	// minutes were in the range; "outside": how many were not; "measured": how many there
+	// were; "days": on how many days it was so; "halves": how many minutes each half of the
+	// time has at least; "mean"; or "trend".
 	About string
 	// Cuts are the claims that tell low from high, in order: their answers leave
 	// len(Cuts)+1 values apart.
@@ -47,12 +49,7 @@ func (t Terms) Searches() []Search {
 			found = append(found, t.search(m, p.name, in.Lo, in.Hi, func(b *record.Bounds, cut uint32) { cutPart(b, i, in, cut) }))
 		}
 	}
-	if in := t.Limits.Range; in != nil {
-		found = append(found, t.search(m, "count", 0, wearable.MinutesPerDay, func(b *record.Bounds, cut uint32) {
-			b.Lo, b.Hi, b.K = in.Lo, in.Hi, cut+1
-			b.MinCount = max(b.K, b.MinCount)
-		}))
-	}
+	found = append(found, t.counts(m)...)
 	var worth []Search
 	for _, s := range found {
 		if len(s.Cuts) > 0 {
@@ -60,6 +57,26 @@ func (t Terms) Searches() []Search {
 		}
 	}
 	return worth
+}
+
+// counts are the searches for what a claim counts, about the widest range: minutes within,
+// outside and measured, days on which all that holds, and minutes measured in each half.
+func (t Terms) counts(m wearable.Metric) []Search {
+	l := t.Limits
+	var found []Search
+	add := func(about string, of Span, set func(b *record.Bounds, cut uint32)) {
+		if of.Least < of.Most || about == "count" {
+			found = append(found, t.search(m, about, max(1, of.Least)-1, of.Most+1, set))
+		}
+	}
+	if l.Range != nil {
+		add("count", l.K, func(b *record.Bounds, cut uint32) { b.K, b.MinCount = cut+1, max(cut+1, b.MinCount) })
+		add("outside", l.OutMax, func(b *record.Bounds, cut uint32) { b.OutMax = cut })
+	}
+	add("measured", l.MinCount, func(b *record.Bounds, cut uint32) { b.MinCount = cut + 1 })
+	add("days", l.DayK, func(b *record.Bounds, cut uint32) { b.DayK = cut + 1 })
+	add("halves", l.MinHalf, func(b *record.Bounds, cut uint32) { b.MinHalf = cut + 1 })
+	return found
 }
 
 // search tries every cut between two values: low up to cut, high from the next on.

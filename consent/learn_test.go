@@ -89,3 +89,18 @@ func TestWidthsAndCountsLimitWhatCanBeFound(t *testing.T) {
 		t.Errorf("a mean: %v", mean)
 	}
 }
+
+// Every number that limits leave open is one that an asker can go by: a consent that fixes
+// range and minutes within still says that those outside, and those measured, can be found.
+func TestAttackASearchBesideThoseThatAreSaid(t *testing.T) {
+	l := limits()
+	l.Range.Width, l.K, l.Mean, l.Trend = l.Range.Hi-l.Range.Lo, Span{600, 600}, nil, nil
+	l.OutMax, l.MinCount = Span{0, 700}, Span{600, 1000}
+	found := map[string]int{}
+	for _, s := range (Terms{Metric: "heart_rate", Days: 1, Limits: l}).Searches() {
+		found[s.About] = len(s.Cuts) + 1
+	}
+	if found["outside"] != 702 || found["measured"] != 402 || found["range"] != 0 {
+		t.Errorf("%v", found)
+	}
+}

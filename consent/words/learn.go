@@ -24,10 +24,14 @@ func learnable(d consent.Document) []string {
 func search(d consent.Document, t consent.Terms, s consent.Search, m wearable.Metric) string {
 	middle := s.Cuts[len(s.Cuts)/2]
 	what := map[string]string{
-		"range": fmt.Sprintf("a value that %s kept to for %d minutes", claim.NameInText(m), max(1, middle.K)),
-		"count": fmt.Sprintf("the number of minutes in which %s was in the range", claim.NameInText(m)),
-		"mean":  "the mean of " + claim.NameInText(m),
-		"trend": "the trend of " + claim.NameInText(m),
+		"range":    fmt.Sprintf("a value that %s kept to for %d minutes", claim.NameInText(m), max(1, middle.K)),
+		"count":    fmt.Sprintf("the number of minutes in which %s was in the range", claim.NameInText(m)),
+		"outside":  fmt.Sprintf("the number of minutes in which %s was out of the range", claim.NameInText(m)),
+		"measured": fmt.Sprintf("the number of minutes in which %s was measured", claim.NameInText(m)),
+		"days":     "the number of days on which all that is claimed of one holds",
+		"halves":   fmt.Sprintf("the number of minutes in which %s was measured in the half that has fewer", claim.NameInText(m)),
+		"mean":     "the mean of " + claim.NameInText(m),
+		"trend":    "the trend of " + claim.NameInText(m),
 	}[s.About]
 	values := len(s.Cuts) + 1
 	text := fmt.Sprintf("By halves, %d of them find %s among %d values", s.Questions(), what, values)
