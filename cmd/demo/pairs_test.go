@@ -146,7 +146,7 @@ func minutesByStratum(src *recording.Source, key string) map[string]float64 {
 // carry.
 func TestUnknownQuestionsAreRefusedBeforeAnythingStarts(t *testing.T) {
 	for _, o := range []Options{
-		{Schema: "vitals-v3"}, {Ask: []string{"heart_rate*spo2"}}, {Schema: "vitals-v2", Ask: []string{"spo2*heart_rate"}},
+		{Schema: "vitals-v0"}, {Ask: []string{"heart_rate*spo2"}}, {Schema: "vitals-v2", Ask: []string{"spo2*heart_rate"}},
 	} {
 		if _, err := schemaOf(o); err == nil {
 			t.Errorf("%+v was taken", o)
