@@ -98,6 +98,9 @@ func (s *Schema) ReleaseDays(slot int, opened []*big.Int, people int64, plan *Pl
 		return PersonRelease{}, err
 	}
 	r.Raw = b.personSums(values)
+	if err := b.checkNoisyDays(values, people*r.Days, plan, pieces); err != nil {
+		return PersonRelease{}, err
+	}
 	if plan == nil {
 		if err := m.checkExactDays(r.Raw, people*r.Days); err != nil {
 			return PersonRelease{}, err
@@ -136,6 +139,31 @@ func (b *block) unpackAsked(opened []*big.Int, plan *Plan) ([]int64, error) {
 		return nil, fmt.Errorf("%s: %d coefficients were opened, %d asked", b.Key, len(opened), next)
 	}
 	return values, nil
+}
+
+// checkNoisyDays refuses sums that true person-days and the plan's noise never have: its
+// tail beyond tailSigmas is negligible. What covers fields that are not asked says nothing,
+// so junk would show nowhere else.
+func (b *block) checkNoisyDays(values []int64, most int64, plan *Plan, pieces int) error {
+	if plan == nil {
+		return nil
+	}
+	for i, f := range b.fields {
+		if !plan.has(f.Kind) {
+			continue
+		}
+		variance, _ := new(big.Float).SetInt(plan.Variance(f.Kind)).Float64()
+		tail := float64(pieces) * (tailSigmas*math.Sqrt(variance) + 1)
+		high := float64(most)*float64(f.Max) + tail
+		low := -tail
+		if f.Signed {
+			low = -high
+		}
+		if v := float64(values[i]); v < low || v > high {
+			return fmt.Errorf("%s: %s is none of %d person-days, whatever the noise: a row is none, or the shares do not belong to these rows", b.Key, f.Name, most)
+		}
+	}
+	return nil
 }
 
 // checkExactDays refuses totals that sums of true person-days cannot have.

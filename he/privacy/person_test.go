@@ -562,3 +562,25 @@ func TestWhatIsTooNoisyHasNoNumber(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestAttackJunkIsNoAnswer: of a mean, most of its coefficient is covered, so junk in a row
+// shows in the figures alone. One that no people and no noise could have is refused.
+func TestAttackJunkIsNoAnswer(t *testing.T) {
+	s := V3().Day()
+	plan, err := s.PlanDays(0, WantMean, 1, 50_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := s.Fields(0)[0]
+	opened := func(count int64) []*big.Int { return []*big.Int{new(big.Int).Lsh(big.NewInt(count), uint(n.Shift))} }
+	for _, count := range []int64{12, 0, -20, 40} { // noise has a standard deviation of some 13
+		if _, err := s.ReleaseDays(0, opened(count), 12, plan, 0, 3); err != nil {
+			t.Errorf("a count of %d: %v", count, err)
+		}
+	}
+	for _, count := range []int64{1 << 20, -1 << 20, 1<<30 + 7} {
+		if _, err := s.ReleaseDays(0, opened(count), 12, plan, 0, 3); err == nil {
+			t.Errorf("a count of %d of 12 people was taken for an answer", count)
+		}
+	}
+}
