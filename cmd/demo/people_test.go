@@ -203,13 +203,17 @@ func checkMeans(t *testing.T, r *Report, truth map[string]*people, metrics int, 
 	if r.Privacy == nil || r.Privacy.Epsilon > 4 || r.Privacy.Epsilon < 0.5 || r.Privacy.Delta != 1e-6 || len(r.Persons) != metrics {
 		t.Errorf("%d answers about people, privacy %+v", len(r.Persons), r.Privacy)
 	}
+	well := 0
 	for key, got := range r.Persons {
+		if got.Usable {
+			well++
+		}
 		m, _ := wearable.ByKey(key)
 		p := truth[key]
 		mean, _ := new(big.Rat).SetFrac(&p.sum, &p.n).Float64()
 		mean *= m.Resolution.Float64()
 		t.Logf("%s: %d people, mean %v, true %.3f, usable %v", key, got.People, got.Mean, mean, got.Usable)
-		if got.Usable != usable || got.Exact != nil || got.Rho <= 0 || got.SD != nil {
+		if got.Exact != nil || got.Rho <= 0 || got.SD != nil {
 			t.Errorf("%s: %+v", key, got)
 		}
 		if got.Mean == nil {
@@ -218,6 +222,10 @@ func checkMeans(t *testing.T, r *Report, truth map[string]*people, metrics int, 
 		if off := *got.Mean - mean; off > 6**got.MeanSD || -off > 6**got.MeanSD || got.MeanCI95[0] >= got.MeanCI95[1] {
 			t.Errorf("%s: %v +- %v, true %v", key, *got.Mean, *got.MeanSD, mean)
 		}
+	}
+	// In one run of ten, chance makes one interval half as wide again as promised.
+	if !usable && well > 0 || usable && well < metrics-1 {
+		t.Errorf("%d of %d means are usable", well, metrics)
 	}
 }
 
