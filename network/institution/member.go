@@ -158,26 +158,19 @@ func (me *member) await(ctx context.Context, done func() (bool, error), late fun
 
 // readAll waits until this member has read the newest block of the ledger.
 func (me *member) readAll(ctx context.Context) error {
+	read := me.index.Height() // before the ledger is asked: it may grow meanwhile
 	height, err := me.cfg.Height(ctx)
 	if err != nil {
 		return fault.New(fault.Unavailable, "the ledger's height is not known: %w", err)
 	}
-	if err := me.notShorter(height); err != nil {
-		return err
-	}
-	height = max(height, me.Least())
-	read := func() (bool, error) { return me.index.Height() >= height, nil }
-	return me.await(ctx, read, func() error {
-		return fault.New(fault.Unavailable, "%s is still reading the ledger; try again", me.self.MSP)
-	})
-}
-
-// notShorter refuses to work where the ledger has fewer blocks than were read.
-func (me *member) notShorter(height uint64) error {
-	if read := me.index.Height(); height < read {
+	if height < read {
 		return fault.New(fault.Unavailable, "the ledger has %d blocks, and %s has read %d: it lags behind, or was rolled back", height, me.self.MSP, read)
 	}
-	return nil
+	height = max(height, me.Least())
+	done := func() (bool, error) { return me.index.Height() >= height, nil }
+	return me.await(ctx, done, func() error {
+		return fault.New(fault.Unavailable, "%s is still reading the ledger; try again", me.self.MSP)
+	})
 }
 
 // perform is submit for duties: it returns when this member has read what it
