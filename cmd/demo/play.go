@@ -69,8 +69,9 @@ func (w *world) wear(ctx context.Context, p *person) error {
 		}
 		k.close = append(k.close, session.Close)
 		for _, key := range s.Metrics() {
-			m, _ := wearable.ByKey(key)
-			k.bySlot[m.Slot] = s
+			if m, _ := wearable.ByKey(key); p.carriedBy(s, m) {
+				k.bySlot[m.Slot] = s
+			}
 		}
 	}
 	return nil
@@ -172,6 +173,14 @@ func (w *world) measure(ctx context.Context, people []*person, until int64, s *s
 	return w.each(ctx, people, (*person).flush)
 }
 
+// carriedBy reports whether a sensor carries every value of a metric that the person has.
+// Else all of them are pushed: a minute is one source's, so those of a metric go one way.
+func (p *person) carriedBy(s *virtual.Sensor, m wearable.Metric) bool {
+	return !slices.ContainsFunc(p.Samples, func(x recording.Sample) bool {
+		return x.Slot == m.Slot && !s.CanCarry(m.Key, x.Value)
+	})
+}
+
 // nextMinute returns the minute of the next sample before the hour until.
 func (p *person) nextMinute(until int64) (int64, bool) {
 	if p.kit == nil || p.kit.next == len(p.Samples) {
@@ -207,8 +216,8 @@ func (p *person) live(ctx context.Context, minute int64) (int, error) {
 	return k.next - begin, nil
 }
 
-// send brings the samples of one second on their way: over GATT where a sensor
-// carries the value exactly, to the push source otherwise.
+// send brings the samples of one second on their way: over GATT where a sensor carries the
+// metric, to the push source otherwise.
 func (k *kit) send(ctx context.Context, samples []recording.Sample) error {
 	var taken [64]bool // a second has few samples; more go one by one
 	for i, s := range samples {
@@ -217,7 +226,7 @@ func (k *kit) send(ctx context.Context, samples []recording.Sample) error {
 		}
 		m, _ := wearable.BySlot(s.Slot)
 		sensor := k.bySlot[s.Slot]
-		if sensor == nil || !sensor.CanCarry(m.Key, s.Value) {
+		if sensor == nil {
 			k.push = append(k.push, bridge.Reading{Metric: m.Key, Time: wearable.Int(s.Unix), Value: s.Value})
 			k.pushed++
 			continue
@@ -226,7 +235,7 @@ func (k *kit) send(ctx context.Context, samples []recording.Sample) error {
 		for j := i + 1; j < min(len(samples), len(taken)); j++ {
 			o := samples[j]
 			om, _ := wearable.BySlot(o.Slot)
-			if !taken[j] && k.bySlot[o.Slot] == sensor && sensor.CanCarry(om.Key, o.Value) && !carries(together, om.Key) {
+			if !taken[j] && k.bySlot[o.Slot] == sensor && !carries(together, om.Key) {
 				together, taken[j] = append(together, wearable.Reading{Metric: om.Key, Value: o.Value}), true
 			}
 		}
